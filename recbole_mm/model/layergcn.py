@@ -46,18 +46,20 @@ class LayerGCN(MultimodalRecommender):
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and items ``[n_items, d]``."""
+        users, items = self._propagate().split([self.n_users, self.n_items])
+        return users, items
+
+    def _propagate(self, rows: Tensor | None = None) -> Tensor:
+        """Vectors of the nodes `rows`, or of all, users and then items: ``[n, d]``."""
         graph = self.training_graph if self.training else self.full_graph
         nodes = torch.cat([self.user_embedding, self.item_embedding])
-        nodes = layer_gcn(graph, nodes, self.n_layers, include_layer_0=self.include_layer_0)
-        users, items = nodes.split([self.n_users, self.n_items])
-        return users, items
+        return layer_gcn(graph, nodes, self.n_layers, include_layer_0=self.include_layer_0, rows=rows)
 
     def calculate_loss(self, interaction) -> Tensor:
         """BPR and the regulariser of the ID rows, summed over the batch."""
         users, positives, negatives = self.batch(interaction)
-        user_vectors, item_vectors = self.encode()
-        (user,) = gather(user_vectors, users)
-        positive, negative = gather(item_vectors, positives, negatives)
+        nodes = torch.cat([users, positives + self.n_users, negatives + self.n_users])
+        user, positive, negative = self._propagate(nodes).chunk(3)
         loss = bpr_loss((user * (positive - negative)).sum(dim=-1), reduction="sum")
         rows = gather(self.user_embedding, users) + gather(self.item_embedding, positives, negatives)
         return loss + self.reg_weight * half_squared_sum(*rows)

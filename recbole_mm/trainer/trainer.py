@@ -11,6 +11,7 @@ from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_mm.trainer.allocator import keep_freed_memory
 from recbole_mm.trainer.checkpoint import (
     fingerprint,
     one_line,
@@ -35,6 +36,8 @@ class MultimodalTrainer(Trainer):
 
     def __init__(self, config, model):
         super().__init__(config, model)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model.trainer_starts_epochs = True
         self.scheduler = self._build_scheduler()
         self._train_data = None
