@@ -17,7 +17,24 @@ from recbole_mm import registration  # noqa: E402  RecBole's modules import clea
 
 registration.apply()
 
-from recbole_mm.registry import MODELS, TRAINERS, register_model, register_trainer  # noqa: E402
+from recbole_mm.nn.feature_adapter import FeatureAdapter  # noqa: E402
+from recbole_mm.registry import (  # noqa: E402
+    ADAPTERS,
+    MODELS,
+    TRAINERS,
+    register_adapter,
+    register_model,
+    register_trainer,
+)
 
 __version__ = "0.1.0"
-__all__ = ["MODELS", "TRAINERS", "__version__", "register_model", "register_trainer"]
+__all__ = [
+    "ADAPTERS",
+    "MODELS",
+    "TRAINERS",
+    "FeatureAdapter",
+    "__version__",
+    "register_adapter",
+    "register_model",
+    "register_trainer",
+]

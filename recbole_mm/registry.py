@@ -1,4 +1,4 @@
-"""What recbole_mm offers: models and trainers, each entered by one call in its own file.
+"""What recbole_mm offers: models, trainers and feature adapters, each entered by one call in its own file.
 
 The ground floor of the package: it imports nothing of ours and nothing heavy, so that any file may register.
 """
@@ -73,6 +73,7 @@ def _same_definition(first: type, second: type) -> bool:
 
 MODELS = Registry("model")
 TRAINERS = Registry("trainer")
+ADAPTERS = Registry("feature adapter")
 
 
 def register_model(
@@ -115,6 +116,16 @@ def register_trainer(model: str):
 
     def enter(target: type) -> type:
         TRAINERS.add(model, target)
+        return target
+
+    return enter
+
+
+def register_adapter(name: str):
+    """Class decorator: make a feature adapter available as ``feature_adapter: name``."""
+
+    def enter(target: type) -> type:
+        ADAPTERS.add(name, target)
         return target
 
     return enter

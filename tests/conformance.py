@@ -11,10 +11,20 @@ from recbole.quick_start import load_data_and_model
 from recbole.trainer import Trainer
 
 from recbole_mm.load import open_checkpoint
+from recbole_mm.nn.feature_adapter import FeatureAdapter
+from recbole_mm.registry import MODELS, register_adapter
 from tests.toy import PRE_SPLIT, popularity_recall, start, write_planted
 
 SMALL = {**PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "eval_step": 1, "topk": [5], "metrics": ["Recall"],
          "valid_metric": "Recall@5", "stopping_step": 100}  # fmt: skip
+
+
+@register_adapter("unchanged")
+class Unchanged(FeatureAdapter):
+    """An adapter that a model must not notice."""
+
+    def forward(self, features, behaviour):
+        return features
 
 
 class ModelConformance:
@@ -25,6 +35,8 @@ class ModelConformance:
     state_dict_keys: set[str]
     parameters_without_gradient: set[str] = set()
     modality_counts: tuple[int, ...] = (1, 2, 3)
+    adapter_settings: dict = {}
+    adapter_narrows_features = False  # a model that projects to the ID vectors' width only where an adapter needs it
     planted_epochs = 60
     planted_learning_rate = 0.01
 
@@ -169,6 +181,34 @@ class ModelConformance:
 
     def test_state_dict_keys_are_stable(self, run):
         assert set(run.model.state_dict()) == self.state_dict_keys
+
+    @pytest.mark.parametrize("adapter", ["befa", "lora", "soft_prompt"])
+    def test_feature_adapter_learns(self, data_path, tmp_path, adapter):
+        if not MODELS.get(self.model).adapts_features:
+            with pytest.raises(ValueError, match=f"feature_adapter: {self.model} has no place"):
+                self.start(data_path, tmp_path, feature_adapter=adapter)
+            return
+        run = self.start(data_path, tmp_path, feature_adapter=adapter, **self.adapter_settings)
+        adapters = {name: p for name, p in run.model.named_parameters() if "feature_adapters" in name}
+        assert adapters
+        with torch.no_grad():  # LoRA starts at zero, where half of its gradient is zero too
+            for parameter in adapters.values():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        run.model.train()
+        run.model.calculate_loss(run.batch()).backward()
+        assert [name for name, p in adapters.items() if p.grad is None or not p.grad.any()] == []
+        assert torch.isfinite(self.scores(run)[:, 1:]).all()
+
+    def test_an_adapter_that_changes_nothing_changes_nothing(self, data_path, tmp_path):
+        if not MODELS.get(self.model).adapts_features or self.adapter_narrows_features:
+            pytest.skip("there is no model without the adapter to compare with")
+        losses = []
+        for adapter in ("none", "unchanged"):
+            run = self.start(data_path, tmp_path, feature_adapter=adapter, **self.adapter_settings)
+            run.model.train()
+            torch.manual_seed(1)
+            losses.append(run.model.calculate_loss(run.batch()))
+        assert torch.equal(*losses)
 
     def scores(self, run) -> torch.Tensor:
         """Scores of all users but [PAD], ``[user_num - 1, item_num]``."""

@@ -21,6 +21,8 @@ from recbole_mm.graph import (
     cooccurrence_neighbors,
     knn_graph,
 )
+from recbole_mm.nn.feature_adapter import adapter_class
+from recbole_mm.nn.user_embedding import id_table
 
 
 class MultimodalRecommender(GeneralRecommender):
@@ -31,14 +33,21 @@ class MultimodalRecommender(GeneralRecommender):
     constants, or with ``trainable_features: True`` parameters that start as the features; item graphs are built from
     the features as loaded in either case.
 
+    A model that passes its projected features through :meth:`adapt` says so by ``adapts_features = True``; the key
+    ``feature_adapter`` then puts an adapter there, one per name in :attr:`projected_features`.
+
     Attributes:
         modalities: names of the modalities in use; feature ``[n_items, width]`` of one by :meth:`feature`.
         graph: bipartite graph of the training interactions.
         embedding_size: width d of the user and item vectors.
+        adapts_features: whether the model has a place for a feature adapter.
+        has_item_ids: whether the model's ``item_embedding`` is a table of item ID vectors, ``[n_items, d]``.
     """
 
     input_type = InputType.PAIRWISE
     needs_modalities = True
+    adapts_features = False
+    has_item_ids = True
     other_parameter_name = ["epochs_started"]
 
     def __init__(self, config, dataset):
@@ -58,6 +67,7 @@ class MultimodalRecommender(GeneralRecommender):
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.graph = BipartiteGraph(users, items, self.n_users, self.n_items)
         self.graph_cache = GraphCache(Path(config["checkpoint_dir"]) / "graphs")
+        self._build_adapters(config)
         self.epochs_started = 0
         self.trainer_starts_epochs = False
         self._scores_are_cached = False
@@ -66,6 +76,47 @@ class MultimodalRecommender(GeneralRecommender):
     def feature(self, modality: str) -> Tensor:
         """Features of one modality, ``[n_items, width]``; row 0 ([PAD]) is zero unless they are trained."""
         return getattr(self, f"{modality}_feature")
+
+    # ---------------------------------------------------------------- feature adapters
+
+    @property
+    def projected_features(self) -> list[str]:
+        """Names of the projected features that :meth:`adapt` is called with."""
+        return self.modalities
+
+    def _build_adapters(self, config) -> None:
+        kind = adapter_class(config["feature_adapter"])
+        if kind is not None and not self.adapts_features:
+            raise ValueError(
+                f"feature_adapter: {type(self).__name__} has no place for '{config['feature_adapter']}', as it uses no "
+                f"projected features; leave the key at none, or choose another model"
+            )
+        names = self.projected_features if kind is not None else []
+        self.feature_adapters = nn.ModuleDict({name: kind(self.embedding_size, config) for name in names})
+        self.adapters_gate_behaviour = bool(names) and kind.gates_behaviour
+        self._adapters_need_behaviour = bool(names) and kind.needs_behaviour
+        if self._adapters_need_behaviour and not self.has_item_ids:
+            self.behaviour_embedding = id_table(self.n_items, self.embedding_size)
+
+    @property
+    def behaviour_vectors(self) -> Tensor:
+        """The ID vectors of items, ``[n_items, d]``: the model's own, or those made for an adapter that reads them."""
+        return self.item_embedding if self.has_item_ids else self.behaviour_embedding
+
+    def adapt(self, name: str, projected: Tensor, items: Tensor | None = None) -> Tensor:
+        """Projected features ``[n, d]`` of some items, or of all, after the adapter; unchanged where there is none.
+
+        Args:
+            name: one of :attr:`projected_features`.
+            items: ``[n]`` item ids; all if not given.
+        """
+        if name not in self.feature_adapters:
+            return projected
+        behaviour = None
+        if self._adapters_need_behaviour:
+            table = self.behaviour_vectors
+            behaviour = table if items is None else F.embedding(items, table)
+        return self.feature_adapters[name](projected, behaviour)
 
     # ---------------------------------------------------------------- what a model defines
 

@@ -32,6 +32,8 @@ class BM3(MultimodalRecommender):
     modalities; the paper has two.
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
@@ -79,6 +81,7 @@ class BM3(MultimodalRecommender):
         if self.modality_loss_weight:
             for name, layer in zip(self.modalities, self.projections, strict=True):
                 feature = project_rows(self.feature(name), items, layer.weight) + layer.bias
+                feature = self.adapt(name, feature, items)
                 predicted, own = self.predictor(feature)[item_place], self._target(feature)[item_place]
                 share = _distance(predicted, item_target) + _distance(predicted, own)
                 loss = loss + self.modality_loss_weight * share

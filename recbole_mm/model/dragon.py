@@ -37,6 +37,8 @@ class DRAGON(LateFusionRecommender):
     """
 
     loss_base = 2
+    adapts_features = True
+    has_item_ids = False  # items are known by their content alone
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -80,7 +82,7 @@ class DRAGON(LateFusionRecommender):
     def project(self) -> Tensor:
         """Item vectors before propagation, ``[n_items, M, d]``."""
         layers = zip(self.projections, self.modalities, strict=True)
-        return torch.stack([layer(self.feature(name)) for layer, name in layers], dim=1)
+        return torch.stack([self.adapt(name, layer(self.feature(name))) for layer, name in layers], dim=1)
 
     def propagate(self) -> tuple[Tensor, Tensor]:
         """Users ``c_u [n_users, M * d]`` before the user-user graph, and items ``V_i [n_items, M * d]``."""

@@ -39,6 +39,8 @@ class DualGNN(LateFusionRecommender):
     """
 
     loss_base = 2
+    adapts_features = True
+    has_item_ids = False  # items are known by their content alone
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -81,7 +83,7 @@ class DualGNN(LateFusionRecommender):
     def project(self) -> Tensor:
         """Item vectors before propagation, ``[n_items, M, d]``."""
         layers = zip(self.projections, self.modalities, strict=True)
-        return torch.stack([layer(self.feature(name)) for layer, name in layers], dim=1)
+        return torch.stack([self.adapt(name, layer(self.feature(name))) for layer, name in layers], dim=1)
 
     def fuse(self) -> tuple[Tensor, Tensor]:
         """Users ``r_u [n_users, d]`` before the user-user graph, and items ``R_i^m [n_items, M, d]``."""

@@ -39,6 +39,8 @@ class FREEDOM(MultimodalRecommender):
     weighted equally.
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
@@ -87,8 +89,8 @@ class FREEDOM(MultimodalRecommender):
 
     def project(self, modality: int, items: Tensor) -> Tensor:
         """Projected features ``x^m`` of some distinct items, ``[n, d]``."""
-        layer = self.projections[modality]
-        return project_rows(self.feature(self.modalities[modality]), items, layer.weight) + layer.bias
+        layer, name = self.projections[modality], self.modalities[modality]
+        return self.adapt(name, project_rows(self.feature(name), items, layer.weight) + layer.bias, items)
 
 
 def _bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -44,6 +44,8 @@ class GRCN(LateFusionRecommender):
     of the users' ID rows and of all preferences.
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
@@ -91,7 +93,8 @@ class GRCN(LateFusionRecommender):
 
     def project(self, modality: int) -> Tensor:
         """Content of all items in one modality before normalisation, ``[n_items, d]``."""
-        return F.leaky_relu_(self.projections[modality](self.feature(self.modalities[modality])))
+        name = self.modalities[modality]
+        return self.adapt(name, F.leaky_relu_(self.projections[modality](self.feature(name))))
 
     def route(self, preferences: Tensor, content: Tensor) -> Tensor:
         """Preferences ``[n_users, d]`` moved toward the content ``[n_items, d]`` they attend to."""

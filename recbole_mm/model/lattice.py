@@ -43,6 +43,8 @@ class LATTICE(MultimodalRecommender):
     :meth:`build_graphs`, :meth:`fuse` and :meth:`batch_loss`.
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
@@ -92,11 +94,15 @@ class LATTICE(MultimodalRecommender):
     def similar_items(self) -> list[tuple[Tensor, Tensor]]:
         """Per modality, neighbours by the projected features and their cosines, ``[n_items, k]`` each."""
         inputs = zip(self.projections, self.modalities, strict=True)
-        return [similar_items(layer(self.feature(name)), self.knn_k) for layer, name in inputs]
+        return [similar_items(self.adapt(name, layer(self.feature(name))), self.knn_k) for layer, name in inputs]
 
     def graph_parameters(self) -> list[nn.Parameter]:
         """The parameters that item graphs are built from."""
-        return [*self.trained_features(), *self.projections.parameters(), self.modality_weights]
+        return [*self.feature_parameters(), self.modality_weights]
+
+    def feature_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the projected features: the features where they are trained, projections and adapters."""
+        return [*self.trained_features(), *self.projections.parameters(), *self.feature_adapters.parameters()]
 
     def trained_features(self) -> list[nn.Parameter]:
         """The features, where the configuration has them trained."""

@@ -45,6 +45,8 @@ class LGMRec(MultimodalRecommender):
     counts once, the one named first being the anchor; a single modality has no contrast.
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_ui_layers = _at_least_one(config, "n_ui_layers")
@@ -94,12 +96,13 @@ class LGMRec(MultimodalRecommender):
         return local, modal, members, self.hyperedge_vectors(members[1], local[self.n_users :])
 
     def project(self) -> tuple[Tensor, Tensor]:
-        """``f^m W^m`` and ``f^m H^m``, each side by side: ``[n_items, M * d]`` and ``[n_items, M * h]``."""
+        """``f^m W^m``, adapted, and ``f^m H^m``, each side by side: ``[n_items, M * d]`` and ``[n_items, M * h]``."""
         maps = [torch.cat(pair, dim=1) for pair in zip(self.projections, self.hyperedges, strict=True)]
         both = [self.feature(name) @ weights for name, weights in zip(self.modalities, maps, strict=True)]
         parts = [one.split([self.embedding_size, self.n_hyperedges], dim=1) for one in both]
-        projected, logits = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
-        return projected, logits
+        projected, logits = zip(*parts, strict=True)
+        adapted = [self.adapt(name, one) for name, one in zip(self.modalities, projected, strict=True)]
+        return torch.cat(adapted, dim=1), torch.cat(logits, dim=1)
 
     def memberships(self, logits: Tensor) -> Tensor:
         """How much each row belongs to each hyperedge, ``[n, M, h]``, from logits ``[n, M * h]``."""

@@ -49,6 +49,8 @@ class LUDP(MultimodalRecommender):
     A user without training interactions has the preference ``E_u``.
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
@@ -73,6 +75,11 @@ class LUDP(MultimodalRecommender):
         if self.has_user_preference:
             self._build_user_preference(config["preference_size"], config["fusion"])
         else:
+            if self.feature_adapters:
+                raise ValueError(
+                    "feature_adapter: LUDP reads projected features for its user preferences only; leave the key at "
+                    "none, or set user_preference: True"
+                )
             for name in self.modalities:
                 self.feature(name).requires_grad_(False)
 
@@ -84,6 +91,10 @@ class LUDP(MultimodalRecommender):
         self.item_fusion = ModalityFusion(fusion, len(self.modalities), self.embedding_size)
 
     def _build_user_preference(self, width: int, fusion: str) -> None:
+        if self.feature_adapters and width != self.embedding_size:
+            raise ValueError(
+                f"preference_size: {width} must equal embedding_size: {self.embedding_size} with a feature_adapter"
+            )
         maps = [nn.Linear(self.feature(name).shape[1], width, bias=False) for name in self.modalities]
         lifts = [torch.empty(width, self.embedding_size) for _ in self.modalities]
         for matrix in (*(one.weight for one in maps), *lifts):
@@ -115,7 +126,8 @@ class LUDP(MultimodalRecommender):
     def mean_features(self) -> Tensor:
         """Means over each user's items of ``W_1^m e^m``, side by side, ``[n_users, M * preference_size]``."""
         layers = zip(self.projections, self.modalities, strict=True)
-        return self.mean_of_items @ torch.cat([layer(self.feature(name)) for layer, name in layers], dim=1)
+        adapted = [self.adapt(name, layer(self.feature(name))) for layer, name in layers]
+        return self.mean_of_items @ torch.cat(adapted, dim=1)
 
     def preference(self, means: Tensor, ego: Tensor) -> Tensor:
         """``F_m(\\hat p^m)`` of some users, ``[n, d]``, from their rows of `mean_features` and of ``E_u``."""

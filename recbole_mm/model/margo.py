@@ -52,6 +52,8 @@ class MARGO(LateFusionRecommender):
     "w/o weight", stage one alone), ``two_stage`` (False is "w/o two-stage"), ``stop_gradient`` (False is "w/o nograd").
     """
 
+    adapts_features = True  # in its backbone, whose adapters are built there
+    projected_features = ()
     other_parameter_name = [*LateFusionRecommender.other_parameter_name, "stage"]
 
     def __init__(self, config, dataset):

@@ -36,8 +36,11 @@ class MGCN(MultimodalRecommender):
     two modalities.
 
     What a relative such as SMORE does differently is in :meth:`_build_item_graphs`, :meth:`_build_fusion`,
-    :meth:`purifier_inputs` and :meth:`side_information`.
+    :meth:`purifier_inputs` and :meth:`side_information`. The purifier already is a gate on behaviour: the feature
+    adapter BeFA, three layers of the same, takes its place.
     """
+
+    adapts_features = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -57,8 +60,8 @@ class MGCN(MultimodalRecommender):
         self.item_embedding = id_table(self.n_items, size)
         widths = [self.feature(name).shape[1] for name in self.modalities]
         self.projections = nn.ModuleList(nn.Linear(width, size) for width in widths)
-        self.purifiers = nn.ModuleList(nn.Linear(size, size) for _ in range(n_views))
-        self.preferences = nn.Linear(size, n_views * size)
+        n_purifiers = 0 if self.adapters_purify else n_views
+        self.purifiers = nn.ModuleList(nn.Linear(size, size) for _ in range(n_purifiers))
         self._build_fusion(config)
 
     def _build_item_graphs(self, config) -> list[SparseOperator]:
@@ -67,12 +70,19 @@ class MGCN(MultimodalRecommender):
 
     def _build_fusion(self, config) -> None:
         """The parameters of :meth:`side_information`."""
-        self.attention = QueryAttention(self.embedding_size)
+        size = self.embedding_size
+        self.preferences = nn.Linear(size, len(self.item_graphs) * size)
+        self.attention = QueryAttention(size)
 
     def project(self) -> list[Tensor]:
         """Projected features ``x^m`` of each modality, ``[n_items, d]``."""
         inputs = zip(self.projections, self.modalities, strict=True)
-        return [layer(self.feature(name)) for layer, name in inputs]
+        return [self.adapt(name, layer(self.feature(name))) for layer, name in inputs]
+
+    @property
+    def adapters_purify(self) -> bool:
+        """Whether the feature adapters are such gates on behaviour as the purifiers, and take their place (BeFA)."""
+        return self.adapters_gate_behaviour
 
     def purifier_inputs(self) -> list[Tensor]:
         """What decides how much of each behaviour dimension a view keeps: per view ``[n_items, d]``."""
@@ -83,10 +93,16 @@ class MGCN(MultimodalRecommender):
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         return light_gcn(self.full_graph, nodes, self.n_layers).split([self.n_users, self.n_items])
 
+    def purify(self) -> list[Tensor]:
+        """``z^m``, what behaviour keeps of each view, ``[n_items, d]``."""
+        inputs = self.purifier_inputs()
+        if self.adapters_purify:
+            return inputs
+        return [self.item_embedding * torch.sigmoid(gate(x)) for gate, x in zip(self.purifiers, inputs, strict=True)]
+
     def item_views(self) -> Tensor:
         """``S^m z^m``, views side by side, ``[n_items, n_views * d]``; a user's views are R times them."""
-        parts = zip(self.item_graphs, self.purifiers, self.purifier_inputs(), strict=True)
-        views = [graph @ (self.item_embedding * torch.sigmoid(gate(x))) for graph, gate, x in parts]
+        views = [graph @ purified for graph, purified in zip(self.item_graphs, self.purify(), strict=True)]
         return torch.cat(views, dim=1)
 
     def gates(self, content: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class MICRO(LATTICE):
         self.attention = QueryAttention(self.embedding_size)
 
     def graph_parameters(self) -> list[nn.Parameter]:
-        """The features, where they are trained, and their projections."""
-        return [*self.trained_features(), *self.projections.parameters()]
+        """Those of the projected features."""
+        return self.feature_parameters()
 
     def build_graphs(self) -> list[BlendedGraph]:
         """The item graphs of the current parameters, with gradients: one per modality."""

@@ -36,9 +36,12 @@ class MMGCN(MultimodalRecommender):
     batch's ID rows and of the first modality's whole preference table.
 
     ``content_widths`` names the modalities whose features first pass a linear layer, and its width; the
-    others enter as they are, which makes the width of their first layer that of the features.
+    others enter as they are, which makes the width of their first layer that of the features. With a
+    ``feature_adapter``, which works at the width of IDs, every modality passes a linear layer to that width.
     ``frozen_tables: True`` leaves IDs and preferences at their random start, as both public codes do.
     """
+
+    adapts_features = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -52,8 +55,11 @@ class MMGCN(MultimodalRecommender):
         self._add_table("item_embedding", id_table(self.n_items, self.embedding_size, ids))
         self.content_projections = nn.ModuleList()
         self.networks = nn.ModuleList()
+        content_widths = config["content_widths"] or {}
+        if self.feature_adapters:
+            content_widths = dict.fromkeys(self.modalities, self.embedding_size)
         for name in self.modalities:
-            width = self._add_content(name, config["content_widths"] or {})
+            width = self._add_content(name, content_widths)
             self._add_table(f"{name}_preference", id_table(self.n_users, width, nn.init.xavier_normal_))
             widths = [width] + [self.embedding_size] * (self.n_layers - 1)
             layers = (
@@ -86,8 +92,9 @@ class MMGCN(MultimodalRecommender):
         return getattr(self, f"{self.modalities[modality]}_preference")
 
     def project(self, modality: int) -> Tensor:
-        """Content of all items before normalisation, ``[n_items, width]``."""
-        return self.content_projections[modality](self.feature(self.modalities[modality]))
+        """Adapted content of all items before normalisation, ``[n_items, width]``."""
+        name = self.modalities[modality]
+        return self.adapt(name, self.content_projections[modality](self.feature(name)))
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and items ``[n_items, d]``."""

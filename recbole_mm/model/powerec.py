@@ -40,6 +40,7 @@ class POWERec(LateFusionRecommender):
     """
 
     loss_reduction = "sum"
+    adapts_features = True
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -81,7 +82,12 @@ class POWERec(LateFusionRecommender):
     def project(self) -> Tensor:
         """Item vectors before propagation, ``e_i^m`` (Eq. 1), ``[n_items, M, d]``."""
         inputs = [self.item_embedding, *(self.feature(name) for name in self.modalities)]
-        return torch.stack([layer(x) for layer, x in zip(self.projections, inputs, strict=True)], dim=1).tanh_()
+        rows = torch.stack([layer(x) for layer, x in zip(self.projections, inputs, strict=True)], dim=1).tanh_()
+        if not self.feature_adapters:
+            return rows
+        ids, *features = rows.unbind(dim=1)
+        pairs = zip(self.modalities, features, strict=True)
+        return torch.stack([ids, *(self.adapt(name, feature) for name, feature in pairs)], dim=1)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """``H^m`` of users ``[n_users, M, d]`` and items ``[n_items, M, d]``."""

@@ -42,6 +42,8 @@ class SLMRec(MultimodalRecommender):
     Features are L2-normalised per row by the data set (``normalize_feature: True`` in this model's yaml).
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
@@ -83,7 +85,7 @@ class SLMRec(MultimodalRecommender):
         view side by side, ``[n, (1 + M) * d]``, both over half the graph.
         """
         layers = zip(self.projections, self.modalities, strict=True)
-        projected = [layer(self.feature(name)) for layer, name in layers]
+        projected = [self.adapt(name, layer(self.feature(name))) for layer, name in layers]
         items = torch.cat([self.item_embedding, *projected], dim=1)
         there, back = self.to_users.transpose(), self.to_users
         users_from_users, items_from_users = _alternate(self.user_embedding, there, back, self.n_layers)

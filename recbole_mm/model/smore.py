@@ -48,12 +48,18 @@ class SMORE(MGCN):
         if not 0 <= self.gate_dropout < 1:
             raise ValueError(f"gate_dropout: {self.gate_dropout} must be at least 0 and below 1")
         size = self.embedding_size
+        self.preferences = nn.Linear(size, len(self.item_graphs) * size)
         # Real and imaginary part of each frequency: optimizers and checkpoints hold real numbers.
         self.filters = nn.Parameter(torch.randn(len(self.modalities) + 1, size // 2 + 1, 2))
         self.queries = nn.ModuleList(
             nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, size, bias=False))
             for _ in self.modalities
         )
+
+    @property
+    def adapters_purify(self) -> bool:
+        """Never: here the spectrum stands between the adapted features and the purifiers."""
+        return False
 
     def purifier_inputs(self) -> list[Tensor]:
         """The filtered modalities and their fusion, ``[n_items, d]`` each."""

@@ -35,6 +35,8 @@ class VBPR(LateFusionRecommender):
     loss (``weak_weight``).
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", "content"]
@@ -52,8 +54,13 @@ class VBPR(LateFusionRecommender):
         nn.init.xavier_normal_(self.content_projection.weight)
         nn.init.zeros_(self.content_projection.bias)
 
+    @property
+    def projected_features(self) -> list[str]:
+        """One, of all modalities: they are projected together."""
+        return ["content"]
+
     def content(self, items: Tensor | None = None) -> Tensor:
-        """Projected content of some distinct items or of all, ``[n, d]``.
+        """Projected and adapted content of some distinct items or of all, ``[n, d]``.
 
         A product with concatenated features is the sum of the products with each, which needs no copy.
         """
@@ -63,7 +70,7 @@ class VBPR(LateFusionRecommender):
             feature = self.feature(name)
             part = F.linear(feature, weight) if items is None else project_rows(feature, items, weight)
             projected = projected + part
-        return projected
+        return self.adapt("content", projected, items)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, 2, d]`` and items ``[n_items, 2, d]``: by ID and by content."""

@@ -36,6 +36,7 @@ FEATURES = {"visual_feature", "textual_feature"}
 
 class TestLUDP(ModelConformance):
     model = "LUDP"
+    adapter_settings = {"preference_size": 8}
     settings = {"knn_k": 4, "preference_size": 7}
     state_dict_keys = IDS | FEATURES | USER_SIDE | ITEM_SIDE
 

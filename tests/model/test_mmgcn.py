@@ -20,6 +20,7 @@ from tests.shape_only import BABY, build, count_parameters
 
 class TestMMGCN(ModelConformance):
     model = "MMGCN"
+    adapter_narrows_features = True
     settings = {"content_widths": {"visual": 6}}
     state_dict_keys = {
         "user_embedding", "item_embedding", "visual_preference", "textual_preference",

@@ -1,0 +1,109 @@
+"""Where models put feature adapters, and what they are given."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_mm.nn.feature_adapter import FeatureAdapter
+from recbole_mm.registry import register_adapter
+from tests.conformance import SMALL
+from tests.shape_only import TMALL, build, count_parameters
+from tests.toy import start, write_planted
+
+
+@register_adapter("behaviour_itself")
+class BehaviourItself(FeatureAdapter):
+    """Shows what an adapter is given."""
+
+    needs_behaviour = True
+
+    def forward(self, features, behaviour):
+        return behaviour
+
+
+@pytest.fixture(scope="module")
+def data_path(tmp_path_factory):
+    return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 12, "textual": 7})
+
+
+def model_of(name: str, data_path, adapter: str, **settings):
+    return start(name, data_path, **{**SMALL, "feature_adapter": adapter, **settings}).model
+
+
+class TestBehaviour:
+    """An adapter reads the ID vectors of the items whose features it is given."""
+
+    def test_of_some_items(self, data_path):
+        model = model_of("FREEDOM", data_path, "behaviour_itself", knn_k=4)
+        items = torch.tensor([5, 2, 9])
+        assert torch.equal(model.project(0, items), model.item_embedding[items])
+
+    def test_of_all_items(self, data_path):
+        model = model_of("VBPR", data_path, "behaviour_itself")
+        assert torch.equal(model.content(), model.item_embedding)
+
+    @pytest.mark.parametrize("name", ["DRAGON", "DualGNN"])
+    def test_a_model_without_item_ids_gets_a_table(self, data_path, name):
+        model = model_of(name, data_path, "behaviour_itself", knn_k=4)
+        assert torch.equal(model.project()[:, 1], model.behaviour_embedding)
+        assert not hasattr(model_of(name, data_path, "lora", knn_k=4), "behaviour_embedding")
+
+
+class TestPlaces:
+    def test_marginal_parameters_of_bm3(self, tmp_path):
+        """0.20 M for two modalities (BeFA, Table 4), at TMALL's published shape."""
+        counts = [
+            count_parameters(build("BM3", TMALL, tmp_path, feature_adapter=adapter))
+            for adapter in ("none", "befa", "lora", "soft_prompt")
+        ]
+        assert [count - counts[0] for count in counts[1:]] == [197_760, 4_096, 128]
+
+    def test_befa_stands_in_for_the_purifiers_of_mgcn(self, data_path):
+        assert len(model_of("MGCN", data_path, "befa", knn_k=4).purifiers) == 0
+        assert len(model_of("MGCN", data_path, "lora", knn_k=4).purifiers) == 2
+        assert len(model_of("SMORE", data_path, "befa", knn_k=4).purifiers) == 3
+
+    def test_margo_leaves_it_to_its_backbone(self, data_path):
+        model = model_of("MARGO", data_path, "befa", backbone="VBPR")
+        assert list(model.backbone.feature_adapters) == ["content"]
+        assert not model.feature_adapters
+
+    def test_mmgcn_projects_all_modalities_for_it(self, data_path):
+        model = model_of("MMGCN", data_path, "soft_prompt")
+        assert [layer.out_features for layer in model.content_projections] == [8, 8]
+
+    def test_item_graphs_stay_on_raw_features(self, data_path):
+        plain, adapted = (model_of("FREEDOM", data_path, one, knn_k=4) for one in ("none", "befa"))
+        assert torch.equal(plain.fused_item_graph.to_dense(), adapted.fused_item_graph.to_dense())
+
+
+def test_the_readmes_adapter_works(data_path):
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (example,) = (block for block in blocks if "register_adapter" in block)
+    exec(example, {"__name__": __name__})
+    model = model_of("VBPR", data_path, "scale")
+    with torch.no_grad():
+        model.feature_adapters["content"].scale.fill_(2.0)
+    plain = model_of("VBPR", data_path, "none")
+    plain.load_state_dict(model.state_dict(), strict=False)
+    torch.testing.assert_close(model.content(), 2 * plain.content())
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("name", "settings", "message"),
+        [
+            ("VBPR", {"feature_adapter": "beffa"}, "unknown feature adapter 'beffa'; registered: "),
+            ("ACF", {"feature_adapter": "befa"}, "feature_adapter: ACF has no place for 'befa'"),
+            ("LUDP", {"feature_adapter": "befa", "user_preference": False}, "for its user preferences only"),
+            ("LUDP", {"feature_adapter": "befa", "preference_size": 5}, "preference_size: 5 must equal"),
+        ],
+    )
+    def test_clear_errors(self, data_path, name, settings, message):
+        with pytest.raises(ValueError, match=message):
+            start(name, data_path, **{**SMALL, "knn_k": 4, **settings})

@@ -1,0 +1,99 @@
+"""Feature adapters against numpy, and their published sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_mm.nn.feature_adapter import FeatureAdapter, adapter_class
+
+CONFIG = {"adapter_expansion": 4, "adapter_dropout": 0.0, "adapter_gates": 1, "adapter_rank": 16}
+
+
+def build(name: str, width: int = 64, **config) -> FeatureAdapter:
+    torch.manual_seed(0)
+    return adapter_class(name)(width, {**CONFIG, **config})
+
+
+class TestPublishedSizes:
+    """BeFA, Table 4: parameters of two modalities."""
+
+    @pytest.mark.parametrize(("expansion", "count"), [(1, 24_960), (2, 66_176), (4, 197_760), (8, 657_536)])
+    def test_befa(self, expansion, count):
+        assert 2 * parameters(build("befa", adapter_expansion=expansion)) == count
+
+    def test_lora(self):
+        assert 2 * parameters(build("lora")) == 4_096
+
+    def test_soft_prompt(self):
+        assert 2 * parameters(build("soft_prompt")) == 128
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("expansion", "gates"), [(4, 1), (0.5, 1), (1, 1), (1, 2)])
+def test_befa_equals_its_formulae(expansion, gates):
+    adapter = build("befa", 6, adapter_expansion=expansion, adapter_gates=gates).double()
+    features, behaviour = torch.randn(5, 6).double(), torch.randn(5, 6).double()
+    x, e = features.numpy(), behaviour.numpy()
+    w = {name: p.detach().numpy() for name, p in adapter.named_parameters()}
+    a = np.tanh(np.maximum(x @ w["decouple.weight"].T + w["decouple.bias"], 0))
+    b = np.maximum(a @ w["filter.weight"].T + w["filter.bias"], 0)
+    if gates == 2:
+        b = e * b
+    gate = 1 / (1 + np.exp(-(b @ w["recombine.weight"].T + w["recombine.bias"])))
+    np.testing.assert_allclose(adapter(features, behaviour).detach().numpy(), e * gate, rtol=1e-12)
+
+
+def test_dropout_acts_in_training_only():
+    adapter = build("befa", adapter_dropout=0.5)
+    features, behaviour = torch.randn(9, 64), torch.randn(9, 64)
+    assert not torch.equal(adapter(features, behaviour), adapter(features, behaviour))
+    adapter.eval()
+    assert torch.equal(adapter(features, behaviour), adapter(features, behaviour))
+
+
+@pytest.mark.parametrize("name", ["lora", "soft_prompt"])
+def test_rivals_start_as_the_plain_feature(name):
+    features = torch.randn(9, 64)
+    assert torch.equal(build(name)(features, None), features)
+
+
+def test_lora_adds_a_low_rank_change():
+    adapter = build("lora", 8, adapter_rank=2)
+    torch.nn.init.normal_(adapter.up.weight)
+    features = torch.randn(20, 8)
+    change = adapter(features, None) - features
+    torch.testing.assert_close(change, features @ (adapter.up.weight @ adapter.down.weight).T)
+    assert torch.linalg.matrix_rank(change) == 2
+
+
+@pytest.mark.parametrize("name", ["befa", "lora", "soft_prompt"])
+def test_gradients(name):
+    adapter = build(name, 4, adapter_expansion=2, adapter_rank=2).double()
+    inputs = [torch.randn(3, 4, dtype=torch.double, requires_grad=True) for _ in range(2)]
+    assert torch.autograd.gradcheck(lambda x, e: adapter(x, e) + 0 * e, inputs)
+
+
+class TestBadInput:
+    def test_unknown_adapter(self):
+        with pytest.raises(ValueError, match="unknown feature adapter 'beffa'; registered: .*befa.*lora.*soft_prompt"):
+            adapter_class("beffa")
+
+    @pytest.mark.parametrize(
+        ("name", "config", "message"),
+        [
+            ("befa", {"adapter_expansion": 0.3}, "adapter_expansion: 0.3 times the width 64"),
+            ("befa", {"adapter_expansion": 0}, "adapter_expansion: 0 times"),
+            ("befa", {"adapter_gates": 2}, "2 with adapter_expansion: 1"),
+            ("befa", {"adapter_gates": 3, "adapter_expansion": 1}, "adapter_gates: 3"),
+            ("befa", {"adapter_dropout": 1.0}, "adapter_dropout: 1.0"),
+            ("lora", {"adapter_rank": 0}, "adapter_rank: 0"),
+        ],
+    )
+    def test_bad_settings(self, name, config, message):
+        with pytest.raises(ValueError, match=message):
+            build(name, **config)
