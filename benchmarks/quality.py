@@ -9,15 +9,19 @@ settings below. Finished runs stand in `results/quality-<dataset>.jsonl` and are
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
 import harness
+import numpy as np
 import yaml
 from machine import memory, versions
+from shapes import DATA
 
 COMMON = {"eval_history": "train"}
 FOR_RECBOLE_MODELS = {
@@ -63,6 +67,7 @@ def train(model: str, folder: str, settings: dict) -> dict:
 
     run.trainer._train_epoch = timed_epoch
     valid_score, _ = run.trainer.fit(run.train_data, run.valid_data, verbose=False, callback_fn=note_best)
+    per_user = _keep_per_user(run.trainer.evaluator)
     test = run.trainer.evaluate(run.test_data, load_best_model=True)
     return {
         "test": {name.lower(): float(value) for name, value in test.items()},
@@ -73,7 +78,67 @@ def train(model: str, folder: str, settings: dict) -> dict:
         "seconds_per_epoch": median(epochs),
         "peak": memory().peak,
         "above_import": memory().peak - imported,
+        "per_user": per_user,
     }
+
+
+def _keep_per_user(evaluator) -> dict[str, list[float]]:
+    """Filled at the next evaluation: each test user's value of the metrics a paired test is made of."""
+    kept: dict[str, list[float]] = {}
+    evaluate = evaluator.evaluate
+
+    def evaluate_and_keep(struct):
+        for metric in ("recall", "ndcg"):
+            one = evaluator.metric_class[metric]
+            kept[f"{metric}@20"] = one.metric_info(*one.used_info(struct))[:, 19].tolist()
+        return evaluate(struct)
+
+    evaluator.evaluate = evaluate_and_keep
+    return kept
+
+
+def finish(jobs: Iterable[tuple[str, int, dict]], folder: Path, again: bool = False) -> bool:
+    """Run what is not finished of some jobs, each a model, a seed and settings; gives whether all went well."""
+    file, done = _results(folder), True
+    for model, seed, settings in jobs:
+        key = {"model": model, "seed": seed, "settings": settings}
+        if not again and any(is_of(row, key) for row in rows_of(folder)):
+            print(f"{model}, seed {seed}, {settings}: finished before")
+            continue
+        try:
+            result = harness.call_alone(train, model=model, folder=str(folder), settings={**settings, "seed": seed})
+        except RuntimeError as error:
+            print(f"{model}, seed {seed}, {settings} failed: {error}", file=sys.stderr)
+            done = False
+            continue
+        values = per_user_file(folder, key)
+        values.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(values, **{name: np.asarray(one) for name, one in result.pop("per_user").items()})
+        rows = [row for row in rows_of(folder) if not is_of(row, key)] + [{**key, **result, "versions": versions()}]
+        harness.write_file(file, "".join(json.dumps(row) + "\n" for row in rows))
+        print(f"{model}, seed {seed}, {settings}: {result['test']}", flush=True)
+    return done
+
+
+def rows_of(folder: Path) -> list[dict]:
+    """The finished runs on a data set."""
+    file = _results(folder)
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
+def is_of(row: dict, key: dict) -> bool:
+    """Whether a row is of the run that `key` (model, seed, settings) names."""
+    return all(row[name] == value for name, value in key.items())
+
+
+def per_user_file(folder: Path, key: dict) -> Path:
+    """Where each test user's metrics of a run are: beside the other data of the benchmarks, not among the results."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    return DATA / "per-user" / f"{folder.name}-{key['model']}-{key['seed']}-{digest}.npz"
+
+
+def _results(folder: Path) -> Path:
+    return harness.RESULTS / f"quality-{folder.name}.jsonl"
 
 
 def main() -> int:
@@ -83,29 +148,10 @@ def main() -> int:
     if not folder.is_dir():
         print(f"error: there is no data set {folder}; --data is the folder that holds it", file=sys.stderr)
         return 2
-    file = harness.RESULTS / f"quality-{arguments.dataset}.jsonl"
-    failed = False
-    for model in arguments.models:
-        for seed in arguments.seeds:
-            key = {"model": model, "seed": seed, "settings": arguments.settings}
-            if not arguments.again and any(_is(row, key) for row in _rows(file)):
-                print(f"{model}, seed {seed}: finished before")
-                continue
-            try:
-                result = harness.call_alone(
-                    train, model=model, folder=str(folder), settings={**arguments.settings, "seed": seed}
-                )
-            except RuntimeError as error:
-                print(f"{model}, seed {seed} failed: {error}", file=sys.stderr)
-                failed = True
-                continue
-            rows = [row for row in _rows(file) if not _is(row, key)] + [
-                {**key, **result, "versions": versions()}
-            ]
-            harness.write_file(file, "".join(json.dumps(row) + "\n" for row in rows))
-            print(f"{model}, seed {seed}: {result['test']}", flush=True)
-    _write_table(arguments.dataset, _rows(file))
-    return int(failed)
+    jobs = [(model, seed, arguments.settings) for model in arguments.models for seed in arguments.seeds]
+    done = finish(jobs, folder, arguments.again)
+    _write_table(arguments.dataset, rows_of(folder))
+    return int(not done)
 
 
 def _parse() -> argparse.Namespace:
@@ -127,16 +173,6 @@ def _parse() -> argparse.Namespace:
     pairs = (setting.split("=", 1) for setting in arguments.set)
     arguments.settings = {key: yaml.safe_load(value) for key, value in pairs}
     return arguments
-
-
-def _rows(file: Path) -> list[dict]:
-    return (
-        [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
-    )
-
-
-def _is(row: dict, key: dict) -> bool:
-    return all(row[name] == value for name, value in key.items())
 
 
 def _write_table(dataset: str, rows: list[dict]) -> None:

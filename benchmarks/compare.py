@@ -1,0 +1,107 @@
+"""Variants of a model side by side, over seeds: ``python benchmarks/compare.py margo --data FOLDER --dataset tiktok``.
+
+Means and standard deviations over the seeds, the change against the first row of a block, and a paired t-test over the
+test users (their NDCG@20, averaged over the seeds) against it. Runs are those of `quality.py`, stored and resumed
+there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import harness
+import numpy as np
+from machine import versions
+from quality import finish, is_of, per_user_file, rows_of
+from scipy.stats import ttest_rel
+
+METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+ADAPTERS = ("none", "befa", "lora", "soft_prompt")
+HOSTS = ("LATTICE", "BM3", "FREEDOM", "MGCN")
+# Per plan: label, model and settings of each row; later rows are compared with the first of their group.
+PLANS: dict[str, list[list[tuple[str, str, dict]]]] = {
+    "margo": [
+        [
+            ("backbone (stage one alone)", "MARGO", {"item_weights": False}),
+            ("MARGO", "MARGO", {}),
+            ("without calibration", "MARGO", {"calibration_weight": 0.0}),
+            ("without two stages", "MARGO", {"two_stage": False}),
+            ("without stop-gradient", "MARGO", {"stop_gradient": False}),
+        ]
+    ],
+    "ludp": [
+        [
+            ("LightGCN", "LightGCN", {}),
+            ("LATTICE", "LATTICE", {}),
+            ("LUDP", "LUDP", {}),
+            ("item graph only", "LUDP", {"user_preference": False}),
+            ("neither", "LUDP", {"user_preference": False, "item_graph": False}),
+            ("sum", "LUDP", {"fusion": "sum"}),
+            ("concat", "LUDP", {"fusion": "concat"}),
+        ]
+    ],
+    "befa": [
+        [(f"{host}, {adapter}", host, {"feature_adapter": adapter}) for adapter in ADAPTERS]
+        for host in (*HOSTS, "BeFAHost")
+    ],
+}
+
+
+def main() -> int:
+    """The command; gives its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", choices=PLANS)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the data set's folder")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022], help="default: %(default)s")
+    arguments = parser.parse_args()
+    folder = arguments.data.resolve() / arguments.dataset
+    if not folder.is_dir():
+        print(f"error: there is no data set {folder}; --data is the folder that holds it", file=sys.stderr)
+        return 2
+    groups = PLANS[arguments.plan]
+    jobs = [(model, seed, settings) for seed in arguments.seeds for rows in groups for _, model, settings in rows]
+    done = finish(jobs, folder)
+    cells = [cell for rows in groups for cell in _cells(rows, folder, arguments.seeds)]
+    header = ["variant", "seeds", *METRICS, "change of ndcg@20", "p", "epochs", "s / epoch"]
+    name = f"compare-{arguments.plan}-{arguments.dataset}"
+    table = harness.table(header, cells)
+    here = {key: value for key, value in versions().items() if key != "date"}
+    title = f"# {arguments.plan}: variants on {arguments.dataset}"
+    path = harness.write_results(name, title, harness.versions_line(here), EXPLANATION.format(arguments.dataset), table)
+    print(f"{table}\n\n{path}")
+    return int(not done)
+
+
+EXPLANATION = """\
+Test metrics of {} at the best validation epoch, training items masked, each variant trained to its early stop with the
+settings of its yaml: mean and standard deviation over the seeds. Change and p, of a paired t-test over the test users'
+NDCG@20 averaged over the seeds, are against the first row of the same block."""
+
+
+def _cells(rows: list[tuple[str, str, dict]], folder: Path, seeds: list[int]) -> list[list[str]]:
+    """One line per variant that has finished with some seed; each compared with the block's first."""
+    cells, base = [], None
+    for label, model, settings in rows:
+        keys = [{"model": model, "seed": seed, "settings": settings} for seed in seeds]
+        found = [(key, row) for key in keys for row in rows_of(folder) if is_of(row, key)]
+        found = [(key, row) for key, row in found if per_user_file(folder, key).is_file()]
+        if not found:
+            continue
+        values = {metric: np.array([row["test"][metric] for _, row in found]) for metric in METRICS}
+        users = np.mean([np.load(per_user_file(folder, key))["ndcg@20"] for key, _ in found], axis=0)
+        change = p = ""
+        if base is None:
+            base = (label, users)
+        else:
+            change, p = f"{users.mean() / base[1].mean() - 1:+.1%}", f"{ttest_rel(users, base[1]).pvalue:.2g}"
+        means = [f"{one.mean():.4f} ± {one.std(ddof=1) if len(one) > 1 else 0:.4f}" for one in values.values()]
+        epochs, seconds = (np.mean([row[name] for _, row in found]) for name in ("epochs", "seconds_per_epoch"))
+        cells.append([label, len(found), *means, change, p, f"{epochs:.0f}", f"{seconds:.2f}"])
+    return cells
+
+
+if __name__ == "__main__":
+    sys.exit(main())
