@@ -83,7 +83,13 @@ def _bytes_moved(func, args, kwargs, result) -> int:
 
 
 def _bytes(value) -> int:
-    return min(value.nbytes, value.untyped_storage().nbytes()) if isinstance(value, Tensor) else 0
+    if not isinstance(value, Tensor):
+        return 0
+    if value.layout is torch.sparse_csr:
+        return value.values().nbytes + value.col_indices().nbytes + value.crow_indices().nbytes
+    if value.layout is torch.sparse_coo:
+        return value._values().nbytes + value._indices().nbytes
+    return min(value.nbytes, value.untyped_storage().nbytes())
 
 
 def _operations(func, args, kwargs, result) -> float:
@@ -163,13 +169,19 @@ def lines(model: str, result: dict, n_parts: int = 3) -> list[list[str]]:
     return rows
 
 
-def main() -> None:
-    """The command."""
+def main() -> int:
+    """The command; gives its exit code."""
     arguments = epoch.parse(__doc__, scales=False)
     folder = harness.shaped_data(arguments.shape, 1, arguments.data)
     rows, bounds = [], []
+    failed = False
     for model in arguments.models:
-        result = harness.call_alone(measure, model=model, folder=folder, n_steps=min(arguments.steps, 12))
+        try:
+            result = harness.call_alone(measure, model=model, folder=folder, n_steps=min(arguments.steps, 12))
+        except RuntimeError as error:
+            print(f"{model} failed: {error}", file=sys.stderr)
+            failed = True
+            continue
         rows += lines(model, result)
         bounds.append(
             [
@@ -188,6 +200,7 @@ def main() -> None:
         harness.table(HEADER, rows),
         harness.table(["model", "bandwidth GB/s", "rate GFLOP/s", "ms / step"], bounds),
     )
+    return int(failed)
 
 
 HEADER = [
