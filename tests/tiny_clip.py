@@ -8,11 +8,13 @@ import pytest
 import torch
 
 
-def write_clip(folder: Path, width: int = 6, side: int = 32, blocks: int = 3, whole: bool = True) -> Path:
-    """A CLIP of transformers with 8-pixel patches, or its image tower alone; skips without transformers."""
+def write_clip(
+    folder: Path, width: int = 6, side: int = 32, patch: int = 8, blocks: int = 3, whole: bool = True
+) -> Path:
+    """A CLIP of transformers with features of `width`, or its image tower alone; skips without transformers."""
     transformers = pytest.importorskip("transformers")
     towers = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
-    vision = {**towers, "num_hidden_layers": blocks, "image_size": side, "patch_size": 8}
+    vision = {**towers, "num_hidden_layers": blocks, "image_size": side, "patch_size": patch}
     text = {**towers, "num_hidden_layers": 1, "vocab_size": 10, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
     torch.manual_seed(0)
     if whole:
