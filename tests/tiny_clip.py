@@ -48,5 +48,11 @@ def write_clip_resnet(folder: Path, width: int = 6, side: int = 64) -> Path:
         pretrained_cfg=preprocessing,
     )
     torch.manual_seed(0)
-    transformers.TimmWrapperForImageClassification(config).save_pretrained(folder)
+    model = transformers.TimmWrapperForImageClassification(config).train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0  # so that one pass sets its statistics; without them random layers fade to nothing
+    with torch.no_grad():
+        model(pixel_values=torch.randn(8, 3, side, side))
+    model.save_pretrained(folder)
     return folder

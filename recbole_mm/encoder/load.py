@@ -75,7 +75,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _clip(name: str | Path, config) -> ClipTransformer:
-    from transformers import AutoImageProcessor, CLIPVisionModelWithProjection
+    from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
     vision = config
     if config.model_type == "clip":
@@ -85,7 +85,7 @@ def _clip(name: str | Path, config) -> ClipTransformer:
         raise _EncoderError("attribution maps and tuning need at least two blocks, and it has one")
     model = _weights(CLIPVisionModelWithProjection, name, vision)
     # Pillow's resizing, which the features of the published models are made with; torchvision's differs slightly
-    return ClipTransformer(model, AutoImageProcessor.from_pretrained(name, backend="pil"))
+    return ClipTransformer(model, CLIPImageProcessorPil.from_pretrained(name))
 
 
 def _timm(name: str | Path, config) -> ClipResNet:

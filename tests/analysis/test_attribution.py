@@ -18,7 +18,7 @@ from recbole_mm.analysis.becam import MAPS, RANKINGS, Becam
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.encoder import load_encoder, open_picture
 from recbole_mm.load import open_checkpoint
-from tests.tiny_clip import write_clip
+from tests.tiny_clip import write_clip, write_clip_resnet
 from tests.toy import write_dataset
 
 pytest.importorskip("transformers")
@@ -207,6 +207,15 @@ def test_an_encoder_that_did_not_make_the_features_is_noticed(befa, clip, images
         assert run(befa, "--encoder", clip, "--images", images, "--items", "i0,i3") == 0
     assert "unless it made them, the maps mean nothing" in caplog.text
     assert "item i3 is left out" in caplog.text
+
+
+def test_a_resnet(train, images, tmp_path):
+    checkpoint = train("FREEDOM", feature_adapter="befa", knn_k=4)
+    given = ["--encoder", write_clip_resnet(tmp_path / "resnet"), "--images", images, "--items", "i0,i1"]
+    assert run(checkpoint, *given) == 0
+    with np.load("analysis/attribution-maps.npz") as raw:
+        assert raw["maps"].shape == (1, 2, 4, 2, 2)  # 64 pixels by 32 a side
+        assert (raw["maps"].std(axis=(-2, -1)) > 0).all()
 
 
 class TestPosters:
