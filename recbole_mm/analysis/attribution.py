@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from recbole_mm.analysis.attribution_files import AttributionFiles
@@ -76,7 +77,8 @@ def write_attribution(
 ) -> list[Path]:
     """Write maps, heat maps, contact sheets, curves, tables and `attribution.html`, which shows them; gives all paths.
 
-    An item whose picture is missing or unreadable is left out and listed, on the page and in a table.
+    An item whose picture is missing or unreadable is left out and listed, on the page and in a table. Projected are
+    the encoder's own features, also where a model has trained copies of them since.
 
     Args:
         checkpoints: with a feature adapter, of a model that projects `modality` by itself.
@@ -127,7 +129,7 @@ def _require_known(items: list[str], checkpoints: list[OpenedCheckpoint]) -> Non
             )
 
 
-def _pixels(becam: Becam, pictures: dict[str, Path], item: str):
+def _pixels(becam: Becam, pictures: dict[str, Path], item: str) -> Tensor:
     """The preprocessed picture, ``[3, H, W]``; raises PictureError where there is none that can be read."""
     if item not in pictures:
         raise PictureError("there is no picture of it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ SCORES = ("before", "after")  # the adapter: the cosine of which feature with th
 MAPS = ("plain", "adapted", "plain centred", "adapted centred")
 RANKINGS = (*MAPS, "random")
 PERTURBATIONS = ("deletion", "insertion")
+
+Encode = Callable[[Tensor], Tensor]  # pixels [n, 3, H, W] to features [n, width]
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Becam:
                 results.append(self._result(target, item, whole, maps, torch.stack(curves, dim=1)))
         return results
 
-    def _perturbed_features(self, encode, pixels: Tensor, importance: Tensor) -> Tensor:
+    def _perturbed_features(self, encode: Encode, pixels: Tensor, importance: Tensor) -> Tensor:
         return torch.cat([encode(part) for part in perturbed(pixels, importance, self.steps, self.batch)])
 
     def _curves(self, target: BehaviourCosines, features: Tensor, item: str) -> Tensor:

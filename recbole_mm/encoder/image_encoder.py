@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -25,7 +29,7 @@ class ImageEncoder(nn.Module, ABC):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     @abstractmethod
-    def preprocess(self, pictures: list) -> Tensor:
+    def preprocess(self, pictures: list[Picture]) -> Tensor:
         """Pixels ``[n, 3, H, W]`` of Pillow images in RGB: resized, cropped and normalised as in the training."""
 
     @abstractmethod
@@ -58,7 +62,7 @@ class ClipTransformer(ImageEncoder):
         self.model = model
         self.processor = processor
 
-    def preprocess(self, pictures: list) -> Tensor:
+    def preprocess(self, pictures: list[Picture]) -> Tensor:
         return self.processor(images=pictures, return_tensors="pt")["pixel_values"]
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -90,7 +94,7 @@ class ClipResNet(ImageEncoder):
         self.model = model
         self.processor = processor
 
-    def preprocess(self, pictures: list) -> Tensor:
+    def preprocess(self, pictures: list[Picture]) -> Tensor:
         return self.processor(pictures)["pixel_values"]
 
     def forward(self, pixels: Tensor) -> Tensor:

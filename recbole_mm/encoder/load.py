@@ -29,7 +29,7 @@ def load_encoder(name: str | Path) -> ImageEncoder:
     except ImportError as error:
         raise ValueError('encoders need transformers; type: pip install "recbole-mm[clip]"') from error
     with _quiet(), _clear_errors(name):
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)  # nor ask whether to run it
         if config.model_type in CLIP_TYPES:
             encoder = _clip(name, config)
         elif config.model_type == TIMM_TYPE:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 
 class PictureError(ValueError):
     """A picture that cannot be used, where others may be."""
 
 
-def open_picture(file: Path):
+def open_picture(file: Path) -> Picture:
     """The picture of a file as a Pillow image in RGB, in its own size.
 
     Raises:
