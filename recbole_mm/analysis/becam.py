@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ class Becam:
 
             whole = encode(pixels.unsqueeze(0))
             masked = masked_features(encode, pixels, activation, self.batch)
-            random = self._perturbed_features(encode, pixels, _random_map(activation))
+            random = self._perturbed_features(encode, pixels, _random_map(activation, item))
             results = []
             for target in self.targets:
                 maps = _maps(self._cosines(target, masked, item), activation)
@@ -138,7 +139,7 @@ def _maps(cosines: Tensor, activation: Tensor) -> Tensor:
     return torch.stack([attribution_map(one, activation) for one in (before, after, centred(before), centred(after))])
 
 
-def _random_map(activation: Tensor) -> Tensor:
-    """An order as coarse as a map's, the same in every run."""
-    grid = torch.rand(activation.shape[1:], generator=torch.Generator().manual_seed(0))
+def _random_map(activation: Tensor, item: str) -> Tensor:
+    """An order as coarse as a map's, of each item its own and the same in every run."""
+    grid = torch.rand(activation.shape[1:], generator=torch.Generator().manual_seed(crc32(item.encode())))
     return grid.to(activation)

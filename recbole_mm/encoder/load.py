@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from recbole_mm.encoder.image_encoder import ClipResNet, ClipTransformer, ImageEncoder
 
 CLIP_TYPES = ("clip", "clip_vision_model")
@@ -99,7 +101,8 @@ def _timm(name: str | Path, config) -> ClipResNet:
 
 def _weights(kind, name: str | Path, config):
     """The model, all of whose weights are in the files: transformers makes up missing ones and only warns of it."""
-    model, found = kind.from_pretrained(name, config=config, output_loading_info=True)
+    # some are stored in half precision, which transformers would keep
+    model, found = kind.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
     if found["missing_keys"]:
         missing = sorted(found["missing_keys"])
         raise _EncoderError(f"its files lack {len(missing)} weights (first: {missing[0]})")

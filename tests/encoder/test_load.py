@@ -44,6 +44,11 @@ class TestClip:
         assert activation.shape == (1, 16, 4, 4)
         assert torch.equal(activation[0, :, 1, 2], outputs[0][0, 1 + 1 * 4 + 2])
 
+    def test_weights_in_half_precision(self, tmp_path, picture):
+        transformers.CLIPModel.from_pretrained(write_clip(tmp_path)).half().save_pretrained(tmp_path)
+        encoder = load_encoder(tmp_path)
+        assert encoder(encoder.preprocess([picture])).dtype == torch.float32
+
     def test_is_frozen(self, tmp_path):
         encoder = load_encoder(write_clip(tmp_path))
         assert not encoder.training
