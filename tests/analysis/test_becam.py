@@ -95,8 +95,8 @@ class TestPlantedRegion:
         assert insertion[centred] > 1.5 * insertion[random]
 
 
-def naive_becam(clip, pixels: torch.Tensor, to_cosine, size: int) -> tuple[np.ndarray, list[float]]:
-    """Map ``[g, g]`` and weights by the text of the paper, one channel at a time, from transformers' own model."""
+def naive_becam(clip, pixels: torch.Tensor, to_cosine, size: int) -> tuple[list[float], list[np.ndarray]]:
+    """Weight and activation ``[g, g]`` of each channel by the paper's text, one at a time, from transformers' model."""
     tokens = []
     block = clip.vision_model.encoder.layers[-2]
     hook = block.register_forward_hook(lambda module, given, output: tokens.append(output[0].clone()))
@@ -104,7 +104,7 @@ def naive_becam(clip, pixels: torch.Tensor, to_cosine, size: int) -> tuple[np.nd
     hook.remove()
     patches = tokens[0][1:].numpy()
     grid = int(len(patches) ** 0.5)
-    weights, total = [], np.zeros((grid, grid))
+    weights, activations = [], []
     for channel in range(patches.shape[1]):
         activation = patches[:, channel].reshape(grid, grid)
         mask = bilinear(activation, size)
@@ -112,8 +112,8 @@ def naive_becam(clip, pixels: torch.Tensor, to_cosine, size: int) -> tuple[np.nd
         masked = np.stack([colour * mask for colour in pixels.numpy()])
         feature = clip.get_image_features(pixel_values=torch.tensor(masked[None], dtype=torch.float32)).pooler_output
         weights.append(to_cosine(feature[0].double().numpy()))
-        total += weights[-1] * activation
-    return total, weights
+        activations.append(activation)
+    return weights, activations
 
 
 def bilinear(values: np.ndarray, size: int) -> np.ndarray:
@@ -173,12 +173,14 @@ class TestAgainstLoops:
     @torch.no_grad()
     @pytest.mark.parametrize("kind", ["plain", "adapted"])
     def test_maps(self, case, kind):
-        """The loops are in double precision behind the encoder; its features agree to about six digits."""
+        """The loops are in double precision behind the encoder, whose features and their cosines have six digits."""
         clip, pixels, by_hand, result = case
-        expected, weights = naive_becam(clip, pixels, getattr(by_hand, kind), size=32)
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(result.maps[MAPS.index(kind)], expected, atol=1e-4 * scale)
-        assert np.ptp(weights) > 1e-4  # otherwise any weights would do
+        weights, activations = naive_becam(clip, pixels, getattr(by_hand, kind), size=32)
+        for name, less in ((kind, 0), (f"{kind} centred", np.mean(weights))):
+            expected = sum((weight - less) * one for weight, one in zip(weights, activations, strict=True))
+            actual = result.maps[MAPS.index(name)]
+            np.testing.assert_allclose(actual, expected, atol=len(weights) * 1e-6 * np.abs(activations).max())
+            assert np.ptp(expected) > 100 * np.abs(actual - expected).max()  # the tolerance tells maps apart
 
     @torch.no_grad()
     @pytest.mark.parametrize("which", range(len(MAPS)))
