@@ -118,6 +118,25 @@ class MultimodalRecommender(GeneralRecommender):
             behaviour = table if items is None else F.embedding(items, table)
         return self.feature_adapters[name](projected, behaviour)
 
+    def project_features(self, modality: str, features: Tensor) -> Tensor:
+        """Projected features ``[n, d]``, as :meth:`adapt` takes them, of any features ``[n, width]`` of a modality.
+
+        They need not be rows of :meth:`feature`: an analysis asks what the model makes of a changed picture.
+
+        Raises:
+            ValueError: the model does not project this modality, or not by itself.
+        """
+        if modality not in self.projected_features:
+            alone = ", ".join(self.projected_features) or "none"
+            raise ValueError(
+                f"{type(self).__name__} does not project '{modality}' features by themselves (those it does: {alone})"
+            )
+        return self._project(self.modalities.index(modality), features)
+
+    def _project(self, modality: int, features: Tensor) -> Tensor:
+        """The projection of most models; one that does it differently overrides this."""
+        return self.projections[modality](features)
+
     # ---------------------------------------------------------------- what a model defines
 
     def encode(self) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,10 @@ class GRCN(LateFusionRecommender):
     def project(self, modality: int) -> Tensor:
         """Content of all items in one modality before normalisation, ``[n_items, d]``."""
         name = self.modalities[modality]
-        return self.adapt(name, F.leaky_relu_(self.projections[modality](self.feature(name))))
+        return self.adapt(name, self._project(modality, self.feature(name)))
+
+    def _project(self, modality: int, features: Tensor) -> Tensor:
+        return F.leaky_relu_(self.projections[modality](features))
 
     def route(self, preferences: Tensor, content: Tensor) -> Tensor:
         """Preferences ``[n_users, d]`` moved toward the content ``[n_items, d]`` they attend to."""

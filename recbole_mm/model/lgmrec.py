@@ -104,6 +104,9 @@ class LGMRec(MultimodalRecommender):
         adapted = [self.adapt(name, one) for name, one in zip(self.modalities, projected, strict=True)]
         return torch.cat(adapted, dim=1), torch.cat(logits, dim=1)
 
+    def _project(self, modality: int, features: Tensor) -> Tensor:
+        return features @ self.projections[modality]
+
     def memberships(self, logits: Tensor) -> Tensor:
         """How much each row belongs to each hyperedge, ``[n, M, h]``, from logits ``[n, M * h]``."""
         logits = logits.view(len(logits), len(self.modalities), self.n_hyperedges)

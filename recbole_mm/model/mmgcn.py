@@ -94,7 +94,10 @@ class MMGCN(MultimodalRecommender):
     def project(self, modality: int) -> Tensor:
         """Adapted content of all items before normalisation, ``[n_items, width]``."""
         name = self.modalities[modality]
-        return self.adapt(name, self.content_projections[modality](self.feature(name)))
+        return self.adapt(name, self._project(modality, self.feature(name)))
+
+    def _project(self, modality: int, features: Tensor) -> Tensor:
+        return self.content_projections[modality](features)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and items ``[n_items, d]``."""

@@ -89,6 +89,9 @@ class POWERec(LateFusionRecommender):
         pairs = zip(self.modalities, features, strict=True)
         return torch.stack([ids, *(self.adapt(name, feature) for name, feature in pairs)], dim=1)
 
+    def _project(self, modality: int, features: Tensor) -> Tensor:
+        return self.projections[1 + modality](features).tanh_()  # the first is of the IDs
+
     def encode(self) -> tuple[Tensor, Tensor]:
         """``H^m`` of users ``[n_users, M, d]`` and items ``[n_items, M, d]``."""
         users, items = self._propagate().split([self.n_users, self.n_items])

@@ -107,3 +107,31 @@ class TestBadInput:
     def test_clear_errors(self, data_path, name, settings, message):
         with pytest.raises(ValueError, match=message):
             start(name, data_path, **{**SMALL, "knn_k": 4, **settings})
+
+
+class TestProjectFeatures:
+    """An analysis projects features of its own as the model projects those of its table."""
+
+    ALONE = ("BM3", "BeFAHost", "DRAGON", "DualGNN", "FREEDOM", "GRCN", "LATTICE", "LGMRec", "LUDP", "MGCN", "MICRO",
+             "MMGCN", "POWERec", "SLMRec", "SMORE")  # fmt: skip
+
+    @pytest.mark.parametrize("name", ALONE)
+    def test_is_what_the_adapter_gets(self, data_path, monkeypatch, name):
+        """In the same order of operations up to the products of row blocks: to seven digits."""
+        settings = {"knn_k": 4, "preference_size": 8} if name == "LUDP" else {"knn_k": 4}
+        run = start(name, data_path, **{**SMALL, "feature_adapter": "soft_prompt", **settings})
+        model, calls = run.model.eval(), []
+        adapt = model.adapt
+        monkeypatch.setattr(model, "adapt", lambda *given: calls.append(given) or adapt(*given))
+        with torch.no_grad():
+            model.calculate_loss(run.batch())
+            for modality, projected, *items in calls:
+                feature = model.feature(modality)
+                features = feature[items[0]] if items else feature
+                torch.testing.assert_close(model.project_features(modality, features), projected)
+        assert {call[0] for call in calls} == {"visual", "textual"}
+
+    def test_of_modalities_projected_together(self, data_path):
+        model = model_of("VBPR", data_path, "lora")
+        with pytest.raises(ValueError, match="VBPR does not project 'visual' features by themselves"):
+            model.project_features("visual", model.feature("visual"))

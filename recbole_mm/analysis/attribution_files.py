@@ -1,0 +1,175 @@
+"""The files of `analyse attribution`: heat maps, contact sheets, curves, raw maps and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import torch
+
+from recbole_mm.analysis.attribution_page import ItemPictures, page
+from recbole_mm.analysis.attribution_tables import area_rows, summary_rows
+from recbole_mm.analysis.becam import MAPS, PERTURBATIONS, RANKINGS, SCORES, Attribution
+from recbole_mm.analysis.command import save_figure, write_csv
+from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.score_cam import min_max, upsample
+from recbole_mm.data.files import atomic_file, publish_folder, temporary_folder
+
+ITEMS_A_SHEET = 8  # five rows each: matplotlib draws at most 65,536 pixels
+AREA_HEADER = ["checkpoint", "item_id", "title", "map", "score", "whole_picture", "deletion_area", "insertion_area"]
+SUMMARY_HEADER = "checkpoint map score items deletion_mean deletion_sd insertion_mean insertion_sd".split()
+
+
+class AttributionFiles:
+    """Collects the attributions of items; a context, at whose end nothing half-written is left.
+
+    Args:
+        out: folder, made where it does not exist; heat maps go into its folder `attribution-pictures`, which is
+            replaced as a whole.
+        labels: of the checkpoints.
+        titles: by original item id.
+    """
+
+    def __init__(self, out: Path, labels: list[str], titles: dict[str, str]):
+        self.out = out
+        self.labels = labels
+        self.titles = titles
+        self.results: list[Attribution] = []
+        self.left_out: dict[str, str] = {}
+        self._pictures: list[ItemPictures] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> AttributionFiles:
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._folder = self.out / "attribution-pictures"
+        self._temporary = self._stack.enter_context(temporary_folder(self._folder))
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._stack.__exit__(*exception)
+
+    def leave_out(self, item: str, reason: str) -> None:
+        """Note an item without a usable picture."""
+        self.left_out[item] = reason
+
+    def add(self, colours: np.ndarray, results: list[Attribution]) -> None:
+        """Take the attributions of one item, one per checkpoint, and draw them over its picture ``[H, W, 3]``."""
+        item = results[0].item
+        # numbered, because two ids can be the same file name where case does not count, and cut, as ids have no limit
+        stem = f"{len(self._pictures) + 1:04d}-{quote(item, safe='')[:80]}"
+        original = self._save(colours, f"{stem}.png")
+        heat = []
+        for number, result in enumerate(results, start=1):
+            names = (f"{stem}-{number}-{name.replace(' ', '-')}.png" for name in MAPS)
+            shown = (heat_map(colours, one) for one in result.maps)
+            heat.append([self._save(one, name) for one, name in zip(shown, names, strict=True)])
+        cosines = [result.cosines for result in results]
+        self._pictures.append(ItemPictures(item, self.titles.get(item, ""), original, heat, cosines))
+        self.results.extend(results)
+
+    def _save(self, colours: np.ndarray, name: str) -> str:
+        from PIL import Image
+
+        Image.fromarray(colours).save(self._temporary / name)
+        return name
+
+    def finish(self) -> list[Path]:
+        """Write everything; raises ValueError where no item could be attributed, and then writes nothing."""
+        if not self.results:
+            reasons = "; ".join(f"{item}: {reason}" for item, reason in self.left_out.items())
+            raise ValueError(f"no item has a picture that can be used ({reasons})")
+        publish_folder(self._temporary, self._folder)
+        sheets = self._write_sheets()
+        curves, raw = self.out / "attribution-curves.png", self.out / "attribution-maps.npz"
+        save_figure(draw_curves(self.results, self.labels), curves)
+        self._write_raw(raw)
+        tables = self._write_tables()
+        shown = self.out / "attribution.html"
+        summary = list(summary_rows(self.results, self.labels))
+        with atomic_file(shown) as temporary:
+            content = page(self._folder, self._pictures, self.labels, summary, self.left_out, curves, [*tables, raw])
+            temporary.write_text(content, encoding="utf-8")
+        return [shown, *sheets, curves, raw, *tables, self._folder]
+
+    def _write_sheets(self) -> list[Path]:
+        sheets = []
+        for first in range(0, len(self._pictures), ITEMS_A_SHEET):
+            part = self._pictures[first : first + ITEMS_A_SHEET]
+            figure, _ = contact_sheet([row for pictures in part for row in self._sheet_rows(pictures)])
+            sheets.append(self.out / f"attribution-sheet-{len(sheets) + 1}.png")
+            save_figure(figure, sheets[-1])
+        return sheets
+
+    def _sheet_rows(self, pictures: ItemPictures) -> Iterator[tuple[str, list[Card]]]:
+        """The original, then one row per map with one card per checkpoint."""
+        original = self._folder / pictures.original
+        yield "original", [Card(pictures.title or pictures.item, f"item {pictures.item}", original)]
+        for number, name in enumerate(MAPS):
+            cosines = [f"cosine {of[number % 2]:.3f}" for of in pictures.cosines]
+            files = [self._folder / heat[number] for heat in pictures.heat]
+            yield name, [Card(*card) for card in zip(self.labels, cosines, files, strict=True)]
+
+    def _write_raw(self, file: Path) -> None:
+        """Arrays by name; the first two axes of each are the checkpoints and the items."""
+        shape = (len(self._pictures), len(self.labels))
+        arrays = {
+            name: np.stack([getattr(one, name) for one in self.results]).reshape(*shape, *like.shape).swapaxes(0, 1)
+            for name in ("cosines", "maps", "curves")
+            for like in [getattr(self.results[0], name)]
+        }
+        axes = {
+            "checkpoint_names": self.labels,
+            "item_ids": [one.item for one in self._pictures],
+            "map_names": RANKINGS,
+            "score_names": SCORES,
+            "curve_names": PERTURBATIONS,
+        }
+        arrays.update((name, np.asarray(values, str)) for name, values in axes.items())
+        with atomic_file(file) as temporary, open(temporary, "wb") as sink:
+            np.savez_compressed(sink, **arrays)
+
+    def _write_tables(self) -> list[Path]:
+        areas, summary, left_out, features = (
+            self.out / f"attribution{end}.csv" for end in ("", "-summary", "-left-out", "-features")
+        )
+        write_csv(areas, AREA_HEADER, area_rows(self.results, self.titles))
+        write_csv(summary, SUMMARY_HEADER, summary_rows(self.results, self.labels))
+        write_csv(left_out, ["item_id", "reason"], self.left_out.items())
+        write_csv(
+            features,
+            ["checkpoint", "item_id", "cosine_with_data_set"],
+            ([one.label, one.item, one.feature_cosine] for one in self.results),
+        )
+        return [areas, summary, left_out, features]
+
+
+def heat_map(colours: np.ndarray, importance: np.ndarray) -> np.ndarray:
+    """A map ``[h, w]``, scaled to its own range, in colours over a picture, uint8 ``[H, W, 3]``; red is most."""
+    from matplotlib import colormaps
+
+    heat = min_max(upsample(torch.from_numpy(importance).unsqueeze(0), colours.shape[:2]))[0].numpy()
+    mixed = 0.5 * colours / 255 + 0.5 * colormaps["turbo"](heat)[..., :3]
+    return (mixed * 255).round().astype(np.uint8)
+
+
+def draw_curves(results: list[Attribution], labels: list[str]):
+    """Means over the items, one row of panels per checkpoint; a matplotlib Figure."""
+    from matplotlib.figure import Figure
+
+    kinds = [(p, s) for p in range(len(PERTURBATIONS)) for s in range(len(SCORES))]
+    figure = Figure(figsize=(3.6 * len(kinds), 3.2 * len(labels) + 0.4), layout="constrained")
+    panels = figure.subplots(len(labels), len(kinds), squeeze=False)
+    for row, label in zip(panels, labels, strict=True):
+        mean = np.mean([one.curves for one in results if one.label == label], axis=0)
+        for axis, (perturbation, score) in zip(row, kinds, strict=True):
+            for name, curve in zip(RANKINGS, mean[perturbation, :, score], strict=True):
+                style = {"color": "0.5", "linestyle": "--"} if name == "random" else {}
+                axis.plot(np.linspace(0, 1, len(curve)), curve, label=name, **style)
+            verb = "deleted" if perturbation == 0 else "inserted"
+            axis.set(xlabel=f"share of pixels {verb}", ylabel=f"cosine {SCORES[score]} the adapter")
+            axis.set_title(label, fontsize="small", parse_math=False)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RANKINGS))
+    return figure

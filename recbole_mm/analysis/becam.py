@@ -1,0 +1,145 @@
+"""BeCAM of a picture for checkpoints: maps before and after the feature adapter, and how well they find what counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
+from recbole_mm.analysis.score_cam import attribution_map, centred, masked_features, perturbed, varying_channels
+from recbole_mm.encoder import ImageEncoder, PictureError
+
+SCORES = ("before", "after")  # the adapter: the cosine of which feature with the behaviour vector
+MAPS = ("plain", "adapted", "plain centred", "adapted centred")
+RANKINGS = (*MAPS, "random")
+PERTURBATIONS = ("deletion", "insertion")
+
+Encode = Callable[[Tensor], Tensor]  # pixels [n, 3, H, W] to features [n, width]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """BeCAM of one item for one checkpoint.
+
+    Attributes:
+        cosines: of the whole picture, ``[2]``, in the order of SCORES.
+        maps: in the order of MAPS, ``[4, h, w]``: weighted sums of channels, not scaled.
+        curves: the cosines as pixels are deleted or inserted in the order of a map or, last, at random:
+            ``[2, 5, 2, steps + 1]``, in the orders of PERTURBATIONS, RANKINGS and SCORES.
+        feature_cosine: between the encoder's feature and the data set's row, NaN where the item has none: near 1 if
+            the encoder is the one that made the data set's features.
+    """
+
+    label: str
+    item: str
+    cosines: np.ndarray
+    maps: np.ndarray
+    curves: np.ndarray
+    feature_cosine: float
+
+
+class Becam:
+    """Computes attributions; masked pictures are encoded once for all checkpoints.
+
+    Args:
+        encoder: the one that made the features of all checkpoints.
+        targets: the checkpoints.
+        steps: of the deletion and insertion curves.
+        batch: pictures encoded at a time.
+
+    Raises:
+        ValueError: the encoder's features are not as wide as a checkpoint's.
+    """
+
+    def __init__(self, encoder: ImageEncoder, targets: list[BehaviourCosines], steps: int = 20, batch: int = 32):
+        for target in targets:
+            if encoder.width != target.feature_width:
+                raise ValueError(
+                    f"--encoder: its features are {encoder.width} wide, and checkpoint {target.label} was trained on "
+                    f"'{target.modality}' features of width {target.feature_width}; give the encoder that made them"
+                )
+        self.encoder = encoder
+        self.targets = targets
+        self.steps = steps
+        self.batch = batch
+
+    @torch.inference_mode()
+    def attribute(self, pixels: Tensor, item: str) -> list[Attribution]:
+        """The attributions of a picture, one per checkpoint.
+
+        Args:
+            pixels: the preprocessed picture, ``[3, H, W]``.
+            item: original id of its item, which all checkpoints know.
+
+        Raises:
+            PictureError: no channel of the encoder varies over the picture.
+        """
+        activation = self.encoder.activation(pixels.unsqueeze(0))[0]
+        activation = activation[varying_channels(activation)]
+        if len(activation) == 0:
+            raise PictureError("the encoder sees the same everywhere in it")
+        n_orders = 1 + len(MAPS) * len(self.targets)
+        total = 1 + len(activation) + n_orders * len(PERTURBATIONS) * (self.steps + 1)
+        # on a terminal only, as it goes when the picture is done
+        with tqdm(total=total, desc=item, unit="encoding", leave=False, disable=None) as progress:
+
+            def encode(pictures: Tensor) -> Tensor:
+                progress.update(len(pictures))
+                return self.encoder(pictures)
+
+            whole = encode(pixels.unsqueeze(0))
+            masked = masked_features(encode, pixels, activation, self.batch)
+            random = self._perturbed_features(encode, pixels, _random_map(activation, item))
+            results = []
+            for target in self.targets:
+                maps = _maps(self._cosines(target, masked, item), activation)
+                features = [self._perturbed_features(encode, pixels, one) for one in maps]
+                curves = [self._curves(target, one, item) for one in (*features, random)]
+                results.append(self._result(target, item, whole, maps, torch.stack(curves, dim=1)))
+        return results
+
+    def _perturbed_features(self, encode: Encode, pixels: Tensor, importance: Tensor) -> Tensor:
+        return torch.cat([encode(part) for part in perturbed(pixels, importance, self.steps, self.batch)])
+
+    def _curves(self, target: BehaviourCosines, features: Tensor, item: str) -> Tensor:
+        """``[2, 2, steps + 1]``: PERTURBATIONS, SCORES."""
+        return self._cosines(target, features, item).unflatten(1, (2, self.steps + 1)).transpose(0, 1)
+
+    def _cosines(self, target: BehaviourCosines, features: Tensor, item: str) -> Tensor:
+        number = target.opened.dataset.token2id(target.opened.dataset.iid_field, item)
+        return target.of_encoded(features, torch.full((len(features),), int(number), device=features.device))
+
+    def _result(
+        self, target: BehaviourCosines, item: str, whole: Tensor, maps: Tensor, curves: Tensor
+    ) -> Attribution:
+        cosines = self._cosines(target, whole, item)[:, 0]
+        arrays = (one.float().cpu().numpy() for one in (cosines, maps, curves))
+        return Attribution(target.label, item, *arrays, self._feature_cosine(target, whole, item))
+
+    @staticmethod
+    def _feature_cosine(target: BehaviourCosines, whole: Tensor, item: str) -> float:
+        dataset = target.opened.dataset
+        number = int(dataset.token2id(dataset.iid_field, item))
+        if not dataset.modality_mask(target.modality)[number]:
+            return float("nan")
+        row = dataset.modality_feature(target.modality)[number]
+        return F.cosine_similarity(row, whole[0].float().cpu(), dim=0).item()
+
+
+def _maps(cosines: Tensor, activation: Tensor) -> Tensor:
+    """In the order of MAPS, ``[4, h, w]``."""
+    before, after = cosines
+    return torch.stack([attribution_map(one, activation) for one in (before, after, centred(before), centred(after))])
+
+
+def _random_map(activation: Tensor, item: str) -> Tensor:
+    """An order as coarse as a map's, of each item its own and the same in every run."""
+    grid = torch.rand(activation.shape[1:], generator=torch.Generator().manual_seed(crc32(item.encode())))
+    return grid.to(activation)

@@ -1,0 +1,104 @@
+"""The image towers of CLIP-type encoders, and the activation that attribution maps are made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+
+class ImageEncoder(nn.Module, ABC):
+    """A frozen image tower: pictures to pixels, pixels to features.
+
+    Attributes:
+        width: of the features.
+        mean: of the three colours, which preprocessing subtracts, so that 0 is a grey pixel.
+        std: of the three colours, which it divides by.
+    """
+
+    def __init__(self, width: int, mean: list[float], std: list[float]):
+        super().__init__()
+        self.width = width
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def preprocess(self, pictures: list[Picture]) -> Tensor:
+        """Pixels ``[n, 3, H, W]`` of Pillow images in RGB: resized, cropped and normalised as in the training."""
+
+    @abstractmethod
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features ``[n, width]`` of pixels ``[n, 3, H, W]``."""
+
+    @abstractmethod
+    def activation(self, pixels: Tensor) -> Tensor:
+        """What the last part that still has places makes of pixels ``[n, 3, H, W]``: ``[n, channels, h, w]``."""
+
+    def to_colours(self, pixels: Tensor) -> np.ndarray:
+        """The pictures that pixels ``[n, 3, H, W]`` are of, uint8 ``[n, H, W, 3]``."""
+        colours = (pixels * self.std + self.mean).clamp(0, 1) * 255
+        return colours.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+class ClipTransformer(ImageEncoder):
+    """The vision transformer of CLIP, in transformers' class.
+
+    Its activation is the output of the second-to-last block without the class token, on the grid of the patches
+    (B/32: 768 channels of 7 x 7): of the last block only the class token reaches the features.
+
+    Args:
+        model: a ``CLIPVisionModelWithProjection`` with at least two blocks.
+        processor: its image processor.
+    """
+
+    def __init__(self, model, processor):
+        super().__init__(model.config.projection_dim, processor.image_mean, processor.image_std)
+        self.model = model
+        self.processor = processor
+
+    def preprocess(self, pictures: list[Picture]) -> Tensor:
+        return self.processor(images=pictures, return_tensors="pt")["pixel_values"]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.model(pixel_values=pixels).image_embeds
+
+    def activation(self, pixels: Tensor) -> Tensor:
+        # the first of these goes into the first block, so that the last but one comes out of the last block but one
+        tokens = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
+        patch = self.model.config.patch_size
+        grid = (pixels.shape[2] // patch, pixels.shape[3] // patch)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+
+
+class ClipResNet(ImageEncoder):
+    """The ResNet of CLIP, in timm's form, as transformers wraps it; transformers has no class of its own for it.
+
+    Its activation is the output of the last ReLU of the last stage (RN50: 2,048 channels of 7 x 7), which the
+    attention pooling makes the features of.
+
+    Args:
+        model: a ``TimmWrapperForImageClassification``: what is the classifier of another network is here the last
+            layer of the attention pooling, so that the logits are CLIP's features.
+        processor: its image processor.
+    """
+
+    def __init__(self, model, processor):
+        colours = processor.data_config
+        super().__init__(model.config.num_labels, list(colours["mean"]), list(colours["std"]))
+        self.model = model
+        self.processor = processor
+
+    def preprocess(self, pictures: list[Picture]) -> Tensor:
+        return self.processor(pictures)["pixel_values"]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.model(pixel_values=pixels).logits
+
+    def activation(self, pixels: Tensor) -> Tensor:
+        return self.model.timm_model.forward_features(pixels)

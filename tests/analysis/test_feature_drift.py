@@ -1,0 +1,131 @@
+"""`analyse feature-drift`: the cosines, the most changed items, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from recbole_mm.__main__ import main
+from recbole_mm.load import open_checkpoint
+
+
+@pytest.fixture(scope="module")
+def lora(train) -> Path:
+    return train("BM3", feature_adapter="lora")
+
+
+@pytest.fixture(scope="module")
+def befa(train) -> Path:
+    return train("MGCN", feature_adapter="befa", knn_k=4)
+
+
+def run(*arguments) -> int:
+    return main(["analyse", "feature-drift", *map(str, arguments)])
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as source:
+        return list(csv.DictReader(source))
+
+
+def column(rows: list[dict[str, str]], name: str) -> np.ndarray:
+    return np.array([float(row[name]) for row in rows])
+
+
+def row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+
+
+@pytest.fixture(scope="module")
+def out(lora, befa, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("drift")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["pytest"])
+        assert run(lora, befa, "--top", 3, "--out", folder) == 0
+    return folder
+
+
+class TestCosines:
+    @pytest.mark.parametrize("modality", ["visual", "textual"])
+    def test_are_those_of_the_saved_weights(self, out, lora, modality):
+        """LoRA by hand; tables have six digits, and the model computes in single precision."""
+        opened = open_checkpoint(lora)
+        saved = load_file(lora.with_suffix(".safetensors"))
+        weights = {name: values.astype(np.float64) for name, values in saved.items()}
+        place = opened.model.modalities.index(modality)
+        feature, items = weights[f"{modality}_feature"][1:], weights["item_embedding"][1:]
+        rows = [row for row in table(out / "feature-drift.csv")
+                if (row["checkpoint"], row["modality"]) == (lora.stem, modality)]  # fmt: skip
+        assert [row["item_id"] for row in rows] == list(opened.dataset.field2id_token["item_id"][1:])
+        for end, given in (("", feature), ("_swapped", np.roll(feature, len(feature) // 2, axis=0))):
+            projected = given @ weights[f"projections.{place}.weight"].T + weights[f"projections.{place}.bias"]
+            down, up = (weights[f"feature_adapters.{modality}.{part}.weight"] for part in ("down", "up"))
+            adapted = projected + projected @ down.T @ up.T
+            np.testing.assert_allclose(column(rows, f"before{end}"), row_cosines(projected, items), atol=1e-5)
+            np.testing.assert_allclose(column(rows, f"after{end}"), row_cosines(adapted, items), atol=1e-5)
+        assert np.abs(column(rows, "change")).max() > 1e-3
+
+    def test_a_gate_on_behaviour_is_like_it_whatever_the_feature(self, out, befa):
+        rows = [row for row in table(out / "feature-drift.csv") if row["checkpoint"] == befa.stem]
+        assert column(rows, "after").min() > 0
+        assert column(rows, "after_swapped").min() > 0
+
+    def test_summary(self, out, befa):
+        rows = [row for row in table(out / "feature-drift.csv")
+                if (row["checkpoint"], row["modality"]) == (befa.stem, "textual")]  # fmt: skip
+        (summary,) = (row for row in table(out / "feature-drift-summary.csv")
+                      if (row["checkpoint"], row["modality"]) == (befa.stem, "textual"))  # fmt: skip
+        assert summary["items"] == "30"
+        for name in ("before", "after", "before_swapped", "after_swapped", "change"):
+            values = column(rows, name)
+            np.testing.assert_allclose(float(summary[f"{name}_mean"]), values.mean(), atol=1e-5)
+            np.testing.assert_allclose(float(summary[f"{name}_sd"]), values.std(ddof=1), atol=1e-5)
+
+    def test_most_changed_items(self, out, lora):
+        def mine(row):
+            return (row["checkpoint"], row["modality"]) == (lora.stem, "visual")
+
+        rows = list(filter(mine, table(out / "feature-drift.csv")))
+        largest = sorted(rows, key=lambda row: -abs(float(row["change"])))[:3]
+        shown = list(filter(mine, table(out / "feature-drift-items.csv")))
+        assert [row["rank"] for row in shown] == ["1", "2", "3"]
+        assert [row["item_id"] for row in shown] == [row["item_id"] for row in largest]
+        assert shown[0]["title"].endswith(f"of item {shown[0]['item_id'][1:]}, $2")
+
+
+class TestFigures:
+    def test_distribution_without_pictures(self, out):
+        with Image.open(out / "feature-drift.png") as figure:
+            assert figure.size[0] == 3 * 4.6 * 150
+        assert not (out / "feature-drift-pictures.png").exists()
+
+    def test_sheet_of_the_most_changed(self, lora, tmp_path):
+        images = tmp_path / "images"
+        images.mkdir()
+        for number in range(30):
+            Image.new("RGB", (20, 30), (8 * number, 0, 0)).save(images / f"i{number}.png")
+        assert run(lora, "--modality", "textual", "--top", 2, "--images", images) == 0
+        with Image.open("analysis/feature-drift-pictures.png") as sheet:
+            assert sheet.size == (585, 375)  # (0.4 + 2 * 1.75) and 2.5 inches, 150 dots each
+        assert {row["modality"] for row in table(Path("analysis/feature-drift.csv"))} == {"textual"}
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("model", "settings", "given", "message"),
+        [
+            ("BM3", {}, [], "this BM3 has no feature adapter of its own"),
+            ("BM3", {"feature_adapter": "lora"}, ["--modality", "sound"], "has no modality 'sound'"),
+            ("BM3", {"feature_adapter": "lora"}, ["--top", 101], "--top: 101 is more than the 100"),
+            ("VBPR", {"feature_adapter": "befa"}, [], "VBPR projects its modalities together"),
+        ],
+    )
+    def test_clear_errors(self, capsys, train, model, settings, given, message):
+        assert run(train(model, **settings), *given) == 2
+        assert message in capsys.readouterr().err
+        assert not Path("analysis").exists()
