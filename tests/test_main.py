@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,15 @@ def test_models_are_listed(capsys):
     assert f"POWERec (2024): {title}\n    modalities: any number" in shown
     assert "    backbones:  LayerGCN, LightGCN, BPR\n" in shown
     assert [name for name in MODELS if f"{name} (" not in shown] == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "recbole_mm", "models"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert "error" not in process.stderr.read()
+    assert process.wait() == 0
 
 
 def test_describe_prints_each_modality(folder, capsys):
