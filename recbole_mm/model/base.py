@@ -57,7 +57,7 @@ class MultimodalRecommender(GeneralRecommender):
                 self.register_buffer(f"{name}_feature", dataset.modality_feature(name), persistent=False)
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.graph = BipartiteGraph(users, items, self.n_users, self.n_items)
-        self.graph_cache = GraphCache(Path(config["checkpoint_dir"]) / "graphs")
+        self.graph_cache = GraphCache(config["graph_dir"] or Path(config["checkpoint_dir"]) / "graphs")
         self.epochs_started = 0
         self.trainer_starts_epochs = False
         self._scores_are_cached = False
