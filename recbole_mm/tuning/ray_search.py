@@ -14,9 +14,9 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from recbole_mm.data.files import atomic_file
+from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.trainer.checkpoint import settings as plain_settings
 from recbole_mm.tuning.hyperopt_search import plain
-from recbole_mm.tuning.ray_session import check_resources, ray_session
 from recbole_mm.tuning.ray_trial import MODEL_FILE, SCORE, TIME, run_trial
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
 from recbole_mm.tuning.search_space import number_of_settings

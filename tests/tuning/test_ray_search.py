@@ -12,8 +12,8 @@ import ray
 from ray import tune
 
 from recbole_mm.quick_start import run
+from recbole_mm.ray_session import ray_session
 from recbole_mm.tuning.command import main
-from recbole_mm.tuning.ray_session import ray_session
 
 if not hasattr(tune, "RunConfig"):
     pytest.skip("this ray is older than --tool=Ray asks for", allow_module_level=True)
