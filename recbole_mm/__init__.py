@@ -13,8 +13,9 @@ from recbole_mm import compat
 
 compat.apply()
 
-from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
+from recbole_mm import distributed, registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
 
+distributed.apply()
 registration.apply()
 
 from recbole_mm.registry import MODELS, TRAINERS, register_model, register_trainer  # noqa: E402

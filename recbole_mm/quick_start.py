@@ -16,8 +16,10 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import run as run_recbole_processes
 from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_color
+from torch.multiprocessing import ProcessRaisedException
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
+from recbole_mm.distributed import own_error
 from recbole_mm.registration import recbole_models, recbole_properties_dir, variants
 from recbole_mm.registry import MODELS
 from recbole_mm.trainer.checkpoint import one_line
@@ -92,7 +94,13 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
     if "data_path" not in config.external_config_dict:
         config_dict["data_path"] = find_data(dataset)
     started = time.time()
-    result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
+    try:
+        result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
+    except ProcessRaisedException as error:
+        message = own_error(error)
+        if message is None:
+            raise
+        raise ValueError(message) from error
     _summarise(result, config, started)
     return result
 

@@ -35,10 +35,12 @@ class MultimodalRecommender(GeneralRecommender):
         modalities: names of the modalities in use; feature ``[n_items, width]`` of one by :meth:`feature`.
         graph: bipartite graph of the training interactions.
         embedding_size: width d of the user and item vectors.
+        loss_reduction: ``mean`` or ``sum``, how the model's loss and regulariser go over the batch.
     """
 
     input_type = InputType.PAIRWISE
     needs_modalities = True
+    loss_reduction = "mean"
     other_parameter_name = ["epochs_started"]
 
     def __init__(self, config, dataset):

@@ -22,6 +22,8 @@ class StagedTrainer(MultimodalTrainer):
     """
 
     def __init__(self, config, model):
+        if not config["single_spec"]:
+            raise ValueError(f"{config['model']} trains in stages, which takes one process; leave --nproc out")
         super().__init__(config, model)
         self.stage = model.stages[0]
         self._final_file: Path | None = None
