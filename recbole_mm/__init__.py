@@ -13,8 +13,9 @@ from recbole_mm import compat
 
 compat.apply()
 
-from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
+from recbole_mm import distributed, registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
 
+distributed.apply()
 registration.apply()
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter  # noqa: E402

@@ -1,4 +1,4 @@
-"""``python -m recbole_mm``: convert and describe data, list models, analyse checkpoints."""
+"""``python -m recbole_mm``: convert and describe data, list models, analyse and serve checkpoints."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 from recbole_mm.analysis.cli import add_parsers as add_analysis_parsers
 from recbole_mm.data.cli import add_parsers as add_data_parsers
+from recbole_mm.recommend.cli import add_parsers as add_recommend_parsers
 from recbole_mm.registry import MODELS
 
 
@@ -19,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     models = commands.add_parser("models", help="list the models with paper, year, modalities and backbones")
     models.set_defaults(run=lambda _: list_models())
     add_analysis_parsers(commands)
+    add_recommend_parsers(commands)
     arguments = parser.parse_args(argv)
     sys.argv[1:] = []  # RecBole's Config would read our options as its keys
     try:

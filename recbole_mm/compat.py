@@ -2,10 +2,9 @@
 
 Each fix exchanges a few characters inside the RecBole function that no longer runs and recompiles it in
 place (:func:`mend`). numpy, pandas, scipy, torch, ray and the environment of the process stay as they are, so
-no other package can notice; there is no stand-in module that ``from recbole.trainer.trainer import *`` would
-carry away; and whoever imported a RecBole function or class before us runs the mended one. Every fix asks the
-installed library whether it is needed: with those of RecBole's own time only what concerns torch is. Line
-numbers are RecBole 1.2.1's.
+no other package can notice, and whoever imported a RecBole function or class before us runs the mended one. Every
+fix asks the installed library whether it is needed: with those of RecBole's own time only what concerns torch
+is, and two slips of RecBole's search. Line numbers are RecBole 1.2.1's.
 
 RecBole is imported for it, quick_start included: its ray takes 0.6 s beside the 2 s of torch and the rest,
 nearly every use needs it, and an import hook would be more to understand.
@@ -36,7 +35,7 @@ from recbole.model import general_recommender as general
 from recbole.model import knowledge_aware_recommender as knowledge_aware
 from recbole.quick_start import load_data_and_model, objective_function
 from recbole.trainer import HyperTuning, Trainer
-from recbole.trainer.hyper_tuning import exhaustive_search
+from recbole.trainer.hyper_tuning import _parameters, exhaustive_search
 from scipy.sparse import dok_matrix
 
 _mended_source: dict[FunctionType, str] = {}
@@ -249,15 +248,9 @@ def checkpoint_loading() -> bool:
     from recbole.model.sequential_recommender import S3Rec  # not before anomaly_detection
 
     loaders = (
-        Trainer.resume_checkpoint,
-        Trainer.evaluate,
-        load_data_and_model,
-        general.ConvNCF.__init__,
-        general.NAIS._load_pretrain,
-        general.RaCT.__init__,
-        general.NeuMF.load_pretrain,
-        context_aware.KD_DAGFM.__init__,
-        S3Rec.__init__,
+        *(Trainer.resume_checkpoint, Trainer.evaluate, load_data_and_model, general.ConvNCF.__init__),
+        *(general.NAIS._load_pretrain, general.RaCT.__init__, general.NeuMF.load_pretrain),
+        *(context_aware.KD_DAGFM.__init__, S3Rec.__init__),
     )
     return mend_each(loaders, "torch.load(", "torch.load(weights_only=False, f=")
 
@@ -293,7 +286,12 @@ def hyperopt_generator() -> bool:
     return mend(exhaustive_search, "np.random.RandomState(seed)", "pyll.stochastic.rng_from_seed(seed)")
 
 
+def list_choices() -> bool:
+    """trainer/hyper_tuning.py:54: counting choices fails where one is a list, as modality weights are."""
+    return mend(_parameters, "[literal.obj for literal in", "[literal for literal in")
+
+
 FIXES = (
     *(anomaly_detection, numpy_aliases, numpy_names, chained_fillna, elementwise_len, writable_columns),
-    *(dok_update, checkpoint_loading, ray_report, hyperopt_generator),
+    *(dok_update, checkpoint_loading, ray_report, hyperopt_generator, list_choices),
 )

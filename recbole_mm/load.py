@@ -12,6 +12,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import load_data_and_model
 from recbole.utils import get_model, init_seed
 
+from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.quick_start import check_model
 from recbole_mm.trainer.checkpoint import fingerprint, has_safe_pair, one_line, read_pickle, read_safe_pair
 
@@ -37,7 +38,7 @@ def open_checkpoint(file: str | Path, trust_pickle: bool = False) -> OpenedCheck
         trust_pickle: open a `.pth` that has no safe pair beside it, which runs whatever code is in it.
 
     Raises:
-        FileNotFoundError: no such checkpoint, or a bare `.pth` without `trust_pickle`.
+        FileNotFoundError: no such checkpoint, or its data set is not there, or a bare `.pth` without `trust_pickle`.
         ValueError: a damaged checkpoint, or the data set is no longer the one it was trained on.
     """
     path = Path(file)
@@ -48,6 +49,11 @@ def open_checkpoint(file: str | Path, trust_pickle: bool = False) -> OpenedCheck
     saved = read_safe_pair(path)
     check_model(saved.model)
     config = Config(saved.model, saved.dataset, config_dict=dict(saved.settings))
+    if not Path(config["data_path"]).is_dir() and saved.dataset != DEFAULT_DATASET:
+        raise FileNotFoundError(
+            f"checkpoint {path} was trained on data set '{saved.dataset}' in {config['data_path']}, which is not "
+            f"there; bring it back, or run this where that path leads to it"
+        )
     init_seed(config["seed"], config["reproducibility"])
     logging.getLogger(__name__).info("Opening %s: %s on %s", path, saved.model, saved.dataset)
     dataset = create_dataset(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import itertools
 import logging
 import sys
 import time
@@ -12,10 +13,13 @@ from pathlib import Path
 
 import yaml
 from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import run as run_recbole_processes
-from recbole.utils import set_color
+from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_color
+from torch.multiprocessing import ProcessRaisedException
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
+from recbole_mm.distributed import own_error
 from recbole_mm.registration import recbole_models, recbole_properties_dir, variants
 from recbole_mm.registry import MODELS
 from recbole_mm.trainer.checkpoint import one_line
@@ -56,6 +60,16 @@ def _parse(argv: list[str]) -> tuple[dict, list[str]]:
     parser.add_argument("--port", default="5678", help="port of the master process")
     parser.add_argument("--world_size", type=int, default=-1, help="processes over all machines")
     parser.add_argument("--group_offset", type=int, default=0, help="global rank of this machine's first process")
+    options, rest = parse_with_settings(parser, argv)
+    options = vars(options)
+    options["config_file_list"] = (options.pop("config_files") or "").split() or None
+    return options, rest
+
+
+def parse_with_settings(
+    parser: argparse.ArgumentParser, argv: list[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """The parser's own options, and the rest of the command line, which must be ``--key=value``, each key once."""
     options, rest = parser.parse_known_args(argv)
     for argument in rest:
         if not argument.startswith("--") or argument.count("=") != 1:
@@ -64,8 +78,6 @@ def _parse(argv: list[str]) -> tuple[dict, list[str]]:
     for key in keys:
         if keys.count(key) > 1:
             parser.error(f"{key} is given twice")
-    options = vars(options)
-    options["config_file_list"] = (options.pop("config_files") or "").split() or None
     return options, rest
 
 
@@ -77,19 +89,87 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
             configuration file that is no yaml.
         FileNotFoundError: a configuration file does not exist.
     """
-    check_model(model)
-    for file in config_file_list or ():
-        check_config_file(file)
     config_dict = {**(config_dict or {})}
-    config = Config(model, dataset, config_file_list, config_dict)
-    check_keys(config)
-    check_valid_metric(config)
+    config = checked_config(model, dataset, config_file_list, config_dict)
     if "data_path" not in config.external_config_dict:
         config_dict["data_path"] = find_data(dataset)
     started = time.time()
-    result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
+    try:
+        result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
+    except ProcessRaisedException as error:
+        message = own_error(error)
+        if message is None:
+            raise
+        raise ValueError(message) from error
     _summarise(result, config, started)
     return result
+
+
+def checked_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:
+    """RecBole's Config of a run, after checking the names, the files and the keys; raises as :func:`run`."""
+    check_model(model)
+    for file in config_file_list or ():
+        check_config_file(file)
+    config = Config(model, dataset, config_file_list, config_dict)
+    check_keys(config, config.external_config_dict)
+    check_valid_metric(config)
+    return config
+
+
+def objective_function(config_dict=None, config_file_list=None, saved=True):
+    """RecBole's objective for its ``HyperTuning``, except that it leaves the test split alone.
+
+    A search must choose by validation; the test metrics of the winner follow after it
+    (:func:`recbole_mm.tuning.search.winner_test_metrics`). Arguments as RecBole's.
+
+    Returns:
+        RecBole's dictionary, ``test_result`` empty, and ``checkpoint``, the file of the best epoch, one per call.
+    """
+    lists = {key: list(one) if isinstance(one, tuple) else one for key, one in (config_dict or {}).items()}
+    config = Config(config_dict=lists, config_file_list=config_file_list)  # hyperopt makes tuples of lists
+    restart_log(config)
+    trainer, train_data, valid_data = prepare_training(config)
+    trainer.saved_model_file = str(_unused(Path(trainer.saved_model_file)))
+    score, result = trainer.fit(train_data, valid_data, verbose=False, saved=saved)
+    return {
+        "model": config["model"],
+        "best_valid_score": score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": result,
+        "test_result": {},
+        "checkpoint": trainer.saved_model_file,
+    }
+
+
+def prepare_training(config: Config, dataset=None):
+    """Trainer, training and validation data of a configuration, seeded as RecBole's ``run_recbole`` does it.
+
+    Args:
+        config: of the run.
+        dataset: the data set of this configuration, where the caller has it; it is loaded otherwise.
+    """
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config) if dataset is None else dataset
+    train_data, valid_data, _ = data_preparation(config, dataset)
+    init_seed(config["seed"], config["reproducibility"])
+    model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    return get_trainer(config["MODEL_TYPE"], config["model"])(config, model), train_data, valid_data
+
+
+def restart_log(config: Config) -> None:
+    """Close the log of the run before, if any, and open one for this run."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        root.removeHandler(handler)
+        if isinstance(handler, logging.FileHandler):
+            handler.close()
+    init_logger(config)
+
+
+def _unused(path: Path) -> Path:
+    """RecBole names checkpoints by the second; this is `path`, or where it is taken, the first free number after it."""
+    names = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return path if not path.exists() else next(name for name in names if not name.exists())
 
 
 def check_model(name: str) -> None:
@@ -115,15 +195,21 @@ def check_config_file(file: str) -> None:
         raise ValueError(f"configuration file {file} holds no settings; it needs lines such as 'epochs: 10'")
 
 
-def check_keys(config: Config) -> None:
-    """Raise ValueError for a configuration key that neither RecBole nor the model knows: a misspelt key is lost."""
+def check_keys(config: Config, keys: Iterable[str], where: str = "") -> None:
+    """Raise ValueError for one of `keys` that neither RecBole nor the model knows: a misspelt key is lost.
+
+    Args:
+        config: of the model and data set.
+        keys: to check, such as those a user set.
+        where: they stand, for the message, such as ``"file x: "``.
+    """
     known = set(config.internal_config_dict) | _KEYS_OF_THE_LAUNCHER
     known.update(key for keys in config.parameters.values() for key in keys)
-    for key in config.external_config_dict:
+    for key in keys:
         if key not in known:
             raise ValueError(
-                f"unknown key '{key}'{_closest(key, known)}; {config.model} takes the keys of its yaml, of RecBole's "
-                f"overall.yaml and of the data set"
+                f"{where}unknown key '{key}'{_closest(key, known)}; {config.model} takes the keys of its yaml, of "
+                f"RecBole's overall.yaml and of the data set"
             )
 
 

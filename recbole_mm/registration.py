@@ -1,4 +1,4 @@
-"""How RecBole finds us. With compat.py the only file that knows RecBole's inside.
+"""How RecBole finds us. With compat.py and distributed.py the only file that knows RecBole's inside.
 
 RecBole looks a model up as module ``recbole.model.general_recommender.<name>``, its data set and trainer as
 ``<Model>Dataset`` in ``recbole.data.dataset`` and ``<Model>Trainer`` in ``recbole.trainer``, and its settings as a

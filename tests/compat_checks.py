@@ -188,6 +188,18 @@ def check_checkpoint_loading() -> None:
     assert torch.equal(pretrained.item_embedding.weight, model.item_embedding.weight)
 
 
+def check_list_choices() -> None:
+    from recbole.trainer import HyperTuning
+
+    def score(params: dict, _config_files) -> dict:
+        value = params["a"][0]
+        return dict(best_valid_score=value, best_valid_result={}, test_result={}, model="BPR", valid_score_bigger=True)
+
+    tuning = HyperTuning(score, params_dict={"choice": {"a": [[1, 4], [3, 2], [2, 3]]}}, algo="exhaustive")
+    tuning.run()
+    assert sorted(tuning.score_list) == [1, 2, 3]
+
+
 def check_hyperopt_generator() -> None:
     from recbole.trainer import HyperTuning
 
@@ -212,6 +224,7 @@ CHECKS = {
     "writable_columns": (check_writable_columns, "AssertionError"),
     "dok_update": (check_dok_update, "AttributeError: 'dok_matrix' object has no attribute '_update'"),
     "checkpoint_loading": (check_checkpoint_loading, "UnpicklingError: Weights only load failed"),
+    "list_choices": (check_list_choices, "AttributeError: 'Apply' object has no attribute 'obj'"),
     "hyperopt_generator": (check_hyperopt_generator, "AttributeError: 'numpy.random.mtrand.RandomState'"),
 }
 

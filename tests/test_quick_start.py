@@ -148,7 +148,7 @@ def test_all_keys_of_recbole_are_known():
     config.external_config_dict = dict.fromkeys(
         [*known, "reg_weight", "n_layers", "eval_history", "modalities"]
     )
-    check_keys(config)
+    check_keys(config, config.external_config_dict)
 
 
 @pytest.mark.parametrize(

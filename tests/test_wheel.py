@@ -20,6 +20,7 @@ SOURCES = (
     "pyproject.toml",
     "README.md",
     "LICENSE",
+    "run_hyper_mm.py",
     "run_recbole_mm.py",
     "recbole_mm",
     "properties",
@@ -59,7 +60,7 @@ def test_every_module_and_every_settings_file_is_in_it(wheel):
         if file.is_file()
     }
     assert len(settings) > 5
-    assert (modules | settings | {"run_recbole_mm.py"}) - packed == set()
+    assert (modules | settings | {"run_hyper_mm.py", "run_recbole_mm.py"}) - packed == set()
 
 
 SCRIPT = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ class MultimodalDataset(Dataset):
         self._modalities: list[str] | None = None
         self._features: dict[str, torch.Tensor] = {}
         self._present: dict[str, torch.Tensor] = {}
+        self._features_are_lent = False
         super().__init__(config)
 
     @property
@@ -53,12 +55,25 @@ class MultimodalDataset(Dataset):
         It reads the file again where it is asked again, so that trained features are not held twice.
         """
         self._require_modality(name, self._features)
-        return self._features.pop(name)
+        feature = self._features.pop(name)
+        return feature.clone() if self._features_are_lent else feature
 
     def modality_mask(self, name: str) -> torch.Tensor:
         """Which items have a row of their own in the modality's file: bool ``[item_num]``; row 0 is False."""
         self._require_modality(name, self._present)
         return self._present[name]
+
+    def modality_arrays(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Features and mask of every modality as arrays, to lend them to another process's copy of this data set."""
+        return {one: (self.modality_feature(one).numpy(), self.modality_mask(one).numpy()) for one in self.modalities}
+
+    def borrow_modalities(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        """Use what :meth:`modality_arrays` of the same data set gave, read-only memory included, instead of files."""
+        self._modalities, self._features_are_lent = list(arrays), True
+        with warnings.catch_warnings():  # torch warns that writing to read-only memory is undefined; nobody does
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self._features = {name: torch.from_numpy(feature) for name, (feature, _) in arrays.items()}
+            self._present = {name: torch.from_numpy(present) for name, (_, present) in arrays.items()}
 
     def _require_modality(self, name: str, loaded: dict[str, torch.Tensor]) -> None:
         if name not in self.modalities:
@@ -192,8 +207,9 @@ class MultimodalDataset(Dataset):
 
     def copy(self, new_inter_feat):
         copied = super().copy(new_inter_feat)  # goes through __getstate__, which leaves the matrices out
-        copied._modalities, copied._features, copied._present = self._modalities, self._features, self._present
+        for name in ("_modalities", "_features", "_present", "_features_are_lent"):
+            setattr(copied, name, getattr(self, name))
         return copied
 
     def __getstate__(self):
-        return {**self.__dict__, "_modalities": None, "_features": {}, "_present": {}}
+        return {**self.__dict__, "_modalities": None, "_features": {}, "_present": {}, "_features_are_lent": False}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 FORMAT = 1
 
@@ -17,8 +18,8 @@ class GraphCache:
     """Arrays on disk under the hash of everything they were computed from.
 
     A file name is a hash of the inputs' bytes and of every parameter, so that a changed feature, interaction or
-    parameter never finds an old graph. Files are written beside their name and renamed: processes that build the same
-    graph at once both end with a whole file, and a damaged file is built again.
+    parameter never finds an old graph. Files are written beside their name and renamed, and a damaged file is built
+    again. Of several processes that ask for the same graph at once, one builds it and the others wait for its file.
 
     Args:
         folder: where the files lie; made on first use.
@@ -39,13 +40,16 @@ class GraphCache:
             build: computes the named arrays.
         """
         file = self.folder / f"{kind}-{_key(kind, inputs, parameters)}.npz"
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # absent, or damaged: built anew below
-            pass
-        arrays = build()
+        arrays = _load(file)
+        if arrays is not None:
+            return arrays
         self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_name(f".{file.stem}.lock")):
+            arrays = _load(file)
+            return self._build(file, build) if arrays is None else arrays
+
+    def _build(self, file: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        arrays = build()
         temporary = file.with_name(f".{file.stem}.{os.getpid()}.tmp.npz")
         try:
             np.savez(temporary, **arrays)
@@ -53,6 +57,15 @@ class GraphCache:
         finally:
             temporary.unlink(missing_ok=True)
         return arrays
+
+
+def _load(file: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a file; None where it is absent or damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _key(kind: str, inputs: list[np.ndarray], parameters: dict) -> str:

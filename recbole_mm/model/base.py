@@ -42,12 +42,14 @@ class MultimodalRecommender(GeneralRecommender):
         embedding_size: width d of the user and item vectors.
         adapts_features: whether the model has a place for a feature adapter.
         has_item_ids: whether the model's ``item_embedding`` is a table of item ID vectors, ``[n_items, d]``.
+        loss_reduction: ``mean`` or ``sum``, how the model's loss and regulariser go over the batch.
     """
 
     input_type = InputType.PAIRWISE
     needs_modalities = True
     adapts_features = False
     has_item_ids = True
+    loss_reduction = "mean"
     other_parameter_name = ["epochs_started"]
 
     def __init__(self, config, dataset):
@@ -66,8 +68,8 @@ class MultimodalRecommender(GeneralRecommender):
                 self.register_buffer(f"{name}_feature", dataset.modality_feature(name), persistent=False)
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.graph = BipartiteGraph(users, items, self.n_users, self.n_items)
-        self.graph_cache = GraphCache(Path(config["checkpoint_dir"]) / "graphs")
         self._build_adapters(config)
+        self.graph_cache = GraphCache(config["graph_dir"] or Path(config["checkpoint_dir"]) / "graphs")
         self.epochs_started = 0
         self.trainer_starts_epochs = False
         self._scores_are_cached = False

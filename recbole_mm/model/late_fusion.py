@@ -19,13 +19,11 @@ class LateFusionRecommender(MultimodalRecommender):
     Attributes:
         rated_modalities: names of the M modalities, in the order of the middle axis.
         weak_weight: weight of POWERec's weak-modality loss; 0 leaves it out.
-        loss_reduction: ``mean`` or ``sum``, how the model's loss and regulariser go over the batch.
         loss_base: base of the logarithm in its BPR.
     """
 
     rated_modalities: list[str]
     weak_weight: float = 0.0
-    loss_reduction = "mean"
     loss_base: float = math.e
 
     def calculate_loss(self, interaction) -> Tensor:

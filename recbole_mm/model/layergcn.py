@@ -26,6 +26,7 @@ class LayerGCN(MultimodalRecommender):
     """
 
     needs_modalities = False
+    loss_reduction = "sum"
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -60,6 +61,6 @@ class LayerGCN(MultimodalRecommender):
         users, positives, negatives = self.batch(interaction)
         nodes = torch.cat([users, positives + self.n_users, negatives + self.n_users])
         user, positive, negative = self._propagate(nodes).chunk(3)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1), reduction="sum")
+        loss = bpr_loss((user * (positive - negative)).sum(dim=-1), reduction=self.loss_reduction)
         rows = gather(self.user_embedding, users) + gather(self.item_embedding, positives, negatives)
         return loss + self.reg_weight * half_squared_sum(*rows)

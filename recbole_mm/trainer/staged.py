@@ -22,9 +22,11 @@ class StagedTrainer(MultimodalTrainer):
     """
 
     def __init__(self, config, model):
+        if not config["single_spec"]:
+            raise ValueError(f"{config['model']} trains in stages, which takes one process; leave --nproc out")
         super().__init__(config, model)
         self.stage = model.stages[0]
-        self._final_file = Path(self.saved_model_file)
+        self._final_file: Path | None = None
         self._writer = self.tensorboard
         self._resumed_stage: str | None = None
 
@@ -32,6 +34,8 @@ class StagedTrainer(MultimodalTrainer):
         """Train all stages; gives the best validation score and result of the last one."""
         if self.config["resume_from"] and not self._has_resumed:
             self.resume_checkpoint(self.config["resume_from"])
+        if self._final_file is None:  # not in the constructor: a caller may name the file after it
+            self._final_file = Path(self.saved_model_file)
         first = self.model.stages.index(self._resumed_stage) if self._resumed_stage else 0
         if first == 0 and self.config["stage_one_checkpoint"]:
             self.model.load_stage_one(self.config["stage_one_checkpoint"], train_data._dataset)
@@ -83,11 +87,11 @@ class StagedTrainer(MultimodalTrainer):
         stage = self._read(Path(resume_file)).get("stage")
         if stage not in self.model.stages:
             raise ValueError(f"checkpoint {resume_file} is of stage '{stage}', this run has {self.model.stages}")
+        name = Path(resume_file)
+        self._final_file = name.with_name(name.name.replace(f"-stage-{stage}.pth", ".pth"))
         self._begin(stage)
         super().resume_checkpoint(resume_file)
         self._resumed_stage = stage
-        name = Path(resume_file)
-        self._final_file = name.with_name(name.name.replace(f"-stage-{stage}.pth", ".pth"))
 
 
 class _BestWeights:

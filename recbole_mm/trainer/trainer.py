@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from recbole.trainer import Trainer
 from recbole.utils import get_gpu_usage, set_color
 from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import keep_freed_memory
 from recbole_mm.trainer.checkpoint import (
     fingerprint,
@@ -35,7 +37,15 @@ class MultimodalTrainer(Trainer):
     """
 
     def __init__(self, config, model):
+        self._in_processes = not config["single_spec"]
+        if self._in_processes:
+            processes.keep_constants_local(model)
         super().__init__(config, model)
+        self._loss_factor = 1
+        if self._in_processes:
+            self.saved_model_file = processes.agree_on(self.saved_model_file)
+            self.evaluator = processes.GlobalEvaluator(self.evaluator)
+            self._loss_factor = processes.loss_factor(model)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.model.trainer_starts_epochs = True
@@ -88,7 +98,7 @@ class MultimodalTrainer(Trainer):
         self.model.train()
         self.model.start_epoch(epoch_idx)
         loss_func = loss_func or self.model.calculate_loss
-        if not self.config["single_spec"] and train_data.shuffle:
+        if self._in_processes and train_data.shuffle:
             train_data.sampler.set_epoch(epoch_idx)
         batches = train_data
         if show_progress:
@@ -113,13 +123,13 @@ class MultimodalTrainer(Trainer):
         """One step; gives the loss, or its parts ``[n_parts]`` where the model gives several, detached."""
         self.optimizer.zero_grad()
         sync_loss = 0
-        if not self.config["single_spec"]:
+        if self._in_processes:
             self.set_reduce_hook()
             sync_loss = self.sync_grad_loss()
         with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
             losses = loss_func(interaction)
         parts = torch.stack(losses) if isinstance(losses, tuple) else losses
-        scaler.scale(parts.sum() + sync_loss).backward()
+        scaler.scale(parts.sum() * self._loss_factor + sync_loss).backward()
         if self.clip_grad_norm:
             scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
@@ -134,14 +144,20 @@ class MultimodalTrainer(Trainer):
         return score, self._latest_valid_result
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        """As RecBole's, with the users and items encoded once for all batches."""
+        """As RecBole's, with the users and items encoded once for all batches, and over the users of all processes."""
+        if self._in_processes and eval_data:
+            processes.count_each_user_once(eval_data)
+            dist.barrier()  # the first process has written the best checkpoint
         with self.model.scores_cached():
             return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+
+    def _map_reduce(self, result, num_sample):
+        return result  # of all processes already
 
     # ---------------------------------------------------------------- checkpoints
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+        if self._in_processes and self.config["local_rank"] != 0:
             return
         epoch = max(epoch, self.start_epoch - 1)  # RecBole says -1 where no epoch is left to train
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))

@@ -1,0 +1,68 @@
+"""Starting Ray on this machine, or joining a cluster, with an error where that cannot work."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+from ray import tune
+from recbole.config import Config
+
+import recbole_mm
+
+_CONNECT_SECONDS = 5
+
+
+@contextmanager
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Ray within the context: the cluster at `address`, or one of this machine's own that ends with it.
+
+    Without an address, a Ray that this process has started already is used and left running. Workers find recbole_mm
+    where this process has it; on another machine it must be installed, or lie at the same path.
+
+    Raises ValueError where nothing answers at the address, or the installed Ray is too old.
+    """
+    if not hasattr(tune, "RunConfig"):
+        raise ValueError(f"ray {ray.__version__} is too old for this; type: pip install -U 'ray[tune,data]'")
+    if address is None and ray.is_initialized():
+        yield
+        return
+    if address is not None:
+        _check_address(address)
+    os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")  # we mean it
+    package = str(Path(recbole_mm.__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    options = {"include_dashboard": False} if address is None else {"address": address}
+    try:
+        ray.init(log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+    except ConnectionError as error:
+        raise ValueError(f"--ray_address: no Ray cluster at {address}; start one with: ray start --head") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise ValueError where no process listens at ``host:port``; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if not host or not port.isdigit():
+        raise ValueError(f"--ray_address: '{address}' is no address; write host:port, such as 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ValueError(f"--ray_address: nothing answers at {address} ({error}); is the cluster up?") from error
+
+
+def check_resources(config: Config) -> None:
+    """Raise ValueError where no node has what one trial asks for: Ray would wait for such a node forever."""
+    for key, resource in (("cpus_per_trial", "CPU"), ("gpus_per_trial", "GPU")):
+        most = max(node["Resources"].get(resource, 0) for node in ray.nodes() if node["Alive"])
+        if config[key] > most:
+            raise ValueError(f"{key}: {config[key]} is more than any node has ({most:g} {resource}); lower it")

@@ -1,0 +1,74 @@
+"""``python -m recbole_mm recommend`` and ``export``: what a trained checkpoint is for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recbole_mm.data.files import atomic_file
+from recbole_mm.load import OpenedCheckpoint, open_checkpoint
+from recbole_mm.recommend.export import export_vectors
+from recbole_mm.recommend.ranking import SCHEMA, Ranker, read_users
+
+
+def add_parsers(commands) -> None:
+    """Add `recommend` and `export`; each sets `run`, a function from the parsed arguments to an exit code."""
+    recommend = _add(commands, "recommend", "the best items of every user, as a parquet file")
+    recommend.add_argument("--out", type=Path, required=True, help="parquet file: user, rank, item, score")
+    recommend.add_argument("--k", type=int, default=20, help="items per user (default: %(default)s)")
+    recommend.add_argument("--users", type=Path, help="text file with one user id a line (default: all users)")
+    recommend.add_argument("--exclude", choices=("seen",), help="seen: leave out what the user interacted with")
+    recommend.add_argument("--block_mb", type=int, default=256, help="memory of a block (default: %(default)s)")
+    recommend.add_argument("--ray_address", help="rank on this Ray cluster, host:port, auto or local")
+    recommend.set_defaults(run=run_recommend)
+    export = _add(commands, "export", "user and item vectors whose dot product is the score")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder to write into")
+    export.set_defaults(run=run_export)
+
+
+def _add(commands, name: str, help: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help, description=help)
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".pth, .safetensors or .json of a run")
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="open a .pth without a safe pair, which runs the code in it"
+    )
+    return parser
+
+
+def run_recommend(arguments: argparse.Namespace) -> int:
+    """Write the recommendations; raises ValueError or OSError for bad input."""
+    if arguments.k < 1 or arguments.block_mb < 1:
+        raise ValueError("--k and --block_mb must be at least 1")
+    opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle)
+    users = read_users(arguments.users, opened.dataset)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    rows = 0
+    with atomic_file(arguments.out) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+        for block in _blocks(arguments, opened, users):
+            writer.write_table(block)
+            rows += len(block)
+    print(f"wrote {arguments.out}: {rows} rows of {len(users)} users")
+    return 0
+
+
+def _blocks(arguments: argparse.Namespace, opened: OpenedCheckpoint, users: np.ndarray) -> Iterator[pa.Table]:
+    exclude_seen = arguments.exclude == "seen"
+    ranker = Ranker(opened, arguments.k, exclude_seen)
+    block_bytes = arguments.block_mb << 20
+    if arguments.ray_address is None:
+        return ranker.blocks(users, block_bytes)
+    from recbole_mm.recommend.ray_job import RankJob, ranked_blocks
+
+    job = RankJob(arguments.checkpoint.resolve(), arguments.trust_pickle, arguments.k, exclude_seen)
+    return ranked_blocks(users, ranker.users_per_block(block_bytes), arguments.ray_address, job)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write the vectors; raises ValueError or OSError for bad input."""
+    print(f"wrote {export_vectors(open_checkpoint(arguments.checkpoint, arguments.trust_pickle), arguments.out)}")
+    return 0

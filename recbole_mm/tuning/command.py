@@ -1,0 +1,109 @@
+"""``run_hyper_mm.py``: RecBole's run_hyper.py with checks before the first trial, and Ray beside Hyperopt."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from recbole_mm.data.default_data import DEFAULT_DATASET
+from recbole_mm.quick_start import parse_with_settings
+from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
+from recbole_mm.tuning.search import Search, Winner, prepare_search
+
+RESULT_FILE = Path("hyper_example.result")  # RecBole's own name for it
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; gives its exit code. Bad input is one line on standard error and code 2."""
+    options, settings = parse_with_settings(_parser(), sys.argv[1:] if argv is None else argv)
+    sys.argv[1:] = settings  # RecBole's Config reads the rest of the command line itself
+    try:
+        _run(options, [setting[2:].partition("=")[0] for setting in settings])
+    except (ValueError, NotImplementedError, OSError) as error:
+        if "--state=DEBUG" in settings:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_hyper_mm.py",
+        description="Search hyper-parameters of a model of recbole_mm or RecBole by its validation metric.",
+        epilog="Any key of the configuration, the same for all trials, as --key=value, such as --epochs=50.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", "-m", default="POWERec", help="model name (default: %(default)s)")
+    add("--dataset", "-d", default=DEFAULT_DATASET, help="data set (default: %(default)s)")
+    add("--config_files", default=None, help="yaml files, separated by blanks")
+    add("--params_file", default=None, help=".hyper file, or the name of one of ours (default: the model's)")
+    add("--tool", default="Hyperopt", choices=("Hyperopt", "Ray"), help="what searches (default: %(default)s)")
+    add("--algo", default="exhaustive", choices=ALGORITHMS, help="what to try (default: %(default)s)")
+    add("--max_evals", type=int, default=100, help="most trials of random and bayes (default: %(default)s)")
+    add = parser.add_argument_group("with --tool=Hyperopt").add_argument
+    add("--early_stop", type=int, help="random and bayes end after so many trials without a better one (default: 10)")
+    add("--output_file", type=Path, help=f"result file (default: {RESULT_FILE})")
+    add("--display_file", help="plot of the search, .html")
+    add = parser.add_argument_group("with --tool=Ray").add_argument
+    add("--search_dir", type=Path, help="folder of the search (default: saved/search/MODEL-DATASET)")
+    add("--resume", action="store_true", default=None, help="go on with the search in that folder")
+    add("--ray_address", help="existing cluster, host:port or auto (default: Ray starts on this machine)")
+    return parser
+
+
+def _run(options: argparse.Namespace, fixed: list[str]) -> None:
+    _check_options(options)
+    files = (options.config_files or "").split() or None
+    search = prepare_search(options.model, options.dataset, files, options.params_file or options.model, fixed)
+    sys.argv[1:] = []  # the search has it in its settings
+    if options.tool == "Ray":
+        _search_on_ray(search, options)
+    else:
+        _search_here(search, options)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    theirs = {"Hyperopt": ("early_stop", "output_file", "display_file"), "Ray": ("search_dir", "resume", "ray_address")}
+    (other,) = set(theirs) - {options.tool}
+    for name in theirs[other]:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name} is an option of --tool={other}, and this is --tool={options.tool}")
+    if options.max_evals < 1 or (options.early_stop or 1) < 1:
+        raise ValueError("--max_evals and --early_stop must be at least 1")
+
+
+def _search_here(search: Search, options: argparse.Namespace) -> None:
+    output_file = options.output_file or RESULT_FILE
+    early_stop = options.early_stop or 10
+    winner = search_with_hyperopt(
+        search, output_file, options.algo, options.max_evals, early_stop, options.display_file
+    )
+    best_file = output_file.with_suffix(".best.yaml")
+    winner.write_yaml(best_file)
+    _summarise(search, winner, {"results": output_file, "best settings": best_file})
+
+
+def _search_on_ray(search: Search, options: argparse.Namespace) -> None:
+    from recbole_mm.tuning.ray_search import BEST_FILE, RESULTS_FILE, search_with_ray
+
+    folder = options.search_dir or Path("saved") / "search" / f"{search.model}-{search.dataset}"
+    winner = search_with_ray(
+        search, folder, options.algo, options.max_evals, bool(options.resume), options.ray_address
+    )
+    _summarise(search, winner, {"results": folder / RESULTS_FILE, "best settings": folder / BEST_FILE})
+
+
+def _summarise(search: Search, winner: Winner, files: dict[str, Path]) -> None:
+    found = {one.name: winner.settings[one.name] for one in search.ranges}
+    lines = {
+        "best parameters": found,
+        "valid result": {metric: float(value) for metric, value in winner.valid_result.items()},
+        "test result": winner.test_result,
+        "checkpoint": winner.checkpoint,
+        **files,
+    }
+    for name, value in lines.items():
+        print(f"{name}: {value}")

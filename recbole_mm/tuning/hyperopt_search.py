@@ -1,0 +1,100 @@
+"""The search on this machine: RecBole's own HyperTuning with our objective."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from recbole.trainer import HyperTuning
+from recbole.trainer.hyper_tuning import exhaustive_search
+
+from recbole_mm.data.files import atomic_file
+from recbole_mm.quick_start import objective_function
+from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
+from recbole_mm.tuning.search_space import number_of_settings, recbole_form
+
+ALGORITHMS = ("exhaustive", "random", "bayes")
+
+
+def search_with_hyperopt(
+    search: Search,
+    output_file: Path,
+    algo: str = "exhaustive",
+    max_evals: int = 100,
+    early_stop: int = 10,
+    display_file: str | None = None,
+) -> Winner:
+    """Try settings one after the other, choose by validation, test the winner, write RecBole's result file.
+
+    Args:
+        search: what to search.
+        output_file: RecBole's result file; of the winner alone it has test metrics. Where a trial fails, the search
+            ends with its error and the file holds the trials before it.
+        algo: ``exhaustive`` tries every setting, ``random`` and ``bayes`` at most `max_evals`.
+        max_evals: most trials of a random or bayes search.
+        early_stop: such a search ends after as many trials without a better one.
+        display_file: RecBole's plot of the search, an HTML file.
+
+    Raises ValueError where `algo` is exhaustive and a range is not a list of choices.
+    """
+    os.environ.setdefault("HYPEROPT_FMIN_SEED", str(search.config["seed"]))  # HyperTuning hands no seed on
+    trials = _Trials(search)
+    limits = {"algo": algo, "max_evals": max_evals, "early_stop": early_stop}
+    if algo == "exhaustive":
+        limits = _all_settings(number_of_settings(search.ranges))
+    tuning = HyperTuning(trials, params_dict=recbole_form(search.ranges), display_file=display_file, **limits)
+    try:
+        tuning.run()
+        trials.best["test_result"] = winner_test_metrics(trials.best_settings, trials.best["checkpoint"])
+    finally:
+        with atomic_file(output_file) as temporary:
+            tuning.export_result(temporary)
+    best = trials.best
+    return Winner(
+        trials.best_settings, best["best_valid_score"], best["best_valid_result"], best["test_result"],
+        Path(best["checkpoint"]),
+    )  # fmt: skip
+
+
+def _all_settings(number: int) -> dict[str, Any]:
+    """Limits of RecBole's search under which it misses none of the settings.
+
+    It draws settings until one is new and gives up after some failures: 1000 by itself, at which large grids end
+    early. Missing one of n settings n * 20 times running has the probability exp(-20).
+    """
+    algo = partial(exhaustive_search, nbMaxSucessiveFailures=max(1000, 20 * number))
+    return {"algo": algo, "max_evals": number, "early_stop": number + 1}
+
+
+class _Trials:
+    """The objective: trains one setting, keeps the checkpoint of the best so far and deletes the others."""
+
+    def __init__(self, search: Search):
+        self._search = search
+        self.best: dict[str, Any] | None = None
+        self.best_settings: dict[str, Any] = {}
+
+    def __call__(self, params: dict[str, Any], _config_files=None) -> dict[str, Any]:
+        settings = {**self._search.settings, **plain(params)}
+        result = objective_function(settings)
+        best_so_far = None if self.best is None else self.best["best_valid_score"]
+        if self._search.better(result["best_valid_score"], best_so_far):
+            worse, self.best, self.best_settings = self.best, result, settings
+        else:
+            worse = result
+        if worse is not None:
+            delete_checkpoint(Path(worse["checkpoint"]))
+        return result
+
+
+def plain(params: dict[str, Any]) -> dict[str, Any]:
+    """Values of a trial as a yaml file holds them: hyperopt makes tuples of lists."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
+
+
+def delete_checkpoint(path: Path) -> None:
+    """Delete a checkpoint with the pair beside it and those of its earlier stages."""
+    for file in (*path.parent.glob(f"{path.stem}.*"), *path.parent.glob(f"{path.stem}-stage-*")):
+        file.unlink()

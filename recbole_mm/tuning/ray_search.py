@@ -1,0 +1,253 @@
+"""The search on Ray Tune: several trials at a time, on this machine or a cluster; weak ones are stopped early."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+
+from recbole_mm.data.files import atomic_file
+from recbole_mm.ray_session import check_resources, ray_session
+from recbole_mm.trainer.checkpoint import settings as plain_settings
+from recbole_mm.tuning.hyperopt_search import plain
+from recbole_mm.tuning.ray_trial import MODEL_FILE, SCORE, TIME, run_trial
+from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
+from recbole_mm.tuning.search_space import number_of_settings
+from recbole_mm.tuning.shared_data import load_shared_data
+
+RESULTS_FILE, BEST_FILE = "results.csv", "best.yaml"
+_DESCRIPTION_FILE = "search.json"
+_RETRIES = 3  # of a trial whose process or node died; its own errors are not tried again
+_PATHS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "dataset_save_path", "graph_dir")
+
+
+def search_with_ray(
+    search: Search,
+    folder: Path,
+    algo: str = "exhaustive",
+    max_evals: int = 100,
+    resume: bool = False,
+    ray_address: str | None = None,
+) -> Winner:
+    """Search, choose by validation, test the winner, write :data:`RESULTS_FILE` and :data:`BEST_FILE` into `folder`.
+
+    Args:
+        search: what to search; its keys say how many trials run at a time, on what, and how ASHA stops them.
+        folder: of this search; on a cluster of several machines one that all of them see.
+        algo: ``exhaustive`` tries every setting, ``random`` and ``bayes`` `max_evals` of them.
+        max_evals: trials of a random or bayes search.
+        resume: go on with the search in `folder`, whose process was ended.
+        ray_address: of an existing cluster (``host:port``, ``auto``); otherwise Ray is started on this machine.
+
+    Raises ValueError for an unreachable address, more resources per trial than any node has, a `folder` of another
+    search, and where no trial ended well.
+    """
+    folder = folder.absolute()
+    space = _Space(search, algo, max_evals)
+    description = _description(search, algo, max_evals)
+    _check_folder(folder, description, resume)
+    with ray_session(ray_address):
+        check_resources(search.config)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / _DESCRIPTION_FILE) as temporary:
+            temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
+        results = _tuner(search, space, folder, resume).fit()
+        trials = [_row(search, result) for result in results]
+    _write_results(folder / RESULTS_FILE, search, trials)
+    best = _choose(search, trials)
+    settings = {**search.settings, **best["params"]}
+    checkpoint = Path(best["checkpoint"]) / MODEL_FILE
+    test_result = winner_test_metrics(settings, checkpoint)
+    winner = Winner(settings, best[SCORE], best["best_valid_result"], test_result, checkpoint)
+    winner.write_yaml(folder / BEST_FILE)
+    return winner
+
+
+# ---------------------------------------------------------------- the folder of a search
+
+
+def _description(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
+    """What must be the same where a search is resumed."""
+    return {
+        "settings": {key: value for key, value in plain_settings(search.config).items() if key not in _PATHS},
+        "model": search.model,
+        "dataset": search.dataset,
+        "ranges": [[one.name, one.kind, list(one.values)] for one in search.ranges],
+        "algo": algo,
+        "max_evals": max_evals,
+    }
+
+
+def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> None:
+    file = folder / _DESCRIPTION_FILE
+    if not resume:
+        if file.exists():
+            raise ValueError(f"{folder} holds an earlier search; add --resume to go on with it, or set --search_dir")
+        return
+    if not file.is_file():
+        raise ValueError(f"--resume: {folder} holds no search; leave --resume out, or set --search_dir")
+    earlier = json.loads(file.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(description))
+    for key in ("model", "dataset", "algo", "max_evals", "ranges"):
+        if earlier[key] != now[key]:
+            raise ValueError(f"--resume: the search in {folder} has {key} {earlier[key]}, this one {now[key]}")
+    for key in sorted({*earlier["settings"], *now["settings"]}):
+        if earlier["settings"].get(key) != now["settings"].get(key):
+            theirs, ours = earlier["settings"].get(key), now["settings"].get(key)
+            raise ValueError(f"--resume: the search in {folder} has {key}: {theirs}, this one {ours}")
+
+
+# ---------------------------------------------------------------- Ray's objects
+
+
+class _Space:
+    """The ranges and the algorithm in Ray's terms: a parameter space, a number of samples, and who draws them."""
+
+    def __init__(self, search: Search, algo: str, max_evals: int):
+        self.samples = 1 if algo == "exhaustive" else max_evals
+        self.searcher = None
+        self.parameters: dict[str, Any] = {}
+        if algo == "bayes":
+            self.searcher = _bayes(search)
+            return
+        if algo == "exhaustive":
+            number_of_settings(search.ranges)
+        for one in search.ranges:
+            self.parameters[one.name] = _domain(one.kind, one.values, algo)
+
+
+def _domain(kind: str, values: tuple, algo: str):
+    if kind == "choice":
+        return tune.grid_search(list(values)) if algo == "exhaustive" else tune.choice(list(values))
+    if kind == "loguniform":  # its bounds are logarithms in a .hyper file
+        return tune.loguniform(math.exp(values[0]), math.exp(values[1]))
+    return {"uniform": tune.uniform, "quniform": tune.quniform}[kind](*values)
+
+
+def _bayes(search: Search):
+    from ray.tune.search.hyperopt import HyperOptSearch
+    from recbole.trainer import HyperTuning
+
+    from recbole_mm.tuning.search_space import recbole_form
+
+    space = HyperTuning(None, params_dict=recbole_form(search.ranges), algo="random").space
+    return HyperOptSearch(space, metric=SCORE, mode=_mode(search), random_state_seed=search.config["seed"])
+
+
+def _mode(search: Search) -> str:
+    return "max" if search.config["valid_metric_bigger"] else "min"
+
+
+def _tuner(search: Search, space: _Space, folder: Path, resume: bool) -> tune.Tuner:
+    config = search.config
+    trainable = tune.with_parameters(
+        run_trial,
+        settings=_absolute_paths(search),
+        shared=load_shared_data(config, [one.name for one in search.ranges]),
+    )
+    trainable = tune.with_resources(trainable, {"cpu": config["cpus_per_trial"], "gpu": config["gpus_per_trial"]})
+    if resume and tune.Tuner.can_restore(str(folder)):
+        return tune.Tuner.restore(str(folder), trainable, resume_unfinished=True)
+    if resume:
+        logging.getLogger(__name__).warning("%s: the search ended before its first state was saved; beginning", folder)
+    return tune.Tuner(
+        trainable,
+        param_space=space.parameters,
+        tune_config=tune.TuneConfig(
+            search_alg=space.searcher,
+            num_samples=space.samples,
+            max_concurrent_trials=config["concurrent_trials"],
+            scheduler=_scheduler(search),
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+        ),
+        run_config=tune.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            callbacks=[_ListFailures()],
+        ),
+    )
+
+
+def _absolute_paths(search: Search) -> dict[str, Any]:
+    """The settings with paths that hold in a worker, which runs in a folder of its own."""
+    graphs = search.config["graph_dir"] or Path(search.config["checkpoint_dir"]) / "graphs"
+    settings = {**search.settings, "graph_dir": str(graphs)}
+    return {key: os.path.abspath(value) if key in _PATHS and value else value for key, value in settings.items()}
+
+
+def _scheduler(search: Search) -> ASHAScheduler | None:
+    grace = search.config["asha_grace"]
+    if not grace:
+        return None
+    return ASHAScheduler(
+        time_attr=TIME, metric=SCORE, mode=_mode(search), grace_period=grace,
+        reduction_factor=search.config["asha_reduction"], max_t=10**6,  # the epochs are the limit
+    )  # fmt: skip
+
+
+class _ListFailures(tune.Callback):
+    """Prints each failed trial with its parameters and error when it happens."""
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        if "error" in result:
+            print(f"trial {trial.trial_id} failed: {trial.config}: {result['error']}", flush=True)
+
+    def on_trial_error(self, iteration, trials, trial, **info):
+        print(f"trial {trial.trial_id} failed: {trial.config}: its process died {_RETRIES + 1} times", flush=True)
+
+
+# ---------------------------------------------------------------- results
+
+
+def _row(search: Search, result) -> dict[str, Any]:
+    """One line of the results: status, parameters and the best validation metrics."""
+    metrics = result.metrics or {}
+    error = metrics.get("error") or (None if result.error is None else str(result.error).strip().splitlines()[-1])
+    status = "failed" if error else "finished" if metrics.get("finished") else "stopped early"
+    return {
+        "trial": metrics.get("trial_id"),
+        "status": status,
+        "params": plain({one.name: result.config[one.name] for one in search.ranges}),
+        SCORE: metrics.get(SCORE),
+        "best_valid_result": metrics.get("best_valid_result") or {},
+        "evaluations": metrics.get(TIME),
+        "stages_left": metrics.get("stages_left", 0),
+        "seconds": metrics.get("time_total_s"),
+        "error": error,
+        "checkpoint": None if result.checkpoint is None else result.checkpoint.path,
+    }
+
+
+def _choose(search: Search, trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """The trial with the best validation score, among those that reached their last stage."""
+    usable = [one for one in trials if one["status"] != "failed" and one["checkpoint"] and not one["stages_left"]]
+    if not usable:
+        errors = [f"{one['params']}: {one['error']}" for one in trials if one["error"]]
+        raise ValueError(f"no trial ended with a validation score; first error: {errors[0] if errors else 'none'}")
+    best = usable[0]
+    for one in usable[1:]:
+        best = one if search.better(one[SCORE], best[SCORE]) else best
+    return best
+
+
+def _write_results(file: Path, search: Search, trials: list[dict[str, Any]]) -> None:
+    metrics = list(next((one["best_valid_result"] for one in trials if one["best_valid_result"]), {}))
+    names = [one.name for one in search.ranges]
+    facts = ("trial", "status", "evaluations", "seconds")
+    with atomic_file(file) as temporary, open(temporary, "w", newline="", encoding="utf-8") as sink:
+        table = csv.writer(sink)
+        table.writerow([*facts, *names, SCORE, *metrics, "error"])
+        for one in trials:
+            values = [*(one["params"][name] for name in names), one[SCORE]]
+            values += [one["best_valid_result"].get(metric) for metric in metrics]
+            table.writerow([*(one[fact] for fact in facts), *values, one["error"]])

@@ -1,0 +1,123 @@
+"""One trial of a Ray search: what runs in the worker processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from recbole.config import Config
+
+from recbole_mm.quick_start import prepare_training, restart_log
+from recbole_mm.trainer.staged import StagedTrainer
+from recbole_mm.trainer.trainer import MultimodalTrainer
+from recbole_mm.tuning.shared_data import SharedData
+
+MODEL_FILE = "model.pth"
+_COUNT_FILE = "evaluations.json"
+# What every report holds beside the validation metrics.
+SCORE, TIME = "best_valid_score", "evaluation"
+
+
+def run_trial(params: dict[str, Any], settings: dict[str, Any], shared: SharedData | None) -> None:
+    """Train one setting and report its validation metrics to Ray at every evaluation.
+
+    An error is reported too, instead of raised, so that Ray tries again where a process or node died, and only there.
+
+    Args:
+        params: values of the searched parameters.
+        settings: of the whole search, its paths absolute.
+        shared: the data set; None where the trial loads its own.
+    """
+    sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
+    try:
+        _train({**settings, **params}, shared)
+    except Exception as error:
+        traceback.print_exc()
+        tune.report({SCORE: math.nan, TIME: 0, "error": f"{type(error).__name__}: {error}"})
+
+
+def _train(settings: dict[str, Any], shared: SharedData | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        count = _restore(Path(folder), settings)
+        settings |= {"checkpoint_dir": folder, "gpu_id": ",".join(map(str, ray.get_gpu_ids()))}
+        config = Config(config_dict=settings)
+        restart_log(config)
+        dataset = None if shared is None else shared.dataset(config)
+        trainer, train_data, valid_data = prepare_training(config, dataset)
+        trainer.saved_model_file = str(Path(folder) / MODEL_FILE)
+        report = _Report(trainer, Path(folder), count)
+        trainer.fit(train_data, valid_data, verbose=False, callback_fn=report)
+        tune.report({**report.last, "finished": True})
+
+
+def _restore(folder: Path, settings: dict[str, Any]) -> int:
+    """Fetch the checkpoint of an interrupted trial, if any; gives the number of evaluations before it."""
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        return 0
+    checkpoint.to_directory(folder)
+    names = [MODEL_FILE, *sorted(file.name for file in folder.glob("model-stage-*.pth"))]
+    found = next(folder / name for name in names if (folder / name).is_file())
+    saved = json.loads((folder / _COUNT_FILE).read_text(encoding="utf-8"))
+    if not saved["resumes"]:  # RecBole's own trainers start again
+        return 0
+    settings["resume_from"] = str(found)
+    return saved["evaluations"]
+
+
+class _Report:
+    """Callback of RecBole's fit: sends the validation metrics, and the checkpoint where they are the best so far."""
+
+    def __init__(self, trainer, folder: Path, count: int):
+        self._trainer, self._folder, self._count = trainer, folder, count
+        self._best: dict[str, float] = {}
+        self.last: dict[str, Any] = {}
+        self._latest: dict[str, float] = {}
+        self._watch_evaluations()
+
+    def _watch_evaluations(self) -> None:
+        """RecBole tells its callback the score alone; this keeps all metrics of the evaluation."""
+        validate = self._trainer._valid_epoch
+
+        def keep(*arguments, **options):
+            score, result = validate(*arguments, **options)
+            self._latest = {metric: float(value) for metric, value in result.items()}
+            return score, result
+
+        self._trainer._valid_epoch = keep
+
+    def __call__(self, epoch: int, valid_score: float) -> None:
+        trainer = self._trainer
+        self._count += 1
+        is_best = trainer.cur_step == 0  # RecBole counts the evaluations since the best one
+        if is_best:
+            self._best = self._latest
+        self.last = {
+            **self._latest,
+            "best_valid_result": self._best or self._resumed_best(),
+            SCORE: float(trainer.best_valid_score),
+            TIME: self._count,
+            "epoch": epoch,
+            "stages_left": self._stages_left(),
+        }
+        tune.report(dict(self.last), checkpoint=self._checkpoint() if is_best else None)
+
+    def _resumed_best(self) -> dict[str, float]:
+        return {metric: float(value) for metric, value in (self._trainer.best_valid_result or {}).items()}
+
+    def _stages_left(self) -> int:
+        if not isinstance(self._trainer, StagedTrainer):
+            return 0
+        return len(self._trainer.model.stages) - 1 - self._trainer.model.stages.index(self._trainer.stage)
+
+    def _checkpoint(self) -> tune.Checkpoint:
+        saved = {"evaluations": self._count, "resumes": isinstance(self._trainer, MultimodalTrainer)}
+        (self._folder / _COUNT_FILE).write_text(json.dumps(saved), encoding="utf-8")
+        return tune.Checkpoint.from_directory(str(self._folder))

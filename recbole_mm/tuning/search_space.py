@@ -1,0 +1,119 @@
+"""`.hyper` files: which parameters a search varies, and over which values. RecBole's own form, read strictly."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.registration import properties_dir
+
+# Kind of range -> names of the numbers it takes; `choice` takes a list. As in RecBole's HyperTuning, loguniform's
+# bounds are natural logarithms of the parameter.
+KINDS = {"choice": (), "uniform": ("low", "high"), "loguniform": ("low", "high"), "quniform": ("low", "high", "q")}
+
+
+@dataclass(frozen=True)
+class SearchRange:
+    """One line of a `.hyper` file: ``name kind values``."""
+
+    name: str
+    kind: str
+    values: tuple[Any, ...]
+
+
+def find_hyper_file(name: str) -> Path:
+    """The `.hyper` file of that path, or the one of that name that we ship, such as ``POWERec``.
+
+    Raises FileNotFoundError naming the closest one we ship.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = {file.stem: file for file in (properties_dir() / "hyper").glob("*.hyper")}
+    asked = Path(name).name.removesuffix(".hyper")
+    if asked in shipped and name in (asked, f"{asked}.hyper", f"properties/hyper/{asked}.hyper"):
+        return shipped[asked]
+    close = difflib.get_close_matches(asked, shipped, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise FileNotFoundError(
+        f"params_file: {name} is no file, and there is no properties/hyper/{asked}.hyper{hint}; write one line "
+        f"'parameter choice [value,value]' for each parameter"
+    )
+
+
+def read_hyper_file(file: Path) -> list[SearchRange]:
+    """The ranges of a `.hyper` file in its order; blank lines and those that start with # are left out.
+
+    Raises ValueError with file and line for an unreadable line, an unknown kind, an empty range or a parameter that
+    stands there twice, and for a file without ranges.
+    """
+    ranges: dict[str, SearchRange] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        where = f"{file}, line {number}"
+        found = _read_line(line, where)
+        if found.name in ranges:
+            raise ValueError(f"{where}: parameter '{found.name}' stands there twice; keep one of the lines")
+        ranges[found.name] = found
+    if not ranges:
+        raise ValueError(f"{file} names no parameter; write lines such as 'learning_rate choice [0.01,0.001]'")
+    return list(ranges.values())
+
+
+def _read_line(line: str, where: str) -> SearchRange:
+    name, kind, text = [*line.split(maxsplit=2), "", ""][:3]
+    if kind not in KINDS:
+        raise ValueError(f"{where}: '{kind}' is no kind of range; write 'parameter KIND values' with one of {_kinds()}")
+    try:
+        values = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ValueError(f"{where}: '{text}' is not understood; {_form(kind)}") from error
+    return SearchRange(name, kind, _choices(values, where) if kind == "choice" else _bounds(kind, values, where))
+
+
+def _choices(values: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(values, (list, tuple)) or not values:
+        raise ValueError(f"{where}: the range {values} is empty or no list; {_form('choice')}")
+    if any(values.count(value) > 1 for value in values):
+        raise ValueError(f"{where}: a value stands twice in {values}; keep one")
+    return tuple(values)
+
+
+def _bounds(kind: str, values: Any, where: str) -> tuple[float, ...]:
+    numbers = isinstance(values, (list, tuple)) and all(isinstance(value, (int, float)) for value in values)
+    if not numbers or len(values) != len(KINDS[kind]) or not all(map(math.isfinite, values)):
+        raise ValueError(f"{where}: '{values}' is not understood; {_form(kind)}")
+    low, high, *step = map(float, values)
+    if low >= high or (step and not 0 < step[0] <= high - low):
+        rule = "low < high" + (" and 0 < q <= high - low" if step else "")
+        raise ValueError(f"{where}: the range {kind} {values} is empty; {_form(kind)} with {rule}")
+    return (low, high, *step)
+
+
+def _kinds() -> str:
+    return ", ".join(KINDS)
+
+
+def _form(kind: str) -> str:
+    return "write " + (f"'{kind} {','.join(KINDS[kind])}'" if KINDS[kind] else "'choice [value,value]'")
+
+
+def recbole_form(ranges: list[SearchRange]) -> dict[str, dict[str, list]]:
+    """The ranges as the `params_dict` of RecBole's HyperTuning: kind -> parameter -> values."""
+    by_kind: dict[str, dict[str, list]] = defaultdict(dict)
+    for one in ranges:
+        by_kind[one.kind][one.name] = list(one.values)
+    return dict(by_kind)
+
+
+def number_of_settings(ranges: list[SearchRange]) -> int:
+    """How many settings an exhaustive search tries; raises ValueError where a range is not a list of choices."""
+    for one in ranges:
+        if one.kind != "choice":
+            raise ValueError(f"{one.name}: exhaustive search cannot try all of {one.kind}; use --algo=random or bayes")
+    return math.prod(len(one.values) for one in ranges)

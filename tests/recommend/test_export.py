@@ -1,0 +1,52 @@
+"""`python -m recbole_mm export`: a dot product of what it writes is the model's ranking."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from recbole_mm import MODELS
+from recbole_mm.__main__ import main
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_a_plain_dot_product_gives_the_models_own_ranking(checkpoint, opened, model):
+    assert main(["export", checkpoint(model), "--out", "vectors"]) == 0
+    vectors = load_file("vectors/embeddings.safetensors")
+    users = Path("vectors/user_ids.txt").read_text().splitlines()
+    items = Path("vectors/item_ids.txt").read_text().splitlines()
+    scoring = json.loads(Path("vectors/scoring.json").read_text())
+    assert vectors["user"].shape == (len(users), scoring["width"]) and len(users) == 40
+    assert vectors["item"].shape == (len(items), scoring["width"]) and len(items) == 30
+    found = vectors["user"] @ vectors["item"].T
+    saved = opened(model)
+    rows = saved.dataset.token2id("user_id", users)
+    columns = saved.dataset.token2id("item_id", items)
+    with torch.no_grad():
+        scores = saved.model.full_sort_predict({"user_id": torch.arange(saved.dataset.user_num)})
+    scores = scores.view(-1, saved.dataset.item_num)[rows][:, columns]
+    # the same product over one row and one column less may be summed in another order: float32 rounding
+    torch.testing.assert_close(found, scores, rtol=1e-5, atol=1e-6)
+    best, items_of_best = scores.sort(dim=1, descending=True)
+    apart = (best[:, :-1] - best[:, 1:]).min(dim=1).values > 1e-5  # where rounding cannot turn two items round
+    assert apart.any()
+    assert torch.equal(found.argsort(dim=1, descending=True)[apart], items_of_best[apart])
+
+
+def test_recboles_model_is_refused(checkpoint, capsys):
+    assert main(["export", checkpoint("BPR"), "--out", "vectors", "--trust-pickle"]) == 2
+    error = "error: BPR gives no user and item vectors whose dot product is its score; export needs a multimodal model"
+    assert error in capsys.readouterr().err
+    assert not Path("vectors").exists()
+
+
+def test_nothing_is_overwritten(checkpoint, capsys):
+    Path("vectors").mkdir()
+    Path("vectors/mine.txt").write_text("mine")
+    assert main(["export", checkpoint("POWERec"), "--out", "vectors"]) == 2
+    assert "error: --out: vectors holds something already" in capsys.readouterr().err
+    assert [file.name for file in Path("vectors").iterdir()] == ["mine.txt"]

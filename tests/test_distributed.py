@@ -1,0 +1,127 @@
+"""Training and evaluation in several processes give what one process gives. On CPUs, with gloo."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from recbole_mm.quick_start import main, run
+from tests.toy import PRE_SPLIT, Run, start, write_planted
+
+PROCESSES = 3
+SETTINGS = {
+    **PRE_SPLIT, "embedding_size": 8, "train_batch_size": 60, "learner": "sgd", "learning_rate": 0.1, "knn_k": 3,
+    "edge_dropout": 0.3, "topk": [5], "metrics": ["Recall", "NDCG", "ShannonEntropy"], "valid_metric": "NDCG@5",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_planted(tmp_path_factory.mktemp("processes"), {"visual": 6, "textual": 4})
+
+
+def free_port() -> str:
+    with socket.socket() as listening:
+        listening.bind(("localhost", 0))
+        return str(listening.getsockname()[1])
+
+
+def facts(run: Run, share: slice) -> dict:
+    """Test metrics, the edges of an epoch, and the parameters after a step with a share of a batch of 60."""
+    trainer, batch = run.trainer(), run.batch()
+    trainer.eval_collector.data_collect(run.train_data)
+    metrics = trainer.evaluate(run.test_data, load_best_model=False)
+    run.model.start_epoch(3)
+    graph = run.model.training_graph.to_scipy()
+    edges = hashlib.sha256(graph.indices.tobytes() + graph.data.tobytes()).hexdigest()
+    run.model.train()
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    trainer._train_batch(batch[share], run.model.calculate_loss, scaler)
+    parameters = {name: tensor.detach().numpy() for name, tensor in run.model.named_parameters()}
+    return {"metrics": dict(metrics), "edges": edges, "parameters": parameters, "users": len(run.test_data.sampler)}
+
+
+def in_process(rank: int, model: str, folder: Path, batch: dict, port: str, queue) -> None:
+    """One process of a run; all get the same batch of 60 and train on 20 of it each."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    place = {"local_rank": rank, "nproc": PROCESSES, "world_size": PROCESSES, "ip": "localhost", "port": port}
+    run = start(model, folder, **SETTINGS, **place, offset=0)
+    run.batch = lambda: interaction(batch)
+    queue.put((rank, facts(run, slice(rank * 20, rank * 20 + 20))))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def interaction(batch: dict):
+    from recbole.data.interaction import Interaction
+
+    return Interaction({name: torch.tensor(values) for name, values in batch.items()})
+
+
+@pytest.fixture(scope="module", params=["POWERec", "FREEDOM"])
+def one_and_several(request, folder) -> tuple[dict, list[dict]]:
+    """The facts of one process, and of each of several."""
+    alone = start(request.param, folder, **SETTINGS)
+    whole = alone.batch()
+    batch = {name: whole[name][:60].tolist() for name in ("user_id", "item_id", "neg_item_id")}
+    alone.batch = lambda: interaction(batch)
+    one = facts(alone, slice(0, 60))
+    queue = mp.get_context("spawn").Queue()
+    arguments = (request.param, folder, batch, free_port(), queue)
+    context = mp.spawn(in_process, args=arguments, nprocs=PROCESSES, join=False)
+    found = dict(queue.get(timeout=120) for _ in range(PROCESSES))
+    while not context.join():
+        pass
+    return one, [found[rank] for rank in range(PROCESSES)]
+
+
+def test_every_user_is_counted_once(one_and_several):
+    """40 users over three processes: 14, 13 and 13; the metrics are those of one process to the last digit."""
+    one, several = one_and_several
+    assert [process["users"] for process in several] == [14, 13, 13]
+    assert [process["metrics"] for process in several] == [one["metrics"]] * PROCESSES
+    assert set(one["metrics"]) == {"recall@5", "ndcg@5", "shannonentropy@5"}
+
+
+def test_all_processes_draw_the_same_edges(one_and_several):
+    one, several = one_and_several
+    assert [process["edges"] for process in several] == [one["edges"]] * PROCESSES
+
+
+def test_a_step_on_shares_of_a_batch_is_the_step_on_the_batch(one_and_several):
+    one, several = one_and_several
+    for name, expected in one["parameters"].items():
+        for process in several:
+            # sums of 60 float32 terms in another order
+            torch.testing.assert_close(
+                torch.from_numpy(process["parameters"][name]), torch.from_numpy(expected), rtol=1e-4, atol=1e-5
+            )
+
+
+@pytest.mark.parametrize("model, own", [("POWERec", {}), ("FREEDOM", {"knn_k": 3})])
+def test_a_run_in_two_processes_learns_what_one_learns(folder, model, own):
+    """The processes draw other negative items and another batch order: the same within a few users of 40."""
+    settings = {
+        **PRE_SPLIT, "data_path": str(folder), "embedding_size": 8, "train_batch_size": 64, "epochs": 40,
+        "learning_rate": 0.01, "eval_step": 5, "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5",
+        "state": "WARNING", "show_progress": False, "gpu_id": "", "checkpoint_dir": "saved", **own,
+    }  # fmt: skip
+    results = [
+        run(model, "toy", config_dict=dict(settings), nproc=nproc, port=free_port())["test_result"]["recall@5"]
+        for nproc in (1, 2)
+    ]
+    assert min(results) > 0.7
+    assert abs(results[0] - results[1]) < 0.12
+    assert len(list(Path("saved").glob(f"{model}-*.pth"))) in (1, 2)
+
+
+def test_training_in_stages_takes_one_process(folder, capsys):
+    arguments = [f"--data_path={folder}", "--benchmark_filename=['train','valid','test']", "--state=WARNING"]
+    assert main(["--model=MARGO", "--dataset=toy", "--nproc=2", f"--port={free_port()}", *arguments]) == 2
+    assert "error: MARGO trains in stages, which takes one process; leave --nproc out" in capsys.readouterr().err

@@ -1,0 +1,194 @@
+"""`run_hyper_mm.py` with RecBole's own HyperTuning."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from recbole.data.dataloader import AbstractDataLoader
+from recbole.trainer import HyperTuning
+from recbole.trainer import hyper_tuning as recboles
+
+from recbole_mm.quick_start import objective_function, run
+from recbole_mm.tuning.command import main
+from recbole_mm.tuning.search import prepare_search
+
+
+def summary(printed: str) -> dict[str, str]:
+    return dict(re.findall(r"^(best parameters|valid result|test result|checkpoint): (.*)$", printed, re.MULTILINE))
+
+
+def blocks(file: str = "hyper_example.result") -> dict[str, tuple[str, str]]:
+    """RecBole's result file: parameters -> validation and test metrics, as written."""
+    form = r"(.+)\nValid result:\n(.+)\nTest result:\n(.*)\n\n"
+    return {params: (valid, test) for params, valid, test in re.findall(form, Path(file).read_text())}
+
+
+def test_an_exhaustive_search_tries_everything_and_tests_the_winner(folder, arguments, capsys):
+    assert main([*arguments, "--checkpoint_dir=saved"]) == 0
+    last = summary(capsys.readouterr().out)
+    written = blocks()
+    assert set(written) == {f"prompt_num:{q}, weak_weight:{w}" for q in (1, 2) for w in (0, 0.5)}
+    scores = {params: float(re.search(r"ndcg@5 : ([\d.]+)", valid)[1]) for params, (valid, _) in written.items()}
+    best = ", ".join(f"{key}:{value}" for key, value in ast.literal_eval(last["best parameters"]).items())
+    assert scores[best] == max(scores.values())
+    assert [params for params, (_, test) in written.items() if test] == [best]
+    left = sorted(file.suffix for file in Path("saved").glob("POWERec-*"))
+    assert left == [".json", ".pth", ".safetensors"]
+    again = run("POWERec", "toy", ["hyper_example.best.yaml"])
+    assert again["test_result"] == ast.literal_eval(last["test result"])
+
+
+class TouchedTestSplitError(Exception):
+    pass
+
+
+@pytest.fixture
+def guarded_test_split(monkeypatch) -> list[str]:
+    """Iterating over test data raises until the search has ended; gives the phases of all data that were read."""
+    phases, searching = [], []
+    iterate, search = AbstractDataLoader.__iter__, HyperTuning.run
+
+    def guarded(loader):
+        phases.append(loader._sampler.phase)
+        if searching and phases[-1] == "test":
+            raise TouchedTestSplitError
+        return iterate(loader)
+
+    def watched(tuning):
+        searching.append(True)
+        search(tuning)
+        searching.clear()
+
+    monkeypatch.setattr(AbstractDataLoader, "__iter__", guarded)
+    monkeypatch.setattr(HyperTuning, "run", watched)
+    return phases
+
+
+@pytest.mark.parametrize("model", ["POWERec", "BPR"])
+def test_no_test_metric_before_the_search_has_chosen(folder, arguments, guarded_test_split, model):
+    hyper = folder / "rate.hyper"
+    hyper.write_text("learning_rate choice [0.01,0.001]\n")
+    yaml = folder / "toy.yaml"
+    fixed = yaml.with_name("without-rate.yaml")
+    fixed.write_text(yaml.read_text())
+    assert main([f"--model={model}", "--dataset=toy", f"--config_files={fixed}", f"--params_file={hyper}"]) == 0
+    assert guarded_test_split.count("test") == 1
+    assert guarded_test_split[-1] == "test"
+    assert "valid" in guarded_test_split
+
+
+def test_the_guard_notices_an_objective_that_tests(folder, guarded_test_split):
+    """RecBole's own objective computes test metrics for every trial."""
+    from recbole.quick_start import objective_function as recboles_objective
+
+    Path("names.yaml").write_text("{model: POWERec, dataset: toy}")
+    files = [str(folder / "toy.yaml"), "names.yaml"]
+    tuning = HyperTuning(
+        recboles_objective, params_dict={"choice": {"prompt_num": [1]}}, fixed_config_file_list=files
+    )
+    with pytest.raises(TouchedTestSplitError):
+        tuning.run()
+
+
+@pytest.mark.parametrize("algo", ["exhaustive", "random", "bayes"])
+def test_recboles_hyper_tuning_with_our_objective(folder, algo):
+    Path("names.yaml").write_text("{model: POWERec, dataset: toy, epochs: 1}")
+    files = [str(folder / "toy.yaml"), "names.yaml"]
+    tuning = HyperTuning(
+        objective_function, params_file=str(folder / "toy.hyper"), fixed_config_file_list=files, algo=algo, max_evals=2
+    )
+    tuning.run()
+    tuning.export_result("own.result")
+    assert len(tuning.score_list) == (4 if algo == "exhaustive" else 2)
+    assert tuning.best_score == max(tuning.score_list) > 0
+    assert len(blocks("own.result")) == len(tuning.params2result)
+    files = {one["checkpoint"] for one in tuning.params2result.values()}
+    assert len(files) == len(tuning.params2result)
+    assert all(Path(file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("algo", ["random", "bayes"])
+def test_random_and_bayes_repeat_with_the_seed(folder, arguments, algo):
+    hyper = folder / "continuous.hyper"
+    hyper.write_text("weak_weight loguniform -6,0\nedge_dropout uniform 0,0.5\nprompt_num choice [1,2]\n")
+    common = [f"--algo={algo}", "--max_evals=2", "--epochs=1", f"--params_file={hyper}"]
+    tried = []
+    for _ in range(2):
+        assert main([*arguments[:2], *common]) == 0
+        tried.append(set(blocks()))
+    assert len(tried[0]) == 2
+    assert tried[0] == tried[1]
+
+
+def test_a_staged_model_whose_parameter_is_a_list(folder, arguments, capsys):
+    """MARGO trains in two stages; DRAGON's modality weights are lists, which hyperopt makes tuples."""
+    hyper = folder / "margo.hyper"
+    hyper.write_text("temperature choice [1,5]\nmodality_weights choice [[0.2,0.8],[0.5,0.5]]\n")
+    common = ["--stage_two_epochs=1", "--epochs=1", "--checkpoint_dir=saved"]
+    assert main(["--model=MARGO", *arguments[:2], f"--params_file={hyper}", *common]) == 0
+    last = summary(capsys.readouterr().out)
+    assert len(blocks()) == 4
+    assert re.fullmatch(r"saved/MARGO-[^/]*\.pth", last["checkpoint"])
+    assert len(list(Path("saved").glob("MARGO-*.pth"))) == 2  # of its two stages
+    again = run("MARGO", "toy", ["hyper_example.best.yaml"])
+    assert again["test_result"] == ast.literal_eval(last["test result"])
+
+
+def test_a_failing_trial_leaves_the_results_so_far(folder, arguments, capsys):
+    hyper = folder / "failing.hyper"
+    hyper.write_text("backbone choice ['GAT']\n")
+    assert main([*arguments[:2], f"--params_file={hyper}"]) == 2
+    assert "error: backbone: 'GAT' is unknown to POWERec" in capsys.readouterr().err
+    assert blocks() == {}
+
+
+def test_all_settings_of_a_large_grid_are_tried():
+    """RecBole gives up after 1000 known settings in a row, at which the last of many hundred are missed."""
+    from hyperopt import fmin, hp
+
+    from recbole_mm.tuning.hyperopt_search import _all_settings
+
+    limits = _all_settings(700)
+    tried = set()
+    fmin(
+        lambda value: tried.add(value) or 1.0, hp.choice("a", list(range(700))), algo=limits["algo"],
+        max_evals=limits["max_evals"], show_progressbar=False, verbose=False,
+    )  # fmt: skip
+    assert len(tried) == 700
+
+
+# ---------------------------------------------------------------- what is refused before any trial
+
+
+@pytest.mark.parametrize(
+    "hyper, settings, message",
+    [
+        ("promt_num choice [1]", [], r".*bad.hyper: unknown key 'promt_num' \(did you mean prompt_num\?\); POWERec"),
+        ("prompt_num choice []", [], r".*bad.hyper, line 1: the range \[\] is empty"),
+        ("prompt_num choice [1]", ["--prompt_num=2"], "prompt_num is searched by .*bad.hyper and fixed for all"),
+        ("model choice ['BPR']", [], "model is searched by .* and fixed for all trials"),
+        ("weak_weight uniform 0,1", [], "weak_weight: exhaustive search cannot try all of uniform"),
+        ("prompt_num choice [1]", ["--eval_step=0"], "eval_step: 0 means no validation"),
+        ("prompt_num choice [1]", ["--valid_metric=MRR@5"], "valid_metric: MRR@5 is not measured"),
+        ("prompt_num choice [1]", ["--model=PowerRec"], r"unknown model 'PowerRec' \(did you mean POWERec\?\)"),
+        ("prompt_num choice [1]", ["--params_file=none"], "params_file: none is no file"),
+        ("prompt_num choice [1]", ["--max_evals=0"], "--max_evals and --early_stop must be at least 1"),
+    ],
+)
+def test_bad_input_starts_no_trial(arguments, capsys, monkeypatch, hyper, settings, message):
+    monkeypatch.setattr(recboles.HyperTuning, "trial", lambda *_: pytest.fail("a trial started"))
+    Path("bad.hyper").write_text(hyper)
+    params_file = [] if any("--params_file" in one for one in settings) else ["--params_file=bad.hyper"]
+    assert main([*arguments[:2], *params_file, *settings]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert re.match(f"error: {message}", shown.err)
+    assert not list(Path.cwd().glob("*.result"))
+
+
+def test_the_default_file_is_the_models(folder):
+    search = prepare_search("BM3", "toy", [str(folder / "toy.yaml")], "BM3")
+    assert [one.name for one in search.ranges] == ["n_layers", "dropout", "reg_weight"]
