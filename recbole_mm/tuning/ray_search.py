@@ -17,6 +17,7 @@ from recbole_mm.data.files import atomic_file
 from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.trainer.checkpoint import settings as plain_settings
 from recbole_mm.tuning.hyperopt_search import plain
+from recbole_mm.tuning.ray_state import KeepState, delete_earlier_checkpoints, put_back_state
 from recbole_mm.tuning.ray_trial import MODEL_FILE, SCORE, TIME, run_trial
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
 from recbole_mm.tuning.search_space import number_of_settings
@@ -60,6 +61,7 @@ def search_with_ray(
             temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
         results = _tuner(search, space, folder, resume).fit()
         trials = [_row(search, result) for result in results]
+    delete_earlier_checkpoints([Path(one["checkpoint"]) for one in trials if one["checkpoint"]])
     _write_results(folder / RESULTS_FILE, search, trials)
     best = _choose(search, trials)
     settings = {**search.settings, **best["params"]}
@@ -153,8 +155,8 @@ def _tuner(search: Search, space: _Space, folder: Path, resume: bool) -> tune.Tu
         shared=load_shared_data(config, [one.name for one in search.ranges]),
     )
     trainable = tune.with_resources(trainable, {"cpu": config["cpus_per_trial"], "gpu": config["gpus_per_trial"]})
-    if resume and tune.Tuner.can_restore(str(folder)):
-        return tune.Tuner.restore(str(folder), trainable, resume_unfinished=True)
+    if resume and put_back_state(folder):
+        return tune.Tuner.restore(str(folder), trainable, param_space=space.parameters)
     if resume:
         logging.getLogger(__name__).warning("%s: the search ended before its first state was saved; beginning", folder)
     return tune.Tuner(
@@ -172,8 +174,7 @@ def _tuner(search: Search, space: _Space, folder: Path, resume: bool) -> tune.Tu
             name=folder.name,
             storage_path=str(folder.parent),
             failure_config=tune.FailureConfig(max_failures=_RETRIES),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[_ListFailures()],
+            callbacks=[_ListFailures(), KeepState(folder)],
         ),
     )
 

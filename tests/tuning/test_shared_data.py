@@ -11,6 +11,7 @@ from recbole.config import Config
 
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.tuning.shared_data import load_shared_data
+from tests.toy import QUIET, write_dataset
 
 MODELS = {"POWERec": {}, "FREEDOM": {"knn_k": 3}, "BPR": {}}  # FREEDOM trains its features
 
@@ -52,3 +53,19 @@ def test_trials_train_on_it_as_on_their_own_without_any_file(folder, settings, t
 @pytest.mark.parametrize("name", ["missing_modality", "modalities", "seed", "user_inter_num_interval"])
 def test_nothing_is_shared_where_trials_differ_in_their_data(folder, settings, name):
     assert load_shared_data(config(folder, settings, "POWERec"), [name, "learning_rate"]) is None
+
+
+def test_the_split_that_recbole_draws_is_the_same(folder, tmp_path):
+    """Loading draws no random number, so that the shares of a data set that is not split yet are the same."""
+    pairs = [(f"u{user}", f"i{item}") for user in range(12) for item in range(10) if (user + item) % 4]
+    features = {"visual": {f"i{item}": np.arange(4) + item for item in range(10)}}
+    write_dataset(tmp_path / "whole", {"": pairs}, features, name="whole")
+    settings = {
+        **QUIET, "data_path": str(tmp_path / "whole"), "checkpoint_dir": "saved", "epochs": 1, "topk": [5],
+        "valid_metric": "NDCG@5", "embedding_size": 4,
+    }  # fmt: skip
+    own = train(Config("POWERec", "whole", config_dict=settings))
+    trial = Config("POWERec", "whole", config_dict=settings)
+    score, result, weights = train(trial, load_shared_data(trial, ["learning_rate"]).dataset(trial))
+    assert (score, result) == own[:2]
+    assert all(torch.equal(weights[name], own[2][name]) for name in own[2])
