@@ -1,4 +1,4 @@
-"""``python -m recbole_mm``: convert and describe data, list models, analyse and serve checkpoints."""
+"""``python -m recbole_mm``: convert, extract and describe data, list models, analyse and serve checkpoints."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 from recbole_mm.analysis.cli import add_parsers as add_analysis_parsers
 from recbole_mm.data.cli import add_parsers as add_data_parsers
+from recbole_mm.extraction.cli import add_parser as add_extract_parser
 from recbole_mm.recommend.cli import add_parsers as add_recommend_parsers
 from recbole_mm.registry import MODELS
 
@@ -17,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m recbole_mm", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data_parsers(commands)
+    add_extract_parser(commands)
     models = commands.add_parser("models", help="list the models with paper, year, modalities and backbones")
     models.set_defaults(run=lambda _: list_models())
     add_analysis_parsers(commands)

@@ -56,3 +56,28 @@ def write_clip_resnet(folder: Path, width: int = 6, side: int = 64) -> Path:
         model(pixel_values=torch.randn(8, 3, side, side))
     model.save_pretrained(folder)
     return folder
+
+
+def write_dual_clip(folder: Path, width: int = 6, context: int = 16, blocks: int = 3, heads: int = 2) -> Path:
+    """A whole CLIP with tokenizer, one token per letter, and image processor; text tower narrower than the visual."""
+    transformers = pytest.importorskip("transformers")
+    letters = sorted(pytest.importorskip("tokenizers").pre_tokenizers.ByteLevel.alphabet())
+    names = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = transformers.CLIPTokenizer(
+        vocab={name: number for number, name in enumerate(names)}, merges=[], model_max_length=context
+    )
+    tower = {"num_attention_heads": heads, "num_hidden_layers": blocks}
+    config = transformers.CLIPConfig(
+        vision_config={**tower, "hidden_size": 16, "intermediate_size": 32, "image_size": 32, "patch_size": 8},
+        text_config={
+            **tower, "hidden_size": 12, "intermediate_size": 24, "vocab_size": len(names),
+            "max_position_embeddings": context, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513,
+        },
+        projection_dim=width,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    size = {"height": 32, "width": 32}
+    transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+    return folder

@@ -60,6 +60,21 @@ def convert_npy(
         ValueError: the modality's name cannot be a file suffix; the text form of the modality exists; counts
             differ; see `checked_features`.
     """
+    binary = check_free_modality(modality, dataset_dir)
+    item_ids, values = checked_features(read_ids(ids), load_npy(features), features)
+    if zero_rows == "missing":
+        item_ids, values = _without_zero_rows(item_ids, values, features)
+    write_arrow(binary, item_ids, values, encoder=encoder, source=features.name)
+    return binary
+
+
+def check_free_modality(modality: str, dataset_dir: Path) -> Path:
+    """The binary file of a modality that may be written, replacing one of the same name.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the name cannot be a file suffix, or the modality's text form exists.
+    """
     _check_modality_name(modality)
     if not dataset_dir.is_dir():
         raise FileNotFoundError(
@@ -71,12 +86,7 @@ def convert_npy(
         raise ValueError(
             f"{text} holds this modality already, as text; delete it, or choose another modality name"
         )
-    item_ids, values = checked_features(read_ids(ids), load_npy(features), features)
-    if zero_rows == "missing":
-        item_ids, values = _without_zero_rows(item_ids, values, features)
-    binary = dataset_dir / f"{name}.{modality}.arrow"
-    write_arrow(binary, item_ids, values, encoder=encoder, source=features.name)
-    return binary
+    return dataset_dir / f"{name}.{modality}.arrow"
 
 
 def _check_modality_name(modality: str) -> None:

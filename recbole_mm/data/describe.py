@@ -35,7 +35,7 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
             f"there is no folder {dataset_dir}; give the folder that holds the .inter file"
         )
     name = dataset_name(dataset_dir)
-    interactions, splits = _read_interactions(dataset_dir, name, [user_field, item_field])
+    interactions, splits = read_interactions(dataset_dir, name, [user_field, item_field])
     items = set(interactions[item_field])
     users = interactions[user_field].nunique()
     modalities = [
@@ -56,8 +56,13 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
     }
 
 
-def _read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.DataFrame, dict[str, int]]:
-    """User and item of each interaction, and the number of interactions in each split that has a file."""
+def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Some fields of each interaction, and the number of interactions in each split that has a file.
+
+    Raises:
+        FileNotFoundError: there is no `.inter` file.
+        ValueError: it is no table with these fields as tokens, or empty.
+    """
     import pandas as pd
 
     whole = folder / f"{name}.inter"

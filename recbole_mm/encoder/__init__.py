@@ -1,7 +1,23 @@
 """Pretrained encoders that make modality features of raw content."""
 
+from recbole_mm.encoder.auto import load_image_encoder, load_text_encoder
+from recbole_mm.encoder.content_encoder import ContentEncoder
+from recbole_mm.encoder.dual_encoder import DualEncoder, load_dual_encoder
 from recbole_mm.encoder.image_encoder import ImageEncoder
 from recbole_mm.encoder.load import load_encoder
 from recbole_mm.encoder.picture import PictureError, open_picture
+from recbole_mm.encoder.tuning import TuningSettings, tune
 
-__all__ = ["ImageEncoder", "PictureError", "load_encoder", "open_picture"]
+__all__ = [
+    "ContentEncoder",
+    "DualEncoder",
+    "ImageEncoder",
+    "PictureError",
+    "TuningSettings",
+    "load_dual_encoder",
+    "load_encoder",
+    "load_image_encoder",
+    "load_text_encoder",
+    "open_picture",
+    "tune",
+]

@@ -1,0 +1,144 @@
+"""The raw contents of a data set's items: pictures of a folder, or texts of the `.item` file."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.data.describe import read_interactions
+from recbole_mm.data.feature_file import dataset_name
+from recbole_mm.encoder.picture import PictureError, open_picture
+
+PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+TEXT_SEPARATOR = " "
+TEXT_TYPES = ("token", "token_seq", "float")
+
+
+class MissingContent(Exception):
+    """An item has no content that can be used; says why."""
+
+
+class Contents(ABC):
+    """What the items have to encode.
+
+    Attributes:
+        items: ids of all items with an interaction, in the order of their first.
+        facts: what the features depend on beside the encoder, for the feature file's metadata.
+        source: where the contents are from, for the same place.
+    """
+
+    items: list[str]
+    facts: dict[str, Any]
+    source: str
+
+    @abstractmethod
+    def read(self, item: str) -> Any:
+        """An item's content as the encoder takes it; raises MissingContent."""
+
+    @abstractmethod
+    def digest(self, item: str) -> str:
+        """A hash of the content as it is stored; raises MissingContent where there is none."""
+
+
+class Pictures(Contents):
+    """Pictures by item id, ``<folder>/<item_id>.jpg`` and the other suffixes of PICTURE_SUFFIXES.
+
+    Raises:
+        FileNotFoundError: there is no such folder or `.inter`, or the folder has a picture of none of the items.
+    """
+
+    def __init__(self, dataset_dir: Path, folder: Path):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--images: there is no folder {folder}")
+        self.items = item_ids(dataset_dir)
+        self.facts, self.source = {}, folder.name
+        # matched by the folder's listing, so that no item id, such as "../x", leads out of it
+        files = sorted(folder.iterdir(), reverse=True)  # of two files for an item, the first by name
+        by_id = {file.stem: file for file in files if file.suffix.lower() in PICTURE_SUFFIXES}
+        self.files = {item: by_id[item] for item in self.items if item in by_id}
+        if not self.files:
+            raise FileNotFoundError(
+                f"--images: {folder} has a picture of no item of {dataset_dir}; they are looked for by item id, "
+                f"such as {self.items[0]}.jpg"
+            )
+
+    def read(self, item: str):
+        try:
+            return open_picture(self._file(item))
+        except PictureError as error:
+            raise MissingContent(str(error)) from error
+
+    def digest(self, item: str) -> str:
+        try:
+            with self._file(item).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise MissingContent(str(error)) from error
+
+    def _file(self, item: str) -> Path:
+        if item not in self.files:
+            raise MissingContent("no picture")
+        return self.files[item]
+
+
+class Texts(Contents):
+    """Texts of the `.item` file: the values of some fields, joined by a space.
+
+    Raises:
+        FileNotFoundError: there is no `.inter` or no `.item` file.
+        ValueError: a field is not in the `.item` file, or is no text; an item has two different rows.
+    """
+
+    def __init__(self, dataset_dir: Path, fields: list[str]):
+        self.items = item_ids(dataset_dir)
+        file = dataset_dir / f"{dataset_name(dataset_dir)}.item"
+        self.facts, self.source = {"fields": fields, "separator": TEXT_SEPARATOR}, file.name
+        self.texts = _read_texts(file, fields)
+
+    def read(self, item: str) -> str:
+        text = self.texts.get(item)
+        if not text:
+            raise MissingContent("no text")
+        return text
+
+    def digest(self, item: str) -> str:
+        return hashlib.sha256(self.read(item).encode()).hexdigest()
+
+
+def item_ids(dataset_dir: Path) -> list[str]:
+    """Ids of the items with an interaction, in the order of their first; raises as `read_interactions`."""
+    if not dataset_dir.is_dir():
+        raise FileNotFoundError(f"there is no folder {dataset_dir}; give the folder that holds the .inter file")
+    interactions, _ = read_interactions(dataset_dir, dataset_name(dataset_dir), ["item_id"])
+    return list(dict.fromkeys(interactions["item_id"]))
+
+
+def _read_texts(file: Path, fields: list[str]) -> dict[str, str]:
+    if not file.is_file():
+        raise FileNotFoundError(f"--fields: there is no {file} to read {', '.join(fields)} from")
+    table = _read_table(file)
+    columns = {name.rpartition(":")[0]: name for name in table.columns if name.rpartition(":")[2] in TEXT_TYPES}
+    for field in fields:
+        if field not in columns:
+            there = ", ".join(name for name in columns if name != "item_id")
+            raise ValueError(f"--fields: {file.name} has no field '{field}'; it has {there or 'none'}")
+    if "item_id" not in columns:
+        raise ValueError(f"{file} has no column item_id:token")
+    rows = table[[columns[field] for field in fields]].itertuples(index=False)
+    texts: dict[str, str] = {}
+    for item, row in zip(table[columns["item_id"]], rows, strict=True):
+        text = TEXT_SEPARATOR.join(value.strip() for value in row if value.strip())
+        if texts.setdefault(item, text) != text:
+            raise ValueError(f"{file}: item {item!r} has two rows with different texts; keep one of them")
+    return texts
+
+
+def _read_table(file: Path):
+    import pandas as pd
+
+    try:
+        return pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, index_col=False)
+    except ValueError as error:  # as are pandas' ParserError and UnicodeDecodeError
+        raise ValueError(f"{file} cannot be read as a tab-separated table ({error}); mend it") from error

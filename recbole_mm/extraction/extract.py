@@ -1,0 +1,148 @@
+"""Encode the contents of all items and write the modality's feature file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from recbole_mm.data.convert import check_free_modality
+from recbole_mm.data.feature_file import dataset_name, write_arrow
+from recbole_mm.data.files import atomic_file
+from recbole_mm.encoder.content_encoder import ContentEncoder
+from recbole_mm.encoder.pretrained import memory_errors
+from recbole_mm.extraction.contents import Contents, MissingContent
+from recbole_mm.extraction.row_store import RowStore
+
+
+@dataclass
+class Extraction:
+    """What an extraction wrote.
+
+    Attributes:
+        path: the feature file.
+        n_rows: items with features.
+        n_reused: of these, rows that an earlier, interrupted extraction had finished.
+        missing: reason by item, for those left out of the file.
+        missing_file: the same as a table, beside the feature file; None where nothing is missing.
+        truncated: texts that were longer than the encoder's context and cut there.
+    """
+
+    path: Path
+    n_rows: int
+    n_reused: int = 0
+    missing: dict[str, str] = field(default_factory=dict)
+    missing_file: Path | None = None
+    truncated: int = 0
+
+
+def extract(
+    dataset_dir: Path,
+    modality: str,
+    contents: Contents,
+    encoder: ContentEncoder,
+    *,
+    batch_size: int = 32,
+    half: bool = False,
+) -> Extraction:
+    """Write `<dataset>.<modality>.arrow` of what a frozen encoder makes of the items' contents.
+
+    Finished batches are kept on disk until the file is written: after a kill, the same call goes on. Items whose
+    content is missing or damaged are left out of the file, never zero.
+
+    Args:
+        contents: of the items.
+        batch_size: contents encoded at once.
+        half: store float16.
+
+    Raises:
+        ValueError: the name cannot be a modality's, or it exists as text; no item can be encoded; a feature is not
+            finite (in float16, if asked for); out of memory. Finished rows are kept in all these cases.
+    """
+    if batch_size < 1:
+        raise ValueError(f"--batch-size: {batch_size} must be at least 1")
+    path = check_free_modality(modality, dataset_dir)
+    facts = encoder.facts | {"preprocessing": {**encoder.facts["preprocessing"], **contents.facts}}
+    dtype = np.float16 if half else np.float32
+    store = RowStore(dataset_dir, f"{dataset_name(dataset_dir)}.{modality}", {**facts, "dtype": dtype.__name__})
+    keys, missing, n_new = _encode_all(contents, encoder, store, batch_size, dtype)
+    result = write_features(path, {item: store[item, digest] for item, digest in keys}, contents, facts, missing)
+    store.delete()
+    result.n_reused, result.truncated = len(keys) - n_new, store.truncated
+    return result
+
+
+def _encode_all(
+    contents: Contents, encoder: ContentEncoder, store: RowStore, batch_size: int, dtype: type
+) -> tuple[list[tuple[str, str]], dict[str, str], int]:
+    """Keys of all rows in the items' order, the reason for each missing item, and how many rows are new."""
+    keys, missing, n_new = [], {}, 0
+    with tqdm(total=len(contents.items), unit="item", desc="Extracting", disable=None) as bar:
+        # batches of the same items in every run: a row can depend in its last bits on what it is padded with
+        for start in range(0, len(contents.items), batch_size):
+            new = {}
+            items = contents.items[start : start + batch_size]
+            for item in items:
+                try:
+                    key = (item, contents.digest(item))
+                    if key not in store:
+                        new[key] = contents.read(item)
+                    keys.append(key)
+                except MissingContent as reason:
+                    missing[item] = str(reason)
+            if new:
+                before = encoder.truncated
+                rows = _encode(encoder, list(new.values()), [item for item, _ in new], dtype)
+                store.add(list(new), rows, encoder.truncated - before)
+            n_new += len(new)
+            bar.update(len(items))
+    return keys, missing, n_new
+
+
+@torch.no_grad()
+def _encode(encoder: ContentEncoder, contents: list[Any], items: list[str], dtype: type) -> np.ndarray:
+    """Rows of one batch, all finite in their type."""
+    with memory_errors(f"lower --batch-size (this batch has {len(contents)} items); finished rows are kept"):
+        rows = encoder(contents).float().cpu().numpy()
+    with np.errstate(over="ignore"):
+        rows = rows.astype(dtype)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        remedy = "; leave out --float16" if dtype is np.float16 else ""
+        raise ValueError(
+            f"the encoder's feature of item {items[int(np.argmin(finite))]!r} is not finite in {dtype.__name__}{remedy}"
+        )
+    return rows
+
+
+def write_features(
+    path: Path, rows: dict[str, np.ndarray], contents: Contents, facts: dict[str, Any], missing: dict[str, str]
+) -> Extraction:
+    """Write the feature file and, beside it, the table of missing items; both atomically.
+
+    Raises:
+        ValueError: there is no row.
+    """
+    if not rows:
+        item, reason = next(iter(missing.items()))
+        raise ValueError(f"no item has content that can be encoded (item {item}: {reason})")
+    metadata = {"revision": facts["revision"], "preprocessing": json.dumps(facts["preprocessing"], default=str)}
+    values = np.stack(list(rows.values()))
+    write_arrow(path, list(rows), values, encoder=facts["encoder"], source=contents.source, extra=metadata)
+    return Extraction(path, len(rows), missing=missing, missing_file=_write_missing(path, missing))
+
+
+def _write_missing(path: Path, missing: dict[str, str]) -> Path | None:
+    file = path.with_suffix(".missing.tsv")
+    if not missing:
+        file.unlink(missing_ok=True)  # of an earlier extraction
+        return None
+    lines = ["item_id\treason", *(f"{item}\t{' '.join(reason.split())}" for item, reason in missing.items())]
+    with atomic_file(file) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file

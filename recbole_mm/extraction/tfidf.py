@@ -1,0 +1,76 @@
+"""Textual features without weights: TF-IDF and a truncated singular value decomposition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mm.data.convert import check_free_modality
+from recbole_mm.extraction.contents import MissingContent, Texts
+from recbole_mm.extraction.extract import Extraction, write_features
+
+TFIDF = "tfidf"
+MIN_ITEMS = 2  # a word of one item says nothing about any other
+
+
+def extract_tfidf(
+    dataset_dir: Path, modality: str, texts: Texts, *, width: int = 384, half: bool = False
+) -> Extraction:
+    """Write `<dataset>.<modality>.arrow`: TF-IDF of the words (1 + log of their counts), reduced, each row of norm 1.
+
+    An item whose words are all its own has no features. The same texts give the same values.
+
+    Raises:
+        ValueError: `width` is above the number of texts or of words; no word is in two texts.
+    """
+    path = check_free_modality(modality, dataset_dir)
+    found, missing = _split(texts)
+    if not found:
+        return write_features(path, {}, texts, {"revision": "", "encoder": TFIDF, "preprocessing": {}}, missing)
+    values, facts = _reduce(list(found.values()), width)
+    known = np.linalg.norm(values, axis=1) > 0
+    values = values.astype(np.float16 if half else np.float32)
+    rows = {item: row for item, row, kept in zip(found, values, known, strict=True) if kept}
+    missing |= {item: "none of its words is in another text" for item in found if item not in rows}
+    facts["preprocessing"] |= texts.facts
+    return write_features(path, rows, texts, facts, missing)
+
+
+def _split(texts: Texts) -> tuple[dict[str, str], dict[str, str]]:
+    """Text by item, and the reason by item that has none."""
+    found, missing = {}, {}
+    for item in texts.items:
+        try:
+            found[item] = texts.read(item)
+        except MissingContent as reason:
+            missing[item] = str(reason)
+    return found, missing
+
+
+def _reduce(texts: list[str], width: int) -> tuple[np.ndarray, dict]:
+    """Rows ``[n_texts, width]`` of norm 1, or 0 where a text shares no word, and what describes them."""
+    import sklearn
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    settings = {"sublinear_tf": True, "min_df": MIN_ITEMS}
+    try:
+        weights = TfidfVectorizer(**settings).fit_transform(texts)
+    except ValueError as error:
+        raise ValueError(f"TF-IDF finds no word that two of the {len(texts)} texts share") from error
+    limit = min(weights.shape)
+    if not 1 <= width <= limit:
+        raise ValueError(
+            f"--width: {width} must be at least 1 and at most {limit}, the lesser of {weights.shape[0]} texts and "
+            f"{weights.shape[1]} words"
+        )
+    reduced = TruncatedSVD(width, random_state=0).fit_transform(weights)
+    reduced[np.asarray(weights.sum(axis=1)).ravel() == 0] = 0  # exactly, where rounding may leave specks
+    facts = {
+        "encoder": TFIDF,
+        "revision": f"scikit-learn {sklearn.__version__}",
+        "preprocessing": {**settings, "components": width, "normalize": "l2"},
+    }
+    return normalize(reduced), facts

@@ -1,0 +1,178 @@
+"""Encoders of pictures and texts of transformers' real classes, small and random, against the models' own outputs.
+
+Two copies of one model differ in the last bits where their weights lie differently in memory, so values are compared to
+rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from recbole_mm.encoder import load_image_encoder, load_text_encoder
+from tests.tiny_clip import write_clip, write_dual_clip
+
+transformers = pytest.importorskip("transformers")
+
+TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+VISION = {**TOWER, "image_size": 32, "patch_size": 8}
+TEXTS = ["A cowboy doll", "space", "a man and his dog on a long way home"]
+
+
+@pytest.fixture
+def pictures() -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    return [Image.fromarray(rng.integers(0, 255, (40, side, 3), dtype=np.uint8)) for side in (50, 35)]
+
+
+def write_image_model(folder, config, kind=None):
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config) if kind is None else kind(config)
+    model.save_pretrained(folder)
+    transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return model.eval()
+
+
+def write_text_model(folder, config):
+    """With a tokenizer of the texts' words, whose context is 6 tokens with the special ones."""
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config)
+    model.save_pretrained(folder)
+    words = sorted({word.lower() for text in TEXTS for word in text.split()})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]
+    transformers.BertTokenizer(
+        vocab={word: number for number, word in enumerate(vocabulary)}, model_max_length=6
+    ).save_pretrained(folder)
+    return model.eval()
+
+
+class TestPictures:
+    def test_a_dual_encoder_projects(self, tmp_path, pictures):
+        encoder = load_image_encoder(str(write_dual_clip(tmp_path)))
+        model = transformers.CLIPModel.from_pretrained(tmp_path)
+        pixels = encoder.tower.preprocess(pictures)
+        with torch.no_grad():
+            torch.testing.assert_close(encoder(pictures), model.get_image_features(pixel_values=pixels).pooler_output)
+        assert encoder.facts["preprocessing"]["settings"]["crop_size"] == {"height": 32, "width": 32}
+
+    def test_a_dual_encoder_of_another_family(self, tmp_path, pictures):
+        text = {**TOWER, "vocab_size": 30, "max_position_embeddings": 8}
+        config = transformers.SiglipConfig(vision_config=VISION, text_config=text)
+        model = write_image_model(tmp_path, config)
+        encoder = load_image_encoder(str(tmp_path))
+        pixels = encoder.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            torch.testing.assert_close(encoder(pictures), model.get_image_features(pixel_values=pixels).pooler_output)
+        assert encoder.facts["preprocessing"]["pooling"] == "projection"
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            transformers.ViTConfig(**VISION),
+            transformers.Dinov2Config(**VISION),
+            transformers.ResNetConfig(hidden_sizes=[8, 16], depths=[1, 1], embedding_size=8),
+        ],
+        ids=lambda config: config.model_type,
+    )
+    def test_any_image_model_pools_as_it_does(self, tmp_path, pictures, config):
+        model = write_image_model(tmp_path, config)
+        encoder = load_image_encoder(str(tmp_path))
+        pixels = encoder.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            torch.testing.assert_close(encoder(pictures), model(pixel_values=pixels).pooler_output.reshape(2, 16))
+
+    def test_a_pooler_that_is_not_in_the_files_is_not_made_up(self, tmp_path, pictures):
+        config = transformers.ViTConfig(**VISION)
+        model = write_image_model(tmp_path, config, transformers.ViTForImageClassification)
+        encoder = load_image_encoder(str(tmp_path))
+        pixels = encoder.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            torch.testing.assert_close(encoder(pictures), model.vit(pixel_values=pixels).last_hidden_state[:, 0])
+        assert encoder.facts["preprocessing"]["pooling"] == "class token"
+
+    def test_an_image_tower_alone(self, tmp_path, pictures):
+        assert load_image_encoder(str(write_clip(tmp_path, width=5, whole=False)))(pictures).shape == (2, 5)
+
+
+class TestTexts:
+    def test_a_dual_encoder_projects_and_counts_what_it_cuts(self, tmp_path):
+        encoder = load_text_encoder(str(write_dual_clip(tmp_path)))
+        tokens = encoder.tokenizer(TEXTS, padding=True, truncation=True, max_length=16, return_tensors="pt")
+        model = transformers.CLIPModel.from_pretrained(tmp_path)
+        with torch.no_grad():
+            expected = model.get_text_features(**tokens).pooler_output
+            torch.testing.assert_close(encoder(TEXTS), expected)
+        assert encoder.truncated == 1  # 27 letters; "A cowboy doll" has 11, and both have two special tokens
+        assert (tokens["input_ids"][2, -1], tokens["input_ids"].shape[1]) == (513, 16)  # the cut text still ends
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            transformers.BertConfig(**TOWER, vocab_size=40),
+            transformers.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=40),
+            transformers.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, vocab_size=40),
+        ],
+        ids=lambda config: config.model_type,
+    )
+    def test_any_text_model_gives_the_mean_over_its_tokens(self, tmp_path, config):
+        """Of each text alone, so without padding; to the rounding of sums in another order."""
+        model = write_text_model(tmp_path, config)
+        if config.is_encoder_decoder:
+            model = model.get_encoder()
+        encoder = load_text_encoder(str(tmp_path))
+        with torch.no_grad():
+            features = encoder(TEXTS)
+            for row, text in zip(features, TEXTS, strict=True):
+                ids = encoder.tokenizer([text], truncation=True, max_length=6, return_tensors="pt")["input_ids"]
+                expected = model(input_ids=ids).last_hidden_state[0].mean(dim=0)
+                torch.testing.assert_close(row, expected)
+        assert encoder.truncated == 1
+
+    def test_positions_before_the_first_token_are_not_context(self, tmp_path):
+        """RoBERTa counts positions from behind the padding's, which is 1: of 7 there are 5 for tokens."""
+        config = transformers.RobertaConfig(**TOWER, vocab_size=40, max_position_embeddings=7, pad_token_id=1)
+        write_text_model(tmp_path, config)
+        encoder = load_text_encoder(str(tmp_path))
+        assert encoder.context == 5
+        assert torch.isfinite(encoder(TEXTS)).all()
+
+    def test_sentence_transformers(self, tmp_path):
+        library = pytest.importorskip("sentence_transformers")
+        from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+        write_text_model(tmp_path / "bert", transformers.BertConfig(**TOWER, vocab_size=40))
+        words = Transformer(str(tmp_path / "bert"))
+        library.SentenceTransformer(modules=[words, Pooling(16, "cls"), Normalize()]).save(str(tmp_path / "whole"))
+        encoder = load_text_encoder(str(tmp_path / "whole"))
+        tokens = encoder.model.tokenizer(TEXTS, padding=True, truncation=True, max_length=6, return_tensors="pt")
+        with torch.no_grad():
+            first = transformers.BertModel.from_pretrained(tmp_path / "bert")(**tokens).last_hidden_state[:, 0]
+            torch.testing.assert_close(encoder(TEXTS), torch.nn.functional.normalize(first))
+        assert encoder.truncated == 1
+        assert "Normalize" in encoder.facts["preprocessing"]["modules"]
+
+    def test_sentence_transformers_is_missing(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(__import__("sys").modules, "sentence_transformers", None)
+        (tmp_path / "modules.json").write_text("[]")
+        with pytest.raises(ValueError, match=r'type: pip install "recbole-mm\[sentence\]"'):
+            load_text_encoder(str(tmp_path))
+
+
+class TestBadInput:
+    def test_no_image_tower(self, tmp_path):
+        write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=40))
+        with pytest.raises(ValueError, match="of type 'bert', which reads no pictures"):
+            load_image_encoder(str(tmp_path))
+
+    def test_no_text_tower(self, tmp_path):
+        write_image_model(tmp_path, transformers.ViTConfig(**VISION))
+        with pytest.raises(ValueError, match="of type 'vit', which reads no texts"):
+            load_text_encoder(str(tmp_path))
+
+    def test_the_revision_of_a_folder_is_that_of_its_files(self, tmp_path):
+        first = load_image_encoder(str(write_dual_clip(tmp_path))).facts["revision"]
+        assert load_text_encoder(str(tmp_path)).facts["revision"] == first
+        write_dual_clip(tmp_path, width=7)
+        assert load_image_encoder(str(tmp_path)).facts["revision"] != first

@@ -1,0 +1,253 @@
+"""The command `extract`: what it writes, that it goes on after a kill, and what it leaves out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from recbole_mm.__main__ import main
+from recbole_mm.data.feature_file import read_features
+from recbole_mm.encoder import load_image_encoder, load_text_encoder, open_picture
+from recbole_mm.encoder.content_encoder import ContentEncoder
+from recbole_mm.extraction import Pictures, Texts, extract
+from tests.tiny_clip import write_dual_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+PLOTS = {
+    "a": "A cowboy doll",
+    "b": "A doll in space",
+    "c": "",
+    "d": "space and a cowboy and a very long way",
+    "e": "zebra",
+}
+
+
+def run(command: str) -> int:
+    return main(shlex.split(command))
+
+
+def write_shop(folder: Path, n_items: int = 5) -> Path:
+    """Data set `shop` with items a, b, c ... or i0, i1 ..., their pictures beside it, texts for the first five."""
+    items = list(PLOTS) if n_items == 5 else [f"i{number}" for number in range(n_items)]
+    shop, images = folder / "shop", folder / "images"
+    shop.mkdir()
+    images.mkdir()
+    pairs = "".join(f"u\t{item}\n" for item in items)
+    (shop / "shop.inter").write_text(f"user_id:token\titem_id:token\n{pairs}")
+    rows = "".join(f"{item}\t{item.upper()}\t{plot}\n" for item, plot in PLOTS.items())
+    (shop / "shop.item").write_text(f"item_id:token\ttitle:token_seq\tplot:token_seq\n{rows}")
+    rng = np.random.default_rng(0)
+    for item in items:
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(images / f"{item}.png")
+    return shop
+
+
+@pytest.fixture
+def shop(tmp_path) -> Path:
+    return write_shop(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return write_dual_clip(tmp_path_factory.mktemp("clip"))
+
+
+class TestPictures:
+    def test_rows_are_the_encoders(self, shop, clip, capsys):
+        assert run(f"extract --dataset {shop} --modality visual --images images --encoder {clip} --batch-size 2") == 0
+        table = read_features(shop, "shop", "visual")
+        encoder = load_image_encoder(str(clip))
+        with torch.no_grad():
+            expected = encoder([open_picture(Path("images") / f"{item}.png") for item in PLOTS])
+        assert table.ids == list(PLOTS)
+        np.testing.assert_allclose(table.values, expected.numpy(), rtol=1e-5, atol=1e-6)  # other batches
+        assert (table.encoder, table.source) == (str(clip), "images")
+        assert table.metadata["revision"] == encoder.facts["revision"]
+        assert json.loads(table.metadata["preprocessing"])["settings"]["size"] == {"shortest_edge": 32}
+        assert sorted(path.name for path in shop.iterdir()) == ["shop.inter", "shop.item", "shop.visual.arrow"]
+        assert "describe" in capsys.readouterr().out.splitlines()[-1]
+
+    def test_bad_and_missing_pictures_are_listed_and_left_out(self, shop, clip, capsys):
+        Path("images/b.png").unlink()
+        Path("images/d.png").write_bytes(b"no picture")
+        run(f"extract --dataset {shop} --modality visual --images images --encoder {clip}")
+        table = read_features(shop, "shop", "visual")
+        assert table.ids == ["a", "c", "e"]
+        assert (np.abs(table.values).max(axis=1) > 0).all()
+        listed = (shop / "shop.visual.missing.tsv").read_text().splitlines()
+        assert listed[:2] == ["item_id\treason", "b\tno picture"]
+        assert listed[2].startswith("d\t") and "it is no picture" in listed[2]
+        assert "2 items have no features" in capsys.readouterr().out
+        for item in "bd":
+            Image.new("RGB", (9, 9)).save(f"images/{item}.png")
+        run(f"extract --dataset {shop} --modality visual --images images --encoder {clip}")
+        assert not (shop / "shop.visual.missing.tsv").exists()
+
+    def test_half_precision(self, shop, clip):
+        command = f"extract --dataset {shop} --modality visual --images images --encoder {clip}"
+        run(command)
+        single = read_features(shop, "shop", "visual").values.copy()
+        run(f"{command} --float16")
+        half = read_features(shop, "shop", "visual").values
+        assert half.dtype == np.float16
+        assert np.array_equal(half, single.astype(np.float16))
+
+
+class TestTexts:
+    def test_rows_are_the_encoders_and_cut_texts_are_counted(self, shop, clip, capsys):
+        command = f"extract --dataset {shop} --modality textual --fields title,plot --encoder {clip}"
+        assert run(command) == 0
+        table = read_features(shop, "shop", "textual")
+        texts = ["A A cowboy doll", "B A doll in space", "C", "D space and a cowboy and a very long way", "E zebra"]
+        with torch.no_grad():
+            expected = load_text_encoder(str(clip))(texts)
+        assert np.array_equal(table.values, expected.numpy())
+        facts = json.loads(table.metadata["preprocessing"])
+        assert (facts["fields"], facts["context"]) == (["title", "plot"], 16)
+        assert "1 texts were longer than the encoder's context" in capsys.readouterr().out
+
+    def test_an_item_without_text_is_left_out(self, shop, clip):
+        run(f"extract --dataset {shop} --modality textual --fields plot --encoder {clip}")
+        assert read_features(shop, "shop", "textual").ids == ["a", "b", "d", "e"]
+
+    def test_tfidf_with_all_components_keeps_the_angles(self, shop):
+        """By hand: with 4 texts a word in n of them weighs (1 + ln count) (1 + ln (5 / (1 + n)))."""
+        (shop / "shop.item").write_text(
+            "item_id:token\tplot:token_seq\na\tcowboy doll\nb\tCowboy cowboy, doll\nd\tdoll\ne\tzebra\n"
+        )
+        assert run(f"extract --dataset {shop} --modality textual --fields plot --encoder tfidf --width 2") == 0
+        table = read_features(shop, "shop", "textual")
+        assert table.ids == ["a", "b", "d"]
+        cowboy, doll = 1 + np.log(5 / 3), 1 + np.log(5 / 4)
+        weights = np.array([[cowboy, doll], [(1 + np.log(2)) * cowboy, doll], [0, doll]])
+        weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+        np.testing.assert_allclose(table.values @ table.values.T, weights @ weights.T, rtol=1e-5)
+        listed = (shop / "shop.textual.missing.tsv").read_text().splitlines()[1:]
+        assert listed == ["c\tno text", "e\tnone of its words is in another text"]
+        assert (table.encoder, table.metadata["revision"].split()[0]) == ("tfidf", "scikit-learn")
+
+
+class Counting(ContentEncoder):
+    """The mean colour, as often as it is asked; ends the run at a given call as a kill would."""
+
+    def __init__(self, dies_at: int = 10**6):
+        super().__init__({"encoder": "mean colour", "revision": "1", "preprocessing": {}})
+        self.seen: list = []
+        self.dies_at = dies_at
+
+    def forward(self, contents):
+        if len(self.seen) + len(contents) > self.dies_at:
+            raise KeyboardInterrupt
+        self.seen += contents
+        return torch.stack([torch.from_numpy(np.asarray(one) / 255.0).mean(dim=(0, 1)) for one in contents])
+
+
+class TestResume:
+    def test_finished_rows_are_not_computed_again(self, shop):
+        with pytest.raises(KeyboardInterrupt):
+            extract(shop, "visual", Pictures(shop, Path("images")), Counting(dies_at=4), batch_size=2)
+        assert not (shop / "shop.visual.arrow").exists()
+        Image.new("RGB", (8, 8), "white").save("images/b.png")  # finished, but another picture now
+        encoder = Counting()
+        result = extract(shop, "visual", Pictures(shop, Path("images")), encoder, batch_size=2)
+        assert (len(encoder.seen), result.n_rows, result.n_reused) == (2, 5, 3)
+        np.testing.assert_array_equal(read_features(shop, "shop", "visual").values[1], [1, 1, 1])
+
+    def test_other_settings_do_not_take_the_rows(self, shop):
+        with pytest.raises(KeyboardInterrupt):
+            extract(shop, "visual", Pictures(shop, Path("images")), Counting(dies_at=4), batch_size=2)
+        result = extract(shop, "visual", Pictures(shop, Path("images")), Counting(), half=True)
+        assert result.n_reused == 0
+
+    def test_a_damaged_batch_is_computed_again(self, shop):
+        with pytest.raises(KeyboardInterrupt):
+            extract(shop, "visual", Pictures(shop, Path("images")), Counting(dies_at=4), batch_size=2)
+        (file, _) = sorted(next(shop.glob(".shop.visual.*")).iterdir())
+        file.write_bytes(file.read_bytes()[:50])
+        assert extract(shop, "visual", Pictures(shop, Path("images")), Counting()).n_reused == 2
+
+    def test_after_a_kill_the_file_is_the_same(self, tmp_path, clip):
+        """SIGKILL once some of the 300 rows are finished: the next run takes them and ends in the same bytes."""
+        shop = write_shop(tmp_path, 300)
+        command = f"extract --dataset {shop} --modality visual --images images --encoder {clip} --batch-size 1"
+        run(command)
+        whole = (shop / "shop.visual.arrow").read_bytes()
+        (shop / "shop.visual.arrow").unlink()
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recbole_mm", *shlex.split(command)], env={**os.environ, "PYTHONPATH": path}
+        )
+        deadline = time.monotonic() + 120
+        while len(list(shop.glob(".shop.visual.*/0*.npz"))) < 5 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (shop / "shop.visual.arrow").exists()
+        pictures, encoder = Pictures(shop, Path("images")), load_image_encoder(str(clip))
+        result = extract(shop, "visual", pictures, encoder, batch_size=1)
+        assert 5 <= result.n_reused < 300
+        assert (shop / "shop.visual.arrow").read_bytes() == whole
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("--modality visual --images nowhere", "there is no folder nowhere"),
+            ("--modality visual --images shop", "has a picture of no item"),
+            ("--modality inter --images images", "'inter' cannot name a modality"),
+            ("--modality textual --fields title,actors", "no field 'actors'; it has title, plot"),
+            ("--modality visual --images images --batch-size 0", "--batch-size: 0 must be at least 1"),
+            ("--modality visual --images images --device nothing", "--device: nothing cannot be used"),
+        ],
+    )
+    def test_one_line(self, shop, clip, capsys, options, message):
+        assert run(f"extract --dataset shop --encoder {clip} {options}") == 2
+        shown = capsys.readouterr()
+        assert message in shown.err and shown.err.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("--images images", "tfidf reads texts"),
+            ("--fields plot --width 9", "--width: 9 must be at least 1 and at most"),
+            ("--fields title", "no word that two of the 5 texts share"),
+        ],
+    )
+    def test_tfidf(self, shop, capsys, options, message):
+        assert run(f"extract --dataset shop --modality textual --encoder tfidf {options}") == 2
+        assert message in capsys.readouterr().err
+
+    def test_a_row_that_half_precision_cannot_hold(self, shop):
+        class Large(Counting):
+            def forward(self, contents):
+                return super().forward(contents) * 1e6
+
+        with pytest.raises(ValueError, match="item 'a' is not finite in float16; leave out --float16"):
+            extract(shop, "visual", Pictures(shop, Path("images")), Large(), half=True)
+
+    @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+    def test_out_of_memory_names_the_option(self, shop, error):
+        class Greedy(Counting):
+            def forward(self, contents):
+                raise error
+
+        with pytest.raises(ValueError, match="out of memory; lower --batch-size"):
+            extract(shop, "visual", Pictures(shop, Path("images")), Greedy())
+
+    def test_an_item_with_two_texts(self, shop):
+        with (shop / "shop.item").open("a") as file:
+            file.write("a\tA\tanother\n")
+        with pytest.raises(ValueError, match="item 'a' has two rows"):
+            Texts(shop, ["plot"])
