@@ -65,6 +65,9 @@ def test_both_stages(films):
         assert changed[1:].float().mean() > 0.98  # eleven films have no poster
     report = json.loads(final.with_suffix(".report.json").read_text())
     assert [len(report["stages"][stage]["seconds_per_epoch"]) for stage in ("one", "two")] == [3, 2]
+    pytest.importorskip("matplotlib")
+    assert main(["analyse", "embedding-map", str(final), "--users", "2", "--out", "map"]) == 0
+    assert Path("map/embedding-map.png").stat().st_size > 0
     _, by_recbole, *_ = load_data_and_model(str(final))
     with torch.no_grad():
         for ours, theirs in zip(model.score_tables(), by_recbole.eval().score_tables(), strict=True):

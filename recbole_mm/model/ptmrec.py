@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recbole_mm.encoder import TuningSettings, load_dual_encoder, tune
 from recbole_mm.encoder.pretrained import memory_errors
-from recbole_mm.extraction.contents import Pictures, Texts
+from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.nn.knowledge_transfer import DIRECTIONS, knowledge_transfer_loss
@@ -58,7 +58,7 @@ class PTMRec(MultimodalRecommender):
         for modality in self.modalities:  # the backbone may train what the data set gave us
             self.register_buffer(f"{modality}_feature", self.feature(modality).clone(), persistent=False)
         name = config["backbone"]
-        if not _is_backbone(name):
+        if name not in MODELS or MODELS.get(name).behaviour_tables is MultimodalRecommender.behaviour_tables:
             raise ValueError(f"backbone: '{name}' cannot be tuned with PTMRec; choose {', '.join(BACKBONES)}")
         self.backbone_name: str = name
         self.backbone = get_model(name)(BackboneSettings(config), dataset)
@@ -129,19 +129,23 @@ class PTMRec(MultimodalRecommender):
             check_made_by(self.encoder, file, modality, self.feature(modality).shape[1])
         return sources
 
+    def find_contents(self) -> dict[str, Contents]:
+        """Pictures and texts by modality, not yet read; raises where there are none, before hours are trained."""
+        return {
+            modality: Pictures(folder, where) if kind == "image" else Texts(folder, list(where))
+            for modality, (kind, folder, where) in self._sources.items()
+        }
+
     def _read_contents(self) -> None:
         """Pixels and tokens of all items; pictures are read once and kept as bytes."""
-        for modality, (kind, folder, where) in self._sources.items():
-            if modality in self._inputs:
-                continue
-            if kind == "image":
-                inputs = image_inputs(self.encoder, Pictures(folder, where), self._ids)
-            else:
-                inputs = text_inputs(self.encoder, Texts(folder, list(where)), self._ids)
-            self._inputs[modality] = inputs
+        if self._inputs:
+            return
+        for modality, contents in self.find_contents().items():
+            collect = image_inputs if self._sources[modality][0] == "image" else text_inputs
+            self._inputs[modality] = inputs = collect(self.encoder, contents, self._ids)
             logging.getLogger().info(
                 f"{modality}: {len(inputs.items)} items to encode, {len(inputs.missing)} without contents keep their "
-                f"features; {self.encoder.truncated if kind == 'text' else 0} texts are cut to the context"
+                f"features; texts cut to the context so far: {self.encoder.truncated}"
             )
 
     def _encode(self, modality: str, items: Tensor) -> Tensor:
@@ -292,7 +296,3 @@ class _WithConstantFeatures:
 
     def __getitem__(self, key: str):
         return False if key == "trainable_features" else self._config[key]
-
-
-def _is_backbone(name: str) -> bool:
-    return name in MODELS and MODELS.get(name).behaviour_tables is not MultimodalRecommender.behaviour_tables

@@ -40,6 +40,8 @@ class TuningTrainer(StagedTrainer):
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """As :meth:`StagedTrainer.fit`; then logs what each stage cost, and writes it where checkpoints are saved."""
+        if "two" in self.model.stages:
+            self.model.find_contents()
         result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         for stage, cost in self._costs.items():
             seconds = cost["seconds_per_epoch"]

@@ -252,6 +252,19 @@ class TestBadInput(PTMRuns):
         with pytest.raises(ValueError, match=f"{key}: 0 must be at least 1"):
             self.start(data_path, **{key: 0}).trainer()
 
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"images": "nowhere"}, "--images: there is no folder nowhere"),
+            ({"text_fields": ["title", "plot"]}, "no field 'plot'; it has title"),
+        ],
+    )
+    def test_missing_contents_are_noticed_before_stage_one(self, data_path, settings, message):
+        run = self.start(data_path, **settings)
+        with pytest.raises((FileNotFoundError, ValueError), match=message):
+            run.trainer().fit(run.train_data, run.valid_data)
+        assert not list(Path("saved").glob("*.pth"))
+
     def test_features_of_another_encoder(self, data_path, tmp_path):
         torch.manual_seed(1)
         other = write_dual_clip(tmp_path / "other", width=WIDTH, blocks=2)
