@@ -148,6 +148,17 @@ class MultimodalRecommender(GeneralRecommender):
     def before_epoch(self, epoch: int) -> None:
         """What changes between epochs, such as sampled edges: a function of `epoch` and the seed alone."""
 
+    def behaviour_tables(self) -> tuple[Tensor, Tensor]:
+        """Users ``[n_users, d]`` and items ``[n_items, d]`` as behaviour alone sees them, for PTMRec's transfer.
+
+        A model that is a backbone of PTMRec defines it.
+        """
+        raise NotImplementedError
+
+    def modality_vectors(self, modality: str, features: Tensor) -> Tensor:
+        """One modality's share of items, ``[n, d]``, of features ``[n, width]``: as projected."""
+        return self.project_features(modality, features)
+
     # ---------------------------------------------------------------- epochs
 
     def start_epoch(self, epoch: int) -> None:

@@ -68,11 +68,15 @@ class FREEDOM(MultimodalRecommender):
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and items ``i + h``, ``[n_items, d]``."""
-        graph = self.training_graph if self.training else self.full_graph
-        nodes = light_gcn(graph, torch.cat([self.user_embedding, self.item_embedding]), self.n_layers)
-        users, items = nodes.split([self.n_users, self.n_items])
+        users, items = self.behaviour_tables()
         similar = light_gcn(self.fused_item_graph, self.item_embedding, self.n_item_layers, readout="last")
         return users, items + similar
+
+    def behaviour_tables(self) -> tuple[Tensor, Tensor]:
+        """LightGCN's users and items, without the item graph."""
+        graph = self.training_graph if self.training else self.full_graph
+        nodes = light_gcn(graph, torch.cat([self.user_embedding, self.item_embedding]), self.n_layers)
+        return nodes.split([self.n_users, self.n_items])
 
     def calculate_loss(self, interaction) -> Tensor:
         """Mean BPR of the ratings and, weighted, of each modality's; only the batch's items are projected."""

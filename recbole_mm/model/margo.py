@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from recbole.utils import get_model
 from torch import Tensor, nn
@@ -13,17 +11,7 @@ from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.registry import MODELS, register_model
-from recbole_mm.trainer.checkpoint import fingerprint, read_safe_pair
-
-
-class BackboneSettings:
-    """The configuration as the backbone sees it: its own `backbone` key, where it has one, is ours to choose."""
-
-    def __init__(self, config):
-        self._config = config
-
-    def __getitem__(self, key: str) -> Any:
-        return self._config["backbone_of_backbone" if key == "backbone" else key]
+from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights
 
 
 @register_model(
@@ -99,17 +87,7 @@ class MARGO(LateFusionRecommender):
 
         Raises ValueError naming both sides where the checkpoint is of another backbone or other data.
         """
-        saved = read_safe_pair(file)
-        theirs = saved.settings.get("backbone") if saved.model == "MARGO" else saved.model
-        if theirs != self.backbone_name:
-            raise ValueError(f"stage_one_checkpoint {file} has backbone {theirs}, this run has {self.backbone_name}")
-        if saved.fingerprint != fingerprint(dataset):
-            raise ValueError(
-                f"stage_one_checkpoint {file} was trained on '{saved.dataset}', whose users, items or training "
-                f"interactions are not those of this run's '{dataset.dataset_name}'"
-            )
-        prefix = "backbone." if saved.model == "MARGO" else ""
-        weights = {k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)}
+        weights = backbone_weights(file, "MARGO", self.backbone_name, dataset)
         try:
             self.backbone.load_state_dict(weights)
         except RuntimeError as error:

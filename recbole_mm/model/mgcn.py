@@ -93,6 +93,10 @@ class MGCN(MultimodalRecommender):
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         return light_gcn(self.full_graph, nodes, self.n_layers).split([self.n_users, self.n_items])
 
+    def behaviour_tables(self) -> tuple[Tensor, Tensor]:
+        """C of users and items."""
+        return self.content()
+
     def purify(self) -> list[Tensor]:
         """``z^m``, what behaviour keeps of each view, ``[n_items, d]``."""
         inputs = self.purifier_inputs()

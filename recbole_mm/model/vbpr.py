@@ -72,6 +72,15 @@ class VBPR(LateFusionRecommender):
             projected = projected + part
         return self.adapt("content", projected, items)
 
+    def behaviour_tables(self) -> tuple[Tensor, Tensor]:
+        """The ID halves."""
+        return self.user_embedding()[:, 0], self.item_embedding
+
+    def modality_vectors(self, modality: str, features: Tensor) -> Tensor:
+        """What one modality adds to the content, with the bias."""
+        weights = self.content_projection.weight.split(self.widths, dim=1)
+        return F.linear(features, weights[self.modalities.index(modality)], self.content_projection.bias)
+
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, 2, d]`` and items ``[n_items, 2, d]``: by ID and by content."""
         return self.user_embedding(), torch.stack([self.item_embedding, self.content()], dim=1)

@@ -1,0 +1,292 @@
+"""PTMRec: two stages, fresh features in the backbone, what is saved, and its ablations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+
+from recbole_mm.load import open_checkpoint
+from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
+from tests.conformance import SMALL, ModelConformance
+from tests.planted_contents import WIDTH, extract, write_contents
+from tests.tiny_clip import write_dual_clip
+from tests.toy import start
+
+PTM = {"text_fields": ["title"], "prompt_depth": 2, "lora_rank": 2, "micro_batch_size": 16, "accumulation_steps": 2}
+HOSTS = {
+    "FREEDOM": {"n_layers": 1, "knn_k": 3, "modality_loss_weight": 0.1},
+    "VBPR": {},
+    "MGCN": {"n_layers": 1, "knn_k": 3},
+    "SMORE": {"n_layers": 1, "knn_k": 3},
+}
+
+
+class PTMRuns:
+    model = "PTMRec"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data_path(cls, tmp_path_factory):
+        return write_contents(tmp_path_factory.mktemp("contents"))
+
+    def start(self, data_path, tmp_path=Path(), **settings):
+        merged = {**SMALL, "modalities": ["visual", "textual"], "checkpoint_dir": str(tmp_path / "saved"), **PTM}
+        merged |= {"encoder": str(data_path / "clip"), "backbone": "FREEDOM"}
+        backbone = settings.get("backbone", "FREEDOM")
+        return start("PTMRec", data_path, **{**merged, **HOSTS.get(backbone, {}), **settings})
+
+    def finish(self, run):
+        trainer = run.trainer()
+        best, _ = trainer.fit(run.train_data, run.valid_data)
+        return trainer, best, trainer.evaluate(run.test_data)
+
+
+class TestConformance(PTMRuns, ModelConformance):
+    """In stage two, from scratch and without transfer: what every model must do."""
+
+    settings = {"two_stage": False, "epochs": 3}
+    modality_counts = (2, 3)
+    planted_epochs = 30
+    state_dict_keys = {"tuned.visual_prompts", "tuned.textual_prompts"} | {
+        f"backbone.{name}" for name in (
+            "visual_feature", "textual_feature", "user_embedding", "item_embedding",
+            "projections.0.weight", "projections.0.bias", "projections.1.weight", "projections.1.bias",
+        )
+    }  # fmt: skip
+
+    def start(self, data_path, tmp_path=Path(), **settings):
+        return super().start(data_path, tmp_path, **{**self.settings, **settings})
+
+    def test_is_built_from_its_yaml(self, data_path, tmp_path):
+        run = self.start(data_path, tmp_path)
+        assert (run.config["transfer_weight"], run.config["learning_rate"]) == (1.0, 0.001)
+
+    def test_float64_agrees_with_float32(self):
+        pytest.skip("transformers builds an encoder in single precision, from pictures in bytes")
+
+
+class TestFreshFeatures(PTMRuns):
+    def test_the_loss_is_the_backbones_on_features_encoded_now_plus_the_transfer(self, data_path):
+        run = self.start(data_path, transfer_weight=0.7)
+        model = run.model
+        model.enter_stage("two")
+        model.start_epoch(0)
+        with torch.no_grad():
+            for prompts in model.tuned.values():
+                prompts.add_(0.5 * torch.randn_like(prompts))
+        batch = run.batch()
+        positives = torch.unique(batch["item_id"])
+        loss = model.train().calculate_loss(batch)
+        backbone, vectors = model.backbone, []
+        for modality in model.modalities:
+            expected = run.dataset.modality_feature(modality).clone()
+            missing = run.dataset.token2id("item_id", "i29")
+            items = positives[positives != missing]
+            expected[items] = model._encode(modality, items).detach()
+            torch.testing.assert_close(backbone.feature(modality), expected)  # stored, and no other row changed
+            assert not torch.allclose(expected, run.dataset.modality_feature(modality), atol=1e-3)
+            vectors.append(backbone.project_features(modality, expected[batch["item_id"]]))
+        users, items = backbone.behaviour_tables()
+        transfer = knowledge_transfer_loss(users[batch["user_id"]], items[batch["item_id"]], vectors)
+        torch.testing.assert_close(loss, backbone.calculate_loss(batch) + 0.7 * transfer)
+
+    @pytest.mark.parametrize("backbone", HOSTS)
+    @pytest.mark.parametrize("peft", ["prompt", "lora", "adapter"])
+    def test_gradients_reach_the_encoder_through_every_backbone(self, data_path, backbone, peft):
+        if peft == "lora":
+            pytest.importorskip("peft")
+        run = self.start(data_path, backbone=backbone, peft=peft)
+        for weight in (0.0, 1.0):
+            run.model.transfer_weight = weight
+            run.model.enter_stage("two")
+            run.model.start_epoch(0)
+            with torch.no_grad():  # LoRA and adapters start at zero, where half of their gradients are zero too
+                for value in run.model.tuned.values():
+                    value.add_(0.1 * torch.randn_like(value))
+            run.model.zero_grad()
+            run.model.train().calculate_loss(run.batch()).backward()
+            assert [name for name, p in run.model.tuned.items() if p.grad is None or not p.grad.any()] == []
+
+    def test_evaluation_sees_every_item_encoded_by_the_encoder_as_it_is(self, data_path):
+        run = self.start(data_path, epochs=1)
+        trainer, *_ = self.finish(run)
+        inputs = run.model._inputs["visual"]
+        with torch.no_grad():
+            expected = run.model._encode("visual", inputs.items)
+        torch.testing.assert_close(run.model.backbone.feature("visual")[inputs.items], expected)
+        missing = run.dataset.token2id("item_id", "i29")
+        feature = run.model.backbone.feature("visual")[missing]
+        assert torch.equal(feature, run.dataset.modality_feature("visual")[missing])
+
+    def test_vbprs_share_of_a_modality_sums_to_its_content(self, data_path):
+        """Each share has the whole bias, so that one of them is too many with two modalities."""
+        backbone = self.start(data_path, backbone="VBPR").model.backbone
+        torch.nn.init.normal_(backbone.content_projection.bias)
+        shares = [backbone.modality_vectors(name, backbone.feature(name)) for name in backbone.modalities]
+        torch.testing.assert_close(sum(shares) - backbone.content_projection.bias, backbone.content())
+
+
+class TestStages(PTMRuns):
+    def test_both_stages_train_what_they_should(self, data_path):
+        run = self.start(data_path, epochs=2)
+        stages = []
+
+        def watch(epoch, score):
+            tuned = [value.clone() for value in run.model.tuned.values()]
+            stages.append((run.model.stage, tuned, run.model.backbone.item_embedding.detach().clone()))
+
+        trainer = run.trainer()
+        trainer.fit(run.train_data, run.valid_data, callback_fn=watch)
+        assert [stage for stage, *_ in stages] == ["one", "one", "two", "two"]
+        (_, first, _), (_, before, items_before), (_, after, items_after) = stages[0], stages[1], stages[-1]
+        assert all(torch.equal(*pair) for pair in zip(first, before, strict=True))
+        assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
+        assert not torch.equal(items_before, items_after)
+
+    def test_a_frozen_backbone_stays(self, data_path):
+        run = self.start(data_path, tune_backbone=False, stage_one_epochs=1, stage_two_epochs=1)
+        self.finish(run)
+        one, two = (open_checkpoint(file).model for file in Path("saved").glob("*.pth"))
+        assert {one.stage, two.stage} == {"one", "two"}
+        assert torch.equal(one.backbone.item_embedding, two.backbone.item_embedding)
+
+    @pytest.mark.parametrize(
+        ("settings", "stages"),
+        [({"peft": "none", "encoder": None}, ("one",)), ({"two_stage": False}, ("two",)), ({}, ("one", "two"))],
+    )
+    def test_ablations(self, data_path, settings, stages):
+        run = self.start(data_path, epochs=1, **settings)
+        assert run.model.stages == stages
+        trainer, best, result = self.finish(run)
+        assert np.isfinite(result["recall@5"])
+        assert run.model.transfer_weight == (1.0 if settings != {"two_stage": False} else 0.0)
+
+    def test_interrupted_in_either_stage_it_reaches_the_same_numbers(self, data_path):
+        _, best, result = self.finish(self.start(data_path, epochs=3))
+        for file in sorted(Path("saved").glob("*.pth")):
+            run = self.start(data_path, epochs=3, resume_from=str(file))
+            _, best_resumed, result_resumed = self.finish(run)
+            assert (best_resumed, result_resumed) == (best, result)
+
+    def test_accumulated_gradients_are_those_of_one_batch(self, data_path):
+        """VBPR's loss without norms and transfer is a mean over pairs: two halves, each over 2, are the whole.
+
+        The negative is an item without contents: others are fresh where their micro-batch has them as positives too.
+        """
+        gradients = []
+        for size, steps in ((32, 1), (16, 2)):
+            sizes = {"micro_batch_size": size, "accumulation_steps": steps}
+            run = self.start(data_path, backbone="VBPR", **sizes, reg_weight=0.0, transfer_weight=0.0)
+            trainer = run.trainer()
+            trainer._begin("two")
+            trainer.optimizer.step = lambda: None
+            batch = run.batch()[:32]
+            batch["neg_item_id"].fill_(run.dataset.token2id("item_id", "i29"))
+            group = list(trainer._micro_batches([batch]))
+            assert len(group) == steps
+            trainer._step(group)
+            gradients.append([value.grad for value in run.model.tuned.values()])
+        torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-7)  # sums of 32 float32 values in another order
+
+    def test_a_checkpoint_of_the_backbone_serves_as_stage_one(self, data_path):
+        for backbone in ("FREEDOM", "VBPR"):
+            settings = {**SMALL, **HOSTS[backbone], "modalities": ["visual", "textual"], "epochs": 1}
+            alone = start(backbone, data_path, **settings, checkpoint_dir=f"saved-{backbone}")
+            trainer = alone.trainer()
+            trainer.fit(alone.train_data, alone.valid_data)
+            run = self.start(data_path, backbone=backbone, epochs=1, stage_one_checkpoint=trainer.saved_model_file)
+            trainer, *_ = self.finish(run)
+            assert trainer.stage == "two"
+            run.model.load_stage_one(run.config["stage_one_checkpoint"], run.train_data._dataset)
+            assert torch.equal(run.model.backbone.item_embedding, alone.model.item_embedding)
+
+
+class TestSaving(PTMRuns):
+    def test_backbone_tuned_parameters_and_features_and_nothing_else(self, data_path):
+        run = self.start(data_path, epochs=1)
+        trainer, *_ = self.finish(run)
+        saved = set(open_checkpoint(trainer.saved_model_file).model.state_dict())
+        assert saved == TestConformance.state_dict_keys
+        report = json.loads(Path(trainer.saved_model_file).with_suffix(".report.json").read_text())
+        one, two = (report["stages"][stage] for stage in ("one", "two"))
+        prompts = 2 * 2 * (16 + 12)
+        features = 2 * run.dataset.item_num * WIDTH  # FREEDOM trains copies of them in stage one
+        assert two["trainable_parameters"] - one["trainable_parameters"] == prompts - features
+        assert two["total_parameters"] - two["trainable_parameters"] == run.model.encoder.n_parameters - prompts
+        assert len(two["seconds_per_epoch"]) == 1 and two["peak_memory_mb"] > 0
+
+    def test_an_opened_checkpoint_scores_without_the_contents(self, data_path, monkeypatch):
+        run = self.start(data_path, epochs=1)
+        trainer, *_ = self.finish(run)
+        opened = open_checkpoint(trainer.saved_model_file).model
+        monkeypatch.setattr(type(opened), "_read_contents", lambda self: pytest.fail("the pictures were read"))
+        for ours, theirs in zip(run.model.score_tables(), opened.score_tables(), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+class TestBadInput(PTMRuns):
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"backbone": "BM3"}, "backbone: 'BM3' cannot be tuned with PTMRec; choose FREEDOM, MGCN, SMORE, VBPR"),
+            ({"encoder": None}, "encoder: PTMRec needs the folder or hub name"),
+            ({"peft": "prefix"}, "peft: 'prefix' is not among prompt, lora, adapter, none"),
+            ({"prompt_depth": 9}, "prompt_depth: 9 must be from 1 to 3"),
+            ({"modalities": ["acoustic"]}, "there is nothing to tune the encoder for"),
+            ({"image_modality": "acoustic", "modalities": ["acoustic"]}, "'acoustic' features are 5 wide"),
+            ({"transfer_direction": "both"}, "transfer_direction: 'both'"),
+        ],
+    )
+    def test_settings(self, data_path, settings, message):
+        with pytest.raises(ValueError, match=message):
+            self.start(data_path, **settings)
+
+    @pytest.mark.parametrize("key", ["micro_batch_size", "accumulation_steps"])
+    def test_sizes(self, data_path, key):
+        with pytest.raises(ValueError, match=f"{key}: 0 must be at least 1"):
+            self.start(data_path, **{key: 0}).trainer()
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"images": "nowhere"}, "--images: there is no folder nowhere"),
+            ({"text_fields": ["title", "plot"]}, "no field 'plot'; it has title"),
+        ],
+    )
+    def test_missing_contents_are_noticed_before_stage_one(self, data_path, settings, message):
+        run = self.start(data_path, **settings)
+        with pytest.raises((FileNotFoundError, ValueError), match=message):
+            run.trainer().fit(run.train_data, run.valid_data)
+        assert not list(Path("saved").glob("*.pth"))
+
+    def test_features_of_another_encoder(self, data_path, tmp_path):
+        torch.manual_seed(1)
+        other = write_dual_clip(tmp_path / "other", width=WIDTH, blocks=2)
+        with pytest.raises(ValueError, match="was made by another encoder.*extract 'visual' with encoder"):
+            self.start(data_path, encoder=str(other))
+
+    def test_a_width_that_changed_since_stage_one(self, tmp_path):
+        data = write_contents(tmp_path / "data")
+        trainer, *_ = self.finish(self.start(data, epochs=1))
+        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        extract(data, write_dual_clip(tmp_path / "wider", width=WIDTH + 2))
+        run = self.start(data, encoder=str(tmp_path / "wider"), stage_one_checkpoint=str(stage_one))
+        with pytest.raises(ValueError, match="'visual' features that are 6 wide, this run's are 8"):
+            run.trainer().fit(run.train_data, run.valid_data)
+
+    def test_out_of_memory_names_the_keys(self, data_path, monkeypatch):
+        run = self.start(data_path, stage_one_epochs=1)
+
+        def exhausted(*contents):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(run.model.encoder, "image_features", exhausted)
+        with pytest.raises(ValueError, match="micro_batch_size .*gradient_checkpointing: True"):
+            run.trainer().fit(run.train_data, run.valid_data)
+        assert list(Path("saved").glob("*stage-one.pth"))  # nothing is lost
