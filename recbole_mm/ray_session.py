@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import tune
@@ -58,6 +59,14 @@ def _check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
     except OSError as error:
         raise ValueError(f"--ray_address: nothing answers at {address} ({error}); is the cluster up?") from error
+
+
+def process_per_node() -> dict[str, Any]:
+    """Options of `map_batches`: one process per node, with all its CPUs but one for the job's own tasks."""
+    from ray.data import ActorPoolStrategy  # of the extra `ray`, which a search does not need
+
+    nodes = [node["Resources"]["CPU"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    return {"compute": ActorPoolStrategy(size=len(nodes)), "num_cpus": max(1, min(nodes) - 1)}
 
 
 def check_resources(config: Config) -> None:

@@ -16,6 +16,17 @@ class EncoderError(Exception):
     """What is wrong with an encoder, without its name; :func:`clear_errors` adds it."""
 
 
+def usable_device(name: str | None) -> str:
+    """The device of that name, or the GPU where there is one; raises ValueError where it cannot be used."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device: {name} cannot be used ({' '.join(str(error).split())[:120]})") from error
+    return name
+
+
 def require_transformers() -> None:
     """Raises ValueError with the line to type where transformers is not installed."""
     try:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from recbole_mm.extraction.contents import Pictures, Texts
+from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.extract import Extraction, extract
 from recbole_mm.extraction.tfidf import TFIDF, extract_tfidf
+
+if TYPE_CHECKING:
+    from recbole_mm.encoder.content_encoder import ContentEncoder
 
 SHOWN_MISSING = 5
 
@@ -27,6 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--float16", action="store_true", help="store half precision")
     parser.add_argument("--width", type=int, default=384, help=f"width of {TFIDF}'s features")
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: the GPU where there is one)")
+    parser.add_argument("--ray_address", help="encode on this Ray cluster, host:port, auto or local")
     parser.set_defaults(run=_run)
 
 
@@ -44,33 +50,36 @@ def _extract_pictures(args: argparse.Namespace) -> Extraction:
 
     if args.encoder == TFIDF:
         raise ValueError(f"--encoder: {TFIDF} reads texts; give --fields, or an encoder of pictures")
-    pictures = Pictures(args.dataset, args.images)
-    encoder = load_image_encoder(args.encoder, _device(args.device))
-    return extract(
-        args.dataset, args.modality, pictures, encoder, batch_size=args.batch_size, half=args.float16
-    )
+    return _extract(args, Pictures(args.dataset, args.images), load_image_encoder)
 
 
 def _extract_texts(args: argparse.Namespace) -> Extraction:
     from recbole_mm.encoder import load_text_encoder
 
+    if args.encoder == TFIDF and args.ray_address is not None:
+        raise ValueError(f"--ray_address: {TFIDF} needs all texts at once, on this machine; leave out --ray_address")
     texts = Texts(args.dataset, [field.strip() for field in args.fields.split(",")])
     if args.encoder == TFIDF:
         return extract_tfidf(args.dataset, args.modality, texts, width=args.width, half=args.float16)
-    encoder = load_text_encoder(args.encoder, _device(args.device))
-    return extract(args.dataset, args.modality, texts, encoder, batch_size=args.batch_size, half=args.float16)
+    return _extract(args, texts, load_text_encoder)
 
 
-def _device(name: str | None) -> str:
-    import torch
+def _extract(
+    args: argparse.Namespace, contents: Contents, load: Callable[[str, str], ContentEncoder]
+) -> Extraction:
+    from recbole_mm.encoder.pretrained import usable_device
 
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device: {name} cannot be used ({' '.join(str(error).split())[:120]})") from error
-    return name
+    options = {"batch_size": args.batch_size, "half": args.float16}
+    if args.ray_address is None:
+        encoder = load(args.encoder, usable_device(args.device))
+        return extract(args.dataset, args.modality, contents, encoder, **options)
+    from recbole_mm.extraction.ray_job import RayEncoding
+    from recbole_mm.ray_session import ray_session
+
+    with ray_session(args.ray_address):
+        encoding = RayEncoding(load, args.encoder, args.device)
+        # the encoder is loaded here too, for what the metadata say of it, and to fail before the job starts
+        return extract(args.dataset, args.modality, contents, load(args.encoder, "cpu"), encode=encoding, **options)
 
 
 def _report(result: Extraction, dataset_dir: Path) -> None:

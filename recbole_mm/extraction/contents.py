@@ -57,7 +57,8 @@ class Pictures(Contents):
         # matched by the folder's listing, so that no item id, such as "../x", leads out of it
         files = sorted(folder.iterdir(), reverse=True)  # of two files for an item, the first by name
         by_id = {file.stem: file for file in files if file.suffix.lower() in PICTURE_SUFFIXES}
-        self.files = {item: by_id[item] for item in self.items if item in by_id}
+        # absolute, for the processes of a Ray job, whose working folder is another
+        self.files = {item: by_id[item].absolute() for item in self.items if item in by_id}
         if not self.files:
             raise FileNotFoundError(
                 f"--images: {folder} has a picture of no item of {dataset_dir}; they are looked for by item id, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from recbole_mm.data.files import atomic_file
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.pretrained import memory_errors
 from recbole_mm.extraction.contents import Contents, MissingContent
-from recbole_mm.extraction.row_store import RowStore
+from recbole_mm.extraction.row_store import Key, RowStore
 
 
 @dataclass
@@ -41,6 +42,75 @@ class Extraction:
     truncated: int = 0
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What became of some items.
+
+    Attributes:
+        keys: of those that have a row, in their order.
+        new: of these, the ones computed now.
+        rows: ``[len(new), width]``; None where nothing is new.
+        missing: reason by item, of the others.
+        truncated: contents of `new` that were longer than the encoder's context.
+    """
+
+    keys: list[Key]
+    new: list[Key]
+    rows: np.ndarray | None
+    missing: dict[str, str]
+    truncated: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How the items are shared out: the same batches wherever they are encoded.
+
+    A row can depend in its last bits on what it is padded with, so the batches are of the same items in every run.
+
+    Attributes:
+        contents: of the items.
+        size: items of a batch.
+        dtype: of the rows.
+    """
+
+    contents: Contents
+    size: int
+    dtype: type
+
+    @property
+    def starts(self) -> range:
+        """Places of the batches' first items."""
+        return range(0, len(self.contents.items), self.size)
+
+    def items(self, start: int) -> list[str]:
+        """Items of the batch that starts there."""
+        return self.contents.items[start : start + self.size]
+
+    def encode(self, start: int, encoder: ContentEncoder, finished: Container[Key]) -> Batch:
+        """The batch that starts there, of which rows are computed unless they are finished; raises as extract."""
+        keys, new, missing = [], {}, {}
+        for item in self.items(start):
+            try:
+                key = (item, self.contents.digest(item))
+                if key not in finished:
+                    new[key] = self.contents.read(item)
+                keys.append(key)
+            except MissingContent as reason:
+                missing[item] = str(reason)
+        before = encoder.truncated
+        rows = _encode(encoder, list(new.values()), [item for item, _ in new], self.dtype) if new else None
+        return Batch(keys, list(new), rows, missing, encoder.truncated - before)
+
+
+Encode = Callable[[Batches, ContentEncoder, RowStore], Iterator[tuple[int, Batch]]]
+
+
+def encode_here(batches: Batches, encoder: ContentEncoder, store: RowStore) -> Iterator[tuple[int, Batch]]:
+    """The start of each batch and the batch, one after the other in this process."""
+    for start in batches.starts:
+        yield start, batches.encode(start, encoder, store)
+
+
 def extract(
     dataset_dir: Path,
     modality: str,
@@ -49,6 +119,7 @@ def extract(
     *,
     batch_size: int = 32,
     half: bool = False,
+    encode: Encode = encode_here,
 ) -> Extraction:
     """Write `<dataset>.<modality>.arrow` of what a frozen encoder makes of the items' contents.
 
@@ -59,6 +130,7 @@ def extract(
         contents: of the items.
         batch_size: contents encoded at once.
         half: store float16.
+        encode: yields the start of each batch and the batch, in any order.
 
     Raises:
         ValueError: the name cannot be a modality's, or it exists as text; no item can be encoded; a feature is not
@@ -70,7 +142,7 @@ def extract(
     facts = encoder.facts | {"preprocessing": {**encoder.facts["preprocessing"], **contents.facts}}
     dtype = np.float16 if half else np.float32
     store = RowStore(dataset_dir, f"{dataset_name(dataset_dir)}.{modality}", {**facts, "dtype": dtype.__name__})
-    keys, missing, n_new = _encode_all(contents, encoder, store, batch_size, dtype)
+    keys, missing, n_new = _encode_all(Batches(contents, batch_size, dtype), encoder, store, encode)
     result = write_features(path, {item: store[item, digest] for item, digest in keys}, contents, facts, missing)
     store.delete()
     result.n_reused, result.truncated = len(keys) - n_new, store.truncated
@@ -78,30 +150,19 @@ def extract(
 
 
 def _encode_all(
-    contents: Contents, encoder: ContentEncoder, store: RowStore, batch_size: int, dtype: type
-) -> tuple[list[tuple[str, str]], dict[str, str], int]:
+    batches: Batches, encoder: ContentEncoder, store: RowStore, encode: Encode
+) -> tuple[list[Key], dict[str, str], int]:
     """Keys of all rows in the items' order, the reason for each missing item, and how many rows are new."""
-    keys, missing, n_new = [], {}, 0
-    with tqdm(total=len(contents.items), unit="item", desc="Extracting", disable=None) as bar:
-        # batches of the same items in every run: a row can depend in its last bits on what it is padded with
-        for start in range(0, len(contents.items), batch_size):
-            new = {}
-            items = contents.items[start : start + batch_size]
-            for item in items:
-                try:
-                    key = (item, contents.digest(item))
-                    if key not in store:
-                        new[key] = contents.read(item)
-                    keys.append(key)
-                except MissingContent as reason:
-                    missing[item] = str(reason)
-            if new:
-                before = encoder.truncated
-                rows = _encode(encoder, list(new.values()), [item for item, _ in new], dtype)
-                store.add(list(new), rows, encoder.truncated - before)
-            n_new += len(new)
-            bar.update(len(items))
-    return keys, missing, n_new
+    done = {}
+    with tqdm(total=len(batches.contents.items), unit="item", desc="Extracting", disable=None) as bar:
+        for start, batch in encode(batches, encoder, store):
+            if batch.new:
+                store.add(batch.new, batch.rows, batch.truncated)
+            done[start] = batch.keys, batch.missing, len(batch.new)
+            bar.update(len(batches.items(start)))
+    keys = [key for start in batches.starts for key in done[start][0]]
+    missing = {item: reason for start in batches.starts for item, reason in done[start][1].items()}
+    return keys, missing, sum(n_new for _, _, n_new in done.values())
 
 
 @torch.no_grad()

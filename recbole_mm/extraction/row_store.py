@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -58,6 +59,9 @@ class RowStore:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._rows)
 
     def add(self, keys: list[Key], rows: np.ndarray, truncated: int = 0) -> None:
         """Keep the rows ``[n, width]`` of a batch, of whose contents some were longer than the context."""

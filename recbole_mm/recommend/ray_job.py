@@ -12,7 +12,7 @@ import pyarrow as pa
 import ray
 
 from recbole_mm.load import open_checkpoint
-from recbole_mm.ray_session import ray_session
+from recbole_mm.ray_session import process_per_node, ray_session
 from recbole_mm.recommend.ranking import Ranker
 
 
@@ -44,7 +44,6 @@ def ranked_blocks(users: np.ndarray, users_per_block: int, address: str, job: Ra
     """
     with ray_session(address):
         ray.data.DataContext.get_current().execution_options.preserve_order = True
-        nodes = [node["Resources"]["CPU"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
         number = -(-len(users) // users_per_block)
         blocks = ray.data.from_arrow([pa.table({"user": part}) for part in np.array_split(users, number)])
         ranked = blocks.map_batches(
@@ -52,7 +51,6 @@ def ranked_blocks(users: np.ndarray, users_per_block: int, address: str, job: Ra
             fn_constructor_args=(job,),
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=len(nodes)),
-            num_cpus=max(1, min(nodes) - 1),  # one is left for the job's own tasks
+            **process_per_node(),
         )
         yield from ranked.iter_batches(batch_size=None, batch_format="pyarrow")
