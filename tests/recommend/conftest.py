@@ -10,6 +10,7 @@ from tests.toy import PRE_SPLIT, start, write_planted
 SETTINGS = {
     **PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "epochs": 2, "learning_rate": 0.01,
     "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5",
+    "peft": "none",  # PTMRec's stage one, which needs no encoder
 }  # fmt: skip
 
 
