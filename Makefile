@@ -5,7 +5,7 @@ CLASSIC_VENV ?= .venv-classic
 RECBOLE = recbole==1.2.1
 
 # Tests are small: processes side by side, with one thread each, are faster than threads.
-PYTEST = env OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+PYTEST = $(1)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup
 
 .PHONY: run test test-classic lint bench
 

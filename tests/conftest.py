@@ -28,3 +28,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets are not on this machine")
     return SHARED_DATA
+
+
+STARTS_RAY = ("test_compat", "test_ray_cluster", "test_ray_job", "test_ray_search", "test_recommend")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Where tests run in processes side by side, those of a file share one, and so do all that start Ray: its ports."""
+    for item in items:
+        group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
