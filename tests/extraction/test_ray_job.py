@@ -33,6 +33,11 @@ if not hasattr(tune, "RunConfig"):
 
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.skipif(
+    os.environ.get("RECBOLE_MM_CLUSTER_TESTS") != "1",
+    reason="starts Ray clusters, for minutes; set RECBOLE_MM_CLUSTER_TESTS=1 to run it",
+)
+
 
 @pytest.fixture(scope="module")
 def address():
