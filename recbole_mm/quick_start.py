@@ -8,7 +8,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -34,9 +34,14 @@ _KEYS_OF_THE_LAUNCHER = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command; gives its exit code. Bad input is one line on standard error and code 2."""
     options, settings = _parse(sys.argv[1:] if argv is None else argv)
+    return run_command(lambda: run(**options), settings)
+
+
+def run_command(action: Callable[[], object], settings: list[str]) -> int:
+    """Run a command whose configuration keys are `settings`; its exit code, 2 after bad input, which it prints."""
     sys.argv[1:] = settings  # RecBole's Config reads the rest of the command line itself
     try:
-        run(**options)
+        action()
     except (ValueError, NotImplementedError, OSError) as error:
         if "--state=DEBUG" in settings:
             raise
@@ -128,7 +133,7 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     lists = {key: list(one) if isinstance(one, tuple) else one for key, one in (config_dict or {}).items()}
     config = Config(config_dict=lists, config_file_list=config_file_list)  # hyperopt makes tuples of lists
     restart_log(config)
-    trainer, train_data, valid_data = prepare_training(config)
+    trainer, train_data, valid_data, _ = prepare_training(config)
     trainer.saved_model_file = str(_unused(Path(trainer.saved_model_file)))
     score, result = trainer.fit(train_data, valid_data, verbose=False, saved=saved)
     return {
@@ -142,7 +147,7 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
 
 
 def prepare_training(config: Config, dataset=None):
-    """Trainer, training and validation data of a configuration, seeded as RecBole's ``run_recbole`` does it.
+    """Trainer, training, validation and test data of a configuration, seeded as RecBole's ``run_recbole`` does it.
 
     Args:
         config: of the run.
@@ -150,10 +155,10 @@ def prepare_training(config: Config, dataset=None):
     """
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config) if dataset is None else dataset
-    train_data, valid_data, _ = data_preparation(config, dataset)
+    train_data, *evaluation_data = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
-    return get_trainer(config["MODEL_TYPE"], config["model"])(config, model), train_data, valid_data
+    return get_trainer(config["MODEL_TYPE"], config["model"])(config, model), train_data, *evaluation_data
 
 
 def restart_log(config: Config) -> None:

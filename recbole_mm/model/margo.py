@@ -11,7 +11,7 @@ from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.registry import MODELS, register_model
-from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights
+from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
 
 
 @register_model(
@@ -87,11 +87,7 @@ class MARGO(LateFusionRecommender):
 
         Raises ValueError naming both sides where the checkpoint is of another backbone or other data.
         """
-        weights = backbone_weights(file, "MARGO", self.backbone_name, dataset)
-        try:
-            self.backbone.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"stage_one_checkpoint {file} has other settings than this run: {error}") from error
+        load_backbone(self.backbone, backbone_weights(file, "MARGO", self.backbone_name, dataset), file)
 
     def before_epoch(self, epoch: int) -> None:
         """What the backbone does before an epoch."""

@@ -19,7 +19,7 @@ from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_i
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.nn.knowledge_transfer import DIRECTIONS, knowledge_transfer_loss
 from recbole_mm.registry import MODELS, register_model
-from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights
+from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
 
 BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
 
@@ -199,10 +199,7 @@ class PTMRec(MultimodalRecommender):
                     f"stage_one_checkpoint {file} was trained on '{modality}' features that are {theirs} wide, this "
                     f"run's are {width}; extract them as they were, or train stage one again"
                 )
-        try:
-            self.backbone.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"stage_one_checkpoint {file} has other settings than this run: {error}") from error
+        load_backbone(self.backbone, weights, file)
 
     def before_epoch(self, epoch: int) -> None:
         """What the backbone does before an epoch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mm.trainer.checkpoint import fingerprint, read_safe_pair
 
@@ -43,3 +43,11 @@ def backbone_weights(file: str, wrapper: str, backbone: str, dataset) -> dict[st
         )
     prefix = "backbone." if saved.model == wrapper else ""
     return {k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)}
+
+
+def load_backbone(backbone: nn.Module, weights: dict[str, Tensor], file: str) -> None:
+    """Give the backbone the weights of `file`; raises ValueError where their names or shapes are not its own."""
+    try:
+        backbone.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"stage_one_checkpoint {file} has other settings than this run: {error}") from error

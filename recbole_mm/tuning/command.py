@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
-from recbole_mm.quick_start import parse_with_settings
+from recbole_mm.quick_start import parse_with_settings, run_command
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
 from recbole_mm.tuning.search import Search, Winner, prepare_search
 
@@ -17,15 +17,7 @@ RESULT_FILE = Path("hyper_example.result")  # RecBole's own name for it
 def main(argv: list[str] | None = None) -> int:
     """Run the command; gives its exit code. Bad input is one line on standard error and code 2."""
     options, settings = parse_with_settings(_parser(), sys.argv[1:] if argv is None else argv)
-    sys.argv[1:] = settings  # RecBole's Config reads the rest of the command line itself
-    try:
-        _run(options, [setting[2:].partition("=")[0] for setting in settings])
-    except (ValueError, NotImplementedError, OSError) as error:
-        if "--state=DEBUG" in settings:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: _run(options, [setting[2:].partition("=")[0] for setting in settings]), settings)
 
 
 def _parser() -> argparse.ArgumentParser:

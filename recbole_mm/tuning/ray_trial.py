@@ -50,7 +50,7 @@ def _train(settings: dict[str, Any], shared: SharedData | None) -> None:
         config = Config(config_dict=settings)
         restart_log(config)
         dataset = None if shared is None else shared.dataset(config)
-        trainer, train_data, valid_data = prepare_training(config, dataset)
+        trainer, train_data, valid_data, _ = prepare_training(config, dataset)
         trainer.saved_model_file = str(Path(folder) / MODEL_FILE)
         report = _Report(trainer, Path(folder), count)
         trainer.fit(train_data, valid_data, verbose=False, callback_fn=report)

@@ -9,11 +9,9 @@ from typing import Any
 
 import yaml
 from recbole.config import Config
-from recbole.data import create_dataset, data_preparation
-from recbole.utils import get_model, get_trainer, init_seed
 
 from recbole_mm.data.files import atomic_file
-from recbole_mm.quick_start import check_keys, checked_config, find_data, restart_log
+from recbole_mm.quick_start import check_keys, checked_config, find_data, prepare_training, restart_log
 from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
 
 
@@ -117,11 +115,7 @@ def winner_test_metrics(settings: dict[str, Any], checkpoint: str | Path) -> dic
     """
     config = Config(config_dict=dict(settings))
     restart_log(config)
-    init_seed(config["seed"], config["reproducibility"])
-    *loaders, test_data = data_preparation(config, create_dataset(config))
-    init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer, *_, test_data = prepare_training(config)
     result = trainer.evaluate(test_data, load_best_model=True, model_file=str(checkpoint))
     return {metric: float(value) for metric, value in result.items()}
 

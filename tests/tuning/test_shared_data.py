@@ -29,7 +29,7 @@ def config(folder, settings: dict, model: str) -> Config:
 
 
 def train(config: Config, dataset=None) -> tuple:
-    trainer, train_data, valid_data = prepare_training(config, dataset)
+    trainer, train_data, valid_data, _ = prepare_training(config, dataset)
     score, result = trainer.fit(train_data, valid_data, verbose=False, saved=False)
     return score, result, trainer.model.state_dict()
 
