@@ -54,7 +54,7 @@ def _train(settings: dict[str, Any], shared: SharedData | None) -> None:
         trainer.saved_model_file = str(Path(folder) / MODEL_FILE)
         report = _Report(trainer, Path(folder), count)
         trainer.fit(train_data, valid_data, verbose=False, callback_fn=report)
-        tune.report({**report.last, "finished": True})
+        tune.report({**report.summary(), "finished": True})
 
 
 def _restore(folder: Path, settings: dict[str, Any]) -> int:
@@ -78,7 +78,6 @@ class _Report:
     def __init__(self, trainer, folder: Path, count: int):
         self._trainer, self._folder, self._count = trainer, folder, count
         self._best: dict[str, float] = {}
-        self.last: dict[str, Any] = {}
         self._latest: dict[str, float] = {}
         self._watch_evaluations()
 
@@ -99,15 +98,17 @@ class _Report:
         is_best = trainer.cur_step == 0  # RecBole counts the evaluations since the best one
         if is_best:
             self._best = self._latest
-        self.last = {
+        tune.report({**self.summary(), "epoch": epoch}, checkpoint=self._checkpoint() if is_best else None)
+
+    def summary(self) -> dict[str, Any]:
+        """Where the trial stands; also of one that was resumed after its last epoch, and has trained none since."""
+        return {
             **self._latest,
             "best_valid_result": self._best or self._resumed_best(),
-            SCORE: float(trainer.best_valid_score),
+            SCORE: float(self._trainer.best_valid_score),
             TIME: self._count,
-            "epoch": epoch,
             "stages_left": self._stages_left(),
         }
-        tune.report(dict(self.last), checkpoint=self._checkpoint() if is_best else None)
 
     def _resumed_best(self) -> dict[str, float]:
         return {metric: float(value) for metric, value in (self._trainer.best_valid_result or {}).items()}
