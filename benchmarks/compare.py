@@ -20,33 +20,47 @@ from scipy.stats import ttest_rel
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 ADAPTERS = ("none", "befa", "lora", "soft_prompt")
 HOSTS = ("LATTICE", "BM3", "FREEDOM", "MGCN")
-# Per plan: label, model and settings of each row; later rows are compared with the first of their group.
-PLANS: dict[str, list[list[tuple[str, str, dict]]]] = {
-    "margo": [
-        [
-            ("backbone (stage one alone)", "MARGO", {"item_weights": False}),
-            ("MARGO", "MARGO", {}),
-            ("without calibration", "MARGO", {"calibration_weight": 0.0}),
-            ("without two stages", "MARGO", {"two_stage": False}),
-            ("without stop-gradient", "MARGO", {"stop_gradient": False}),
-        ]
-    ],
-    "ludp": [
-        [
-            ("LightGCN", "LightGCN", {}),
-            ("LATTICE", "LATTICE", {}),
-            ("LUDP", "LUDP", {}),
-            ("item graph only", "LUDP", {"user_preference": False}),
-            ("neither", "LUDP", {"user_preference": False, "item_graph": False}),
-            ("sum", "LUDP", {"fusion": "sum"}),
-            ("concat", "LUDP", {"fusion": "concat"}),
-        ]
-    ],
-    "befa": [
+Row = tuple[str, str, dict]  # label, model and settings
+
+
+def margo(modalities: list[str]) -> list[list[Row]]:
+    """MARGO's ablations (its paper's Table 3) against its first stage, the plain sum."""
+    alone = [(f"{one} only", "MARGO", {"item_weights": False, "modalities": [one]}) for one in modalities]
+    ablations = [
+        ("without weights (stage one alone)", "MARGO", {"item_weights": False}),
+        ("MARGO", "MARGO", {}),
+        ("without calibration", "MARGO", {"calibration_weight": 0.0}),
+        ("without two stages", "MARGO", {"two_stage": False}),
+        ("without stop-gradient", "MARGO", {"stop_gradient": False}),
+    ]
+    return [ablations + alone]
+
+
+def ludp(modalities: list[str]) -> list[list[Row]]:
+    """LUDP's variants (its paper's Tables 4 to 6 and the study of k) against LightGCN and LATTICE."""
+    alone = [(f"{one} only", "LUDP", {"modalities": [one]}) for one in modalities]
+    variants = [
+        ("item graph only", "LUDP", {"user_preference": False}),
+        ("neither", "LUDP", {"user_preference": False, "item_graph": False}),
+        ("sum", "LUDP", {"fusion": "sum"}),
+        ("concatenation", "LUDP", {"fusion": "concat"}),
+        ("2 item layers", "LUDP", {"n_item_layers": 2}),
+        ("3 item layers", "LUDP", {"n_item_layers": 3}),
+        ("k = 5", "LUDP", {"knn_k": 5}),
+        ("k = 20", "LUDP", {"knn_k": 20}),
+    ]
+    return [[("LightGCN", "LightGCN", {}), ("LATTICE", "LATTICE", {}), ("LUDP", "LUDP", {}), *variants, *alone]]
+
+
+def befa(modalities: list[str]) -> list[list[Row]]:
+    """Each host with each feature adapter, against itself without one."""
+    return [
         [(f"{host}, {adapter}", host, {"feature_adapter": adapter}) for adapter in ADAPTERS]
         for host in (*HOSTS, "BeFAHost")
-    ],
-}
+    ]
+
+
+PLANS = {plan.__name__: plan for plan in (margo, ludp, befa)}
 
 
 def main() -> int:
@@ -61,9 +75,10 @@ def main() -> int:
     if not folder.is_dir():
         print(f"error: there is no data set {folder}; --data is the folder that holds it", file=sys.stderr)
         return 2
-    groups = PLANS[arguments.plan]
+    modalities = sorted(file.suffixes[-2][1:] for file in folder.glob("*.arrow"))
+    groups = PLANS[arguments.plan](modalities)
     jobs = [(model, seed, settings) for seed in arguments.seeds for rows in groups for _, model, settings in rows]
-    done = finish(jobs, folder)
+    done = finish(jobs, folder, per_user=True)
     cells = [cell for rows in groups for cell in _cells(rows, folder, arguments.seeds)]
     header = ["variant", "seeds", *METRICS, "change of ndcg@20", "p", "epochs", "s / epoch"]
     name = f"compare-{arguments.plan}-{arguments.dataset}"

@@ -84,7 +84,7 @@ def _open(folder: Path, model: str, **settings):
 
     settings = {
         **harness.QUIET,
-        **harness.split_settings(folder),
+        **harness.data_settings(folder),
         "data_path": str(folder.parent),
         **settings,
     }

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 QUIET = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
@@ -86,7 +88,7 @@ def start(model: str, folder: Path, **settings: Any) -> Run:
     from recbole_mm.quick_start import check_model
 
     check_model(model)
-    settings = {**QUIET, **split_settings(folder), "data_path": str(folder.parent), **settings}
+    settings = {**QUIET, **data_settings(folder), "data_path": str(folder.parent), **settings}
     config = Config(model, folder.name, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     loaders = data_preparation(config, create_dataset(config))
@@ -107,10 +109,13 @@ def _make(shape: str, scale: float, data: str) -> dict:
     return {"folder": str(shapes.make(shape, scale, Path(data)))}
 
 
-def split_settings(folder: Path) -> dict[str, Any]:
-    """The configuration of a data set that is split already, else nothing."""
+def data_settings(folder: Path) -> dict[str, Any]:
+    """The configuration of a data set: the file that `convert` left in its folder, else what its files say."""
+    file = folder / f"{folder.name}.yaml"
     settings: dict[str, Any] = {"load_col": {"inter": ["user_id", "item_id"]}}
-    if (folder / f"{folder.name}.train.inter").is_file():
+    if file.is_file():
+        settings |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    elif (folder / f"{folder.name}.train.inter").is_file():
         settings["benchmark_filename"] = ["train", "valid", "test"]
     return settings
 

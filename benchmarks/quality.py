@@ -97,12 +97,20 @@ def _keep_per_user(evaluator) -> dict[str, list[float]]:
     return kept
 
 
-def finish(jobs: Iterable[tuple[str, int, dict]], folder: Path, again: bool = False) -> bool:
-    """Run what is not finished of some jobs, each a model, a seed and settings; gives whether all went well."""
+def finish(
+    jobs: Iterable[tuple[str, int, dict]], folder: Path, again: bool = False, per_user: bool = False
+) -> bool:
+    """Run what is not finished of some jobs, each a model, a seed and settings; gives whether all went well.
+
+    Args:
+        again: also what is finished.
+        per_user: also what is finished, but has its values per user not on this machine.
+    """
     file, done = _results(folder), True
     for model, seed, settings in jobs:
         key = {"model": model, "seed": seed, "settings": settings}
-        if not again and any(is_of(row, key) for row in rows_of(folder)):
+        complete = not per_user or per_user_file(folder, key).is_file()
+        if not again and complete and any(is_of(row, key) for row in rows_of(folder)):
             print(f"{model}, seed {seed}, {settings}: finished before")
             continue
         try:

@@ -32,7 +32,7 @@ search lost its driver and Ray with SIGKILL when half of the trials had begun.""
 def command(folder: Path, dataset: Path, settings: dict[str, str]) -> list[str]:
     """The search as a user types it."""
     config, grid = folder.parent / "fixed.yaml", folder.parent / "grid.hyper"
-    config.write_text(yaml.safe_dump(harness.split_settings(dataset)), encoding="utf-8")
+    config.write_text(yaml.safe_dump(harness.data_settings(dataset)), encoding="utf-8")
     grid.write_text("".join(f"{name} choice {values}\n" for name, values in GRID.items()), encoding="utf-8")
     options = {
         "model": "POWERec", "dataset": dataset.name, "data_path": dataset.parent, "config_files": config, "tool": "Ray",

@@ -33,17 +33,13 @@ if not hasattr(tune, "RunConfig"):
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("RECBOLE_MM_CLUSTER_TESTS") != "1",
-    reason="starts Ray clusters, for minutes; set RECBOLE_MM_CLUSTER_TESTS=1 to run it",
-)
-
-
 @pytest.fixture(scope="module")
 def address():
     """Two nodes with one CPU each, which leave none for tasks beside the encoders; one says that it has a GPU."""
     from ray.cluster_utils import Cluster
 
+    patch = pytest.MonkeyPatch()
+    patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # RecBole's Config empties it; Ray holds a node's GPUs to it
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         cluster.add_node(num_cpus=1, num_gpus=1)
@@ -51,6 +47,7 @@ def address():
     finally:
         cluster.shutdown()
         ray.shutdown()
+        patch.undo()
 
 
 @pytest.fixture(scope="module")

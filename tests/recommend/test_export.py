@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import faiss
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -35,6 +36,28 @@ def test_a_plain_dot_product_gives_the_models_own_ranking(checkpoint, opened, mo
     apart = (best[:, :-1] - best[:, 1:]).min(dim=1).values > 1e-5  # where rounding cannot turn two items round
     assert apart.any()
     assert torch.equal(found.argsort(dim=1, descending=True)[apart], items_of_best[apart])
+
+
+def test_a_faiss_index_gives_the_models_own_ranking(checkpoint, opened):
+    assert main(["export", checkpoint("POWERec"), "--out", "vectors"]) == 0
+    vectors = {name: one.numpy() for name, one in load_file("vectors/embeddings.safetensors").items()}
+    users = Path("vectors/user_ids.txt").read_text().splitlines()
+    items = Path("vectors/item_ids.txt").read_text().splitlines()
+    index = faiss.IndexFlatIP(vectors["item"].shape[1])
+    index.add(vectors["item"])
+    found_scores, found = index.search(vectors["user"], 5)
+    saved = opened("POWERec")
+    users = torch.from_numpy(saved.dataset.token2id("user_id", users))
+    with torch.no_grad():
+        scores = saved.model.full_sort_predict({"user_id": users}).view(len(users), -1)
+    scores[:, 0] = -torch.inf  # the padding item
+    best = scores.sort(dim=1, descending=True)
+    # float32 sums in another order; where two scores are as close, either may come first
+    torch.testing.assert_close(torch.from_numpy(found_scores), best.values[:, :5], rtol=1e-5, atol=1e-6)
+    apart = (best.values[:, :5] - best.values[:, 1:6]).min(dim=1).values > 1e-5
+    assert apart.any()
+    items_found = torch.from_numpy(saved.dataset.token2id("item_id", items))[torch.from_numpy(found)]
+    assert torch.equal(items_found[apart], best.indices[apart, :5])
 
 
 def test_recboles_model_is_refused(checkpoint, capsys):

@@ -21,11 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 if not hasattr(tune, "RunConfig"):
     pytest.skip("this ray is older than --tool=Ray asks for", allow_module_level=True)
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("RECBOLE_MM_CLUSTER_TESTS") != "1",
-    reason="starts Ray clusters, for minutes; set RECBOLE_MM_CLUSTER_TESTS=1 to run it",
-)
-
 # A delay after each epoch, so that there is a time at which some trials have ended and others have not.
 SLOW_SCRIPT = """
 import sys, time
