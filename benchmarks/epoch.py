@@ -33,7 +33,8 @@ COLUMNS = {
 EXPLANATION = """\
 An epoch at the shape of {shape}, times the scale in users, items and interactions. The floor is the model's
 unavoidable kernels alone at their best, measured in turns with the real steps: sparse products and dense
-products forward and backward, one fused Adam step, the batch's gathers. Seconds are medians of a step times
+products forward and backward, one fused Adam step, the batch's gathers; LATTICE's and MICRO's has the products
+and the Adam step that learn their item graph once an epoch. Seconds are medians of a step times
 the steps of an epoch, of which at most {n_steps} were run, and all that happens up to the end of the first.
 Peak memory is that of one epoch and one evaluation of all validation users. Parameters count the [PAD]
 rows."""
@@ -47,7 +48,7 @@ def measure(model: str, folder: str, n_steps: int) -> dict:
         n_steps: the most steps of an epoch to run.
     """
     from floor import Floor, PacedLoader
-    from model_kernels import kernels_of, require_description
+    from model_kernels import kernels_of, kernels_of_epoch, require_description
 
     import recbole_mm  # noqa: F401
 
@@ -60,19 +61,23 @@ def measure(model: str, folder: str, n_steps: int) -> dict:
     evaluation = time.perf_counter() - started
     peak = memory().peak
 
-    floor = Floor(kernels_of(run.model, run.config["train_batch_size"]), PacedLoader.BLOCK)
-    paced = PacedLoader(run.train_data, n_steps, floor.measure)
+    batch_size = run.config["train_batch_size"]
+    floor = Floor(kernels_of(run.model, batch_size), PacedLoader.BLOCK)
+    once = Floor(kernels_of_epoch(run.model, batch_size), 1)
+    paced = PacedLoader(run.train_data, n_steps, lambda: (floor.measure(), once.measure()))
     started = time.perf_counter()
     run.trainer._train_epoch(paced, 1)
     before = paced.started - started + paced.first_step
     steps = len(run.train_data)
-    seconds, floor_seconds = before + (steps - 1) * paced.median_step, steps * floor.median_step
+    seconds = before + (steps - 1) * paced.median_step
+    floor_seconds = steps * floor.median_step + once.median_step
     return {
         "steps": steps,
         "seconds": seconds,
         "seconds_to_end_of_first_step": before,
         "floor": floor_seconds,
         "floor_parts": {part: steps * one for part, one in floor.parts().items()},
+        "floor_of_first_step": once.median_step,
         "ratio": seconds / floor_seconds,
         "peak": peak,
         "above_import": peak - imported,

@@ -101,6 +101,13 @@ def contrast(n_anchors: int, n_candidates: int, width: int) -> list[Kernel]:
     return dense_products(-(-n_anchors // n_blocks), width, n_candidates, times=n_blocks)
 
 
+def similarities(n_rows: int, width: int) -> Kernel:
+    """All dot products of ``[n_rows, width]`` with itself, without a gradient; to choose among them is not counted."""
+    x, n_blocks = torch.rand(n_rows, width), -(-n_rows // CONTRAST_BLOCK)
+    block, out = x[: -(-n_rows // n_blocks)], torch.empty(-(-n_rows // n_blocks), n_rows)
+    return Kernel("dense products", (lambda: torch.mm(block, x.T, out=out),), n_blocks)
+
+
 def gather(ids: Tensor, n_rows: int, width: int) -> list[Kernel]:
     """Rows ``[len(ids), width]`` of a table ``[n_rows, width]``, and the sum of their gradients into it."""
     table, taken = torch.rand(n_rows, width), torch.empty(len(ids), width)

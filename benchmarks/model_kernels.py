@@ -1,10 +1,10 @@
 """Which kernels a training step of each model cannot avoid: :data:`MODEL_KERNELS`, one short function per
-model.
+model; :data:`EPOCH_KERNELS` has those that the first step of an epoch needs besides, where a model learns a graph in it.
 
 Counted are sparse products, dense products, gathers and the optimizer's step, at their widths, for the rows
 that the model's mathematics needs. Element-wise work is left out: at best it is done in passing. So are
-small products of a batch's rows, what happens once an epoch, and all costs of the framework, of memory and
-of the loader. A floor never counts work that the model itself avoids.
+small products of a batch's rows, the drawing of an epoch's graphs, and all costs of the framework, of memory
+and of the loader. A floor never counts work that the model itself avoids.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kernels import (
     gather,
     optimizer_step,
     projection,
+    similarities,
     sparse_product,
     sparse_products,
     sparse_products_of_rows,
@@ -50,13 +51,16 @@ class Batch:
 
 Description = Callable[[torch.nn.Module, Batch], Iterable[Kernel]]
 MODEL_KERNELS: dict[str, Description] = {}
+EPOCH_KERNELS: dict[str, Description] = {}
 
 
-def describes(*models: str) -> Callable[[Description], Description]:
+def describes(
+    *models: str, into: dict[str, Description] = MODEL_KERNELS
+) -> Callable[[Description], Description]:
     """Enter a function as the description of the models of these class names."""
 
     def enter(description: Description) -> Description:
-        MODEL_KERNELS.update(dict.fromkeys(models, description))
+        into.update(dict.fromkeys(models, description))
         return description
 
     return enter
@@ -73,6 +77,12 @@ def kernels_of(model: torch.nn.Module, batch_size: int) -> list[Kernel]:
     stale = {id(one) for one in _stale_parameters(model)}
     trained = [one for one in model.parameters() if one.requires_grad and id(one) not in stale]
     return [*MODEL_KERNELS[name](model, Batch(model, batch_size)), *optimizer_step(trained)]
+
+
+def kernels_of_epoch(model: torch.nn.Module, batch_size: int) -> list[Kernel]:
+    """The kernels that the first step of an epoch needs besides those of every step; none for most models."""
+    description = EPOCH_KERNELS.get(type(model).__name__)
+    return list(description(model, Batch(model, batch_size))) if description else []
 
 
 def require_description(name: str) -> None:
@@ -233,6 +243,14 @@ def _lattice(model, batch: Batch) -> Iterator[Kernel]:
     yield from sparse_products(model.user_item_graph, model.embedding_size, model.n_layers)
     yield from _item_graphs(model, model._training_graphs)
     yield from _vectors(model, batch)
+
+
+@describes("LATTICE", "MICRO", into=EPOCH_KERNELS)
+def _learned_graphs(model, batch: Batch) -> Iterator[Kernel]:
+    yield from _projections(model, model.embedding_size)
+    for _ in model.modalities:
+        yield similarities(model.n_items, model.embedding_size)
+    yield from optimizer_step(list(_stale_parameters(model)))
 
 
 @describes("MICRO")
