@@ -60,7 +60,30 @@ def befa(modalities: list[str]) -> list[list[Row]]:
     ]
 
 
-PLANS = {plan.__name__: plan for plan in (margo, ludp, befa)}
+def ptmrec(modalities: list[str]) -> list[list[Row]]:
+    """PTMRec's ways to tune and its ablations on two hosts, each against the frozen encoder.
+
+    The configuration beside the data set names the encoder. Tuning ends when it brings nothing for 5 epochs. From
+    scratch, the optimizer steps at each micro-batch: with 12 to a step it would need hundreds of epochs.
+    """
+    second = {"stage_two_epochs": 30, "stage_two_stopping_step": 5}
+    variants: dict[str, dict] = {
+        "frozen encoder": {"peft": "none"},
+        "prompt": second,
+        "LoRA": {"peft": "lora", **second},
+        "adapter": {"peft": "adapter", **second},
+        "prompt, without transfer": {"transfer_weight": 0.0, **second},
+        "prompt, joint from scratch": {
+            "two_stage": False, "accumulation_steps": 1, "epochs": 30, "stopping_step": 5
+        },
+    }  # fmt: skip
+    return [
+        [(f"{host}, {label}", "PTMRec", {"backbone": host, **one}) for label, one in variants.items()]
+        for host in ("FREEDOM", "VBPR")
+    ]
+
+
+PLANS = {plan.__name__: plan for plan in (margo, ludp, befa, ptmrec)}
 
 
 def main() -> int:

@@ -82,20 +82,13 @@ def start(model: str, folder: Path, **settings: Any) -> Run:
         ValueError: there is no such model.
     """
     from recbole.config import Config
-    from recbole.data import create_dataset, data_preparation
-    from recbole.utils import get_model, get_trainer, init_seed
 
-    from recbole_mm.quick_start import check_model
+    from recbole_mm.quick_start import check_model, prepare_training
 
     check_model(model)
     settings = {**QUIET, **data_settings(folder), "data_path": str(folder.parent), **settings}
-    config = Config(model, folder.name, config_dict=settings)
-    init_seed(config["seed"], config["reproducibility"])
-    loaders = data_preparation(config, create_dataset(config))
-    init_seed(config["seed"], config["reproducibility"])
-    built = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, built)
-    return Run(config, *loaders, built, trainer)
+    trainer, *loaders = prepare_training(Config(model, folder.name, config_dict=settings))
+    return Run(trainer.config, *loaders, trainer.model, trainer)
 
 
 def shaped_data(shape: str, scale: float, data: Path) -> str:

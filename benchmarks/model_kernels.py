@@ -1,5 +1,5 @@
 """Which kernels a training step of each model cannot avoid: :data:`MODEL_KERNELS`, one short function per
-model; :data:`EPOCH_KERNELS` has those that the first step of an epoch needs besides, where a model learns a graph in it.
+model. :data:`EPOCH_KERNELS` has what the first step of an epoch needs besides, where a model learns a graph in it.
 
 Counted are sparse products, dense products, gathers and the optimizer's step, at their widths, for the rows
 that the model's mathematics needs. Element-wise work is left out: at best it is done in passing. So are

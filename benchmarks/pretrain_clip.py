@@ -25,24 +25,27 @@ from recbole_mm.extraction import Pictures, Texts
 from recbole_mm.extraction.item_inputs import image_inputs, text_inputs
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-CONTEXT = 77
-TOWER = {"hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 4, "num_hidden_layers": 4}
 
 
-def build(folder: Path, texts: list[str], words: int, side: int, patch: int, width: int) -> DualEncoder:
+def build(folder: Path, texts: list[str], sizes: argparse.Namespace) -> DualEncoder:
     """An untrained encoder of CLIP's class in `folder`, whose tokens are learned from the texts."""
     import transformers
 
-    tokenizer = _learn_tokens(texts, words)
+    side, hidden = sizes.side, sizes.hidden
+    tower = {
+        "hidden_size": hidden, "intermediate_size": 4 * hidden, "num_attention_heads": hidden // 32,
+        "num_hidden_layers": sizes.blocks,
+    }  # fmt: skip
+    tokenizer = _learn_tokens(texts, sizes.words, sizes.context)
     size = tokenizer.vocab_size
     config = transformers.CLIPConfig(
-        vision_config={**TOWER, "image_size": side, "patch_size": patch},
+        vision_config={**tower, "image_size": side, "patch_size": sizes.patch},
         text_config={
-            **TOWER, "vocab_size": size, "max_position_embeddings": CONTEXT,
+            **tower, "vocab_size": size, "max_position_embeddings": sizes.context,
             "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         },
-        projection_dim=width,
+        projection_dim=sizes.width,
     )  # fmt: skip
     transformers.CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -51,7 +54,7 @@ def build(folder: Path, texts: list[str], words: int, side: int, patch: int, wid
     return load_dual_encoder(folder)
 
 
-def _learn_tokens(texts: list[str], words: int):
+def _learn_tokens(texts: list[str], words: int, context: int):
     """CLIP's tokenizer with byte pairs of these texts."""
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -69,7 +72,7 @@ def _learn_tokens(texts: list[str], words: int):
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split()) for pair in learned["merges"]]
     names = dict.fromkeys([*letters, *(f"{one}</w>" for one in letters), *learned["vocab"], START, END])
     vocabulary = {name: number for number, name in enumerate(names)}
-    return transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CONTEXT)
+    return transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=context)
 
 
 def contrast(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
@@ -128,7 +131,7 @@ def main() -> int:
     ids = ["[PAD]", *pictures.items]
     options.out.mkdir(parents=True, exist_ok=True)
     corpus = [text for text in texts.texts.values() if text]
-    encoder = build(options.out, corpus, options.words, options.side, options.patch, options.width)
+    encoder = build(options.out, corpus, options)
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     inputs = (image_inputs(encoder, pictures, ids), text_inputs(encoder, texts, ids))
     both = inputs[0].items[torch.isin(inputs[0].items, inputs[1].items)]
@@ -151,7 +154,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--fields", default="title,genres,plot")
     parser.add_argument("--out", type=Path, required=True, help="folder of the encoder")
     for name, default in (("epochs", 30), ("batch-size", 128), ("side", 64), ("patch", 8), ("width", 64),
-                          ("words", 4000), ("seed", 0)):  # fmt: skip
+                          ("hidden", 128), ("blocks", 4), ("context", 77), ("words", 4000), ("seed", 0)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
     parser.add_argument("--rate", type=float, default=5e-4, help="default: %(default)s")
     return parser.parse_args()
