@@ -259,13 +259,21 @@ def _closest(name: str, known: Iterable[str]) -> str:
 
 def _summarise(result: dict | None, config: Config, started: float) -> None:
     """The last lines: the test result and where everything is."""
-    files = list(Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth"))
-    written = [(file.stat().st_mtime, file) for file in files if file.stat().st_mtime >= started - 1]
-    newest = max(written)[1] if written else None
-    checkpoint = newest or config["resume_from"]  # a resumed run writes it again only where it gets better
-    logs = [handler.baseFilename for handler in logging.getLogger().handlers if hasattr(handler, "baseFilename")]
+    checkpoints = Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth")
+    logs = Path("log", config.model).resolve().glob("*.log")  # RecBole's place; its other processes write it too
     measured = {metric: float(value) for metric, value in ((result or {}).get("test_result") or {}).items()}
-    lines = {"test result": measured, "checkpoint": checkpoint, "log": logs and logs[0]}
+    lines = {
+        "test result": measured,
+        # a resumed run writes its checkpoint again only where it gets better
+        "checkpoint": _newest(checkpoints, started) or config["resume_from"],
+        "log": _newest(logs, started),
+    }
     for name, value in lines.items():
         if value:
-            print(f"{set_color(name, 'yellow')}: {value}")
+            print(f"{set_color(name, 'yellow') if sys.stdout.isatty() else name}: {value}")
+
+
+def _newest(files: Iterable[Path], since: float) -> Path | None:
+    """The file last written, where that was after a time."""
+    written = [(file.stat().st_mtime, file) for file in files]
+    return max((one for one in written if one[0] >= since - 1), default=(since, None))[1]
