@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.multiprocessing as mp
+from recbole.quick_start import load_data_and_model
+from recbole.utils import get_trainer
 
+from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main, run
 from tests.toy import PRE_SPLIT, Run, start, write_planted
 
@@ -110,15 +113,26 @@ def test_a_run_in_two_processes_learns_what_one_learns(folder, model, own):
     settings = {
         **PRE_SPLIT, "data_path": str(folder), "embedding_size": 8, "train_batch_size": 64, "epochs": 40,
         "learning_rate": 0.01, "eval_step": 5, "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5",
-        "state": "WARNING", "show_progress": False, "gpu_id": "", "checkpoint_dir": "saved", **own,
+        "state": "WARNING", "show_progress": False, "gpu_id": "", **own,
     }  # fmt: skip
     results = [
-        run(model, "toy", config_dict=dict(settings), nproc=nproc, port=free_port())["test_result"]["recall@5"]
+        run(
+            model, "toy", config_dict={**settings, "checkpoint_dir": f"saved-{nproc}"}, nproc=nproc, port=free_port()
+        )["test_result"]["recall@5"]
         for nproc in (1, 2)
-    ]
+    ]  # fmt: skip
     assert min(results) > 0.7
     assert abs(results[0] - results[1]) < 0.12
-    assert len(list(Path("saved").glob(f"{model}-*.pth"))) in (1, 2)
+    (checkpoint,) = Path("saved-2").glob(f"{model}-*.pth")
+    opened = open_checkpoint(checkpoint)  # in one process, though two wrote it
+    assert recall_of(opened.config, opened.model, opened.test_data) == results[1]
+    config, trained, _, _, _, test_data = load_data_and_model(str(checkpoint))
+    assert recall_of(config, trained, test_data) == results[1]
+
+
+def recall_of(config, model, test_data) -> float:
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    return trainer.evaluate(test_data, load_best_model=False)["recall@5"]
 
 
 def test_training_in_stages_takes_one_process(folder, capsys):

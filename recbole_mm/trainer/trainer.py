@@ -16,6 +16,7 @@ from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import keep_freed_memory
 from recbole_mm.trainer.checkpoint import (
     fingerprint,
+    of_one_process,
     one_line,
     random_state,
     read_pickle,
@@ -169,7 +170,7 @@ class MultimodalTrainer(Trainer):
     def _state(self, epoch: int) -> dict:
         """RecBole's checkpoint and what an exact resume needs beyond it."""
         return {
-            "config": self.config,
+            "config": of_one_process(self.config),
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": self.best_valid_score,
