@@ -40,4 +40,6 @@ def own_error(error: Exception) -> str | None:
     """The message of a child's error of bad input, from its traceback; None where it is another error."""
     last = str(error).strip().splitlines()[-1]
     kind, _, message = last.partition(": ")
+    if kind.endswith("DistNetworkError") and "EADDRINUSE" in message:
+        return "--port: another process of this machine has the port already; set another (--port=5679)"
     return message if kind in ("ValueError", "FileNotFoundError", "NotImplementedError") else None

@@ -139,3 +139,13 @@ def test_training_in_stages_takes_one_process(folder, capsys):
     arguments = [f"--data_path={folder}", "--benchmark_filename=['train','valid','test']", "--state=WARNING"]
     assert main(["--model=MARGO", "--dataset=toy", "--nproc=2", f"--port={free_port()}", *arguments]) == 2
     assert "error: MARGO trains in stages, which takes one process; leave --nproc out" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken(folder, capsys):
+    with socket.socket() as other:
+        other.bind(("localhost", 0))
+        other.listen()
+        arguments = [f"--data_path={folder}", "--benchmark_filename=['train','valid','test']", "--state=WARNING"]
+        port = f"--port={other.getsockname()[1]}"
+        assert main(["--model=POWERec", "--dataset=toy", "--nproc=2", "--gpu_id=", port, *arguments]) == 2
+    assert "error: --port: another process of this machine has the port already" in capsys.readouterr().err
