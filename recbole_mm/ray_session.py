@@ -41,7 +41,10 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     try:
         ray.init(log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
     except ConnectionError as error:
-        raise ValueError(f"--ray_address: no Ray cluster at {address}; start one with: ray start --head") from error
+        token = "" if "RAY_AUTH_MODE" in os.environ else ", or export RAY_AUTH_MODE=token if it asks for Ray's token"
+        raise ValueError(
+            f"--ray_address: no Ray cluster lets us in at {address}; start one with: ray start --head{token}"
+        ) from error
     try:
         yield
     finally:
