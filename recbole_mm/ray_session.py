@@ -37,7 +37,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")  # we mean it
     package = str(Path(recbole_mm.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-    options = {"include_dashboard": False} if address is None else {"address": address}
+    # without "local", Ray would join whatever `ray start` left on this machine, alive or dead
+    options = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
     try:
         ray.init(log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
     except ConnectionError as error:

@@ -122,7 +122,7 @@ def test_ray_workers_report(tmp_path):
     small_config()
     without = ["nothing", "ray_report"] if needed("ray_report") else ["nothing"]
     run_config = getattr(tune, "RunConfig", None) or ray.air.RunConfig
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         tuner = tune.Tuner(
             objective_with_one_fix_left_out(os.getcwd()),

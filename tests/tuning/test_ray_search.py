@@ -190,7 +190,7 @@ def test_no_trial_touches_the_test_split(arguments, capsys, phase, status):
     ray.shutdown()
     root = str(Path(__file__).resolve().parents[2])
     environment = {"worker_process_setup_hook": refuse(phase), "env_vars": {"PYTHONPATH": root}}
-    ray.init(include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, runtime_env=environment)
     try:
         hyper = write_hyper("prompt_num choice [1,2]\n")
         assert search([*arguments[:2], hyper], "--epochs=1") == (0 if status == "finished" else 2)
