@@ -197,3 +197,11 @@ def test_no_trial_touches_the_test_split(arguments, capsys, phase, status):
     finally:
         ray.shutdown()
     assert [row["status"] for row in rows()] == [status] * 2
+
+
+def test_without_an_address_no_other_cluster_is_joined(monkeypatch):
+    ray.shutdown()
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # where Ray would look by itself; nothing answers there
+    with ray_session():
+        assert len(ray.nodes()) == 1
+    assert not ray.is_initialized()
