@@ -118,13 +118,13 @@ def item_ids(dataset_dir: Path) -> list[str]:
 
 def _read_texts(file: Path, fields: list[str]) -> dict[str, str]:
     if not file.is_file():
-        raise FileNotFoundError(f"--fields: there is no {file} to read {', '.join(fields)} from")
+        raise FileNotFoundError(f"there is no {file} to read {', '.join(fields)} from")
     table = _read_table(file)
     columns = {name.rpartition(":")[0]: name for name in table.columns if name.rpartition(":")[2] in TEXT_TYPES}
     for field in fields:
         if field not in columns:
             there = ", ".join(name for name in columns if name != "item_id")
-            raise ValueError(f"--fields: {file.name} has no field '{field}'; it has {there or 'none'}")
+            raise ValueError(f"{file.name} has no text field '{field}'; it has {there or 'none'}")
     if "item_id" not in columns:
         raise ValueError(f"{file} has no column item_id:token")
     rows = table[[columns[field] for field in fields]].itertuples(index=False)
