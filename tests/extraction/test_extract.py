@@ -185,7 +185,7 @@ class TestBadInput:
             ("--modality visual --images nowhere", "there is no folder nowhere"),
             ("--modality visual --images shop", "has a picture of no item"),
             ("--modality inter --images images", "'inter' cannot name a modality"),
-            ("--modality textual --fields title,actors", "no field 'actors'; it has title, plot"),
+            ("--modality textual --fields title,actors", "no text field 'actors'; it has title, plot"),
             ("--modality visual --images images --batch-size 0", "--batch-size: 0 must be at least 1"),
             ("--modality visual --images images --device nothing", "--device: nothing cannot be used"),
         ],

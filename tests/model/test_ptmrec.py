@@ -256,7 +256,7 @@ class TestBadInput(PTMRuns):
         ("settings", "message"),
         [
             ({"images": "nowhere"}, "--images: there is no folder nowhere"),
-            ({"text_fields": ["title", "plot"]}, "no field 'plot'; it has title"),
+            ({"text_fields": ["title", "plot"]}, "no text field 'plot'; it has title"),
         ],
     )
     def test_missing_contents_are_noticed_before_stage_one(self, data_path, settings, message):
