@@ -103,7 +103,7 @@ def main() -> int:
     jobs = [(model, seed, settings) for seed in arguments.seeds for rows in groups for _, model, settings in rows]
     done = finish(jobs, folder, per_user=True)
     cells = [cell for rows in groups for cell in _cells(rows, folder, arguments.seeds)]
-    header = ["variant", "seeds", *METRICS, "change of ndcg@20", "p", "epochs", "s / epoch"]
+    header = ["variant", "seeds", *METRICS, "change of ndcg@20", "p", "epochs"]
     name = f"compare-{arguments.plan}-{arguments.dataset}"
     table = harness.table(header, cells)
     here = {key: value for key, value in versions().items() if key != "date"}
@@ -136,8 +136,8 @@ def _cells(rows: list[tuple[str, str, dict]], folder: Path, seeds: list[int]) ->
         else:
             change, p = f"{users.mean() / base[1].mean() - 1:+.1%}", f"{ttest_rel(users, base[1]).pvalue:.2g}"
         means = [f"{one.mean():.4f} ± {one.std(ddof=1) if len(one) > 1 else 0:.4f}" for one in values.values()]
-        epochs, seconds = (np.mean([row[name] for _, row in found]) for name in ("epochs", "seconds_per_epoch"))
-        cells.append([label, len(found), *means, change, p, f"{epochs:.0f}", f"{seconds:.2f}"])
+        epochs = np.mean([row["epochs"] for _, row in found])
+        cells.append([label, len(found), *means, change, p, f"{epochs:.0f}"])
     return cells
 
 
