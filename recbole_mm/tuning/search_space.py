@@ -100,7 +100,7 @@ def _kinds() -> str:
 
 
 def _form(kind: str) -> str:
-    return "write " + (f"'{kind} {','.join(KINDS[kind])}'" if KINDS[kind] else "'choice [value,value]'")
+    return "write " + (f"'{kind} {','.join(KINDS[kind])}'" if KINDS[kind] else "'choice [value,value]', words in quotes")
 
 
 def recbole_form(ranges: list[SearchRange]) -> dict[str, dict[str, list]]:

@@ -78,6 +78,7 @@ def test_no_such_file(name):
         ("a quniform 0,1,2", r"the range quniform \(0, 1, 2\) is empty; .* and 0 < q <= high - low"),
         ("a uniform 0,1,2", r"'\(0, 1, 2\)' is not understood; write 'uniform low,high'"),
         ("a uniform 0,1e999", "is not understood"),
+        ("a choice [b]", "is not understood; write .*, words in quotes"),
         ("a uniform 0,b", "line 1: '0,b' is not understood"),
         ("a choice __import__('os').getpid()", "is not understood"),
         ("a normal 0,1", "line 1: 'normal' is no kind of range; .* choice, uniform, loguniform, quniform"),
