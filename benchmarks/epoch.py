@@ -150,10 +150,12 @@ def parse(description: str, scales: bool = True) -> argparse.Namespace:
 
 
 def all_models() -> dict:
-    """Every registered model."""
+    """Every registered model whose kernels are described: not PTMRec, which needs an encoder, nor BeFAHost."""
+    from model_kernels import MODEL_KERNELS
+
     from recbole_mm import MODELS
 
-    return {"models": list(MODELS)}
+    return {"models": [name for name in MODELS if name in MODEL_KERNELS]}
 
 
 if __name__ == "__main__":
