@@ -104,7 +104,8 @@ def contrast(n_anchors: int, n_candidates: int, width: int) -> list[Kernel]:
 def similarities(n_rows: int, width: int) -> Kernel:
     """All dot products of ``[n_rows, width]`` with itself, without a gradient; to choose among them is not counted."""
     x, n_blocks = torch.rand(n_rows, width), -(-n_rows // CONTRAST_BLOCK)
-    block, out = x[: -(-n_rows // n_blocks)], torch.empty(-(-n_rows // n_blocks), n_rows)
+    block = x[: -(-n_rows // n_blocks)]
+    out = torch.empty(len(block), n_rows)
     return Kernel("dense products", (lambda: torch.mm(block, x.T, out=out),), n_blocks)
 
 

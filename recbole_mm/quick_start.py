@@ -22,12 +22,11 @@ from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.distributed import own_error
 from recbole_mm.registration import recbole_models, recbole_properties_dir, variants
 from recbole_mm.registry import MODELS
-from recbole_mm.trainer.checkpoint import one_line
+from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES, one_line
 
 DATA_PATHS = ("dataset_atomic", "dataset")
 _KEYS_OF_THE_LAUNCHER = {
-    "model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset", "offset",
-    "local_rank", "single_spec", "device", "verbose",
+    *KEYS_OF_THE_PROCESSES, "model", "dataset", "config_files", "single_spec", "device", "verbose",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 FORMAT = 1
-_OF_THE_PROCESSES = ("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset")
+KEYS_OF_THE_PROCESSES = ("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def write_safe_pair(path: Path, config, model, data_fingerprint: str | None, val
 def settings(config) -> dict[str, Any]:
     """Everything a Config was made from, as plain values: enough to make it again."""
     merged = {**config.internal_config_dict, **config.external_config_dict}
-    left_out = {"model", "dataset", "MODEL_TYPE", *_OF_THE_PROCESSES}
+    left_out = {"model", "dataset", "MODEL_TYPE", *KEYS_OF_THE_PROCESSES}
     if "eval_batch_size" not in config.external_config_dict:
         left_out.add("eval_batch_size")  # RecBole's default, which ours takes the place of unless a user sets it
     merged = {k: v.item() if isinstance(v, np.generic) else v for k, v in merged.items() if k not in left_out}
@@ -82,7 +82,7 @@ def of_one_process(config):
     """A Config as a run in one process has it: what is opened later must not wait for the others of its training."""
     alone = copy.copy(config)
     for part in ("internal_config_dict", "external_config_dict", "final_config_dict"):
-        values = {key: value for key, value in getattr(config, part).items() if key not in _OF_THE_PROCESSES}
+        values = {key: value for key, value in getattr(config, part).items() if key not in KEYS_OF_THE_PROCESSES}
         setattr(alone, part, values)
     alone.final_config_dict |= {"single_spec": True, "local_rank": 0}
     return alone

@@ -34,8 +34,6 @@ class TuningTrainer(StagedTrainer):
         for key in ("micro_batch_size", "accumulation_steps"):
             if config[key] < 1:
                 raise ValueError(f"{key}: {config[key]} must be at least 1")
-        if not config["single_spec"] and "two" in model.stages:
-            raise ValueError("PTMRec's second stage runs on one device; start it without --nproc, or with peft: none")
         self._costs: dict[str, dict[str, Any]] = defaultdict(lambda: {"seconds_per_epoch": []})
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):

@@ -100,7 +100,9 @@ def _kinds() -> str:
 
 
 def _form(kind: str) -> str:
-    return "write " + (f"'{kind} {','.join(KINDS[kind])}'" if KINDS[kind] else "'choice [value,value]', words in quotes")
+    if not KINDS[kind]:
+        return "write 'choice [value,value]', words in quotes"
+    return f"write '{kind} {','.join(KINDS[kind])}'"
 
 
 def recbole_form(ranges: list[SearchRange]) -> dict[str, dict[str, list]]:
