@@ -8,6 +8,7 @@ from __future__ import annotations
 from recbole.config import Config
 from recbole.quick_start.quick_start import run, run_recboles
 from recbole.trainer.trainer import AbstractTrainer
+from recbole.utils.utils import ensure_dir
 
 from recbole_mm.compat import mend
 
@@ -19,7 +20,7 @@ def apply() -> None:
     """Make ``run(nproc=2)`` work without CUDA and with our models, whoever calls it. Called once, at import.
 
     config/configurator.py:496-514: gloo and CPU devices where there is no CUDA or ``gpu_id`` is empty;
-    trainer/trainer.py:63: a CPU has no device number.
+    trainer/trainer.py:63: a CPU has no device number; utils/utils.py:52: several processes make a folder at once.
     """
     enough_gpus = 'assert len(gpu_id.split(",")) >= self.final_config_dict["nproc"]'
     mend(Config._init_device, enough_gpus, f"{enough_gpus} or not {_ON_GPU}")
@@ -28,6 +29,7 @@ def apply() -> None:
     mend(Config._init_device, f"torch.cuda.set_device({_RANK})", f"{_ON_GPU} and torch.cuda.set_device({_RANK})")
     numbers = 'device_ids=[config["local_rank"]]'
     mend(AbstractTrainer.__init__, numbers, f'{numbers} if config["device"].type == "cuda" else None')
+    mend(ensure_dir, "os.makedirs(dir_path)", "os.makedirs(dir_path, exist_ok=True)")
     run.__globals__["run_recboles"] = run_process
 
 
