@@ -3,7 +3,9 @@
 import os
 import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch loads: spinning threads beside a busy process
+# before torch loads: threads that spin starve beside a busy process, threads that sleep at once wake late
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from recbole_mm.quick_start import main  # noqa: E402
 

@@ -1,7 +1,7 @@
 """Training beside another process: ``python benchmarks/beside.py``.
 
-Steps of POWERec alternate between blocks alone and blocks beside a process that keeps one core busy, with
-torch's threads waiting passively, as the project's commands set it, and with the default, spinning.
+Steps of a model alternate between blocks alone and blocks beside a process that keeps one core busy, with torch's
+threads going to sleep at once, after the turns that the project's commands let them spin, and by OpenMP's default.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from statistics import median
 
 import harness
 from machine import versions
-from shapes import DATA
+from shapes import DATA, SHAPES
 
 BUSY = "import numpy\na = numpy.ones(2_000_000, dtype=numpy.float32)\nwhile True: a = a * 1.0001 - 0.0001"
-POLICIES = {"passive": "PASSIVE", "default (spinning)": ""}
+POLICIES = {
+    "asleep at once": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"},
+    "asleep after 1,000 turns": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"},
+    "default": {"OMP_WAIT_POLICY": "", "GOMP_SPINCOUNT": ""},
+}
 EXPLANATION = """\
-One epoch of {model} at Baby's shape. Blocks of steps alone and beside one process that keeps a core busy
+One epoch of {model} at {shape}'s shape. Blocks of steps alone and beside one process that keeps a core busy
 take turns, so that the drift of the machine falls on both; medians of a step times the steps of an epoch.
 Half of the machine is lost to the other process where it has two cores. The load of the machine before the
 start was {load:.1f}."""
@@ -67,6 +71,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="POWERec")
+    parser.add_argument("--shape", choices=SHAPES, default="baby", help="default: %(default)s")
     parser.add_argument(
         "--steps", type=int, default=56, help="steps to run, in blocks of 4 (default: %(default)s)"
     )
@@ -74,11 +79,10 @@ def main() -> None:
         "--data", type=Path, default=DATA, help="folder of the synthetic data (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    folder = harness.shaped_data("baby", 1, arguments.data)
+    folder = harness.shaped_data(arguments.shape, 1, arguments.data)
     load = os.getloadavg()[0]
     rows = []
-    for name, policy in POLICIES.items():
-        environment = {"OMP_WAIT_POLICY": policy}
+    for name, environment in POLICIES.items():
         result = harness.call_alone(
             measure, environment, model=arguments.model, folder=folder, n_steps=arguments.steps
         )
@@ -91,11 +95,11 @@ def main() -> None:
         )
         print(", ".join(rows[-1]), flush=True)
     harness.write_results(
-        "beside",
+        f"beside-{arguments.model}-{arguments.shape}",
         "# An epoch beside a busy process",
         harness.versions_line(versions()),
-        EXPLANATION.format(model=arguments.model, load=load),
-        harness.table(["OMP_WAIT_POLICY", "alone s / epoch", "beside s / epoch", "times slower"], rows),
+        EXPLANATION.format(model=arguments.model, shape=arguments.shape, load=load),
+        harness.table(["threads that wait", "alone s / epoch", "beside s / epoch", "times slower"], rows),
     )
 
 

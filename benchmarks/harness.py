@@ -27,7 +27,7 @@ def call_alone(
     """Call a function of a benchmark script in a fresh interpreter, so that its time and memory are its own.
 
     Arguments and result travel as JSON. The interpreter runs in a temporary folder, where RecBole's logs and
-    checkpoints stay, with ``OMP_WAIT_POLICY=PASSIVE`` as the project's commands set it.
+    checkpoints stay, with OpenMP's threads waiting as the project's commands let them.
 
     Args:
         environment: variables to set; an empty value unsets one.
@@ -36,7 +36,7 @@ def call_alone(
         RuntimeError: the function failed; the message is the last line of its standard error.
     """
     script = Path(inspect.getsourcefile(function)).resolve()
-    variables = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **(environment or {})}
+    variables = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", **os.environ, **(environment or {})}
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     variables = {name: value for name, value in variables.items() if value}
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.nn.dropout import dropout
 from recbole_mm.nn.loss import norm_per_row
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.row_projection import project_rows
@@ -88,7 +89,7 @@ class BM3(MultimodalRecommender):
         return loss + self.reg_weight * norm_per_row(user_table[1:], item_table[1:])
 
     def _target(self, rows: Tensor) -> Tensor:
-        return F.dropout(rows.detach(), self.dropout, self.training)
+        return dropout(rows.detach(), self.dropout, self.training)
 
 
 def _distance(predicted: Tensor, target: Tensor) -> Tensor:

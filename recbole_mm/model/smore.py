@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import reduce
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, edgewise_maximum
 from recbole_mm.model.mgcn import MGCN
+from recbole_mm.nn.dropout import dropout
 from recbole_mm.registry import register_model
 
 
@@ -73,7 +73,7 @@ class SMORE(MGCN):
 
     def side_information(self, content: Tensor, views: Tensor) -> Tensor:
         """side of some nodes, ``[n, d]``, from C ``[n, d]`` and views ``[n, M + 1, d]``, fused last."""
-        gates = F.dropout(self.gates(content), self.gate_dropout, self.training)
+        gates = dropout(self.gates(content), self.gate_dropout, self.training)
         fused = views[:, -1]
         selected = [torch.softmax(query(fused), dim=1) * views[:, m] for m, query in enumerate(self.queries)]
         return (gates * torch.stack([*selected, fused], dim=1)).sum(dim=1) / views.shape[1]

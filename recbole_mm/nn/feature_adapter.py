@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.nn.dropout import dropout
 from recbole_mm.registry import ADAPTERS, register_adapter
 
 
@@ -74,11 +75,11 @@ class BehaviourDrivenAdapter(FeatureAdapter):
         self.decouple = nn.Linear(width, hidden)
         self.filter = nn.Linear(hidden, hidden)
         self.recombine = nn.Linear(hidden, width)
-        self.dropout = nn.Dropout(_dropout_rate(config))
+        self.rate = _dropout_rate(config)
 
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
-        hidden = self.dropout(self.decouple(features).relu_()).tanh()
-        hidden = self.dropout(self.filter(hidden).relu_())
+        hidden = dropout(self.decouple(features).relu_(), self.rate, self.training).tanh()
+        hidden = dropout(self.filter(hidden).relu_(), self.rate, self.training)
         if self.n_gates == 2:
             hidden = behaviour * hidden
         return behaviour * torch.sigmoid(self.recombine(hidden))
