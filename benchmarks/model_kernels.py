@@ -34,6 +34,7 @@ class Batch:
         users: ``[batch]``.
         items: positives and negatives, ``[2 * batch]``.
         nodes: both as nodes of the user-item graph, ``[3 * batch]``.
+        n_users, n_positives, n_items: how many distinct ones.
     """
 
     def __init__(self, model: torch.nn.Module, size: int):
@@ -46,7 +47,8 @@ class Batch:
         )
         self.items = torch.cat([self.positives, torch.randint(1, graph.n_items, (size,))])
         self.nodes = torch.cat([self.users, self.items + graph.n_users])
-        self.n_users, self.n_items = len(self.users.unique()), len(self.items.unique())
+        self.n_users, self.n_positives = len(self.users.unique()), len(self.positives.unique())
+        self.n_items = len(self.items.unique())
 
 
 Description = Callable[[torch.nn.Module, Batch], Iterable[Kernel]]
@@ -234,8 +236,9 @@ def _slmrec(model, batch: Batch) -> Iterator[Kernel]:
     yield from _vectors(model, batch, n_views)
     for _ in ("users", "items"):
         yield from dense_products(batch.size, n_views * size, size)
-    for width in (size, size, *(size // 2 for _ in model.modalities[1:])):
-        yield from contrast(batch.size, batch.size, width)
+    yield from contrast(batch.n_users, batch.n_positives, size)
+    for width in (size, *(size // 2 for _ in model.modalities[1:])):
+        yield from contrast(batch.n_positives, batch.n_positives, width)
 
 
 @describes("LATTICE")
@@ -291,8 +294,8 @@ def _mgcn(model, batch: Batch) -> Iterator[Kernel]:
     yield from dense_products(n_rows, size, n_views * size)
     yield from dense_products(n_rows * n_views, size, size)
     yield from _vectors(model, batch)
-    for _ in ("users", "items"):
-        yield from contrast(batch.size, batch.size, size)
+    for n_rows in (batch.n_users, batch.n_positives):
+        yield from contrast(n_rows, n_rows, size)
 
 
 @describes("LGMRec")
@@ -306,8 +309,8 @@ def _lgmrec(model, batch: Batch) -> Iterator[Kernel]:
     yield from gather(batch.nodes, model.graph.n_nodes, (1 + n_modalities) * size)
     if model.cl_weight:
         for _ in range(n_modalities * (n_modalities - 1) // 2):
-            yield from contrast(batch.size, model.n_users, n_hyperedges)
-            yield from contrast(batch.size, model.n_items, n_hyperedges)
+            yield from contrast(batch.n_users, model.n_users, n_hyperedges)
+            yield from contrast(batch.n_positives, model.n_items, n_hyperedges)
 
 
 @describes("BUIR")

@@ -165,7 +165,7 @@ class LGMRec(MultimodalRecommender):
             overlap = hyperedges[first] @ hyperedges[second].T / self.cl_temperature
             anchors = _unit_coordinates(rows[:, first], hyperedges[first]) @ overlap
             candidates = _unit_coordinates(table[:, second], hyperedges[second])
-            total = total + table_contrast(anchors, candidates, ids)
+            total = total + table_contrast(anchors, candidates, ids, ids)
         return total
 
 

@@ -127,14 +127,16 @@ class MGCN(MultimodalRecommender):
 
     def calculate_loss(self, interaction) -> Tensor:
         """BPR, the regulariser and the two contrasts."""
-        content, side = self.batch_parts(*self.batch(interaction))
+        ids = self.batch(interaction)
+        content, side = self.batch_parts(*ids)
         user, positive, negative = (one + other for one, other in zip(content, side, strict=True))
         loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
         squares = half_squared_per_batch(self.train_batch_size, user, positive, negative)
         loss = loss + self.reg_weight * squares
         if self.contrast_weight:
-            contrasts = [info_nce(side[part], content[part], self.temperature) for part in (0, 1)]
-            loss = loss + self.contrast_weight * sum(contrasts)
+            for part, own in enumerate(ids[:2]):
+                contrast = info_nce(side[part], content[part], self.temperature, (own, own))
+                loss = loss + self.contrast_weight * contrast
         return loss
 
     def batch_parts(self, users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[list[Tensor], ...]:

@@ -103,24 +103,26 @@ class SLMRec(MultimodalRecommender):
         user_parts, item_parts = self.propagate()
         user_views = self.views(*(row for part in user_parts for row in gather(part, users)))
         item_views = self.views(*(row for part in item_parts for row in gather(part, positives)))
-        loss = info_nce(self.user_map(user_views), self.item_map(item_views), self.temperature)
+        both = self.user_map(user_views), self.item_map(item_views)
+        loss = info_nce(*both, self.temperature, (users, positives))
         if self.ssl_weight:
-            loss = loss + self.ssl_weight * self.fine_and_coarse_loss(item_views)
+            loss = loss + self.ssl_weight * self.fine_and_coarse_loss(item_views, positives)
         return loss
 
-    def fine_and_coarse_loss(self, item_views: Tensor) -> Tensor:
-        """Self-supervised loss of the batch's positive items by their views ``[batch, (1 + M) * d]``."""
+    def fine_and_coarse_loss(self, item_views: Tensor, items: Tensor) -> Tensor:
+        """Self-supervised loss of the batch's positive items ``[batch]`` by their views ``[batch, (1 + M) * d]``."""
         ids, fine, *coarse = item_views.split(self.embedding_size, dim=1)
         anchors = self.id_head(ids)
-        loss = self._match(anchors, self.fine_head(fine))
+        loss = self._match(anchors, self.fine_head(fine), items)
         for id_head, head, view in zip(self.coarse_id_heads, self.coarse_heads, coarse, strict=True):
-            loss = loss + self._match(id_head(anchors), head(view))
+            loss = loss + self._match(id_head(anchors), head(view), items)
         return loss
 
-    def _match(self, anchors: Tensor, candidates: Tensor) -> Tensor:
+    def _match(self, anchors: Tensor, candidates: Tensor, items: Tensor) -> Tensor:
         """In-batch cross-entropy of matching rows by their dot products, mean over the batch."""
         anchors = anchors / self.ssl_temperature
-        return (sum_of_log_sum_exp(anchors, candidates) - (anchors * candidates).sum()) / len(anchors)
+        normalisers = sum_of_log_sum_exp(anchors, candidates, x_ids=items, y_ids=items)
+        return (normalisers - (anchors * candidates).sum()) / len(anchors)
 
 
 def _alternate(

@@ -1,4 +1,4 @@
-"""Row-wise computations done once for each distinct row of a batch."""
+"""Computations done once for each distinct row of a batch."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ def at_distinct(compute: Callable[[Tensor], Tensor], *ids: Tensor) -> tuple[Tens
     """
     distinct, place = torch.unique(torch.cat(ids), return_inverse=True)
     return F.embedding(place, compute(distinct)).split([len(one) for one in ids])
+
+
+def distinct_rows(rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """One row of each id, ``[n_distinct, width]``, and how often the id occurs, ``[n_distinct]``; by rising id.
+
+    Args:
+        rows: ``[n, width]``; those of one id are equal.
+        ids: ``[n]``.
+    """
+    _, place, counts = torch.unique(ids, return_inverse=True, return_counts=True)
+    first = place.argsort(stable=True)[counts.cumsum(0) - counts]
+    return F.embedding(first, rows), counts

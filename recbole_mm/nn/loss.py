@@ -58,13 +58,24 @@ def mean_square(*matrices: Tensor) -> Tensor:
     return sum(matrix.square().mean() for matrix in matrices)
 
 
-def info_nce(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
-    """In-batch contrast of matching rows, both ``[batch, d]`` and L2-normalised here; mean over the rows."""
+def info_nce(
+    anchors: Tensor, candidates: Tensor, temperature: float, ids: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """In-batch contrast of matching rows, both ``[batch, d]`` and L2-normalised here; mean over the rows.
+
+    Args:
+        ids: of the anchors and of the candidates, ``[batch]`` each, where rows of the same id are equal: the contrast
+            then takes the time of the distinct rows.
+    """
     scaled, candidates = l2_normalise(anchors) / temperature, l2_normalise(candidates)
-    return (sum_of_log_sum_exp(scaled, candidates) - (scaled * candidates).sum()) / len(scaled)
+    anchor_ids, candidate_ids = ids or (None, None)
+    normalisers = sum_of_log_sum_exp(scaled, candidates, x_ids=anchor_ids, y_ids=candidate_ids)
+    return (normalisers - (scaled * candidates).sum()) / len(scaled)
 
 
-def table_contrast(anchors: Tensor, candidates: Tensor, positives: Tensor) -> Tensor:
+def table_contrast(
+    anchors: Tensor, candidates: Tensor, positives: Tensor, ids: Tensor | None = None
+) -> Tensor:
     r"""Contrast of a batch against a whole table, summed over the batch (LGMRec).
 
     .. math:: \sum_b -\ln \frac{e^{<a_b, c_{p_b}>}}{\sum_{j \geq 1} e^{<a_b, c_j>}}
@@ -75,9 +86,10 @@ def table_contrast(anchors: Tensor, candidates: Tensor, positives: Tensor) -> Te
         anchors: a, ``[batch, d]``, already divided by the temperature.
         candidates: c, the table ``[n, d]``.
         positives: p, ``[batch]`` row of each anchor's positive in the table, not 0.
+        ids: of the anchors, ``[batch]``, where those of the same id are equal: each is then computed once.
     """
     own = F.embedding(positives, candidates)
-    return sum_of_log_sum_exp(anchors, candidates[1:]) - (anchors * own).sum()
+    return sum_of_log_sum_exp(anchors, candidates[1:], x_ids=ids) - (anchors * own).sum()
 
 
 def two_table_contrast(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:

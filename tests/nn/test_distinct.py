@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.nn.distinct import at_distinct
+from recbole_mm.nn.distinct import at_distinct, distinct_rows
 
 TABLE = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, -1.0], [5.0, 4.0]], dtype=torch.float64)
 FIRST, SECOND = torch.tensor([3, 1, 3]), torch.tensor([1, 2])
@@ -36,3 +36,13 @@ def test_gradients_of_repeated_rows_add_up():
     first, second = at_distinct(lambda ids: F.embedding(ids, table), FIRST, SECOND)
     (first.sum() + 10 * second.sum()).backward()
     assert torch.equal(table.grad[:, 0], torch.tensor([0.0, 11.0, 10.0, 2.0], dtype=torch.float64))
+
+
+def test_distinct_rows_and_their_counts():
+    ids = torch.tensor([3, 1, 3, 2, 3])
+    table = TABLE.clone().requires_grad_()
+    rows, counts = distinct_rows(F.embedding(ids, table), ids)
+    assert torch.equal(rows, TABLE[[1, 2, 3]])
+    assert counts.tolist() == [1, 1, 3]
+    (rows.sum(dim=1) * counts).sum().backward()
+    assert torch.equal(table.grad[:, 0], torch.tensor([0.0, 1.0, 1.0, 3.0], dtype=torch.float64))

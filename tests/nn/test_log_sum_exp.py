@@ -34,6 +34,20 @@ def test_equals_dense(monkeypatch, tables, left_out, block_entries):
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("sides", ["x", "y", "xy"])
+@pytest.mark.parametrize("block_entries", [1, 1 << 20])
+def test_equal_rows_computed_once(monkeypatch, tables, sides, block_entries):
+    monkeypatch.setattr(log_sum_exp, "_BLOCK_ENTRIES", block_entries)
+    ids = {"x": torch.tensor([4, 0, 4, 4, 2]), "y": torch.tensor([9, 3, 3, 9, 9, 1])}
+    x, y = (table[ids[side]] for side, table in zip("xy", tables, strict=True))
+    value = sum_of_log_sum_exp(x, y, **{f"{side}_ids": ids[side] for side in sides})
+    expected = (x @ y.T).logsumexp(1).sum()
+    # float64 sums of a few dozen terms
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(3 * one, tables, retain_graph=True) for one in (value, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
+
+
 def test_two_table_contrast_by_hand():
     """Anchors at 0 and 90 degrees; the first candidate points as the first anchor, the second against."""
     anchors = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
