@@ -48,10 +48,9 @@ def train(model: str, folder: str, settings: dict) -> dict:
     from recbole_mm.registration import variants
 
     imported = memory().now
-    recboles = (
-        {} if model in MODELS or model in variants() else {**FOR_RECBOLE_MODELS, **PUBLISHED.get(model, {})}
-    )
-    run = harness.start(model, Path(folder), **COMMON, **{**recboles, **settings})
+    ours = model in MODELS or model in variants()
+    own = _ending(model) if ours else {**FOR_RECBOLE_MODELS, **PUBLISHED.get(model, {})}
+    run = harness.start(model, Path(folder), **COMMON, **{**own, **settings})
     epochs, best_epoch, train_epoch = [], 0, run.trainer._train_epoch
 
     def timed_epoch(*arguments, **keywords):
@@ -80,6 +79,15 @@ def train(model: str, folder: str, settings: dict) -> dict:
         "above_import": memory().peak - imported,
         "per_user": per_user,
     }
+
+
+def _ending(model: str) -> dict:
+    """When the model's yaml ends training, which the properties of a data set may override."""
+    from recbole_mm.registration import properties_dir
+
+    file = properties_dir() / "model" / f"{model}.yaml"
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return {key: settings[key] for key in ("epochs", "stopping_step") if key in settings}
 
 
 def _keep_per_user(evaluator) -> dict[str, list[float]]:
