@@ -9,10 +9,13 @@ from torch import Tensor, nn
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.nn.loss import norm_per_row
+from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.row_projection import project_rows
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+
+_SMALLEST_NORM = 1e-8  # below it a vector counts as shorter, as in torch's cosine similarity
 
 
 @register_model(paper="Bootstrap latent representations for multi-modal recommendation", year=2023)
@@ -73,25 +76,32 @@ class BM3(MultimodalRecommender):
         were perturbed before the batch is looked up.
         """
         users, user_place = torch.unique(interaction[self.USER_ID], return_inverse=True)
-        items, item_place = torch.unique(interaction[self.ITEM_ID], return_inverse=True)
+        items, item_place, counts = torch.unique(
+            interaction[self.ITEM_ID], return_inverse=True, return_counts=True
+        )
         user_table, item_table = self.encode()
         user, item = F.embedding(users, user_table), F.embedding(items, item_table)
-        item_target = self._target(item)[item_place]
-        loss = _distance(self.predictor(user)[user_place], item_target)
-        loss = loss + _distance(self.predictor(item)[item_place], self._target(user)[user_place])
+        item_target = self._target(item)
+        loss = _distance(self._online(user), item_target, user_place, item_place)
+        loss = loss + _distance(self._online(item), self._target(user), item_place, user_place)
         if self.modality_loss_weight:
+            share_of_batch = counts.to(item.dtype) / len(item_place)
             for name, layer in zip(self.modalities, self.projections, strict=True):
                 feature = project_rows(self.feature(name), items, layer.weight) + layer.bias
                 feature = self.adapt(name, feature, items)
-                predicted, own = self.predictor(feature)[item_place], self._target(feature)[item_place]
-                share = _distance(predicted, item_target) + _distance(predicted, own)
-                loss = loss + self.modality_loss_weight * share
+                targets = item_target + self._target(feature)  # of the two distances, which are linear in them
+                cosines = torch.linalg.vecdot(self._online(feature), targets)
+                loss = loss + self.modality_loss_weight * (2 - (share_of_batch * cosines).sum())
         return loss + self.reg_weight * norm_per_row(user_table[1:], item_table[1:])
 
+    def _online(self, rows: Tensor) -> Tensor:
+        return l2_normalise(self.predictor(rows), _SMALLEST_NORM)
+
     def _target(self, rows: Tensor) -> Tensor:
-        return dropout(rows.detach(), self.dropout, self.training)
+        return l2_normalise(dropout(rows.detach(), self.dropout, self.training), _SMALLEST_NORM)
 
 
-def _distance(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean of one minus the cosine of matching rows ``[batch, d]``."""
-    return 1 - F.cosine_similarity(predicted, target).mean()
+def _distance(online: Tensor, target: Tensor, online_places: Tensor, target_places: Tensor) -> Tensor:
+    """One minus the mean cosine of the batch's pairs, from unit rows and the places ``[batch]`` of both in them."""
+    pairs = F.embedding(online_places, online), F.embedding(target_places, target)
+    return 1 - torch.linalg.vecdot(*pairs).mean()
