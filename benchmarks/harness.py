@@ -6,10 +6,12 @@ import importlib
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,10 @@ QUIET = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
 
 
 def call_alone(
-    function: Callable[..., dict], environment: dict[str, str] | None = None, **arguments: Any
+    function: Callable[..., dict],
+    environment: dict[str, str] | None = None,
+    keep: Path | None = None,
+    **arguments: Any,
 ) -> dict:
     """Call a function of a benchmark script in a fresh interpreter, so that its time and memory are its own.
 
@@ -31,6 +36,7 @@ def call_alone(
 
     Args:
         environment: variables to set; an empty value unsets one.
+        keep: a folder to run in instead; it goes when the function has ended well, and stays when it was killed.
 
     Raises:
         RuntimeError: the function failed; the message is the last line of its standard error.
@@ -39,7 +45,9 @@ def call_alone(
     variables = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", **os.environ, **(environment or {})}
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     variables = {name: value for name, value in variables.items() if value}
-    with tempfile.TemporaryDirectory() as folder:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    with nullcontext(keep) if keep is not None else tempfile.TemporaryDirectory() as folder:
         request = json.dumps([script.stem, function.__name__, arguments])
         command = [sys.executable, str(Path(__file__).resolve()), request, "result.json"]
         done = subprocess.run(
@@ -48,7 +56,10 @@ def call_alone(
         if done.returncode:
             lines = done.stderr.decode(errors="replace").strip().splitlines()
             raise RuntimeError(lines[-1] if lines else f"ended with exit code {done.returncode}")
-        return json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((Path(folder) / "result.json").read_text(encoding="utf-8"))
+    if keep is not None:
+        shutil.rmtree(keep)
+    return result
 
 
 def _answer(request: str, result_file: str) -> None:

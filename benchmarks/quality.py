@@ -3,7 +3,8 @@ BPR POWERec``.
 
 Each model trains to its early stop from its own yaml, in an interpreter of its own, and is tested at its
 best validation epoch, training items masked (``eval_history: train``). RecBole's own models get the
-settings below. Finished runs stand in `results/quality-<dataset>.jsonl` and are not repeated.
+settings below. Finished runs stand in `results/quality-<dataset>.jsonl` and are not repeated; one of our
+models that was killed goes on from its best epoch.
 """
 
 from __future__ import annotations
@@ -50,19 +51,25 @@ def train(model: str, folder: str, settings: dict) -> dict:
     imported = memory().now
     ours = model in MODELS or model in variants()
     own = _ending(model) if ours else {**FOR_RECBOLE_MODELS, **PUBLISHED.get(model, {})}
+    newest = max(Path("saved").glob("*.pth"), key=lambda file: file.stat().st_mtime, default=None)
+    if newest is not None and ours and not MODELS.entry(variants().get(model, model)).facts["staged"]:
+        own = {**own, "resume_from": str(newest)}
     run = harness.start(model, Path(folder), **COMMON, **{**own, **settings})
-    epochs, best_epoch, train_epoch = [], 0, run.trainer._train_epoch
+    epochs, first_epoch, best_epoch, train_epoch = [], None, 0, run.trainer._train_epoch
 
-    def timed_epoch(*arguments, **keywords):
+    def timed_epoch(train_data, epoch, *arguments, **keywords):
+        nonlocal first_epoch, best_epoch
+        if first_epoch is None:
+            first_epoch = best_epoch = epoch  # a resumed run goes on from its best
         started = time.perf_counter()
-        loss = train_epoch(*arguments, **keywords)
+        loss = train_epoch(train_data, epoch, *arguments, **keywords)
         epochs.append(time.perf_counter() - started)
         return loss
 
     def note_best(epoch, valid_score):
         nonlocal best_epoch
         if run.trainer.cur_step == 0:  # RecBole counts the evaluations since the best
-            best_epoch = len(epochs)
+            best_epoch = first_epoch + len(epochs)
 
     run.trainer._train_epoch = timed_epoch
     valid_score, _ = run.trainer.fit(run.train_data, run.valid_data, verbose=False, callback_fn=note_best)
@@ -73,7 +80,7 @@ def train(model: str, folder: str, settings: dict) -> dict:
         "valid_metric": run.config["valid_metric"],
         "valid_score": float(valid_score),
         "best_epoch": best_epoch,
-        "epochs": len(epochs),
+        "epochs": first_epoch + len(epochs),
         "seconds_per_epoch": median(epochs),
         "peak": memory().peak,
         "above_import": memory().peak - imported,
@@ -122,7 +129,8 @@ def finish(
             print(f"{model}, seed {seed}, {settings}: finished before")
             continue
         try:
-            result = harness.call_alone(train, model=model, folder=str(folder), settings={**settings, "seed": seed})
+            arguments = {"model": model, "folder": str(folder), "settings": {**settings, "seed": seed}}
+            result = harness.call_alone(train, keep=DATA / "runs" / _name(folder, key), **arguments)
         except RuntimeError as error:
             print(f"{model}, seed {seed}, {settings} failed: {error}", file=sys.stderr)
             done = False
@@ -149,8 +157,12 @@ def is_of(row: dict, key: dict) -> bool:
 
 def per_user_file(folder: Path, key: dict) -> Path:
     """Where each test user's metrics of a run are: beside the other data of the benchmarks, not among the results."""
+    return DATA / "per-user" / f"{_name(folder, key)}.npz"
+
+
+def _name(folder: Path, key: dict) -> str:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    return DATA / "per-user" / f"{folder.name}-{key['model']}-{key['seed']}-{digest}.npz"
+    return f"{folder.name}-{key['model']}-{key['seed']}-{digest}"
 
 
 def _results(folder: Path) -> Path:
