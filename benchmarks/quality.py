@@ -90,10 +90,9 @@ def train(model: str, folder: str, settings: dict) -> dict:
 
 def _ending(model: str) -> dict:
     """When the model's yaml ends training, which the properties of a data set may override."""
-    from recbole_mm.registration import properties_dir
+    from recbole_mm.registration import model_yaml
 
-    file = properties_dir() / "model" / f"{model}.yaml"
-    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    settings = yaml.safe_load(model_yaml(model).read_text(encoding="utf-8"))
     return {key: settings[key] for key in ("epochs", "stopping_step") if key in settings}
 
 

@@ -20,7 +20,9 @@ from torch.multiprocessing import ProcessRaisedException
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.distributed import own_error
-from recbole_mm.registration import recbole_models, recbole_properties_dir, variants
+from recbole_mm.model.base import LATE_FUSION_KEYS, MultimodalRecommender, no_late_fusion
+from recbole_mm.nn.feature_adapter import adapter_class
+from recbole_mm.registration import model_yaml, recbole_models, recbole_properties_dir, variants
 from recbole_mm.registry import MODELS
 from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES, one_line
 
@@ -111,10 +113,14 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
 
 def checked_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:
     """RecBole's Config of a run, after checking the names, the files and the keys; raises as :func:`run`."""
-    check_model(model)
     for file in config_file_list or ():
         check_config_file(file)
-    config = Config(model, dataset, config_file_list, config_dict)
+    try:
+        config = Config(model, dataset, config_file_list, config_dict)  # imports plugins before it looks for the model
+    except ValueError:
+        check_model(model)
+        raise
+    check_feature_adapter(config)
     check_keys(config, config.external_config_dict)
     check_valid_metric(config)
     return config
@@ -187,6 +193,14 @@ def check_model(name: str) -> None:
         )
 
 
+def check_feature_adapter(config: Config) -> None:
+    """Raise ValueError where ``feature_adapter`` is not registered, or the model is RecBole's own."""
+    if adapter_class(config["feature_adapter"]) and not issubclass(config.model_class, MultimodalRecommender):
+        raise ValueError(
+            f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
+        )
+
+
 def check_config_file(file: str) -> None:
     """Raise FileNotFoundError or ValueError unless `file` is there and holds ``key: value`` lines."""
     if not Path(file).is_file():
@@ -202,14 +216,22 @@ def check_config_file(file: str) -> None:
 def check_keys(config: Config, keys: Iterable[str], where: str = "") -> None:
     """Raise ValueError for one of `keys` that neither RecBole nor the model knows: a misspelt key is lost.
 
+    A model of a user's own has no yaml that names its keys, and takes any.
+
     Args:
         config: of the model and data set.
         keys: to check, such as those a user set.
         where: they stand, for the message, such as ``"file x: "``.
     """
+    if config.model not in {*recbole_models(), *variants()} and not model_yaml(config.model).is_file():
+        return
     known = set(config.internal_config_dict) | _KEYS_OF_THE_LAUNCHER
     known.update(key for keys in config.parameters.values() for key in keys)
+    adapter = adapter_class(config["feature_adapter"])
+    known.update(adapter.keys if adapter else ())
     for key in keys:
+        if key not in known and key in LATE_FUSION_KEYS:
+            raise ValueError(f"{where}{no_late_fusion(config.model, key)}")
         if key not in known:
             raise ValueError(
                 f"{where}unknown key '{key}'{_closest(key, known)}; {config.model} takes the keys of its yaml, of "

@@ -30,6 +30,7 @@ import recbole_mm.trainer
 from recbole_mm import compat
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import MODELS, TRAINERS, Entry
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
@@ -41,6 +42,11 @@ def properties_dir() -> Path:
     """Folder of the yaml and hyper files: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).parent / "properties"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "properties"
+
+
+def model_yaml(name: str) -> Path:
+    """Where the settings of a model or variant of ours are."""
+    return properties_dir() / "model" / f"{name}.yaml"
 
 
 def recbole_properties_dir() -> Path:
@@ -56,6 +62,7 @@ def recbole_models() -> list[str]:
 def apply() -> None:
     """Make everything registered, now or later, known to RecBole. Called once, at import."""
     dataset_arguments.extend(key for key in OUR_DATASET_KEYS if key not in dataset_arguments)
+    _import_users_plugins()
     _read_our_settings()
     _evaluate_as_configured()
     MODELS.subscribe(_publish_model)
@@ -105,6 +112,17 @@ def variants() -> dict[str, str]:
         if key == "variant_of":
             found[file.stem] = value.split("#")[0].strip()
     return found
+
+
+def _import_users_plugins() -> None:
+    """Import what the key ``plugins`` names as soon as a Config has read its sources, before it looks for its model."""
+    merge = Config._merge_external_config_dict
+
+    def merge_and_import(self):
+        merge(self)
+        import_plugins(self.external_config_dict.get("plugins"))
+
+    Config._merge_external_config_dict = merge_and_import
 
 
 def _read_our_settings() -> None:

@@ -51,7 +51,10 @@ class Registry:
     def get(self, name: str) -> type:
         """The class registered as `name`; raises ValueError listing the known names."""
         if name not in self._entries:
-            raise ValueError(f"unknown {self.kind} '{name}'; registered: {', '.join(self) or 'none'}")
+            raise ValueError(
+                f"unknown {self.kind} '{name}'; registered: {', '.join(self) or 'none'} (the key plugins imports "
+                f"modules that register more)"
+            )
         return self._entries[name].target
 
     def entry(self, name: str) -> Entry:

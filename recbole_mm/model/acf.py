@@ -63,6 +63,8 @@ class ACF(MultimodalRecommender):
     user's history; a user whose history is empty is u alone.
     """
 
+    adapts_features = True
+
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.reg_weight: float = config["reg_weight"]
@@ -105,7 +107,7 @@ class ACF(MultimodalRecommender):
         Of distinct items ``[n]``, before each is paired with several users.
         """
         contents = [
-            project_rows(self.feature(name), items, layer.weight) + layer.bias
+            self.adapt(name, project_rows(self.feature(name), items, layer.weight) + layer.bias, items)
             for name, layer in zip(self.modalities, self.projections, strict=True)
         ]
         own = self.item_own(F.embedding(items, self.item_embedding))

@@ -23,6 +23,15 @@ from recbole_mm.graph import (
 )
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.nn.user_embedding import id_table
+from recbole_mm.registry import MODELS
+
+LATE_FUSION_KEYS = {"weak_weight": 0, "user_embedding": "separate"}  # with the values that ask for nothing
+
+
+def no_late_fusion(model: str, key: str) -> str:
+    """Why a model cannot have a key of POWERec's components, and which can."""
+    can = [name for name in MODELS if MODELS.entry(name).target.takes_late_fusion]
+    return f"{key}: {model} has no rating per modality, which this key needs; those that have: {', '.join(can)}"
 
 
 class MultimodalRecommender(GeneralRecommender):
@@ -41,6 +50,7 @@ class MultimodalRecommender(GeneralRecommender):
         graph: bipartite graph of the training interactions.
         embedding_size: width d of the user and item vectors.
         adapts_features: whether the model has a place for a feature adapter.
+        takes_late_fusion: whether the model, or the backbone it wraps, can rate each modality by itself.
         has_item_ids: whether the model's ``item_embedding`` is a table of item ID vectors, ``[n_items, d]``.
         loss_reduction: ``mean`` or ``sum``, how the model's loss and regulariser go over the batch.
     """
@@ -48,6 +58,7 @@ class MultimodalRecommender(GeneralRecommender):
     input_type = InputType.PAIRWISE
     needs_modalities = True
     adapts_features = False
+    takes_late_fusion = False
     has_item_ids = True
     loss_reduction = "mean"
     other_parameter_name = ["epochs_started"]
@@ -61,6 +72,10 @@ class MultimodalRecommender(GeneralRecommender):
                 f"{type(self).__name__} needs modality features, and data set '{config['dataset']}' has none: put a "
                 f"file such as {config['dataset']}.visual beside its .inter (python -m recbole_mm convert --help)"
             )
+        if not self.takes_late_fusion:
+            for key, plain in LATE_FUSION_KEYS.items():
+                if config[key] not in (None, plain):
+                    raise ValueError(no_late_fusion(type(self).__name__, key))
         for name in self.modalities:
             if config["trainable_features"]:
                 self.register_parameter(f"{name}_feature", nn.Parameter(dataset.take_modality_feature(name)))
@@ -90,8 +105,8 @@ class MultimodalRecommender(GeneralRecommender):
         kind = adapter_class(config["feature_adapter"])
         if kind is not None and not self.adapts_features:
             raise ValueError(
-                f"feature_adapter: {type(self).__name__} has no place for '{config['feature_adapter']}', as it uses no "
-                f"projected features; leave the key at none, or choose another model"
+                f"feature_adapter: {type(self).__name__} has no place for '{config['feature_adapter']}' "
+                f"between projected features and their use; leave the key at none, or choose another model"
             )
         names = self.projected_features if kind is not None else []
         self.feature_adapters = nn.ModuleDict({name: kind(self.embedding_size, config) for name in names})

@@ -22,6 +22,7 @@ class LateFusionRecommender(MultimodalRecommender):
         loss_base: base of the logarithm in its BPR.
     """
 
+    takes_late_fusion = True
     rated_modalities: list[str]
     weak_weight: float = 0.0
     loss_base: float = math.e

@@ -50,6 +50,7 @@ class PTMRec(MultimodalRecommender):
     """
 
     adapts_features = True  # in its backbone, whose adapters are built there
+    takes_late_fusion = True  # where its backbone does
     projected_features = ()
     other_parameter_name = [*MultimodalRecommender.other_parameter_name, "stage"]
 

@@ -18,14 +18,16 @@ class FeatureAdapter(nn.Module):
 
     Args:
         width: d, of the features and of the behaviour vectors.
-        config: the configuration; an adapter reads its own keys.
+        config: the configuration; an adapter reads its own keys, which are None where the user did not set them.
 
     Attributes:
+        keys: names of the adapter's own configuration keys that no yaml of ours has, so that commands take them.
         gates_behaviour: the result is the behaviour vector times a gate that the features decide. A model whose own
             use of a feature is such a gate (MGCN's purifier) takes the adapter in its place.
         needs_behaviour: whether `behaviour` is read. A model without item ID vectors gets a table of them then.
     """
 
+    keys: tuple[str, ...] = ()
     gates_behaviour = False
     needs_behaviour = False
 

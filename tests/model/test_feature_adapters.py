@@ -99,7 +99,7 @@ class TestBadInput:
         ("name", "settings", "message"),
         [
             ("VBPR", {"feature_adapter": "beffa"}, "unknown feature adapter 'beffa'; registered: "),
-            ("ACF", {"feature_adapter": "befa"}, "feature_adapter: ACF has no place for 'befa'"),
+            ("BUIR", {"feature_adapter": "befa"}, "feature_adapter: BUIR has no place for 'befa'"),
             ("LUDP", {"feature_adapter": "befa", "user_preference": False}, "for its user preferences only"),
             ("LUDP", {"feature_adapter": "befa", "preference_size": 5}, "preference_size: 5 must equal"),
         ],
@@ -112,8 +112,8 @@ class TestBadInput:
 class TestProjectFeatures:
     """An analysis projects features of its own as the model projects those of its table."""
 
-    ALONE = ("BM3", "BeFAHost", "DRAGON", "DualGNN", "FREEDOM", "GRCN", "LATTICE", "LGMRec", "LUDP", "MGCN", "MICRO",
-             "MMGCN", "POWERec", "SLMRec", "SMORE")  # fmt: skip
+    ALONE = ("ACF", "BM3", "BeFAHost", "DRAGON", "DualGNN", "FREEDOM", "GRCN", "LATTICE", "LGMRec", "LUDP", "MGCN",
+             "MICRO", "MMGCN", "POWERec", "SLMRec", "SMORE")  # fmt: skip
 
     @pytest.mark.parametrize("name", ALONE)
     def test_is_what_the_adapter_gets(self, data_path, monkeypatch, name):

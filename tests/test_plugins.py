@@ -1,0 +1,94 @@
+"""Modules of users' own: imported by every command, in processes that know nothing of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_mm.quick_start import checked_config
+from recbole_mm.registration import model_yaml
+from tests.toy import PRE_SPLIT, QUIET, write_planted
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULE = """\
+import torch
+from recbole_mm import FeatureAdapter, register_adapter, register_model
+from recbole_mm.model.vbpr import VBPR
+
+@register_adapter("scale")
+class Scale(FeatureAdapter):
+    keys = ("scale_start",)
+
+    def __init__(self, width, config):
+        super().__init__(width, config)
+        self.scale = torch.nn.Parameter(torch.full((width,), float(config["scale_start"])))
+
+    def forward(self, features, behaviour):
+        return features * self.scale
+
+@register_model(paper="none", year=2026)
+class OwnVBPR(VBPR):
+    pass
+"""
+
+
+def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_training_and_an_analysis_find_a_users_model_and_adapter(tmp_path):
+    write_planted(tmp_path / "dataset", {"visual": 6})
+    (tmp_path / "my_module.py").write_text(MODULE, encoding="utf-8")
+    settings = {"plugins": ["my_module"], "feature_adapter": "scale", "scale_start": 2.0, **PRE_SPLIT, "epochs": 1}
+    given = [f"--config_files={model_yaml('VBPR')}", *(f"--{key}={value}" for key, value in settings.items())]
+    done = run_python(tmp_path, str(ROOT / "run_recbole_mm.py"), "--model=OwnVBPR", "--dataset=toy", *given)
+    assert done.returncode == 0, done.stderr
+    (checkpoint,) = (tmp_path / "saved").glob("*.pth")
+    done = run_python(tmp_path, "-m", "recbole_mm", "recommend", str(checkpoint), "--out", "top.parquet")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "top.parquet").is_file()
+
+
+def test_an_adapters_own_key_is_unknown_without_it(tmp_path):
+    (tmp_path / "keys_module.py").write_text(MODULE.replace('"scale"', '"scaled"').replace("OwnVBPR", "OtherVBPR"))
+    data = {"data_path": str(write_planted(tmp_path, {"visual": 6}))}
+    settings = {**QUIET, **data, "plugins": ["keys_module"], "scale_start": 2.0}
+    assert checked_config("VBPR", "toy", config_dict={**settings, "feature_adapter": "scaled"})["scale_start"] == 2.0
+    with pytest.raises(ValueError, match="unknown key 'scale_start'"):
+        checked_config("VBPR", "toy", config_dict=settings)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        (["no_such_module"], "plugins: 'no_such_module' cannot be imported .* must lie in the working folder"),
+        ("my_module", "plugins: my_module must be a list of module names"),
+    ],
+)
+def test_bad_plugins(tmp_path, plugins, message):
+    data = {"data_path": str(write_planted(tmp_path, {"visual": 6}))}
+    with pytest.raises(ValueError, match=message):
+        checked_config("VBPR", "toy", config_dict={**QUIET, **data, "plugins": plugins})
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("FREEDOM", {"weak_weight": 0.1}, "weak_weight: FREEDOM has no rating per modality.*DRAGON, DualGNN"),
+        ("BPR", {"user_embedding": "prompted"}, "user_embedding: BPR has no rating per modality"),
+        ("BPR", {"feature_adapter": "befa"}, "feature_adapter: BPR is RecBole's own model"),
+        ("BPR", {"feature_adapter": "beffa"}, "unknown feature adapter 'beffa'.*the key plugins"),
+    ],
+)
+def test_keys_that_a_model_has_no_place_for(tmp_path, model, settings, message):
+    data = {"data_path": str(write_planted(tmp_path, {"visual": 6}))}
+    with pytest.raises(ValueError, match=re.compile(message)):
+        checked_config(model, "toy", config_dict={**QUIET, **data, **settings})
