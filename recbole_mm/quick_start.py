@@ -117,7 +117,7 @@ def checked_config(model: str, dataset: str, config_file_list=None, config_dict=
         check_config_file(file)
     try:
         config = Config(model, dataset, config_file_list, config_dict)  # imports plugins before it looks for the model
-    except ValueError:
+    except (ValueError, ImportError, AttributeError):  # as RecBole ends where it finds no model of that name
         check_model(model)
         raise
     check_feature_adapter(config)

@@ -67,7 +67,7 @@ class DRAGON(LateFusionRecommender):
         if config["user_weights"] and n_modalities > 1:
             self.user_fusion = fusion_weights(self.n_users, n_modalities)
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
-        weights = modality_weights(config["modality_weights"], self.modalities, of_two=(0.1, 0.9))
+        weights = modality_weights(config["modality_weights"], self.modalities, visual=0.1)
         graphs = [self.item_graph(name, config["knn_k"], "binary") for name in self.modalities]
         self.fused_item_graph = combine(graphs, weights)
         width = config["user_graph_width"]

@@ -49,7 +49,7 @@ class FREEDOM(MultimodalRecommender):
             if config[key] < 1:
                 raise ValueError(f"{key}: {config[key]} must be at least 1 for FREEDOM")
         self.modality_loss_weight: float = config["modality_loss_weight"]
-        weights = modality_weights(config["modality_weights"], self.modalities, of_two=(0.1, 0.9))
+        weights = modality_weights(config["modality_weights"], self.modalities, visual=0.1)
         graphs = [self.item_graph(name, config["knn_k"], "binary") for name in self.modalities]
         self.fused_item_graph = combine(graphs, weights)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import threading
 import time
 
 import numpy as np
+import pytest
 
 from recbole_mm.graph import GraphCache
+
+ARRAY = np.arange(6, dtype=np.float32)
 
 
 def test_of_those_who_ask_at_once_one_builds(tmp_path):
@@ -40,3 +45,46 @@ def test_a_damaged_file_is_built_again(tmp_path):
         assert arrays["values"].tolist() == [number] * 2
         (file,) = tmp_path.glob("kind-*.npz")
         file.write_bytes(file.read_bytes()[:20])
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "parameters"),
+    [
+        ("other", [ARRAY], {"k": 1}),
+        ("kind", [ARRAY + np.float32(1e-6)], {"k": 1}),
+        ("kind", [ARRAY.astype(np.float64)], {"k": 1}),
+        ("kind", [ARRAY.reshape(2, 3)], {"k": 1}),
+        ("kind", [ARRAY, ARRAY], {"k": 1}),
+        ("kind", [ARRAY], {"k": 2}),
+        ("kind", [ARRAY], {"n": 1}),
+    ],
+)
+def test_whatever_differs_is_built_by_itself(tmp_path, kind, inputs, parameters):
+    cache = GraphCache(tmp_path)
+    first = cache.arrays("kind", [ARRAY], {"k": 1}, lambda: {"values": np.zeros(1)})
+    second = cache.arrays(kind, inputs, parameters, lambda: {"values": np.ones(1)})
+    again = cache.arrays("kind", [ARRAY], {"k": 1}, lambda: {"values": np.ones(1)})
+    assert (first["values"], second["values"], again["values"]) == (0, 1, 0)
+
+
+def _ask(folder, begin, answers):
+    def build():
+        time.sleep(0.3)  # long enough for the other to look for the file
+        return {"values": np.full(2, os.getpid())}
+
+    begin.wait()
+    answers.put(GraphCache(folder).arrays("kind", [ARRAY], {"k": 1}, build)["values"].tolist())
+
+
+def test_of_two_processes_one_builds(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    begin, answers = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=_ask, args=(tmp_path / "graphs", begin, answers)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    first, second = (answers.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join()
+    assert first == second
+    assert first[0] in [process.pid for process in processes]
+    assert [file.suffix for file in (tmp_path / "graphs").iterdir() if not file.name.startswith(".")] == [".npz"]

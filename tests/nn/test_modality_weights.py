@@ -6,13 +6,13 @@ import pytest
 
 from recbole_mm.nn.modality_weights import modality_weights
 
-OF_TWO = (0.1, 0.9)
-
 
 @pytest.mark.parametrize(
     "weights, modalities, expected",
     [
         (None, ["visual", "textual"], [0.1, 0.9]),
+        (None, ["textual", "visual"], [0.9, 0.1]),
+        (None, ["textual", "acoustic"], [0.5, 0.5]),
         (None, ["visual"], [1.0]),
         (None, ["visual", "textual", "acoustic", "video"], [0.25] * 4),
         ([2, 3.5], ["visual", "textual"], [2.0, 3.5]),
@@ -20,10 +20,10 @@ OF_TWO = (0.1, 0.9)
     ],
 )
 def test_weights(weights, modalities, expected):
-    assert modality_weights(weights, modalities, OF_TWO) == expected
+    assert modality_weights(weights, modalities, visual=0.1) == expected
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1, 2, 3], 0.1, "0.1"])
 def test_another_number_of_weights_than_modalities(weights):
     with pytest.raises(ValueError, match=r"modality_weights: .* one number for each of visual, textual"):
-        modality_weights(weights, ["visual", "textual"], OF_TWO)
+        modality_weights(weights, ["visual", "textual"], visual=0.1)
