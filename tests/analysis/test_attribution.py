@@ -81,7 +81,7 @@ class TestFiles:
         becam = Becam(encoder, targets, steps=4)
         with np.load(out / "attribution-maps.npz") as raw:
             assert raw["item_ids"].tolist() == ["i0", "i2", "i1"]
-            assert raw["checkpoint_names"].tolist() == [befa.stem, lora.stem]
+            assert raw["checkpoint_names"].tolist() == ["MGCN + befa", "BM3 + lora"]
             assert raw["map_names"].tolist() == list(RANKINGS)
             for place, item in enumerate(raw["item_ids"]):
                 pixels = encoder.preprocess([open_picture(images / f"{item}.png")])[0]
@@ -89,13 +89,13 @@ class TestFiles:
                     for name in ("maps", "curves", "cosines"):
                         np.testing.assert_array_equal(raw[name][checkpoint, place], getattr(expected, name))
 
-    def test_areas_and_their_spread(self, out, befa):
+    def test_areas_and_their_spread(self, out):
         with np.load(out / "attribution-maps.npz") as raw:
             curves = raw["curves"][0, :, :, MAPS.index("plain centred"), 1].astype(np.float64)  # items, deletion first
         areas = (curves[..., 1:] + curves[..., :-1]).mean(axis=-1) / 2
 
         def wanted(row):
-            return (row["checkpoint"], row["map"], row["score"]) == (befa.stem, "plain centred", "after")
+            return (row["checkpoint"], row["map"], row["score"]) == ("MGCN + befa", "plain centred", "after")
 
         rows = [row for row in table(out / "attribution.csv") if wanted(row)]
         assert [row["item_id"] for row in rows] == ["i0", "i2", "i1"]

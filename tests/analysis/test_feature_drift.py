@@ -60,7 +60,7 @@ class TestCosines:
         place = opened.model.modalities.index(modality)
         feature, items = weights[f"{modality}_feature"][1:], weights["item_embedding"][1:]
         rows = [row for row in table(out / "feature-drift.csv")
-                if (row["checkpoint"], row["modality"]) == (lora.stem, modality)]  # fmt: skip
+                if (row["checkpoint"], row["modality"]) == ("BM3 + lora", modality)]  # fmt: skip
         assert [row["item_id"] for row in rows] == list(opened.dataset.field2id_token["item_id"][1:])
         for end, given in (("", feature), ("_swapped", np.roll(feature, len(feature) // 2, axis=0))):
             projected = given @ weights[f"projections.{place}.weight"].T + weights[f"projections.{place}.bias"]
@@ -70,25 +70,25 @@ class TestCosines:
             np.testing.assert_allclose(column(rows, f"after{end}"), row_cosines(adapted, items), atol=1e-5)
         assert np.abs(column(rows, "change")).max() > 1e-3
 
-    def test_a_gate_on_behaviour_is_like_it_whatever_the_feature(self, out, befa):
-        rows = [row for row in table(out / "feature-drift.csv") if row["checkpoint"] == befa.stem]
+    def test_a_gate_on_behaviour_is_like_it_whatever_the_feature(self, out):
+        rows = [row for row in table(out / "feature-drift.csv") if row["checkpoint"] == "MGCN + befa"]
         assert column(rows, "after").min() > 0
         assert column(rows, "after_swapped").min() > 0
 
-    def test_summary(self, out, befa):
+    def test_summary(self, out):
         rows = [row for row in table(out / "feature-drift.csv")
-                if (row["checkpoint"], row["modality"]) == (befa.stem, "textual")]  # fmt: skip
+                if (row["checkpoint"], row["modality"]) == ("MGCN + befa", "textual")]  # fmt: skip
         (summary,) = (row for row in table(out / "feature-drift-summary.csv")
-                      if (row["checkpoint"], row["modality"]) == (befa.stem, "textual"))  # fmt: skip
+                      if (row["checkpoint"], row["modality"]) == ("MGCN + befa", "textual"))  # fmt: skip
         assert summary["items"] == "30"
         for name in ("before", "after", "before_swapped", "after_swapped", "change"):
             values = column(rows, name)
             np.testing.assert_allclose(float(summary[f"{name}_mean"]), values.mean(), atol=1e-5)
             np.testing.assert_allclose(float(summary[f"{name}_sd"]), values.std(ddof=1), atol=1e-5)
 
-    def test_most_changed_items(self, out, lora):
+    def test_most_changed_items(self, out):
         def mine(row):
-            return (row["checkpoint"], row["modality"]) == (lora.stem, "visual")
+            return (row["checkpoint"], row["modality"]) == ("BM3 + lora", "visual")
 
         rows = list(filter(mine, table(out / "feature-drift.csv")))
         largest = sorted(rows, key=lambda row: -abs(float(row["change"])))[:3]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -161,13 +160,13 @@ class TestPage:
         assert {(out / link).resolve() for link in page.links} == {file.resolve() for file in printed[1:]}
 
     def test_checkpoints_share_a_figure_and_have_their_own_pictures(self, opened, train, pictures, tmp_path):
-        other = open_checkpoint(train("MARGO", backbone="POWERec", n_layers=1, calibration_weight=0.0))
-        other = dataclasses.replace(other, path=other.path.with_stem("without"))
+        other = open_checkpoint(train("MARGO", backbone="POWERec", n_layers=1, two_stage=True, calibration_weight=0.0))
         files = write_modality_weights([opened, other], tmp_path, pictures, top=2)
         sheets = [file.name for file in files if "pictures" in file.name]
         assert sheets == ["modality-weights-pictures-1.png", "modality-weights-pictures-2.png"]
         shown = dict.fromkeys(row["checkpoint"] for row in table(tmp_path / "modality-weights.csv"))
-        assert list(shown) == [opened.path.stem, "without"]
+        weights = opened.config["calibration_weight"], 0.0
+        assert list(shown) == [f"MARGO over POWERec (calibration_weight: {one})" for one in weights]
 
     def test_without_pictures_it_says_so(self, written):
         assert not any("pictures" in file.name for file in written.iterdir())
