@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,8 +19,9 @@ from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.score_cam import min_max, upsample
 from recbole_mm.data.files import atomic_file, publish_folder, temporary_folder
 
-ITEMS_A_SHEET = 8  # five rows each: matplotlib draws at most 65,536 pixels
+ITEMS_A_SHEET = 4  # two rows each, of 420 pixels
 AREA_HEADER = ["checkpoint", "item_id", "title", "map", "score", "whole_picture", "deletion_area", "insertion_area"]
+SHOWN = ("plain", "adapted")
 SUMMARY_HEADER = "checkpoint map score items deletion_mean deletion_sd insertion_mean insertion_sd".split()
 
 
@@ -95,6 +97,9 @@ class AttributionFiles:
         return [shown, *sheets, curves, raw, *tables, self._folder]
 
     def _write_sheets(self) -> list[Path]:
+        for old in self.out.iterdir():  # of a run of more items
+            if re.fullmatch(r"attribution-sheet-\d+\.png", old.name):
+                old.unlink()
         sheets = []
         for first in range(0, len(self._pictures), ITEMS_A_SHEET):
             part = self._pictures[first : first + ITEMS_A_SHEET]
@@ -104,13 +109,15 @@ class AttributionFiles:
         return sheets
 
     def _sheet_rows(self, pictures: ItemPictures) -> Iterator[tuple[str, list[Card]]]:
-        """The original, then one row per map with one card per checkpoint."""
-        original = self._folder / pictures.original
-        yield "original", [Card(pictures.title or pictures.item, f"item {pictures.item}", original)]
-        for number, name in enumerate(MAPS):
-            cosines = [f"cosine {of[number % 2]:.3f}" for of in pictures.cosines]
-            files = [self._folder / heat[number] for heat in pictures.heat]
-            yield name, [Card(*card) for card in zip(self.labels, cosines, files, strict=True)]
+        """The original and the maps of each checkpoint: plain, then adapted; below, those of centred weights."""
+        original = Card("original", "", self._folder / pictures.original)
+        for centred, heading in enumerate((pictures.heading, f"Item {pictures.item}, centred weights")):
+            cards = [original]
+            for adapted, name in enumerate(SHOWN):
+                for label, heat, cosines in zip(self.labels, pictures.heat, pictures.cosines, strict=True):
+                    note = f"{name}, cosine {cosines[adapted]:.3f}"
+                    cards.append(Card(label, note, self._folder / heat[2 * centred + adapted]))
+            yield heading, cards
 
     def _write_raw(self, file: Path) -> None:
         """Arrays by name; the first two axes of each are the checkpoints and the items."""

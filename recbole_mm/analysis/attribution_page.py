@@ -35,6 +35,11 @@ class ItemPictures:
     heat: list[list[str]]
     cosines: list[np.ndarray]
 
+    @property
+    def heading(self) -> str:
+        """What a reader knows the item by."""
+        return f"{self.title} (item {self.item})" if self.title else f"Item {self.item}"
+
 
 def page(
     folder: Path,
@@ -66,14 +71,13 @@ def page(
 
 
 def _item(folder: Path, pictures: ItemPictures, labels: list[str]) -> str:
-    heading = f"{pictures.title} (item {pictures.item})" if pictures.title else f"Item {pictures.item}"
     head = "".join(f"<th>{escape(name)}</th>" for name in ("checkpoint", "original", *MAPS, "cosine before, after"))
     rows = []
     for label, heat, cosines in zip(labels, pictures.heat, pictures.cosines, strict=True):
         cells = [escape(label), *(_picture(folder, name) for name in (pictures.original, *heat))]
         cells.append(", ".join(f"{one:.3f}" for one in cosines))
         rows.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>\n")
-    return f"<h2>{escape(heading)}</h2>\n<table>\n<tr>{head}</tr>\n{''.join(rows)}</table>\n"
+    return f"<h2>{escape(pictures.heading)}</h2>\n<table>\n<tr>{head}</tr>\n{''.join(rows)}</table>\n"
 
 
 def _picture(folder: Path, name: str) -> str:

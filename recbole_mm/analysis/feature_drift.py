@@ -141,7 +141,7 @@ def _write_sheet(drifts: list[Drift], pictures: dict[str, Path], top: int, file:
     """The pictures of the most changed items; none is written where there are no pictures."""
     if not pictures:
         return []
-    rows = [(f"{drift.modality}: {drift.label}"[:30], list(_cards(drift, pictures, top))) for drift in drifts]
+    rows = [(f"{drift.label}: {drift.modality}", list(_cards(drift, pictures, top))) for drift in drifts]
     figure, unreadable = contact_sheet(rows)
     save_figure(figure, file)
     if unreadable:

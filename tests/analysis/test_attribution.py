@@ -132,8 +132,8 @@ class TestFiles:
 
     def test_sheet_and_heat_maps(self, out, clip, images):
         with Image.open(out / "attribution-sheet-1.png") as sheet:
-            assert sheet.size == (585, 3 * 5 * 375)  # (0.4 + 2 * 1.75) and 2.5 inches a row, 150 dots each
-        assert not (out / "attribution-sheet-2.png").exists()
+            # an original and two maps of two checkpoints, in two rows an item: inches, 150 dots each
+            assert sheet.size == (round(150 * (2 * 0.1 + 5 * 1.75)), round(150 * 3 * 2 * (2.5 + 0.19 + 0.1)))
         folder = out / "attribution-pictures"
         assert len(list(folder.iterdir())) == 3 * (1 + 2 * 4)
         encoder = load_encoder(clip)
@@ -209,6 +209,16 @@ def test_an_encoder_that_did_not_make_the_features_is_noticed(befa, clip, images
     assert "item i3 is left out" in caplog.text
 
 
+def test_sheets_of_an_earlier_run_go(befa, clip, images):
+    kept = Path("analysis/attribution-sheet-2-of-mine.png")
+    for file in (kept, kept.with_name("attribution-sheet-2.png")):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert run(befa, "--encoder", clip, "--images", images, "--items", "i0", "--steps", 2) == 0
+    sheets = sorted(path.name for path in kept.parent.glob("attribution-sheet-*"))
+    assert sheets == ["attribution-sheet-1.png", kept.name]
+
+
 def test_a_resnet(train, images, tmp_path):
     checkpoint = train("FREEDOM", feature_adapter="befa", knn_k=4)
     given = ["--encoder", write_clip_resnet(tmp_path / "resnet"), "--images", images, "--items", "i0,i1"]
@@ -240,7 +250,7 @@ class TestPosters:
         with np.load(out / "attribution-maps.npz") as raw:
             assert raw["maps"].shape == (1, 16, 4, 7, 7)
             assert np.isfinite(raw["maps"]).all()
-        assert len(list(out.glob("attribution-sheet-*.png"))) == 2
+        assert len(list(out.glob("attribution-sheet-*.png"))) == 4
         same = [float(row["cosine_with_data_set"]) for row in table(out / "attribution-features.csv")]
         np.testing.assert_allclose(same, 1, atol=1e-5)
 

@@ -111,7 +111,7 @@ class TestFigures:
             Image.new("RGB", (20, 30), (8 * number, 0, 0)).save(images / f"i{number}.png")
         assert run(lora, "--modality", "textual", "--top", 2, "--images", images) == 0
         with Image.open("analysis/feature-drift-pictures.png") as sheet:
-            assert sheet.size == (585, 375)  # (0.4 + 2 * 1.75) and 2.5 inches, 150 dots each
+            assert sheet.size == (555, 418)  # (2 * 0.1 + 2 * 1.75) and (0.1 + 0.19 + 2.5) inches, 150 dots each
         assert {row["modality"] for row in table(Path("analysis/feature-drift.csv"))} == {"textual"}
 
 

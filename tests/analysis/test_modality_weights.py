@@ -186,6 +186,17 @@ class TestPictures:
         assert texts.count("unreadable") == texts.count("no picture") == 1
         assert "title 0 $\n0.5" in texts
 
+    def test_headings_are_whole_and_apart(self):
+        heading = "MARGO over POWERec + lora (calibration_weight: 0.01, temperature: 0.5): visual"
+        figure, _ = contact_sheet([(f"{heading} {number}", [Card("", "", None)] * 2) for number in range(2)])
+        figure.canvas.draw()
+        shown = [text for text in figure.axes[0].texts if "MARGO" in text.get_text()]
+        assert [" ".join(text.get_text().split()) for text in shown] == [f"{heading} 0", f"{heading} 1"]
+        boxes = [text.get_window_extent() for text in shown]
+        assert all(0 <= box.x0 and box.x1 <= figure.bbox.width for box in boxes)
+        cards = 2.5 * figure.dpi
+        assert boxes[0].y0 >= boxes[1].y1 + cards
+
     def test_unreadable_ones_are_told_and_the_others_shown(self, opened, pictures, tmp_path, caplog):
         first = extreme_items(modality_weights(opened, "MARGO"), {}, {}, top=1)[0].item
         for file in pictures.glob(f"{first}.*"):
