@@ -81,7 +81,8 @@ def write_attribution(
     the encoder's own features, also where a model has trained copies of them since.
 
     Args:
-        checkpoints: with a feature adapter, of a model that projects `modality` by itself.
+        checkpoints: of models that project `modality` by themselves. Without a feature adapter, the adapted map is
+            the plain one.
         encoder: folder or hub name of the encoder that made the features.
         items: original ids.
         out: folder, made where it does not exist.
@@ -96,12 +97,18 @@ def write_attribution(
     """
     items = list(dict.fromkeys(items))
     _require_known(items, checkpoints)
-    pairs = zip(checkpoints, checkpoint_labels(checkpoints), strict=True)
-    targets = [BehaviourCosines(opened, label, modality) for opened, label in pairs]
+    targets = []
+    for opened, label in zip(checkpoints, checkpoint_labels(checkpoints), strict=True):
+        if len(getattr(opened.model, "tuned", ())) > 0:
+            raise ValueError(
+                f"checkpoint {label}: its encoder was tuned with it, and attribution knows only encoders that were "
+                f"not; analyse feature-drift takes this checkpoint"
+            )
+        targets.append(BehaviourCosines(opened, label, modality))
     dataset = checkpoints[0].dataset
     pictures = item_pictures(dataset, items, images)
     becam = Becam(load_encoder(encoder).to(checkpoints[0].config["device"]), targets, steps, batch)
-    files = AttributionFiles(out, [target.label for target in targets], item_titles(dataset))
+    files = AttributionFiles(out, targets, item_titles(dataset))
     with files:
         for item in tqdm(items, desc="attribution", unit="item", disable=None):
             try:
@@ -120,12 +127,13 @@ def _require_known(items: list[str], checkpoints: list[OpenedCheckpoint]) -> Non
     if not items:
         raise ValueError("--items: give at least one item id")
     for opened in checkpoints:
-        known = item_ids(opened.dataset)
-        unknown = [item for item in items if item not in set(known)]
+        ids = item_ids(opened.dataset)
+        known = set(ids)
+        unknown = [item for item in items if item not in known]
         if unknown:
             raise ValueError(
                 f"--items: data set '{opened.dataset.dataset_name}' has no item {', '.join(unknown)}; its ids are such "
-                f"as {known[0]}"
+                f"as {ids[0]}"
             )
 
 

@@ -14,6 +14,7 @@ import torch
 from recbole_mm.analysis.attribution_page import ItemPictures, page
 from recbole_mm.analysis.attribution_tables import area_rows, summary_rows
 from recbole_mm.analysis.becam import MAPS, PERTURBATIONS, RANKINGS, SCORES, Attribution
+from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.command import save_figure, write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.score_cam import min_max, upsample
@@ -31,13 +32,14 @@ class AttributionFiles:
     Args:
         out: folder, made where it does not exist; heat maps go into its folder `attribution-pictures`, which is
             replaced as a whole.
-        labels: of the checkpoints.
+        targets: the checkpoints.
         titles: by original item id.
     """
 
-    def __init__(self, out: Path, labels: list[str], titles: dict[str, str]):
+    def __init__(self, out: Path, targets: list[BehaviourCosines], titles: dict[str, str]):
         self.out = out
-        self.labels = labels
+        self.targets = targets
+        self.labels = [target.label for target in targets]
         self.titles = titles
         self.results: list[Attribution] = []
         self.left_out: dict[str, str] = {}
@@ -92,7 +94,7 @@ class AttributionFiles:
         shown = self.out / "attribution.html"
         summary = list(summary_rows(self.results, self.labels))
         with atomic_file(shown) as temporary:
-            content = page(self._folder, self._pictures, self.labels, summary, self.left_out, curves, [*tables, raw])
+            content = page(self._folder, self._pictures, self.targets, summary, self.left_out, curves, [*tables, raw])
             temporary.write_text(content, encoding="utf-8")
         return [shown, *sheets, curves, raw, *tables, self._folder]
 
@@ -114,9 +116,11 @@ class AttributionFiles:
         for centred, heading in enumerate((pictures.heading, f"Item {pictures.item}, centred weights")):
             cards = [original]
             for adapted, name in enumerate(SHOWN):
-                for label, heat, cosines in zip(self.labels, pictures.heat, pictures.cosines, strict=True):
+                for target, heat, cosines in zip(self.targets, pictures.heat, pictures.cosines, strict=True):
                     note = f"{name}, cosine {cosines[adapted]:.3f}"
-                    cards.append(Card(label, note, self._folder / heat[2 * centred + adapted]))
+                    if adapted and not target.has_adapter:
+                        note = "no adapter: as plain"
+                    cards.append(Card(target.label, note, self._folder / heat[2 * centred + adapted]))
             yield heading, cards
 
     def _write_raw(self, file: Path) -> None:

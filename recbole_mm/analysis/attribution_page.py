@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from recbole_mm.analysis.becam import MAPS
+from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.html import document, image, links, table
 
 READING = """<p>A map is the sum of the encoder's channels, each weighted by the cosine of the item's behaviour (ID)
@@ -44,7 +45,7 @@ class ItemPictures:
 def page(
     folder: Path,
     pictures: list[ItemPictures],
-    labels: list[str],
+    targets: list[BehaviourCosines],
     summary: list[list],
     left_out: dict[str, str],
     curves: Path,
@@ -54,16 +55,21 @@ def page(
 
     Args:
         folder: of the picture files.
-        labels: of the checkpoints.
+        targets: the checkpoints.
         summary: rows of areas: checkpoint, map, score, items, and means and spreads.
         left_out: reasons by item id.
         curves: figure of the deletion and insertion curves.
         data: tables and raw maps to link.
     """
     parts = [READING]
+    parts.extend(
+        f"<p>{escape(target.label)} has no feature adapter: its adapted maps are the plain ones.</p>\n"
+        for target in targets
+        if not target.has_adapter
+    )
     if left_out:
         parts.append(table("Left out", ["item", "reason"], (list(one) for one in left_out.items())))
-    parts.extend(_item(folder, one, labels) for one in pictures)
+    parts.extend(_item(folder, one, [target.label for target in targets]) for one in pictures)
     parts.extend(["<h2>Do the maps find what counts?</h2>\n", AREAS, _areas(summary)])
     parts.append(image(curves, "Mean cosine as pixels are deleted or inserted"))
     parts.append(f"<p>All numbers and raw maps: {links(data)}</p>\n")

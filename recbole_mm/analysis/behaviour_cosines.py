@@ -4,50 +4,66 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mm.load import OpenedCheckpoint
 
 
-def adapted_modalities(opened: OpenedCheckpoint, label: str) -> list[str]:
-    """The modalities that a checkpoint projects by themselves and adapts.
+def projecting_model(opened: OpenedCheckpoint) -> nn.Module:
+    """The model that projects and adapts features: the checkpoint's, or the backbone that it wraps (MARGO, PTMRec)."""
+    backbone = getattr(opened.model, "backbone", None)
+    return backbone if isinstance(backbone, nn.Module) else opened.model
+
+
+def projected_modalities(opened: OpenedCheckpoint, label: str) -> list[str]:
+    """The modalities that a checkpoint projects by themselves, and adapts if it has an adapter.
 
     Raises:
-        ValueError: it has no feature adapter, or none of one modality.
+        ValueError: it has none.
     """
-    model, name = opened.model, opened.config["model"]
-    if len(getattr(model, "feature_adapters", ())) == 0:
-        raise ValueError(
-            f"checkpoint {label}: this {name} has no feature adapter of its own, so that there is no before and after; "
-            f"train one with feature_adapter: befa, lora or soft_prompt"
-        )
+    model = projecting_model(opened)
+    if not getattr(model, "adapts_features", False):
+        raise ValueError(f"checkpoint {label}: {type(model).__name__} uses no projected features to compare")
     found = [one for one in model.modalities if one in model.projected_features]
     if not found:
-        raise ValueError(f"checkpoint {label}: {name} projects its modalities together, not each by itself")
+        raise ValueError(
+            f"checkpoint {label}: {type(model).__name__} projects its modalities together, not each by itself"
+        )
     return found
 
 
 class BehaviourCosines:
-    """The cosines of one checkpoint in one modality.
+    """The cosines of one checkpoint in one modality; without a feature adapter, those after are those before.
 
     Raises:
-        ValueError: the checkpoint has no such modality that it adapts by itself, or no ID vectors of its items.
+        ValueError: the checkpoint has no such modality that it projects by itself, or no ID vectors of its items.
     """
 
     def __init__(self, opened: OpenedCheckpoint, label: str, modality: str):
-        model, known = opened.model, adapted_modalities(opened, label)
+        model, known = projecting_model(opened), projected_modalities(opened, label)
         if modality not in known:
             raise ValueError(f"checkpoint {label} has no modality '{modality}'; those it has: {', '.join(known)}")
         if not model.has_item_ids and not hasattr(model, "behaviour_embedding"):
             raise ValueError(
-                f"checkpoint {label}: {opened.config['model']} has no ID vectors of items to compare features with, "
+                f"checkpoint {label}: {type(model).__name__} has no ID vectors of items to compare features with, "
                 f"unless its adapter reads them, as befa does"
+            )
+        width = model.project_features(modality, model.feature(modality)[:1]).shape[1]
+        if width != model.behaviour_vectors.shape[1]:
+            raise ValueError(
+                f"checkpoint {label}: without an adapter {type(model).__name__} leaves '{modality}' features {width} "
+                f"wide, which is not the width of its ID vectors, {model.behaviour_vectors.shape[1]}"
             )
         self.label = label
         self.opened = opened
         self.model = model
         self.modality = modality
         self._normalised = bool(opened.config["normalize_feature"])
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether anything stands between before and after."""
+        return self.modality in self.model.feature_adapters
 
     @property
     def feature_width(self) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.analysis.behaviour_cosines import BehaviourCosines, adapted_modalities
+from recbole_mm.analysis.behaviour_cosines import BehaviourCosines, projected_modalities
 from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int, save_figure, write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
@@ -77,14 +77,14 @@ def write_feature_drift(
     raises it for any feature: the columns `swapped`, with another item's feature, show how much of it is that.
 
     Args:
-        checkpoints: with a feature adapter.
+        checkpoints: of models that project features; without a feature adapter, nothing changes.
         out: folder, made where it does not exist.
         modality: one; None takes every modality that a checkpoint has.
         images: folder of pictures by item id; None takes the data set's own, if it has one.
         top: most changed items listed per checkpoint and modality.
 
     Raises:
-        ValueError: a checkpoint that has no adapter, no item ID vectors or no such projected modality; `top` above 100.
+        ValueError: a checkpoint that has no item ID vectors or no such projected modality; `top` above 100.
         FileNotFoundError: `images` does not exist or is of other items.
     """
     if top > MOST_ITEMS:
@@ -108,7 +108,7 @@ def write_feature_drift(
 
 def _drifts(opened: OpenedCheckpoint, label: str, modality: str | None) -> Iterator[Drift]:
     ids, titles = item_ids(opened.dataset), item_titles(opened.dataset)
-    for name in [modality] if modality is not None else adapted_modalities(opened, label):
+    for name in [modality] if modality is not None else projected_modalities(opened, label):
         cosines = BehaviourCosines(opened, label, name)
         values = [cosines.of_all_items(swapped).cpu().numpy() for swapped in (False, True)]
         yield Drift(label, name, ids, titles, np.concatenate(values))

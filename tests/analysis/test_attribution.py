@@ -10,9 +10,11 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from recbole_mm.__main__ import main
+from recbole_mm.analysis.attribution import write_attribution
 from recbole_mm.analysis.attribution_files import heat_map
 from recbole_mm.analysis.becam import MAPS, RANKINGS, Becam
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
@@ -169,15 +171,20 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("model", "settings", "message"),
         [
-            ("BM3", {}, "this BM3 has no feature adapter of its own"),
             ("VBPR", {"feature_adapter": "befa"}, "VBPR projects its modalities together"),
             ("DRAGON", {"feature_adapter": "lora", "knn_k": 4}, "DRAGON has no ID vectors of items"),
-            ("BUIR", {}, "this BUIR has no feature adapter"),
+            ("BUIR", {}, "BUIR uses no projected features"),
         ],
     )
     def test_checkpoints_that_do_not_fit(self, capsys, train, clip, images, model, settings, message):
         checkpoint = train(model, **settings)
         assert message in self.refuse(capsys, checkpoint, "--encoder", clip, "--items", "i0", "--images", images)
+
+    def test_a_tuned_encoder(self, befa, clip, images, tmp_path):
+        opened = open_checkpoint(befa)
+        opened.model.tuned = torch.nn.ParameterDict({"visual_prompts": torch.zeros(1)})  # as PTMRec has
+        with pytest.raises(ValueError, match="its encoder was tuned with it"):
+            write_attribution([opened], clip, ["i0"], tmp_path / "out", images=images)
 
     def test_unknown_modality(self, capsys, befa, clip, images):
         given = ["--encoder", clip, "--items", "i0", "--images", images, "--modality", "sound"]
@@ -207,6 +214,31 @@ def test_an_encoder_that_did_not_make_the_features_is_noticed(befa, clip, images
         assert run(befa, "--encoder", clip, "--images", images, "--items", "i0,i3") == 0
     assert "unless it made them, the maps mean nothing" in caplog.text
     assert "item i3 is left out" in caplog.text
+
+
+def test_checkpoints_without_an_adapter_stand_beside_others(befa, train, clip, images):
+    plain = train("MGCN", knn_k=4)
+    given = ["--encoder", clip, "--images", images, "--items", "i0", "--steps", 2]
+    assert run(plain, befa, *given) == 0
+    with np.load("analysis/attribution-maps.npz") as raw:
+        assert raw["checkpoint_names"].tolist() == ["MGCN", "MGCN + befa"]
+        for kind in ("", " centred"):
+            before, after = (MAPS.index(name + kind) for name in ("plain", "adapted"))
+            np.testing.assert_array_equal(raw["maps"][0, :, before], raw["maps"][0, :, after])
+            assert (raw["maps"][1, :, before] != raw["maps"][1, :, after]).any()
+    assert "MGCN has no feature adapter" in Path("analysis/attribution.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("MARGO", {"backbone": "GRCN", "feature_adapter": "befa"}),
+        ("VBPR", {"modalities": ["visual"], "feature_adapter": "lora"}),
+    ],
+)
+def test_wrapped_and_single_modality_models(train, clip, images, model, settings):
+    given = ["--encoder", clip, "--images", images, "--items", "i0", "--steps", 2]
+    assert run(train(model, **settings), *given) == 0
 
 
 def test_sheets_of_an_earlier_run_go(befa, clip, images):

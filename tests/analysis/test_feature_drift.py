@@ -119,7 +119,8 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("model", "settings", "given", "message"),
         [
-            ("BM3", {}, [], "this BM3 has no feature adapter of its own"),
+            ("MMGCN", {"content_widths": {}}, [], "leaves 'visual' features 6 wide, which is not the width"),
+            ("BUIR", {}, [], "BUIR uses no projected features"),
             ("BM3", {"feature_adapter": "lora"}, ["--modality", "sound"], "has no modality 'sound'"),
             ("BM3", {"feature_adapter": "lora"}, ["--top", 101], "--top: 101 is more than the 100"),
             ("VBPR", {"feature_adapter": "befa"}, [], "VBPR projects its modalities together"),
