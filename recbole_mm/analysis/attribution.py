@@ -6,19 +6,16 @@ import argparse
 import logging
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
 from recbole_mm.analysis.attribution_files import AttributionFiles
-from recbole_mm.analysis.becam import Attribution, Becam
+from recbole_mm.analysis.becam import Becam
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
 from recbole_mm.encoder import PictureError, load_encoder, open_picture
 from recbole_mm.load import OpenedCheckpoint
-
-LIKELY_THE_SAME = 0.9  # cosine of features of two versions of a picture, such as a shrunk one
 
 
 def add_parser(kinds) -> None:
@@ -108,7 +105,7 @@ def write_attribution(
     dataset = checkpoints[0].dataset
     pictures = item_pictures(dataset, items, images)
     becam = Becam(load_encoder(encoder).to(checkpoints[0].config["device"]), targets, steps, batch)
-    files = AttributionFiles(out, targets, item_titles(dataset))
+    files = AttributionFiles(out, targets, item_titles(dataset), str(encoder))
     with files:
         for item in tqdm(items, desc="attribution", unit="item", disable=None):
             try:
@@ -119,7 +116,11 @@ def write_attribution(
             else:
                 files.add(becam.encoder.to_colours(pixels.unsqueeze(0))[0], results)
         written = files.finish()
-    _warn(files.results, files.left_out)
+    logger = logging.getLogger(__name__)
+    for item, reason in files.left_out.items():
+        logger.warning("item %s is left out: %s", item, reason)
+    for doubt in files.doubts:
+        logger.warning("%s", doubt)
     return written
 
 
@@ -142,16 +143,3 @@ def _pixels(becam: Becam, pictures: dict[str, Path], item: str) -> Tensor:
     if item not in pictures:
         raise PictureError("there is no picture of it")
     return becam.encoder.preprocess([open_picture(pictures[item])])[0].to(becam.encoder.mean)
-
-
-def _warn(results: list[Attribution], left_out: dict[str, str]) -> None:
-    logger = logging.getLogger(__name__)
-    for item, reason in left_out.items():
-        logger.warning("item %s is left out: %s", item, reason)
-    cosines = [one.feature_cosine for one in results]
-    if not np.all(np.isnan(cosines)) and np.nanmedian(cosines) < LIKELY_THE_SAME:
-        logger.warning(
-            "the encoder's features of these pictures are unlike the data set's (median cosine %.2f): unless it made "
-            "them, the maps mean nothing",
-            np.nanmedian(cosines),
-        )

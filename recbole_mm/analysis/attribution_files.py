@@ -11,12 +11,14 @@ from urllib.parse import quote
 import numpy as np
 import torch
 
-from recbole_mm.analysis.attribution_page import ItemPictures, page
+from recbole_mm.analysis.attribution_page import ItemPictures, areas_section, introduction, item_sections
 from recbole_mm.analysis.attribution_tables import area_rows, summary_rows
 from recbole_mm.analysis.becam import MAPS, PERTURBATIONS, RANKINGS, SCORES, Attribution
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.command import save_figure, write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.encoder_check import doubts
+from recbole_mm.analysis.html import document
 from recbole_mm.analysis.score_cam import min_max, upsample
 from recbole_mm.data.files import atomic_file, publish_folder, temporary_folder
 
@@ -34,15 +36,18 @@ class AttributionFiles:
             replaced as a whole.
         targets: the checkpoints.
         titles: by original item id.
+        encoder: its folder or name.
     """
 
-    def __init__(self, out: Path, targets: list[BehaviourCosines], titles: dict[str, str]):
+    def __init__(self, out: Path, targets: list[BehaviourCosines], titles: dict[str, str], encoder: str):
         self.out = out
         self.targets = targets
         self.labels = [target.label for target in targets]
         self.titles = titles
+        self.encoder = encoder
         self.results: list[Attribution] = []
         self.left_out: dict[str, str] = {}
+        self.doubts: list[str] = []  # known when it is finished
         self._pictures: list[ItemPictures] = []
         self._stack = ExitStack()
 
@@ -92,9 +97,14 @@ class AttributionFiles:
         self._write_raw(raw)
         tables = self._write_tables()
         shown = self.out / "attribution.html"
-        summary = list(summary_rows(self.results, self.labels))
+        self.doubts = list(doubts(self.results, self.labels))
+        parts = [
+            introduction(self.targets, self.encoder, self.doubts, self.left_out, sheets),
+            *item_sections(self._folder, self._pictures, self.labels),
+            areas_section(list(summary_rows(self.results, self.labels)), curves, [*tables, raw]),
+        ]
         with atomic_file(shown) as temporary:
-            content = page(self._folder, self._pictures, self.targets, summary, self.left_out, curves, [*tables, raw])
+            content = document("Attribution of pictures", parts)
             temporary.write_text(content, encoding="utf-8")
         return [shown, *sheets, curves, raw, *tables, self._folder]
 
@@ -151,8 +161,8 @@ class AttributionFiles:
         write_csv(left_out, ["item_id", "reason"], self.left_out.items())
         write_csv(
             features,
-            ["checkpoint", "item_id", "cosine_with_data_set"],
-            ([one.label, one.item, one.feature_cosine] for one in self.results),
+            ["checkpoint", "item_id", "cosine_with_data_set", "length_over_data_sets"],
+            ([one.label, one.item, one.feature_cosine, one.length_ratio] for one in self.results),
         )
         return [areas, summary, left_out, features]
 

@@ -70,13 +70,14 @@ class BehaviourCosines:
         """Width of the features that the checkpoint was trained on."""
         return self.model.feature(self.modality).shape[1]
 
+    def as_trained_on(self, features: Tensor) -> Tensor:
+        """Features ``[n, width]`` fresh from an encoder, normalised where the data set's were."""
+        return F.normalize(features) if self._normalised else features
+
     @torch.no_grad()
     def of_encoded(self, features: Tensor, items: Tensor) -> Tensor:
-        """Cosines ``[2, n]``, before and after, of features ``[n, width]`` fresh from an encoder; items ``[n]``.
-
-        They are normalised where the data set's were.
-        """
-        return self._cosines(F.normalize(features) if self._normalised else features, items)
+        """Cosines ``[2, n]``, before and after, of features ``[n, width]`` fresh from an encoder; items ``[n]``."""
+        return self._cosines(self.as_trained_on(features), items)
 
     @torch.no_grad()
     def of_all_items(self, swapped: bool = False) -> Tensor:

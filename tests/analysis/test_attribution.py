@@ -127,10 +127,17 @@ class TestFiles:
         sources: list[str] = []
         text = (out / "attribution.html").read_text(encoding="utf-8")
         Sources().feed(text)
-        assert len(sources) == 3 * 2 * 5 + 1 + 5  # items x checkpoints x pictures, the curves, tables and raw maps
+        assert len(sources) == 3 * 2 * 5 + 1 + 1 + 5  # maps and originals, sheet, curves, data
         assert all((out / unquote(source)).is_file() for source in sources)
         assert "The &lt;i&gt;$1 &amp; &#x27;Co&#x27;&lt;/i&gt; of item 0, $2 (item i0)" in text
         assert "truncated" in text
+
+    def test_page_tells_what_was_analysed_and_warns(self, out, befa, clip):
+        text = (out / "attribution.html").read_text(encoding="utf-8")
+        assert "Warning: MGCN + befa: the encoder&#x27;s features of these pictures are unlike " in text
+        assert f"Pictures as {clip} sees them" in text
+        assert f"<td>{befa.with_suffix('.pth')}</td><td>toy</td><td>befa</td>" in text
+        assert "adapter_expansion: 4, " in text
 
     def test_sheet_and_heat_maps(self, out, clip, images):
         with Image.open(out / "attribution-sheet-1.png") as sheet:
@@ -226,7 +233,9 @@ def test_checkpoints_without_an_adapter_stand_beside_others(befa, train, clip, i
             before, after = (MAPS.index(name + kind) for name in ("plain", "adapted"))
             np.testing.assert_array_equal(raw["maps"][0, :, before], raw["maps"][0, :, after])
             assert (raw["maps"][1, :, before] != raw["maps"][1, :, after]).any()
-    assert "MGCN has no feature adapter" in Path("analysis/attribution.html").read_text()
+    page = Path("analysis/attribution.html").read_text(encoding="utf-8")
+    assert "<td>none: its adapted maps are the plain ones</td>" in page
+    assert "nan" not in page and "<td>–</td>" in page  # the SD over one item
 
 
 @pytest.mark.parametrize(
