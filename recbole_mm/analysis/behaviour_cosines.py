@@ -79,17 +79,23 @@ class BehaviourCosines:
         """Cosines ``[2, n]``, before and after, of features ``[n, width]`` fresh from an encoder; items ``[n]``."""
         return self._cosines(self.as_trained_on(features), items)
 
+    def items_with_features(self) -> Tensor:
+        """Internal ids ``[n]`` of the items that have features of their own; the others' are imputed."""
+        mask = self.opened.dataset.modality_mask(self.modality).clone()
+        mask[0] = False  # [PAD]
+        return mask.nonzero().flatten()
+
     @torch.no_grad()
-    def of_all_items(self, swapped: bool = False) -> Tensor:
-        """Cosines ``[2, n_items - 1]``, before and after, of the model's features of all items but [PAD].
+    def of_items(self, items: Tensor, swapped: bool = False) -> Tensor:
+        """Cosines ``[2, n]``, before and after, of the model's features of items ``[n]``.
 
         Args:
-            swapped: each item with the feature of another, half the table away: what an adapter gives any feature.
+            swapped: each item with the feature of another, half the items away: what an adapter gives any feature.
         """
-        features = self.model.feature(self.modality)[1:]
-        if swapped:
-            features = features.roll(len(features) // 2, dims=0)
-        return self._cosines(features, torch.arange(1, self.model.n_items, device=features.device))
+        table = self.model.feature(self.modality)
+        items = items.to(table.device)
+        features = F.embedding(items, table)
+        return self._cosines(features.roll(len(features) // 2, dims=0) if swapped else features, items)
 
     def _cosines(self, features: Tensor, items: Tensor) -> Tensor:
         projected = self.model.project_features(self.modality, features)

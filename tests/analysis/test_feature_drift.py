@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from recbole_mm.__main__ import main
+from recbole_mm.analysis.feature_drift import Drift, histograms
 from recbole_mm.load import open_checkpoint
 
 
@@ -58,10 +59,11 @@ class TestCosines:
         saved = load_file(lora.with_suffix(".safetensors"))
         weights = {name: values.astype(np.float64) for name, values in saved.items()}
         place = opened.model.modalities.index(modality)
-        feature, items = weights[f"{modality}_feature"][1:], weights["item_embedding"][1:]
+        shown = opened.dataset.modality_mask(modality).numpy()[1:]
+        feature, items = weights[f"{modality}_feature"][1:][shown], weights["item_embedding"][1:][shown]
         rows = [row for row in table(out / "feature-drift.csv")
                 if (row["checkpoint"], row["modality"]) == ("BM3 + lora", modality)]  # fmt: skip
-        assert [row["item_id"] for row in rows] == list(opened.dataset.field2id_token["item_id"][1:])
+        assert [row["item_id"] for row in rows] == list(opened.dataset.field2id_token["item_id"][1:][shown])
         for end, given in (("", feature), ("_swapped", np.roll(feature, len(feature) // 2, axis=0))):
             projected = given @ weights[f"projections.{place}.weight"].T + weights[f"projections.{place}.bias"]
             down, up = (weights[f"feature_adapters.{modality}.{part}.weight"] for part in ("down", "up"))
@@ -80,7 +82,8 @@ class TestCosines:
                 if (row["checkpoint"], row["modality"]) == ("MGCN + befa", "textual")]  # fmt: skip
         (summary,) = (row for row in table(out / "feature-drift-summary.csv")
                       if (row["checkpoint"], row["modality"]) == ("MGCN + befa", "textual"))  # fmt: skip
-        assert summary["items"] == "30"
+        assert (summary["items"], summary["left_out"]) == ("29", "1")  # i29 has no features
+        assert "i29" not in [row["item_id"] for row in rows]
         for name in ("before", "after", "before_swapped", "after_swapped", "change"):
             values = column(rows, name)
             np.testing.assert_allclose(float(summary[f"{name}_mean"]), values.mean(), atol=1e-5)
@@ -98,11 +101,32 @@ class TestCosines:
         assert shown[0]["title"].endswith(f"of item {shown[0]['item_id'][1:]}, $2")
 
 
+class TestNoChange:
+    @pytest.mark.parametrize("feature_adapter", ["none", "soft_prompt"])
+    def test_is_not_ranked(self, train, caplog, feature_adapter):
+        """The prompt cancels in the difference of two items, all that FREEDOM's modality loss sees."""
+        assert run(train("FREEDOM", feature_adapter=feature_adapter, knn_k=4), "--modality", "visual") == 0
+        assert table(Path("analysis/feature-drift-items.csv")) == []
+        expected = {"none": "there is no feature adapter", "soft_prompt": "the adapter changes nothing measurable"}
+        assert f"{expected[feature_adapter]}, so that no items are ranked" in caplog.text
+        assert "as they have no features: 1" in caplog.text
+
+
 class TestFigures:
     def test_distribution_without_pictures(self, out):
         with Image.open(out / "feature-drift.png") as figure:
             assert figure.size[0] == 3 * 4.6 * 150
         assert not (out / "feature-drift-pictures.png").exists()
+
+    def test_before_is_seen_where_nothing_changes(self):
+        values = np.tile(np.linspace(-0.2, 0.4, 7), (4, 1))
+        drift = Drift("FREEDOM + soft_prompt", "visual", True, np.arange(7).astype(str), 2, {}, values)
+        (axis,) = histograms([drift]).axes
+        assert "left out, without features: 2\nthe adapter changes nothing measurable" in axis.get_title()
+        before, after = axis.patches[:2]
+        assert before.get_zorder() > after.get_zorder()
+        assert before.get_linewidth() < after.get_linewidth()
+        assert all(float(tick).is_integer() for tick in axis.get_yticks())
 
     def test_sheet_of_the_most_changed(self, lora, tmp_path):
         images = tmp_path / "images"
