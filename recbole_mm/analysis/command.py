@@ -75,21 +75,24 @@ def checkpoint_labels(checkpoints: list[OpenedCheckpoint]) -> list[str]:
 
     Raises ValueError where a checkpoint is given twice.
     """
-    paths = [opened.path.resolve().with_suffix("") for opened in checkpoints]
-    twice = next((path for path in paths if paths.count(path) > 1), None)
-    if twice is not None:
-        raise ValueError(f"checkpoint {twice.parent.name}/{twice.name} is given twice")
+    files = _file_names([opened.path.resolve().with_suffix("") for opened in checkpoints])
     names = [_model_and_adapter(opened) for opened in checkpoints]
     groups = [[one for one, other in zip(checkpoints, names, strict=True) if other == name] for name in names]
     told = [_with_settings(*one) for one in zip(names, checkpoints, groups, strict=True)]
-    stems = [path.name for path in paths]
-    files = [
-        f"{path.parent.name}/{path.name}" if stems.count(path.name) > 1 else path.name for path in paths
-    ]
     return [
         f"{name}, {file}" if told.count(label) > 1 else label
         for name, label, file in zip(names, told, files, strict=True)
     ]
+
+
+def _file_names(paths: list[Path]) -> list[str]:
+    """As short as tells the files apart."""
+    for n_parts in (1, 2, None):
+        names = [str(path if n_parts is None else Path(*path.parts[-n_parts:])) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    twice = next(name for name in names if names.count(name) > 1)
+    raise ValueError(f"checkpoint {twice} is given twice")
 
 
 def _model_and_adapter(opened: OpenedCheckpoint) -> str:

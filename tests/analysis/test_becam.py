@@ -86,7 +86,7 @@ class TestPlantedRegion:
         assert share_of_hits(target)["plain centred"] <= 0.05
 
     def test_adapted_maps_are_those_of_the_adapted_feature(self, train):
-        """A LoRA that swaps what the region and the rest tell: the plain map points elsewhere, the adapted one there."""
+        """A LoRA that swaps what the region and the rest tell: the plain map points elsewhere, the adapted one not."""
         checkpoint = open_checkpoint(train("BM3", feature_adapter="lora"))
         adapter = checkpoint.model.feature_adapters["visual"]
         swap = torch.tensor([1.0, -1.0])  # x - swap <swap, x> exchanges the first two dimensions

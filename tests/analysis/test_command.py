@@ -81,10 +81,11 @@ class TestLabels:
 
     def test_name_files_where_settings_are_the_same(self, train, tmp_path):
         file = train("POWERec", n_layers=1)
-        for folder in ("first", "second"):
+        for folder in ("first", "second", "other/second"):
             shutil.copytree(file.parent, tmp_path / folder)
-        one, other = (tmp_path / folder / file.name for folder in ("first", "second"))
+        one, other, namesake = (tmp_path / folder / file.name for folder in ("first", "second", "other/second"))
         assert labels(one, other) == [f"POWERec, first/{file.stem}", f"POWERec, second/{file.stem}"]
+        assert labels(other, namesake) == [f"POWERec, {one.with_suffix('')}" for one in (other, namesake)]
         with pytest.raises(ValueError, match=f"first/{file.stem} is given twice"):
             labels(one, other, one)
 
