@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import fill
 from urllib.parse import quote
 
 import numpy as np
@@ -191,6 +192,6 @@ def draw_curves(results: list[Attribution], labels: list[str]):
                 axis.plot(np.linspace(0, 1, len(curve)), curve, label=name, **style)
             verb = "deleted" if perturbation == 0 else "inserted"
             axis.set(xlabel=f"share of pixels {verb}", ylabel=f"cosine {SCORES[score]} the adapter")
-            axis.set_title(label, fontsize="small", parse_math=False)
+            axis.set_title(fill(label, 45), fontsize="small", parse_math=False)
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RANKINGS))
     return figure

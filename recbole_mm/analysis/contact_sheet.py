@@ -10,7 +10,7 @@ import numpy as np
 
 SIDE = 240  # pixels a picture is shrunk to fit: 1.6 inches at the resolution of our figures
 BOX = (1.6, 1.8)  # inches that a picture fits
-CARD = (1.75, 2.5)  # inches, with the two lines of title and the note below the picture
+CARD = (1.75, 2.5)  # inches, with three lines of title and the note below the picture
 MARGIN = 0.1  # inches on either side
 LETTER, LINE = 0.09, 0.19  # inches of a heading's letter and line
 
@@ -53,7 +53,7 @@ def contact_sheet(rows: list[tuple[str, list[Card]]]):
 
 def _draw_card(axis, card: Card, centre: float, top: float) -> bool:
     """False where the picture could not be read."""
-    lines = [*textwrap.wrap(card.title, 24, max_lines=2, placeholder=" ..."), card.note]
+    lines = [*textwrap.wrap(card.title, 24, max_lines=3, placeholder=" ..."), card.note]
     # titles may hold dollar signs, which are no formulae
     style = {"ha": "center", "va": "top", "fontsize": 8, "parse_math": False}
     axis.text(centre, top + BOX[1] + 0.05, "\n".join(lines), **style)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -172,7 +173,7 @@ def histograms(drifts: list[Drift]):
             axis.stairs(np.histogram(values.clip(-1, 1), EDGES)[0], EDGES, label=label, **style)
         notes = [f"left out, without features: {drift.left_out}"] if drift.left_out else []
         notes += [drift.no_change] if drift.no_change else []
-        axis.set_title("\n".join([drift.name, *notes]), fontsize="small", parse_math=False, wrap=True)
+        axis.set_title("\n".join([fill(drift.name, 60), *notes]), fontsize="small", parse_math=False)
         axis.set(xlabel="cosine of feature and ID vector", ylabel="items", xticks=np.linspace(-1, 1, 5))
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         # below, because the cosines can gather anywhere in the panel
