@@ -6,19 +6,16 @@ import argparse
 import logging
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
 from recbole_mm.analysis.attribution_files import AttributionFiles
-from recbole_mm.analysis.becam import Attribution, Becam
+from recbole_mm.analysis.becam import Becam
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
 from recbole_mm.encoder import PictureError, load_encoder, open_picture
 from recbole_mm.load import OpenedCheckpoint
-
-LIKELY_THE_SAME = 0.9  # cosine of features of two versions of a picture, such as a shrunk one
 
 
 def add_parser(kinds) -> None:
@@ -81,7 +78,8 @@ def write_attribution(
     the encoder's own features, also where a model has trained copies of them since.
 
     Args:
-        checkpoints: with a feature adapter, of a model that projects `modality` by itself.
+        checkpoints: of models that project `modality` by themselves. Without a feature adapter, the adapted map is
+            the plain one.
         encoder: folder or hub name of the encoder that made the features.
         items: original ids.
         out: folder, made where it does not exist.
@@ -96,12 +94,18 @@ def write_attribution(
     """
     items = list(dict.fromkeys(items))
     _require_known(items, checkpoints)
-    pairs = zip(checkpoints, checkpoint_labels(checkpoints), strict=True)
-    targets = [BehaviourCosines(opened, label, modality) for opened, label in pairs]
+    targets = []
+    for opened, label in zip(checkpoints, checkpoint_labels(checkpoints), strict=True):
+        if len(getattr(opened.model, "tuned", ())) > 0:
+            raise ValueError(
+                f"checkpoint {label}: its encoder was tuned with it, and attribution knows only encoders that were "
+                f"not; analyse feature-drift takes this checkpoint"
+            )
+        targets.append(BehaviourCosines(opened, label, modality))
     dataset = checkpoints[0].dataset
     pictures = item_pictures(dataset, items, images)
     becam = Becam(load_encoder(encoder).to(checkpoints[0].config["device"]), targets, steps, batch)
-    files = AttributionFiles(out, [target.label for target in targets], item_titles(dataset))
+    files = AttributionFiles(out, targets, item_titles(dataset), str(encoder))
     with files:
         for item in tqdm(items, desc="attribution", unit="item", disable=None):
             try:
@@ -112,7 +116,11 @@ def write_attribution(
             else:
                 files.add(becam.encoder.to_colours(pixels.unsqueeze(0))[0], results)
         written = files.finish()
-    _warn(files.results, files.left_out)
+    logger = logging.getLogger(__name__)
+    for item, reason in files.left_out.items():
+        logger.warning("item %s is left out: %s", item, reason)
+    for doubt in files.doubts:
+        logger.warning("%s", doubt)
     return written
 
 
@@ -120,12 +128,13 @@ def _require_known(items: list[str], checkpoints: list[OpenedCheckpoint]) -> Non
     if not items:
         raise ValueError("--items: give at least one item id")
     for opened in checkpoints:
-        known = item_ids(opened.dataset)
-        unknown = [item for item in items if item not in set(known)]
+        ids = item_ids(opened.dataset)
+        known = set(ids)
+        unknown = [item for item in items if item not in known]
         if unknown:
             raise ValueError(
                 f"--items: data set '{opened.dataset.dataset_name}' has no item {', '.join(unknown)}; its ids are such "
-                f"as {known[0]}"
+                f"as {ids[0]}"
             )
 
 
@@ -134,16 +143,3 @@ def _pixels(becam: Becam, pictures: dict[str, Path], item: str) -> Tensor:
     if item not in pictures:
         raise PictureError("there is no picture of it")
     return becam.encoder.preprocess([open_picture(pictures[item])])[0].to(becam.encoder.mean)
-
-
-def _warn(results: list[Attribution], left_out: dict[str, str]) -> None:
-    logger = logging.getLogger(__name__)
-    for item, reason in left_out.items():
-        logger.warning("item %s is left out: %s", item, reason)
-    cosines = [one.feature_cosine for one in results]
-    if not np.all(np.isnan(cosines)) and np.nanmedian(cosines) < LIKELY_THE_SAME:
-        logger.warning(
-            "the encoder's features of these pictures are unlike the data set's (median cosine %.2f): unless it made "
-            "them, the maps mean nothing",
-            np.nanmedian(cosines),
-        )

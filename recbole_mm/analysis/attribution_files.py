@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import fill
 from urllib.parse import quote
 
 import numpy as np
 import torch
 
-from recbole_mm.analysis.attribution_page import ItemPictures, page
+from recbole_mm.analysis.attribution_page import ItemPictures, areas_section, introduction, item_sections
 from recbole_mm.analysis.attribution_tables import area_rows, summary_rows
 from recbole_mm.analysis.becam import MAPS, PERTURBATIONS, RANKINGS, SCORES, Attribution
+from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.command import save_figure, write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.encoder_check import doubts
+from recbole_mm.analysis.html import document
 from recbole_mm.analysis.score_cam import min_max, upsample
 from recbole_mm.data.files import atomic_file, publish_folder, temporary_folder
 
-ITEMS_A_SHEET = 8  # five rows each: matplotlib draws at most 65,536 pixels
+ITEMS_A_SHEET = 4  # two rows each, of 420 pixels
 AREA_HEADER = ["checkpoint", "item_id", "title", "map", "score", "whole_picture", "deletion_area", "insertion_area"]
+SHOWN = ("plain", "adapted")
 SUMMARY_HEADER = "checkpoint map score items deletion_mean deletion_sd insertion_mean insertion_sd".split()
 
 
@@ -29,16 +35,20 @@ class AttributionFiles:
     Args:
         out: folder, made where it does not exist; heat maps go into its folder `attribution-pictures`, which is
             replaced as a whole.
-        labels: of the checkpoints.
+        targets: the checkpoints.
         titles: by original item id.
+        encoder: its folder or name.
     """
 
-    def __init__(self, out: Path, labels: list[str], titles: dict[str, str]):
+    def __init__(self, out: Path, targets: list[BehaviourCosines], titles: dict[str, str], encoder: str):
         self.out = out
-        self.labels = labels
+        self.targets = targets
+        self.labels = [target.label for target in targets]
         self.titles = titles
+        self.encoder = encoder
         self.results: list[Attribution] = []
         self.left_out: dict[str, str] = {}
+        self.doubts: list[str] = []  # known when it is finished
         self._pictures: list[ItemPictures] = []
         self._stack = ExitStack()
 
@@ -88,13 +98,21 @@ class AttributionFiles:
         self._write_raw(raw)
         tables = self._write_tables()
         shown = self.out / "attribution.html"
-        summary = list(summary_rows(self.results, self.labels))
+        self.doubts = list(doubts(self.results, self.labels))
+        parts = [
+            introduction(self.targets, self.encoder, self.doubts, self.left_out, sheets),
+            *item_sections(self._folder, self._pictures, self.labels),
+            areas_section(list(summary_rows(self.results, self.labels)), curves, [*tables, raw]),
+        ]
         with atomic_file(shown) as temporary:
-            content = page(self._folder, self._pictures, self.labels, summary, self.left_out, curves, [*tables, raw])
+            content = document("Attribution of pictures", parts)
             temporary.write_text(content, encoding="utf-8")
         return [shown, *sheets, curves, raw, *tables, self._folder]
 
     def _write_sheets(self) -> list[Path]:
+        for old in self.out.iterdir():  # of a run of more items
+            if re.fullmatch(r"attribution-sheet-\d+\.png", old.name):
+                old.unlink()
         sheets = []
         for first in range(0, len(self._pictures), ITEMS_A_SHEET):
             part = self._pictures[first : first + ITEMS_A_SHEET]
@@ -104,13 +122,17 @@ class AttributionFiles:
         return sheets
 
     def _sheet_rows(self, pictures: ItemPictures) -> Iterator[tuple[str, list[Card]]]:
-        """The original, then one row per map with one card per checkpoint."""
-        original = self._folder / pictures.original
-        yield "original", [Card(pictures.title or pictures.item, f"item {pictures.item}", original)]
-        for number, name in enumerate(MAPS):
-            cosines = [f"cosine {of[number % 2]:.3f}" for of in pictures.cosines]
-            files = [self._folder / heat[number] for heat in pictures.heat]
-            yield name, [Card(*card) for card in zip(self.labels, cosines, files, strict=True)]
+        """The original and the maps of each checkpoint: plain, then adapted; below, those of centred weights."""
+        original = Card("original", "", self._folder / pictures.original)
+        for centred, heading in enumerate((pictures.heading, f"Item {pictures.item}, centred weights")):
+            cards = [original]
+            for adapted, name in enumerate(SHOWN):
+                for target, heat, cosines in zip(self.targets, pictures.heat, pictures.cosines, strict=True):
+                    note = f"{name}, cosine {cosines[adapted]:.3f}"
+                    if adapted and not target.has_adapter:
+                        note = "no adapter: as plain"
+                    cards.append(Card(target.label, note, self._folder / heat[2 * centred + adapted]))
+            yield heading, cards
 
     def _write_raw(self, file: Path) -> None:
         """Arrays by name; the first two axes of each are the checkpoints and the items."""
@@ -140,8 +162,8 @@ class AttributionFiles:
         write_csv(left_out, ["item_id", "reason"], self.left_out.items())
         write_csv(
             features,
-            ["checkpoint", "item_id", "cosine_with_data_set"],
-            ([one.label, one.item, one.feature_cosine] for one in self.results),
+            ["checkpoint", "item_id", "cosine_with_data_set", "length_over_data_sets"],
+            ([one.label, one.item, one.feature_cosine, one.length_ratio] for one in self.results),
         )
         return [areas, summary, left_out, features]
 
@@ -170,6 +192,6 @@ def draw_curves(results: list[Attribution], labels: list[str]):
                 axis.plot(np.linspace(0, 1, len(curve)), curve, label=name, **style)
             verb = "deleted" if perturbation == 0 else "inserted"
             axis.set(xlabel=f"share of pixels {verb}", ylabel=f"cosine {SCORES[score]} the adapter")
-            axis.set_title(label, fontsize="small", parse_math=False)
+            axis.set_title(fill(label, 45), fontsize="small", parse_math=False)
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RANKINGS))
     return figure

@@ -35,6 +35,7 @@ class Attribution:
             ``[2, 5, 2, steps + 1]``, in the orders of PERTURBATIONS, RANKINGS and SCORES.
         feature_cosine: between the encoder's feature and the data set's row, NaN where the item has none: near 1 if
             the encoder is the one that made the data set's features.
+        lengths: of both, ``[2]``.
     """
 
     label: str
@@ -43,6 +44,12 @@ class Attribution:
     maps: np.ndarray
     curves: np.ndarray
     feature_cosine: float
+    lengths: np.ndarray
+
+    @property
+    def length_ratio(self) -> float:
+        """Of the encoder's feature to the data set's row, NaN where the item has none."""
+        return float(self.lengths[0] / self.lengths[1])
 
 
 class Becam:
@@ -121,16 +128,17 @@ class Becam:
     ) -> Attribution:
         cosines = self._cosines(target, whole, item)[:, 0]
         arrays = (one.float().cpu().numpy() for one in (cosines, maps, curves))
-        return Attribution(target.label, item, *arrays, self._feature_cosine(target, whole, item))
+        fresh, row = target.as_trained_on(whole)[0].float().cpu(), _data_set_row(target, item)
+        lengths = torch.stack([fresh.norm(), row.norm()]).numpy()
+        return Attribution(target.label, item, *arrays, F.cosine_similarity(row, fresh, dim=0).item(), lengths)
 
-    @staticmethod
-    def _feature_cosine(target: BehaviourCosines, whole: Tensor, item: str) -> float:
-        dataset = target.opened.dataset
-        number = int(dataset.token2id(dataset.iid_field, item))
-        if not dataset.modality_mask(target.modality)[number]:
-            return float("nan")
-        row = dataset.modality_feature(target.modality)[number]
-        return F.cosine_similarity(row, whole[0].float().cpu(), dim=0).item()
+
+def _data_set_row(target: BehaviourCosines, item: str) -> Tensor:
+    """The item's own feature ``[width]``, NaN where it has none."""
+    dataset = target.opened.dataset
+    number = int(dataset.token2id(dataset.iid_field, item))
+    row = dataset.modality_feature(target.modality)[number]
+    return row if dataset.modality_mask(target.modality)[number] else torch.full_like(row, torch.nan)
 
 
 def _maps(cosines: Tensor, activation: Tensor) -> Tensor:

@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mm.load import OpenedCheckpoint
 
 
-def adapted_modalities(opened: OpenedCheckpoint, label: str) -> list[str]:
-    """The modalities that a checkpoint projects by themselves and adapts.
+def projecting_model(opened: OpenedCheckpoint) -> nn.Module:
+    """The model that projects and adapts features: the checkpoint's, or the backbone that it wraps (MARGO, PTMRec)."""
+    backbone = getattr(opened.model, "backbone", None)
+    return backbone if isinstance(backbone, nn.Module) else opened.model
+
+
+def projected_modalities(opened: OpenedCheckpoint, label: str) -> list[str]:
+    """The modalities that a checkpoint projects by themselves, and adapts if it has an adapter.
 
     Raises:
-        ValueError: it has no feature adapter, or none of one modality.
+        ValueError: it has none.
     """
-    model, name = opened.model, opened.config["model"]
-    if len(getattr(model, "feature_adapters", ())) == 0:
-        raise ValueError(
-            f"checkpoint {label}: this {name} has no feature adapter of its own, so that there is no before and after; "
-            f"train one with feature_adapter: befa, lora or soft_prompt"
-        )
+    model = projecting_model(opened)
+    if not getattr(model, "adapts_features", False):
+        raise ValueError(f"checkpoint {label}: {type(model).__name__} uses no projected features to compare")
     found = [one for one in model.modalities if one in model.projected_features]
     if not found:
-        raise ValueError(f"checkpoint {label}: {name} projects its modalities together, not each by itself")
+        raise ValueError(
+            f"checkpoint {label}: {type(model).__name__} projects its modalities together, not each by itself"
+        )
     return found
 
 
 class BehaviourCosines:
-    """The cosines of one checkpoint in one modality.
+    """The cosines of one checkpoint in one modality; without a feature adapter, those after are those before.
 
     Raises:
-        ValueError: the checkpoint has no such modality that it adapts by itself, or no ID vectors of its items.
+        ValueError: the checkpoint has no such modality that it projects by itself, or no ID vectors of its items.
     """
 
     def __init__(self, opened: OpenedCheckpoint, label: str, modality: str):
-        model, known = opened.model, adapted_modalities(opened, label)
+        model, known = projecting_model(opened), projected_modalities(opened, label)
         if modality not in known:
             raise ValueError(f"checkpoint {label} has no modality '{modality}'; those it has: {', '.join(known)}")
         if not model.has_item_ids and not hasattr(model, "behaviour_embedding"):
             raise ValueError(
-                f"checkpoint {label}: {opened.config['model']} has no ID vectors of items to compare features with, "
+                f"checkpoint {label}: {type(model).__name__} has no ID vectors of items to compare features with, "
                 f"unless its adapter reads them, as befa does"
+            )
+        width = model.project_features(modality, model.feature(modality)[:1]).shape[1]
+        if width != model.behaviour_vectors.shape[1]:
+            raise ValueError(
+                f"checkpoint {label}: without an adapter {type(model).__name__} leaves '{modality}' features {width} "
+                f"wide, which is not the width of its ID vectors, {model.behaviour_vectors.shape[1]}"
             )
         self.label = label
         self.opened = opened
@@ -50,29 +61,41 @@ class BehaviourCosines:
         self._normalised = bool(opened.config["normalize_feature"])
 
     @property
+    def has_adapter(self) -> bool:
+        """Whether anything stands between before and after."""
+        return self.modality in self.model.feature_adapters
+
+    @property
     def feature_width(self) -> int:
         """Width of the features that the checkpoint was trained on."""
         return self.model.feature(self.modality).shape[1]
 
+    def as_trained_on(self, features: Tensor) -> Tensor:
+        """Features ``[n, width]`` fresh from an encoder, normalised where the data set's were."""
+        return F.normalize(features) if self._normalised else features
+
     @torch.no_grad()
     def of_encoded(self, features: Tensor, items: Tensor) -> Tensor:
-        """Cosines ``[2, n]``, before and after, of features ``[n, width]`` fresh from an encoder; items ``[n]``.
+        """Cosines ``[2, n]``, before and after, of features ``[n, width]`` fresh from an encoder; items ``[n]``."""
+        return self._cosines(self.as_trained_on(features), items)
 
-        They are normalised where the data set's were.
-        """
-        return self._cosines(F.normalize(features) if self._normalised else features, items)
+    def items_with_features(self) -> Tensor:
+        """Internal ids ``[n]`` of the items that have features of their own; the others' are imputed."""
+        mask = self.opened.dataset.modality_mask(self.modality).clone()
+        mask[0] = False  # [PAD]
+        return mask.nonzero().flatten()
 
     @torch.no_grad()
-    def of_all_items(self, swapped: bool = False) -> Tensor:
-        """Cosines ``[2, n_items - 1]``, before and after, of the model's features of all items but [PAD].
+    def of_items(self, items: Tensor, swapped: bool = False) -> Tensor:
+        """Cosines ``[2, n]``, before and after, of the model's features of items ``[n]``.
 
         Args:
-            swapped: each item with the feature of another, half the table away: what an adapter gives any feature.
+            swapped: each item with the feature of another, half the items away: what an adapter gives any feature.
         """
-        features = self.model.feature(self.modality)[1:]
-        if swapped:
-            features = features.roll(len(features) // 2, dims=0)
-        return self._cosines(features, torch.arange(1, self.model.n_items, device=features.device))
+        table = self.model.feature(self.modality)
+        items = items.to(table.device)
+        features = F.embedding(items, table)
+        return self._cosines(features.roll(len(features) // 2, dims=0) if swapped else features, items)
 
     def _cosines(self, features: Tensor, items: Tensor) -> Tensor:
         projected = self.model.project_features(self.modality, features)

@@ -13,8 +13,17 @@ import numpy as np
 
 from recbole_mm.data.files import atomic_file
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
+from recbole_mm.registry import MODELS
+from recbole_mm.trainer.checkpoint import settings
 
 Write = Callable[[list[OpenedCheckpoint], argparse.Namespace], list[Path]]
+
+MOST_SETTINGS = 3  # in a checkpoint's label
+OF_THE_RUN = {
+    *"gpu_id use_gpu worker state show_progress log_wandb wandb_project eval_batch_users".split(),
+    *"data_path checkpoint_dir graph_dir resume_from save_dataset dataset_save_path".split(),
+    *"save_dataloaders dataloaders_save_path concurrent_trials cpus_per_trial gpus_per_trial".split(),
+}  # settings that change no result
 
 
 def add_analysis(kinds, name: str, help: str, write: Write) -> argparse.ArgumentParser:
@@ -60,16 +69,48 @@ def _run(write: Write, arguments: argparse.Namespace) -> int:
 
 
 def checkpoint_labels(checkpoints: list[OpenedCheckpoint]) -> list[str]:
-    """The checkpoints' names in figures and tables: file names, with the folder's where two files share one.
+    """The checkpoints' names in figures and tables: model and feature adapter, such as `FREEDOM + lora`.
 
-    Raises ValueError where two checkpoints still have the same name.
+    Checkpoints of the same are told apart by at most three settings that differ, such as `(seed: 1)`, else by file.
+
+    Raises ValueError where a checkpoint is given twice.
     """
-    paths = [opened.path.resolve() for opened in checkpoints]
-    for names in ([path.stem for path in paths], [f"{path.parent.name}/{path.stem}" for path in paths]):
+    files = _file_names([opened.path.resolve().with_suffix("") for opened in checkpoints])
+    names = [_model_and_adapter(opened) for opened in checkpoints]
+    groups = [[one for one, other in zip(checkpoints, names, strict=True) if other == name] for name in names]
+    told = [_with_settings(*one) for one in zip(names, checkpoints, groups, strict=True)]
+    return [
+        f"{name}, {file}" if told.count(label) > 1 else label
+        for name, label, file in zip(names, told, files, strict=True)
+    ]
+
+
+def _file_names(paths: list[Path]) -> list[str]:
+    """As short as tells the files apart."""
+    for n_parts in (1, 2, None):
+        names = [str(path if n_parts is None else Path(*path.parts[-n_parts:])) for path in paths]
         if len(set(names)) == len(names):
             return names
     twice = next(name for name in names if names.count(name) > 1)
-    raise ValueError(f"checkpoint {twice} is given twice, or two have this folder and file name; rename one")
+    raise ValueError(f"checkpoint {twice} is given twice")
+
+
+def _model_and_adapter(opened: OpenedCheckpoint) -> str:
+    config, name = opened.config, opened.config["model"]
+    if name in MODELS and MODELS.entry(name).facts["wraps_backbone"]:
+        name = f"{name} over {config['backbone']}"
+    adapter = config["feature_adapter"]
+    return name if adapter in (None, "none") else f"{name} + {adapter}"
+
+
+def _with_settings(name: str, opened: OpenedCheckpoint, others: list[OpenedCheckpoint]) -> str:
+    """The name with the settings in which checkpoints differ; alone where they are none or too many to read."""
+    keys = dict.fromkeys(key for one in others for key in ("dataset", *settings(one.config)))
+    values = {key: {repr(one.config[key]) for one in others} for key in keys if key not in OF_THE_RUN}
+    differing = [key for key, found in values.items() if len(found) > 1]
+    if not 0 < len(differing) <= MOST_SETTINGS:
+        return name
+    return f"{name} ({', '.join(f'{key}: {opened.config[key]}' for key in differing)})"
 
 
 def save_figure(figure, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of items in rows with headings: Figure 6 of the MARGO paper."""
+"""Pictures of items in rows under headings: Figure 6 of the MARGO paper."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 
 SIDE = 240  # pixels a picture is shrunk to fit: 1.6 inches at the resolution of our figures
 BOX = (1.6, 1.8)  # inches that a picture fits
-CARD = (1.75, 2.5)  # inches, with the two lines of title and the note below the picture
-MARGIN = 0.4  # inches on the left, for headings
+CARD = (1.75, 2.5)  # inches, with three lines of title and the note below the picture
+MARGIN = 0.1  # inches on either side
+LETTER, LINE = 0.09, 0.19  # inches of a heading's letter and line
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,27 @@ class Card:
 
 
 def contact_sheet(rows: list[tuple[str, list[Card]]]):
-    """Draw one row of cards per heading.
+    """Draw one row of cards under each heading.
 
     Returns:
         a matplotlib Figure, and the picture files that could not be read, whose cards say so.
     """
     from matplotlib.figure import Figure
 
-    width, height = MARGIN + CARD[0] * max(len(cards) for _, cards in rows), CARD[1] * len(rows)
+    width = 2 * MARGIN + CARD[0] * max(len(cards) for _, cards in rows)
+    headings = [textwrap.wrap(heading, int((width - 2 * MARGIN) / LETTER)) for heading, _ in rows]
+    height = CARD[1] * len(rows) + sum(LINE * len(lines) + MARGIN for lines in headings)
     figure = Figure(figsize=(width, height))
     axis = figure.add_axes((0, 0, 1, 1))  # one for all, in inches from the upper left: fast for many cards
-    unreadable = []
-    for row, (heading, cards) in enumerate(rows):
-        top, middle = CARD[1] * row + 0.05, CARD[1] * row + BOX[1] / 2
-        style = {"rotation": 90, "ha": "center", "va": "center", "fontweight": "bold", "parse_math": False}
-        axis.text(MARGIN / 2, middle, heading, **style)
+    unreadable, top = [], 0.0
+    style = {"va": "top", "fontsize": 10, "fontweight": "bold", "parse_math": False}
+    for lines, (_, cards) in zip(headings, rows, strict=True):
+        axis.text(MARGIN, top + MARGIN / 2, "\n".join(lines), **style)
+        top += LINE * len(lines) + MARGIN
         for column, card in enumerate(cards):
             if not _draw_card(axis, card, MARGIN + CARD[0] * (column + 0.5), top):
                 unreadable.append(card.picture)
+        top += CARD[1]
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
     return figure, unreadable
@@ -49,7 +53,7 @@ def contact_sheet(rows: list[tuple[str, list[Card]]]):
 
 def _draw_card(axis, card: Card, centre: float, top: float) -> bool:
     """False where the picture could not be read."""
-    lines = [*textwrap.wrap(card.title, 24, max_lines=2, placeholder=" ..."), card.note]
+    lines = [*textwrap.wrap(card.title, 24, max_lines=3, placeholder=" ..."), card.note]
     # titles may hold dollar signs, which are no formulae
     style = {"ha": "center", "va": "top", "fontsize": 8, "parse_math": False}
     axis.text(centre, top + BOX[1] + 0.05, "\n".join(lines), **style)

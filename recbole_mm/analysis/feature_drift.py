@@ -7,10 +7,11 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
-from recbole_mm.analysis.behaviour_cosines import BehaviourCosines, adapted_modalities
+from recbole_mm.analysis.behaviour_cosines import BehaviourCosines, projected_modalities
 from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int, save_figure, write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
@@ -19,6 +20,13 @@ from recbole_mm.load import OpenedCheckpoint
 EDGES = np.linspace(-1, 1, 81)  # bins of 0.025
 MOST_ITEMS = 100  # matplotlib draws at most 65,536 pixels
 COSINES = ("before", "after", "before_swapped", "after_swapped")
+STYLES = (  # what is before lies thin on what is after, and is seen where they are the same
+    {"color": "tab:blue", "linewidth": 1.2, "zorder": 3},
+    {"color": "tab:orange", "linewidth": 3.0, "zorder": 2, "alpha": 0.8},
+    {"color": "tab:green", "linewidth": 0.8, "zorder": 3, "linestyle": "--"},
+    {"color": "tab:red", "linewidth": 2.0, "zorder": 1, "linestyle": "--", "alpha": 0.4},
+)
+MEASURABLE = 1e-3  # change of a cosine; what rounding makes is smaller
 
 
 def add_parser(kinds) -> None:
@@ -44,21 +52,45 @@ def _run(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> 
 
 @dataclass(frozen=True)
 class Drift:
-    """One checkpoint's cosines in one modality, per item: ``[4, n_items - 1]`` in the order of COSINES."""
+    """One checkpoint's cosines in one modality.
+
+    Attributes:
+        has_adapter: whether anything can change.
+        items: original ids ``[n]`` of those that have features of their own.
+        left_out: how many have none.
+        titles: by original id.
+        values: ``[4, n]`` in the order of COSINES.
+    """
 
     label: str
     modality: str
+    has_adapter: bool
     items: np.ndarray
+    left_out: int
     titles: dict[str, str]
     values: np.ndarray
 
     @property
+    def name(self) -> str:
+        """What a reader knows it by."""
+        return f"{self.label}: {self.modality}"
+
+    @property
     def change(self) -> np.ndarray:
-        """After less before, ``[n_items - 1]``."""
+        """After less before, ``[n]``."""
         return self.values[1] - self.values[0]
 
+    @property
+    def no_change(self) -> str | None:
+        """Why no items are ranked by their change; None where they are."""
+        if not self.has_adapter:
+            return "there is no feature adapter"
+        return None if np.abs(self.change).max() >= MEASURABLE else "the adapter changes nothing measurable"
+
     def most_changed(self, top: int) -> np.ndarray:
-        """Places of the items with the largest change, up or down, the largest first; at most `top`."""
+        """Places of the items with the largest change, up or down, the largest first; at most `top`, or none."""
+        if self.no_change:
+            return np.empty(0, int)
         return np.argsort(-np.abs(self.change), kind="stable")[:top]
 
 
@@ -75,16 +107,17 @@ def write_feature_drift(
     What BeFA calls information drift (the feature tells what behaviour does not follow) and omission (it lacks what
     behaviour follows) both lower the cosine of projected feature and ID vector. An adapter that gates the ID vector
     raises it for any feature: the columns `swapped`, with another item's feature, show how much of it is that.
+    Items whose features are imputed are left out.
 
     Args:
-        checkpoints: with a feature adapter.
+        checkpoints: of models that project features; without a feature adapter, nothing changes.
         out: folder, made where it does not exist.
         modality: one; None takes every modality that a checkpoint has.
         images: folder of pictures by item id; None takes the data set's own, if it has one.
         top: most changed items listed per checkpoint and modality.
 
     Raises:
-        ValueError: a checkpoint that has no adapter, no item ID vectors or no such projected modality; `top` above 100.
+        ValueError: a checkpoint that has no item ID vectors or no such projected modality; `top` above 100.
         FileNotFoundError: `images` does not exist or is of other items.
     """
     if top > MOST_ITEMS:
@@ -94,13 +127,19 @@ def write_feature_drift(
         for opened, label in zip(checkpoints, checkpoint_labels(checkpoints), strict=True)
         for drift in _drifts(opened, label, modality)
     ]
+    logger = logging.getLogger(__name__)
+    for drift in drifts:
+        if drift.left_out:
+            logger.warning("%s: items left out, as they have no features: %d", drift.name, drift.left_out)
+        if drift.no_change:
+            logger.warning("%s: %s, so that no items are ranked", drift.name, drift.no_change)
     pictures = item_pictures(checkpoints[0].dataset, item_ids(checkpoints[0].dataset), images)
     out.mkdir(parents=True, exist_ok=True)
     figure, *tables = (out / f"feature-drift{end}" for end in (".png", ".csv", "-summary.csv", "-items.csv"))
-    save_figure(_histograms(drifts), figure)
+    save_figure(histograms(drifts), figure)
     write_csv(tables[0], ["checkpoint", "modality", "item_id", "title", *COSINES, "change"], _item_rows(drifts))
     spread = [f"{name}_{kind}" for name in (*COSINES, "change") for kind in ("mean", "sd")]
-    write_csv(tables[1], ["checkpoint", "modality", "items", *spread], map(_summary_row, drifts))
+    write_csv(tables[1], ["checkpoint", "modality", "items", "left_out", *spread], map(_summary_row, drifts))
     header = ["checkpoint", "modality", "rank", "item_id", "title", "before", "after", "change"]
     write_csv(tables[2], header, _changed_rows(drifts, top))
     return [figure, *_write_sheet(drifts, pictures, top, out / "feature-drift-pictures.png"), *tables]
@@ -108,40 +147,48 @@ def write_feature_drift(
 
 def _drifts(opened: OpenedCheckpoint, label: str, modality: str | None) -> Iterator[Drift]:
     ids, titles = item_ids(opened.dataset), item_titles(opened.dataset)
-    for name in [modality] if modality is not None else adapted_modalities(opened, label):
+    for name in [modality] if modality is not None else projected_modalities(opened, label):
         cosines = BehaviourCosines(opened, label, name)
-        values = [cosines.of_all_items(swapped).cpu().numpy() for swapped in (False, True)]
-        yield Drift(label, name, ids, titles, np.concatenate(values))
+        items = cosines.items_with_features()
+        values = np.concatenate([cosines.of_items(items, swapped).cpu().numpy() for swapped in (False, True)])
+        shown = ids[items.numpy() - 1]
+        yield Drift(label, name, cosines.has_adapter, shown, len(ids) - len(shown), titles, values)
 
 
 # ---------------------------------------------------------------- figures
 
 
-def _histograms(drifts: list[Drift]):
+def histograms(drifts: list[Drift]):
+    """One panel per checkpoint and modality; a matplotlib Figure."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(len(drifts), 3)
     rows = -(-len(drifts) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
+    figure = Figure(figsize=(4.6 * columns, 4.0 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, drift in zip(panels, drifts, strict=False):
-        for name, values in zip(COSINES, drift.values, strict=True):
+        for name, values, style in zip(COSINES, drift.values, STYLES, strict=True):
             label = f"{name.replace('_', ', ')}: mean {values.mean():.3f}"
-            style = {"linestyle": "--", "alpha": 0.6} if "swapped" in name else {"linewidth": 1.5}
             axis.stairs(np.histogram(values.clip(-1, 1), EDGES)[0], EDGES, label=label, **style)
-        axis.set_title(f"{drift.label}: {drift.modality}", fontsize="small", parse_math=False)
-        axis.set(xlabel="cosine of feature and ID vector", ylabel="items")
-        axis.legend(fontsize="x-small")
+        notes = [f"left out, without features: {drift.left_out}"] if drift.left_out else []
+        notes += [drift.no_change] if drift.no_change else []
+        axis.set_title("\n".join([fill(drift.name, 60), *notes]), fontsize="small", parse_math=False)
+        axis.set(xlabel="cosine of feature and ID vector", ylabel="items", xticks=np.linspace(-1, 1, 5))
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        # below, because the cosines can gather anywhere in the panel
+        axis.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
     for axis in panels[len(drifts) :]:
         axis.set_axis_off()
     return figure
 
 
 def _write_sheet(drifts: list[Drift], pictures: dict[str, Path], top: int, file: Path) -> list[Path]:
-    """The pictures of the most changed items; none is written where there are no pictures."""
-    if not pictures:
+    """The pictures of the most changed items; none is written where there are no pictures or no changes."""
+    rows = [(drift.name, list(_cards(drift, pictures, top))) for drift in drifts if not drift.no_change]
+    if not pictures or not rows:
+        file.unlink(missing_ok=True)  # of an earlier run
         return []
-    rows = [(f"{drift.modality}: {drift.label}"[:30], list(_cards(drift, pictures, top))) for drift in drifts]
     figure, unreadable = contact_sheet(rows)
     save_figure(figure, file)
     if unreadable:
@@ -169,7 +216,7 @@ def _item_rows(drifts: list[Drift]) -> Iterator[list]:
 def _summary_row(drift: Drift) -> list:
     columns = [*drift.values, drift.change]
     numbers = [number for one in columns for number in (one.mean(), one.std(ddof=1))]
-    return [drift.label, drift.modality, len(drift.items), *numbers]
+    return [drift.label, drift.modality, len(drift.items), drift.left_out, *numbers]
 
 
 def _changed_rows(drifts: list[Drift], top: int) -> Iterator[list]:

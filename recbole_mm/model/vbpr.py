@@ -56,8 +56,11 @@ class VBPR(LateFusionRecommender):
 
     @property
     def projected_features(self) -> list[str]:
-        """One, of all modalities: they are projected together."""
-        return ["content"]
+        """One: all modalities are projected together, and a single one by itself."""
+        return self.modalities if len(self.modalities) == 1 else ["content"]
+
+    def _project(self, modality: int, features: Tensor) -> Tensor:
+        return self.content_projection(features)
 
     def content(self, items: Tensor | None = None) -> Tensor:
         """Projected and adapted content of some distinct items or of all, ``[n, d]``.
@@ -70,7 +73,7 @@ class VBPR(LateFusionRecommender):
             feature = self.feature(name)
             part = F.linear(feature, weight) if items is None else project_rows(feature, items, weight)
             projected = projected + part
-        return self.adapt("content", projected, items)
+        return self.adapt(self.projected_features[0], projected, items)
 
     def behaviour_tables(self) -> tuple[Tensor, Tensor]:
         """The ID halves."""

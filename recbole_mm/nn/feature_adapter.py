@@ -6,6 +6,9 @@ compares it with. A user's own adapter is a :class:`FeatureAdapter` registered u
 
 from __future__ import annotations
 
+from math import isfinite
+from numbers import Integral, Real
+
 import torch
 from torch import Tensor, nn
 
@@ -54,9 +57,10 @@ class BehaviourDrivenAdapter(FeatureAdapter):
         a = \tanh(drop(ReLU(W_1 x + b_1))), \quad b = drop(ReLU(W_2 a + b_2)), \quad
         \bar x = E_{id} \odot \sigma(W_3 b + b_3)
 
-    This is the released code's order, which gives the paper's parameter counts. ``adapter_gates: 2`` is the paper's
-    text (Eqs. 8 to 10), where the ID vector gates the hidden layer too, :math:`b = E_{id} \odot drop(ReLU(W_2 a +
-    b_2))`; the widths allow it for an expansion of 1 only.
+    This is the released code's order, which gives the paper's parameter counts. With ``adapter_gates: 2`` the ID vector
+    gates the hidden layer too, as in the paper, but in the code's order: :math:`b = E_{id} \odot drop(ReLU(W_2 a +
+    b_2))`, where the paper's Eq. 9 has :math:`E_{id} \odot \tanh(W_2 \cdot)`. The widths allow it for an expansion of 1
+    only.
 
     Keys: ``adapter_expansion`` (lambda), ``adapter_dropout``, ``adapter_gates``.
     """
@@ -66,7 +70,7 @@ class BehaviourDrivenAdapter(FeatureAdapter):
 
     def __init__(self, width: int, config):
         super().__init__(width, config)
-        expansion, self.n_gates = config["adapter_expansion"], config["adapter_gates"]
+        expansion, self.n_gates = _number(config, "adapter_expansion"), config["adapter_gates"]
         hidden = round(width * expansion)
         if hidden < 1 or abs(hidden - width * expansion) > 1e-6:
             raise ValueError(
@@ -97,8 +101,8 @@ class LowRankAdapter(FeatureAdapter):
     def __init__(self, width: int, config):
         super().__init__(width, config)
         rank = config["adapter_rank"]
-        if rank < 1:
-            raise ValueError(f"adapter_rank: {rank} must be at least 1")
+        if not isinstance(rank, Integral) or rank < 1:
+            raise ValueError(f"adapter_rank: {rank} must be a whole number of at least 1")
         self.down = nn.Linear(width, rank, bias=False)
         self.up = nn.Linear(rank, width, bias=False)
         nn.init.normal_(self.down.weight, std=1 / rank)
@@ -129,8 +133,15 @@ def adapter_class(name: str | None) -> type[FeatureAdapter] | None:
     return None if name in (None, "none") else ADAPTERS.get(name)
 
 
+def _number(config, key: str) -> float:
+    value = config[key]
+    if not isinstance(value, Real) or not isfinite(value):
+        raise ValueError(f"{key}: {value} must be a number")
+    return value
+
+
 def _dropout_rate(config) -> float:
-    rate = config["adapter_dropout"]
+    rate = _number(config, "adapter_dropout")
     if not 0 <= rate < 1:
         raise ValueError(f"adapter_dropout: {rate} must be at least 0 and below 1")
     return rate

@@ -10,9 +10,11 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from recbole_mm.__main__ import main
+from recbole_mm.analysis.attribution import write_attribution
 from recbole_mm.analysis.attribution_files import heat_map
 from recbole_mm.analysis.becam import MAPS, RANKINGS, Becam
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
@@ -81,7 +83,7 @@ class TestFiles:
         becam = Becam(encoder, targets, steps=4)
         with np.load(out / "attribution-maps.npz") as raw:
             assert raw["item_ids"].tolist() == ["i0", "i2", "i1"]
-            assert raw["checkpoint_names"].tolist() == [befa.stem, lora.stem]
+            assert raw["checkpoint_names"].tolist() == ["MGCN + befa", "BM3 + lora"]
             assert raw["map_names"].tolist() == list(RANKINGS)
             for place, item in enumerate(raw["item_ids"]):
                 pixels = encoder.preprocess([open_picture(images / f"{item}.png")])[0]
@@ -89,13 +91,13 @@ class TestFiles:
                     for name in ("maps", "curves", "cosines"):
                         np.testing.assert_array_equal(raw[name][checkpoint, place], getattr(expected, name))
 
-    def test_areas_and_their_spread(self, out, befa):
+    def test_areas_and_their_spread(self, out):
         with np.load(out / "attribution-maps.npz") as raw:
             curves = raw["curves"][0, :, :, MAPS.index("plain centred"), 1].astype(np.float64)  # items, deletion first
         areas = (curves[..., 1:] + curves[..., :-1]).mean(axis=-1) / 2
 
         def wanted(row):
-            return (row["checkpoint"], row["map"], row["score"]) == (befa.stem, "plain centred", "after")
+            return (row["checkpoint"], row["map"], row["score"]) == ("MGCN + befa", "plain centred", "after")
 
         rows = [row for row in table(out / "attribution.csv") if wanted(row)]
         assert [row["item_id"] for row in rows] == ["i0", "i2", "i1"]
@@ -125,15 +127,22 @@ class TestFiles:
         sources: list[str] = []
         text = (out / "attribution.html").read_text(encoding="utf-8")
         Sources().feed(text)
-        assert len(sources) == 3 * 2 * 5 + 1 + 5  # items x checkpoints x pictures, the curves, tables and raw maps
+        assert len(sources) == 3 * 2 * 5 + 1 + 1 + 5  # maps and originals, sheet, curves, data
         assert all((out / unquote(source)).is_file() for source in sources)
         assert "The &lt;i&gt;$1 &amp; &#x27;Co&#x27;&lt;/i&gt; of item 0, $2 (item i0)" in text
         assert "truncated" in text
 
+    def test_page_tells_what_was_analysed_and_warns(self, out, befa, clip):
+        text = (out / "attribution.html").read_text(encoding="utf-8")
+        assert "Warning: MGCN + befa: the encoder&#x27;s features of these pictures are unlike " in text
+        assert f"Pictures as {clip} sees them" in text
+        assert f"<td>{befa.with_suffix('.pth')}</td><td>toy</td><td>befa</td>" in text
+        assert "adapter_expansion: 4, " in text
+
     def test_sheet_and_heat_maps(self, out, clip, images):
         with Image.open(out / "attribution-sheet-1.png") as sheet:
-            assert sheet.size == (585, 3 * 5 * 375)  # (0.4 + 2 * 1.75) and 2.5 inches a row, 150 dots each
-        assert not (out / "attribution-sheet-2.png").exists()
+            # an original and two maps of two checkpoints, in two rows an item: inches, 150 dots each
+            assert sheet.size == (round(150 * (2 * 0.1 + 5 * 1.75)), round(150 * 3 * 2 * (2.5 + 0.19 + 0.1)))
         folder = out / "attribution-pictures"
         assert len(list(folder.iterdir())) == 3 * (1 + 2 * 4)
         encoder = load_encoder(clip)
@@ -169,15 +178,20 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("model", "settings", "message"),
         [
-            ("BM3", {}, "this BM3 has no feature adapter of its own"),
             ("VBPR", {"feature_adapter": "befa"}, "VBPR projects its modalities together"),
             ("DRAGON", {"feature_adapter": "lora", "knn_k": 4}, "DRAGON has no ID vectors of items"),
-            ("BUIR", {}, "this BUIR has no feature adapter"),
+            ("BUIR", {}, "BUIR uses no projected features"),
         ],
     )
     def test_checkpoints_that_do_not_fit(self, capsys, train, clip, images, model, settings, message):
         checkpoint = train(model, **settings)
         assert message in self.refuse(capsys, checkpoint, "--encoder", clip, "--items", "i0", "--images", images)
+
+    def test_a_tuned_encoder(self, befa, clip, images, tmp_path):
+        opened = open_checkpoint(befa)
+        opened.model.tuned = torch.nn.ParameterDict({"visual_prompts": torch.zeros(1)})  # as PTMRec has
+        with pytest.raises(ValueError, match="its encoder was tuned with it"):
+            write_attribution([opened], clip, ["i0"], tmp_path / "out", images=images)
 
     def test_unknown_modality(self, capsys, befa, clip, images):
         given = ["--encoder", clip, "--items", "i0", "--images", images, "--modality", "sound"]
@@ -207,6 +221,43 @@ def test_an_encoder_that_did_not_make_the_features_is_noticed(befa, clip, images
         assert run(befa, "--encoder", clip, "--images", images, "--items", "i0,i3") == 0
     assert "unless it made them, the maps mean nothing" in caplog.text
     assert "item i3 is left out" in caplog.text
+
+
+def test_checkpoints_without_an_adapter_stand_beside_others(befa, train, clip, images):
+    plain = train("MGCN", knn_k=4)
+    given = ["--encoder", clip, "--images", images, "--items", "i0", "--steps", 2]
+    assert run(plain, befa, *given) == 0
+    with np.load("analysis/attribution-maps.npz") as raw:
+        assert raw["checkpoint_names"].tolist() == ["MGCN", "MGCN + befa"]
+        for kind in ("", " centred"):
+            before, after = (MAPS.index(name + kind) for name in ("plain", "adapted"))
+            np.testing.assert_array_equal(raw["maps"][0, :, before], raw["maps"][0, :, after])
+            assert (raw["maps"][1, :, before] != raw["maps"][1, :, after]).any()
+    page = Path("analysis/attribution.html").read_text(encoding="utf-8")
+    assert "<td>none: its adapted maps are the plain ones</td>" in page
+    assert "nan" not in page and "<td>–</td>" in page  # the SD over one item
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("MARGO", {"backbone": "GRCN", "feature_adapter": "befa"}),
+        ("VBPR", {"modalities": ["visual"], "feature_adapter": "lora"}),
+    ],
+)
+def test_wrapped_and_single_modality_models(train, clip, images, model, settings):
+    given = ["--encoder", clip, "--images", images, "--items", "i0", "--steps", 2]
+    assert run(train(model, **settings), *given) == 0
+
+
+def test_sheets_of_an_earlier_run_go(befa, clip, images):
+    kept = Path("analysis/attribution-sheet-2-of-mine.png")
+    for file in (kept, kept.with_name("attribution-sheet-2.png")):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    assert run(befa, "--encoder", clip, "--images", images, "--items", "i0", "--steps", 2) == 0
+    sheets = sorted(path.name for path in kept.parent.glob("attribution-sheet-*"))
+    assert sheets == ["attribution-sheet-1.png", kept.name]
 
 
 def test_a_resnet(train, images, tmp_path):
@@ -240,7 +291,7 @@ class TestPosters:
         with np.load(out / "attribution-maps.npz") as raw:
             assert raw["maps"].shape == (1, 16, 4, 7, 7)
             assert np.isfinite(raw["maps"]).all()
-        assert len(list(out.glob("attribution-sheet-*.png"))) == 2
+        assert len(list(out.glob("attribution-sheet-*.png"))) == 4
         same = [float(row["cosine_with_data_set"]) for row in table(out / "attribution-features.csv")]
         np.testing.assert_allclose(same, 1, atol=1e-5)
 

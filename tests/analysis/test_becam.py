@@ -85,6 +85,19 @@ class TestPlantedRegion:
         target = plant(open_checkpoint(train("BM3", feature_adapter="soft_prompt")), [0.0, 1.0])
         assert share_of_hits(target)["plain centred"] <= 0.05
 
+    def test_adapted_maps_are_those_of_the_adapted_feature(self, train):
+        """A LoRA that swaps what the region and the rest tell: the plain map points elsewhere, the adapted one not."""
+        checkpoint = open_checkpoint(train("BM3", feature_adapter="lora"))
+        adapter = checkpoint.model.feature_adapters["visual"]
+        swap = torch.tensor([1.0, -1.0])  # x - swap <swap, x> exchanges the first two dimensions
+        with torch.no_grad():
+            for layer in (adapter.down, adapter.up):
+                layer.weight.zero_()
+            adapter.down.weight[0, :2], adapter.up.weight[:2, 0] = swap, -swap
+        hits = share_of_hits(plant(checkpoint, [0.0, 1.0]))
+        assert hits["plain centred"] <= 0.05
+        assert min(hits["adapted"], hits["adapted centred"]) >= 0.95
+
     def test_deletion_and_insertion_tell_a_good_map_from_a_random_one(self, train):
         target = plant(open_checkpoint(train("BM3", feature_adapter="soft_prompt")), [1.0])
         encoder = PlantedEncoder(0)

@@ -60,15 +60,34 @@ def test_missing_checkpoint(capsys):
     assert "none.pth does not exist" in capsys.readouterr().err
 
 
-def test_labels_tell_checkpoints_apart(train, tmp_path):
-    file = train("POWERec", n_layers=1)
-    for folder in ("first", "second"):
-        shutil.copytree(file.parent, tmp_path / folder)
-    one, other = (open_checkpoint(tmp_path / folder / file.name) for folder in ("first", "second"))
-    assert checkpoint_labels([one]) == [file.stem]
-    assert checkpoint_labels([one, other]) == [f"first/{file.stem}", f"second/{file.stem}"]
-    with pytest.raises(ValueError, match=f"first/{file.stem} is given twice"):
-        checkpoint_labels([one, other, one])
+def labels(*files) -> list[str]:
+    return checkpoint_labels([open_checkpoint(file) for file in files])
+
+
+class TestLabels:
+    def test_name_model_and_adapter(self, train):
+        files = [train("BM3", feature_adapter=name) for name in ("none", "lora", "befa")]
+        assert labels(*files) == ["BM3", "BM3 + lora", "BM3 + befa"]
+
+    def test_name_the_settings_that_differ(self, train, margo):
+        summed = train("MARGO", backbone="POWERec", n_layers=1, two_stage=True, item_weights=False)
+        other = train("BM3", feature_adapter="lora")
+        assert labels(margo) == ["MARGO over POWERec"]
+        assert labels(margo, summed, other) == [
+            "MARGO over POWERec (item_weights: True)",
+            "MARGO over POWERec (item_weights: False)",
+            "BM3 + lora",
+        ]
+
+    def test_name_files_where_settings_are_the_same(self, train, tmp_path):
+        file = train("POWERec", n_layers=1)
+        for folder in ("first", "second", "other/second"):
+            shutil.copytree(file.parent, tmp_path / folder)
+        one, other, namesake = (tmp_path / folder / file.name for folder in ("first", "second", "other/second"))
+        assert labels(one, other) == [f"POWERec, first/{file.stem}", f"POWERec, second/{file.stem}"]
+        assert labels(other, namesake) == [f"POWERec, {one.with_suffix('')}" for one in (other, namesake)]
+        with pytest.raises(ValueError, match=f"first/{file.stem} is given twice"):
+            labels(one, other, one)
 
 
 def test_tables_leave_nothing_half_written(tmp_path):

@@ -23,6 +23,7 @@ from recbole_mm.analysis.user_map import UserMap, _progress, draw_users, embeddi
 from recbole_mm.load import open_checkpoint
 from tests.toy import write_dataset
 
+LABELS = ["MARGO over POWERec", "POWERec"]
 CHOSEN = ["u3", "u8", "u21"]
 
 
@@ -69,12 +70,12 @@ def run(*arguments) -> int:
 
 
 class TestMap:
-    def test_shows_the_users_and_their_training_items(self, written, checkpoints, data_path):
+    def test_shows_the_users_and_their_training_items(self, written, data_path):
         lines = (data_path / "toy" / "toy.train.inter").read_text().splitlines()[1:]
         expected = sorted(line for line in lines if line.split("\t")[0] in CHOSEN)
         rows = table(written / "embedding-map.csv")
-        for checkpoint in checkpoints:
-            mine = [row for row in rows if row["checkpoint"] == checkpoint.stem]
+        for label in LABELS:
+            mine = [row for row in rows if row["checkpoint"] == label]
             assert [row["user_id"] for row in mine if row["kind"] == "user"] == CHOSEN
             pairs = [f"{row['user_id']}\t{row['item_id']}" for row in mine if row["kind"] == "item"]
             assert sorted(pairs) == expected
@@ -179,11 +180,11 @@ class TestDensity:
         turned = angle_density(angles + ANGLES[300] - ANGLES[0])  # the cut is now amid the points
         np.testing.assert_allclose(turned[:-1], np.roll(density[:-1], 300), rtol=1e-6, atol=1e-12)
 
-    def test_tables_hold_the_densities(self, written, opened, checkpoints):
+    def test_tables_hold_the_densities(self, written, opened):
         density = ItemDensity.of(embeddings(opened[1])[1][1:], np.arange(30), "x")
         for name, expected in (("density", density.plane), ("angle-density", density.angle)):
             rows = table(written / f"embedding-{name}.csv")
-            values = [float(row["density"]) for row in rows if row["checkpoint"] == checkpoints[1].stem]
+            values = [float(row["density"]) for row in rows if row["checkpoint"] == LABELS[1]]
             np.testing.assert_allclose(values, expected.ravel(), rtol=1e-5, atol=1e-12)  # six digits
 
     @pytest.mark.parametrize("vectors", [np.ones((9, 4)), np.outer(np.arange(9.0), [1, 2]), np.eye(9)[:, :1]])

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from recbole_mm.__main__ import main
+from recbole_mm.analysis.feature_drift import Drift, histograms
 from recbole_mm.load import open_checkpoint
 
 
@@ -58,10 +59,11 @@ class TestCosines:
         saved = load_file(lora.with_suffix(".safetensors"))
         weights = {name: values.astype(np.float64) for name, values in saved.items()}
         place = opened.model.modalities.index(modality)
-        feature, items = weights[f"{modality}_feature"][1:], weights["item_embedding"][1:]
+        shown = opened.dataset.modality_mask(modality).numpy()[1:]
+        feature, items = weights[f"{modality}_feature"][1:][shown], weights["item_embedding"][1:][shown]
         rows = [row for row in table(out / "feature-drift.csv")
-                if (row["checkpoint"], row["modality"]) == (lora.stem, modality)]  # fmt: skip
-        assert [row["item_id"] for row in rows] == list(opened.dataset.field2id_token["item_id"][1:])
+                if (row["checkpoint"], row["modality"]) == ("BM3 + lora", modality)]  # fmt: skip
+        assert [row["item_id"] for row in rows] == list(opened.dataset.field2id_token["item_id"][1:][shown])
         for end, given in (("", feature), ("_swapped", np.roll(feature, len(feature) // 2, axis=0))):
             projected = given @ weights[f"projections.{place}.weight"].T + weights[f"projections.{place}.bias"]
             down, up = (weights[f"feature_adapters.{modality}.{part}.weight"] for part in ("down", "up"))
@@ -70,25 +72,26 @@ class TestCosines:
             np.testing.assert_allclose(column(rows, f"after{end}"), row_cosines(adapted, items), atol=1e-5)
         assert np.abs(column(rows, "change")).max() > 1e-3
 
-    def test_a_gate_on_behaviour_is_like_it_whatever_the_feature(self, out, befa):
-        rows = [row for row in table(out / "feature-drift.csv") if row["checkpoint"] == befa.stem]
+    def test_a_gate_on_behaviour_is_like_it_whatever_the_feature(self, out):
+        rows = [row for row in table(out / "feature-drift.csv") if row["checkpoint"] == "MGCN + befa"]
         assert column(rows, "after").min() > 0
         assert column(rows, "after_swapped").min() > 0
 
-    def test_summary(self, out, befa):
+    def test_summary(self, out):
         rows = [row for row in table(out / "feature-drift.csv")
-                if (row["checkpoint"], row["modality"]) == (befa.stem, "textual")]  # fmt: skip
+                if (row["checkpoint"], row["modality"]) == ("MGCN + befa", "textual")]  # fmt: skip
         (summary,) = (row for row in table(out / "feature-drift-summary.csv")
-                      if (row["checkpoint"], row["modality"]) == (befa.stem, "textual"))  # fmt: skip
-        assert summary["items"] == "30"
+                      if (row["checkpoint"], row["modality"]) == ("MGCN + befa", "textual"))  # fmt: skip
+        assert (summary["items"], summary["left_out"]) == ("29", "1")  # i29 has no features
+        assert "i29" not in [row["item_id"] for row in rows]
         for name in ("before", "after", "before_swapped", "after_swapped", "change"):
             values = column(rows, name)
             np.testing.assert_allclose(float(summary[f"{name}_mean"]), values.mean(), atol=1e-5)
             np.testing.assert_allclose(float(summary[f"{name}_sd"]), values.std(ddof=1), atol=1e-5)
 
-    def test_most_changed_items(self, out, lora):
+    def test_most_changed_items(self, out):
         def mine(row):
-            return (row["checkpoint"], row["modality"]) == (lora.stem, "visual")
+            return (row["checkpoint"], row["modality"]) == ("BM3 + lora", "visual")
 
         rows = list(filter(mine, table(out / "feature-drift.csv")))
         largest = sorted(rows, key=lambda row: -abs(float(row["change"])))[:3]
@@ -98,11 +101,32 @@ class TestCosines:
         assert shown[0]["title"].endswith(f"of item {shown[0]['item_id'][1:]}, $2")
 
 
+class TestNoChange:
+    @pytest.mark.parametrize("feature_adapter", ["none", "soft_prompt"])
+    def test_is_not_ranked(self, train, caplog, feature_adapter):
+        """The prompt cancels in the difference of two items, all that FREEDOM's modality loss sees."""
+        assert run(train("FREEDOM", feature_adapter=feature_adapter, knn_k=4), "--modality", "visual") == 0
+        assert table(Path("analysis/feature-drift-items.csv")) == []
+        expected = {"none": "there is no feature adapter", "soft_prompt": "the adapter changes nothing measurable"}
+        assert f"{expected[feature_adapter]}, so that no items are ranked" in caplog.text
+        assert "as they have no features: 1" in caplog.text
+
+
 class TestFigures:
     def test_distribution_without_pictures(self, out):
         with Image.open(out / "feature-drift.png") as figure:
             assert figure.size[0] == 3 * 4.6 * 150
         assert not (out / "feature-drift-pictures.png").exists()
+
+    def test_before_is_seen_where_nothing_changes(self):
+        values = np.tile(np.linspace(-0.2, 0.4, 7), (4, 1))
+        drift = Drift("FREEDOM + soft_prompt", "visual", True, np.arange(7).astype(str), 2, {}, values)
+        (axis,) = histograms([drift]).axes
+        assert "left out, without features: 2\nthe adapter changes nothing measurable" in axis.get_title()
+        before, after = axis.patches[:2]
+        assert before.get_zorder() > after.get_zorder()
+        assert before.get_linewidth() < after.get_linewidth()
+        assert all(float(tick).is_integer() for tick in axis.get_yticks())
 
     def test_sheet_of_the_most_changed(self, lora, tmp_path):
         images = tmp_path / "images"
@@ -111,7 +135,7 @@ class TestFigures:
             Image.new("RGB", (20, 30), (8 * number, 0, 0)).save(images / f"i{number}.png")
         assert run(lora, "--modality", "textual", "--top", 2, "--images", images) == 0
         with Image.open("analysis/feature-drift-pictures.png") as sheet:
-            assert sheet.size == (585, 375)  # (0.4 + 2 * 1.75) and 2.5 inches, 150 dots each
+            assert sheet.size == (555, 418)  # (2 * 0.1 + 2 * 1.75) and (0.1 + 0.19 + 2.5) inches, 150 dots each
         assert {row["modality"] for row in table(Path("analysis/feature-drift.csv"))} == {"textual"}
 
 
@@ -119,7 +143,8 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("model", "settings", "given", "message"),
         [
-            ("BM3", {}, [], "this BM3 has no feature adapter of its own"),
+            ("MMGCN", {"content_widths": {}}, [], "leaves 'visual' features 6 wide, which is not the width"),
+            ("BUIR", {}, [], "BUIR uses no projected features"),
             ("BM3", {"feature_adapter": "lora"}, ["--modality", "sound"], "has no modality 'sound'"),
             ("BM3", {"feature_adapter": "lora"}, ["--top", 101], "--top: 101 is more than the 100"),
             ("VBPR", {"feature_adapter": "befa"}, [], "VBPR projects its modalities together"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -161,13 +160,13 @@ class TestPage:
         assert {(out / link).resolve() for link in page.links} == {file.resolve() for file in printed[1:]}
 
     def test_checkpoints_share_a_figure_and_have_their_own_pictures(self, opened, train, pictures, tmp_path):
-        other = open_checkpoint(train("MARGO", backbone="POWERec", n_layers=1, calibration_weight=0.0))
-        other = dataclasses.replace(other, path=other.path.with_stem("without"))
+        other = open_checkpoint(train("MARGO", backbone="POWERec", n_layers=1, two_stage=True, calibration_weight=0.0))
         files = write_modality_weights([opened, other], tmp_path, pictures, top=2)
         sheets = [file.name for file in files if "pictures" in file.name]
         assert sheets == ["modality-weights-pictures-1.png", "modality-weights-pictures-2.png"]
         shown = dict.fromkeys(row["checkpoint"] for row in table(tmp_path / "modality-weights.csv"))
-        assert list(shown) == [opened.path.stem, "without"]
+        weights = opened.config["calibration_weight"], 0.0
+        assert list(shown) == [f"MARGO over POWERec (calibration_weight: {one})" for one in weights]
 
     def test_without_pictures_it_says_so(self, written):
         assert not any("pictures" in file.name for file in written.iterdir())
@@ -186,6 +185,17 @@ class TestPictures:
         texts = [text.get_text() for text in axis.texts]
         assert texts.count("unreadable") == texts.count("no picture") == 1
         assert "title 0 $\n0.5" in texts
+
+    def test_headings_are_whole_and_apart(self):
+        heading = "MARGO over POWERec + lora (calibration_weight: 0.01, temperature: 0.5): visual"
+        figure, _ = contact_sheet([(f"{heading} {number}", [Card("", "", None)] * 2) for number in range(2)])
+        figure.canvas.draw()
+        shown = [text for text in figure.axes[0].texts if "MARGO" in text.get_text()]
+        assert [" ".join(text.get_text().split()) for text in shown] == [f"{heading} 0", f"{heading} 1"]
+        boxes = [text.get_window_extent() for text in shown]
+        assert all(0 <= box.x0 and box.x1 <= figure.bbox.width for box in boxes)
+        cards = 2.5 * figure.dpi
+        assert boxes[0].y0 >= boxes[1].y1 + cards
 
     def test_unreadable_ones_are_told_and_the_others_shown(self, opened, pictures, tmp_path, caplog):
         first = extreme_items(modality_weights(opened, "MARGO"), {}, {}, top=1)[0].item

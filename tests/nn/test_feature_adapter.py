@@ -91,7 +91,13 @@ class TestBadInput:
             ("befa", {"adapter_gates": 2}, "2 with adapter_expansion: 1"),
             ("befa", {"adapter_gates": 3, "adapter_expansion": 1}, "adapter_gates: 3"),
             ("befa", {"adapter_dropout": 1.0}, "adapter_dropout: 1.0"),
+            ("befa", {"adapter_expansion": "four"}, "adapter_expansion: four must be a number"),
+            ("befa", {"adapter_expansion": float("inf")}, "adapter_expansion: inf"),
+            ("befa", {"adapter_dropout": "a"}, "adapter_dropout: a must be a number"),
+            ("befa", {"adapter_gates": "two", "adapter_expansion": 1}, "adapter_gates: two"),
             ("lora", {"adapter_rank": 0}, "adapter_rank: 0"),
+            ("lora", {"adapter_rank": 2.5}, "adapter_rank: 2.5 must be a whole number"),
+            ("lora", {"adapter_rank": "x"}, "adapter_rank: x must be a whole number"),
         ],
     )
     def test_bad_settings(self, name, config, message):
