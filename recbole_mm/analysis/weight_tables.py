@@ -70,7 +70,7 @@ def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
     if item_weights is not None:
         return _table(opened, label, "item", model.rated_modalities, item_weights)
     user_weights = getattr(model, "user_fusion", None)
-    if user_weights is not None:
+    if isinstance(user_weights, torch.Tensor):  # LUDP's fusion of the users' modalities is a module
         shares = user_weights.detach() / user_weights.detach().sum(dim=1, keepdim=True)
         return _table(opened, label, "user", model.rated_modalities, shares)
     stage = f" in stage {model.stage}" if hasattr(model, "stage") else ""

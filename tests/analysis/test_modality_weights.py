@@ -246,6 +246,8 @@ def test_models_without_weights_are_refused(margo, train, capsys):
     assert "MARGO in stage one weights no modalities" in capsys.readouterr().err
     assert run(train("POWERec", n_layers=1)) == 2
     assert "POWERec weights no modalities" in capsys.readouterr().err
+    assert run(train("LUDP", knn_k=3)) == 2
+    assert "LUDP weights no modalities" in capsys.readouterr().err
     assert not Path("analysis").exists()
 
 
