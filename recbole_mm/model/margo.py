@@ -42,6 +42,7 @@ class MARGO(LateFusionRecommender):
 
     adapts_features = True  # in its backbone, whose adapters are built there
     projected_features = ()
+    without_stage_two = "item_weights: False"
     other_parameter_name = [*LateFusionRecommender.other_parameter_name, "stage"]
 
     def __init__(self, config, dataset):

@@ -51,6 +51,7 @@ class PTMRec(MultimodalRecommender):
 
     adapts_features = True  # in its backbone, whose adapters are built there
     projected_features = ()
+    without_stage_two = "peft: none"
     other_parameter_name = [*MultimodalRecommender.other_parameter_name, "stage"]
 
     def __init__(self, config, dataset):

@@ -13,17 +13,24 @@ from recbole_mm.trainer.trainer import MultimodalTrainer
 class StagedTrainer(MultimodalTrainer):
     """Trains a model through its stages; each starts from the best checkpoint of the one before.
 
-    The model names its stages in ``model.stages`` (such as ``("one", "two")``) and is told by
-    ``model.enter_stage(name)`` which one begins. Each stage has its own optimizer, early stopping and checkpoint: the
-    last stage's is the run's, an earlier stage's has the stage in its name. Keys, each falling back on the key without
-    the prefix where it is not set: ``stage_<name>_epochs``, ``stage_<name>_stopping_step``,
-    ``stage_<name>_learning_rate``. ``stage_one_checkpoint: FILE`` takes the weights of an earlier run's first stage
-    instead of training it. A run interrupted in any stage goes on there with ``resume_from``.
+    The model names its stages in ``model.stages`` (such as ``("one", "two")``), the setting that leaves stage one alone
+    in ``model.without_stage_two``, and is told by ``model.enter_stage(name)`` which one begins. Each stage has its own
+    optimizer, early stopping and checkpoint: the last stage's is the run's, an earlier stage's has the stage in its
+    name. Keys, each falling back on the key without the prefix where it is not set: ``stage_<name>_epochs``,
+    ``stage_<name>_stopping_step``, ``stage_<name>_learning_rate``. ``stage_one_checkpoint: FILE`` takes the weights of
+    an earlier run's first stage instead of training it. A run interrupted in any stage goes on there with
+    ``resume_from``.
     """
 
     def __init__(self, config, model):
         if not config["single_spec"]:
             raise ValueError(f"{config['model']} trains in stages, which takes one process; leave --nproc out")
+        if config["stage_one_checkpoint"] and len(model.stages) == 1:
+            reason = "two_stage: False" if model.stages[0] == "two" else model.without_stage_two
+            raise ValueError(
+                f"stage_one_checkpoint: {config['stage_one_checkpoint']} takes the place of stage one before stage "
+                f"two, and with {reason} there is stage {model.stages[0]} alone; leave one of both out"
+            )
         super().__init__(config, model)
         self.stage = model.stages[0]
         self._final_file: Path | None = None

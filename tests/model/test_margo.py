@@ -156,6 +156,12 @@ class TestStages:
             with pytest.raises(ValueError, match=message):
                 run.trainer().fit(run.train_data, run.valid_data)
 
+    @pytest.mark.parametrize("key", ["item_weights", "two_stage"])
+    def test_a_run_of_one_stage_takes_no_stage_one_checkpoint(self, data_path, key):
+        run = self.start(data_path, stage_one_checkpoint="saved/one.pth", **{key: False})
+        with pytest.raises(ValueError, match=f"stage_one_checkpoint: saved/one.pth .* {key}: False"):
+            run.trainer()
+
     def test_one_modality_cannot_be_weighted(self, data_path):
         with pytest.raises(ValueError, match="item_weights: False for stage one alone"):
             self.start(data_path, backbone="DualGNN", modalities=["visual"])
