@@ -194,11 +194,6 @@ class MultimodalTrainer(Trainer):
             ValueError: the file is damaged, or of another model, or its weights do not fit this data set.
         """
         checkpoint = self._read(Path(resume_file))
-        saved_model = checkpoint["config"]["model"]
-        if saved_model.lower() != self.config["model"].lower():
-            raise ValueError(
-                f"checkpoint {resume_file} is of model {saved_model}, this run is of {self.config['model']}"
-            )
         try:
             self.model.load_state_dict(checkpoint["state_dict"])
             self.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -233,6 +228,9 @@ class MultimodalTrainer(Trainer):
         checkpoint = read_pickle(path, self.device)
         if "random_state" not in checkpoint:
             raise ValueError(f"checkpoint {path} was not written by recbole_mm's trainer; it cannot resume exactly")
+        saved_model = checkpoint["config"]["model"]
+        if saved_model.lower() != self.config["model"].lower():
+            raise ValueError(f"checkpoint {path} is of model {saved_model}, this run is of {self.config['model']}")
         return checkpoint
 
 
