@@ -258,13 +258,17 @@ def _closest(name: str, known: Iterable[str]) -> str:
 
 def _summarise(result: dict | None, config: Config, started: float) -> None:
     """The last lines: the test result and where everything is."""
-    checkpoints = Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth")
+    resumed = config["resume_from"] and Path(config["resume_from"])
+    if resumed:  # its folder is where the run goes on; from an earlier stage, under another name
+        checkpoints = resumed.parent.glob(f"{resumed.stem.removesuffix('-stage-one')}*.pth")
+    else:
+        checkpoints = Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth")
     logs = Path("log", config.model).resolve().glob("*.log")  # RecBole's place; its other processes write it too
     measured = {metric: float(value) for metric, value in ((result or {}).get("test_result") or {}).items()}
     lines = {
         "test result": measured,
         # a resumed run writes its checkpoint again only where it gets better
-        "checkpoint": _newest(checkpoints, started) or config["resume_from"],
+        "checkpoint": _newest(checkpoints, started) or resumed,
         "log": _newest(logs, started),
     }
     for name, value in lines.items():

@@ -83,6 +83,14 @@ class StagedTrainer(MultimodalTrainer):
             return self._final_file
         return self._final_file.with_name(f"{self._final_file.stem}-stage-{stage}.pth")
 
+    def _final_after(self, file: Path, stage: str) -> Path:
+        """Where the last stage of a run is saved that goes on from `file`, which may be renamed, of `stage`."""
+        last = self.model.stages[-1]
+        if stage == last:
+            return file
+        stem, ending = file.stem, f"-stage-{stage}"
+        return file.with_name(f"{stem.removesuffix(ending) if stem.endswith(ending) else f'{stem}-stage-{last}'}.pth")
+
     def _progress_label(self, epoch: int) -> str:
         return f"Stage {self.stage} {epoch:>4}"
 
@@ -91,11 +99,11 @@ class StagedTrainer(MultimodalTrainer):
 
     def resume_checkpoint(self, resume_file):
         """Go on from a checkpoint of any stage; raises as :meth:`MultimodalTrainer.resume_checkpoint`."""
-        stage = self._read(Path(resume_file)).get("stage")
+        file = Path(resume_file)
+        stage = self._read(file).get("stage")
         if stage not in self.model.stages:
             raise ValueError(f"checkpoint {resume_file} is of stage '{stage}', this run has {self.model.stages}")
-        name = Path(resume_file)
-        self._final_file = name.with_name(name.name.replace(f"-stage-{stage}.pth", ".pth"))
+        self._final_file = self._final_after(file, stage)
         self._begin(stage)
         super().resume_checkpoint(resume_file)
         self._resumed_stage = stage

@@ -10,6 +10,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from recbole_mm.load import open_checkpoint
+from recbole_mm.quick_start import run as run_mm
 from tests.conformance import SMALL, ModelConformance
 from tests.toy import start, write_dataset, write_planted
 
@@ -127,6 +128,25 @@ class TestStages:
             resumed = self.start(data_path, resume_from=str(file))
             _, best_resumed, result_resumed = self.finish(resumed)
             assert (best_resumed, result_resumed) == (best, result)
+
+    @pytest.mark.parametrize("name", ["mine.pth", "mine-stage-one.pth"])
+    def test_resuming_a_renamed_stage_one_leaves_it_and_names_the_final_checkpoint(self, data_path, name, capsys):
+        self.finish(self.start(data_path))
+        stage_one = next(Path("saved").glob("*stage-one.pth")).rename(Path("saved") / name)
+        settings = {**SMALL, **BACKBONE, "learning_rate": 0.01, "epochs": 4, "resume_from": str(stage_one)}
+        run_mm("MARGO", "toy", config_dict={"data_path": str(data_path), "checkpoint_dir": "other", **settings})
+        assert torch.load(stage_one, weights_only=False)["stage"] == "one"
+        final = Path("saved") / {"mine.pth": "mine-stage-two.pth"}.get(name, "mine.pth")
+        assert open_checkpoint(final).model.stage == "two"
+        assert f"checkpoint: {final}" in capsys.readouterr().out.splitlines()
+
+    def test_resuming_a_checkpoint_of_another_model_names_both(self, data_path):
+        powerec = start("POWERec", data_path, **{**SMALL, "n_layers": 2, "epochs": 1, "checkpoint_dir": "saved"})
+        trainer = powerec.trainer()
+        trainer.fit(powerec.train_data, powerec.valid_data)
+        run = self.start(data_path, resume_from=trainer.saved_model_file)
+        with pytest.raises(ValueError, match="is of model POWERec, this run is of MARGO"):
+            run.trainer().fit(run.train_data, run.valid_data)
 
     def test_stage_one_checkpoint_skips_stage_one(self, data_path):
         trainer, best, result = self.finish(self.start(data_path))
