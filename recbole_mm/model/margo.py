@@ -55,7 +55,9 @@ class MARGO(LateFusionRecommender):
                 f"{', '.join(late)}"
             )
         self.backbone_name: str = name
-        self.backbone = get_model(name)(BackboneSettings(config), dataset)
+        settings = BackboneSettings(config)
+        self.backbone = get_model(name)(settings, dataset)
+        self.backbone_settings = settings.read
         self.backbone.trainer_starts_epochs = True
         self.rated_modalities = self.backbone.rated_modalities
         self.temperature: float = config["temperature"]
@@ -86,9 +88,9 @@ class MARGO(LateFusionRecommender):
     def load_stage_one(self, file: str, dataset) -> None:
         """Take the backbone's weights from the first stage of another run, or from a run of the backbone itself.
 
-        Raises ValueError naming both sides where the checkpoint is of another backbone or other data.
+        Raises ValueError naming both sides where the checkpoint is of another backbone, stage, other settings or data.
         """
-        load_backbone(self.backbone, backbone_weights(file, "MARGO", self.backbone_name, dataset), file)
+        load_backbone(self.backbone, backbone_weights(file, self, dataset), file)
 
     def before_epoch(self, epoch: int) -> None:
         """What the backbone does before an epoch."""

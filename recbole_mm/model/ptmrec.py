@@ -62,7 +62,9 @@ class PTMRec(MultimodalRecommender):
         if name not in MODELS or MODELS.get(name).behaviour_tables is MultimodalRecommender.behaviour_tables:
             raise ValueError(f"backbone: '{name}' cannot be tuned with PTMRec; choose {', '.join(BACKBONES)}")
         self.backbone_name: str = name
-        self.backbone = get_model(name)(BackboneSettings(config), dataset)
+        settings = BackboneSettings(config)
+        self.backbone = get_model(name)(settings, dataset)
+        self.backbone_settings = settings.read
         self.backbone.trainer_starts_epochs = True
         for modality in self.modalities:  # part of every checkpoint, trained or not: stage two changes them
             if not isinstance(self.backbone.feature(modality), nn.Parameter):
@@ -187,19 +189,13 @@ class PTMRec(MultimodalRecommender):
     def load_stage_one(self, file: str, dataset) -> None:
         """Take the backbone's weights from the first stage of another run, or from a run of the backbone itself.
 
-        Raises ValueError naming both sides where the checkpoint is of another backbone, other data or other widths.
+        Raises ValueError naming both sides where the checkpoint is of another backbone, stage, other settings or data.
         """
-        weights = backbone_weights(file, "PTMRec", self.backbone_name, dataset)
+        weights = backbone_weights(file, self, dataset)
         ours = self.backbone.state_dict()
         for modality in self.modalities:
             name = f"{modality}_feature"
             weights.setdefault(name, ours[name])  # a backbone that trains no copies does not save them
-            if weights[name].shape != ours[name].shape:
-                theirs, width = weights[name].shape[1], ours[name].shape[1]
-                raise ValueError(
-                    f"stage_one_checkpoint {file} was trained on '{modality}' features that are {theirs} wide, this "
-                    f"run's are {width}; extract them as they were, or train stage one again"
-                )
         load_backbone(self.backbone, weights, file)
 
     def before_epoch(self, epoch: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,60 @@ class TestStages:
             trainer, *_ = self.finish(self.start(path, epochs=1, checkpoint_dir=str(tmp_path / "first")))
             run = self.start(data_path, stage_one_checkpoint=trainer.saved_model_file, **settings)
             with pytest.raises(ValueError, match=message):
+                run.trainer().fit(run.train_data, run.valid_data)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def same_widths(cls, tmp_path_factory):
+        """Interactions and widths alike, and only the textual features differ."""
+        one, other = (write_planted(tmp_path_factory.mktemp("same"), {"visual": 6, "textual": 6}) for _ in range(2))
+        file = other / "toy" / "toy.textual"
+        header, first, *rest = file.read_text().splitlines()
+        item, row = first.split("\t")
+        file.write_text("\n".join([header, f"{item}\t9{row[1:]}", *rest]) + "\n")
+        return one, other
+
+    @pytest.mark.parametrize("key", ["stage_one_checkpoint", "resume_from"])
+    def test_other_features_or_another_order_of_them_are_refused(self, same_widths, key):
+        one, other = same_widths
+        self.finish(self.start(one, epochs=1))
+        stage_one = str(next(Path("saved").glob("*stage-one.pth")))
+        for path, settings, message in (
+            (other, {}, "trained on other textual features than this run"),
+            (one, {"modalities": ["textual", "visual"]}, "visual, textual in this order, this run has textual, visual"),
+        ):
+            run = self.start(path, **{key: stage_one}, **settings)
+            with pytest.raises(ValueError, match=message):
+                run.trainer().fit(run.train_data, run.valid_data)
+
+    def test_features_are_not_compared_where_a_checkpoint_has_no_fingerprint_of_them(self, same_widths):
+        one, other = same_widths
+        self.finish(self.start(one, epochs=1))
+        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        described = stage_one.with_suffix(".json")
+        older = json.loads(described.read_text())
+        del older["features"]
+        described.write_text(json.dumps(older))
+        run = self.start(other, epochs=1, stage_one_checkpoint=str(stage_one))
+        assert self.finish(run)[0].stage == "two"
+
+    def test_another_stage_and_other_settings_are_refused(self, data_path):
+        trainer, *_ = self.finish(self.start(data_path, epochs=1))
+        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        dragon = {**SMALL, "knn_k": 3, "user_graph_width": 4, "epochs": 1, "checkpoint_dir": "dragon"}
+        alone = start("DRAGON", data_path, **dragon)
+        of_dragon = alone.trainer()
+        of_dragon.fit(alone.train_data, alone.valid_data)
+        bare = Path("bare.pth")
+        bare.write_bytes(stage_one.read_bytes())
+        for file, settings, error, message in (
+            (trainer.saved_model_file, {}, ValueError, "is of stage two"),
+            (stage_one, {"n_layers": 1}, ValueError, r"\(n_layers: 2 there, 1 here\)"),
+            (of_dragon.saved_model_file, {**dragon, "backbone": "DRAGON"}, ValueError, "user_weights: True there"),
+            (bare, {}, FileNotFoundError, "has no .safetensors and .json .* train stage one again"),
+        ):
+            run = self.start(data_path, stage_one_checkpoint=str(file), **settings)
+            with pytest.raises(error, match=message):
                 run.trainer().fit(run.train_data, run.valid_data)
 
     @pytest.mark.parametrize("key", ["item_weights", "two_stage"])
