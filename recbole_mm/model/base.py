@@ -54,6 +54,7 @@ class MultimodalRecommender(GeneralRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        check_at_least(config, 1, "embedding_size")
         self.embedding_size: int = config["embedding_size"]
         self.modalities = list(getattr(dataset, "modalities", [])) if self.needs_modalities else []
         if self.needs_modalities and not self.modalities:
@@ -211,8 +212,11 @@ class MultimodalRecommender(GeneralRecommender):
     def item_graph(self, modality: str, k: int, weighting: str) -> SparseOperator:
         """The modality's kNN item graph (see :func:`knn_graph`), from disk where the same one was built before.
 
-        Called while the model is built, when the features are still as loaded.
+        Called while the model is built, when the features are still as loaded. Raises ValueError where k, the key
+        `knn_k`, is out of range.
         """
+        if not 1 <= k < self.n_items:
+            raise ValueError(f"knn_k: {k} must be from 1 to {self.n_items - 1}, the number of items")
         feature = self.feature(modality).detach()
 
         def build():
@@ -251,3 +255,10 @@ class MultimodalRecommender(GeneralRecommender):
 def gather(table: Tensor, *ids: Tensor) -> tuple[Tensor, ...]:
     """Rows of one table for several id vectors, ``[batch, width]`` each: one gather, one scatter in the gradient."""
     return F.embedding(torch.cat(ids), table).split([len(one) for one in ids])
+
+
+def check_at_least(config, least: float, *keys: str) -> None:
+    """Raise ValueError naming the key where one of `keys` that is set is less than `least`."""
+    for key in keys:
+        if config[key] is not None and config[key] < least:
+            raise ValueError(f"{key}: {config[key]} must be at least {least}")

@@ -8,16 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender, check_at_least, gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
-from recbole_mm.nn.modality_fusion import ModalityFusion
+from recbole_mm.nn.modality_fusion import KINDS, ModalityFusion
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 
 GRAPH_WEIGHTINGS = {"literal": "inverse_sqrt_k", "BIN": "binary", "WSYM": "similarity"}
-L2_FORMS = ("batch_rows", "all_parameters")
-USER_ATTENTIONS = ("per_user", "shared")
+CHOICES = {
+    "item_graph_norm": tuple(GRAPH_WEIGHTINGS),
+    "l2_form": ("batch_rows", "all_parameters"),
+    "user_attention": ("per_user", "shared"),
+    "fusion": KINDS,
+}
 
 
 @register_model(
@@ -57,13 +61,12 @@ class LUDP(MultimodalRecommender):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
         self.n_item_layers: int = config["n_item_layers"]
-        for key in ("n_layers", "n_item_layers"):
-            if config[key] < 1:
-                raise ValueError(f"{key}: {config[key]} must be at least 1 for LUDP")
+        check_at_least(config, 1, "n_layers", "n_item_layers", "knn_k", "preference_size")
+        for key, known in CHOICES.items():
+            if config[key] not in known:
+                raise ValueError(f"{key}: '{config[key]}' is unknown; choose one of {', '.join(known)}")
         self.reg_weight: float = config["reg_weight"]
         self.l2_form: str = config["l2_form"]
-        if self.l2_form not in L2_FORMS:
-            raise ValueError(f"l2_form: '{self.l2_form}' is unknown; choose one of {', '.join(L2_FORMS)}")
         self.batch_size: int = config["train_batch_size"]
 
         gaussian = partial(nn.init.normal_, std=0.1)
@@ -86,16 +89,10 @@ class LUDP(MultimodalRecommender):
                 self.feature(name).requires_grad_(False)
 
     def _build_item_graphs(self, k: int, norm: str, fusion: str) -> None:
-        if norm not in GRAPH_WEIGHTINGS:
-            known = ", ".join(GRAPH_WEIGHTINGS)
-            raise ValueError(f"item_graph_norm: '{norm}' is unknown; choose one of {known}")
         self.item_graphs = [self.item_graph(name, k, GRAPH_WEIGHTINGS[norm]) for name in self.modalities]
         self.item_fusion = ModalityFusion(fusion, len(self.modalities), self.embedding_size)
 
     def _build_user_preference(self, width: int, fusion: str, attention: str) -> None:
-        if attention not in USER_ATTENTIONS:
-            known = ", ".join(USER_ATTENTIONS)
-            raise ValueError(f"user_attention: '{attention}' is unknown; choose one of {known}")
         if self.feature_adapters and width != self.embedding_size:
             raise ValueError(
                 f"preference_size: {width} must equal embedding_size: {self.embedding_size} with a feature_adapter"

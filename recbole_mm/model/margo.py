@@ -6,7 +6,7 @@ import torch
 from recbole.utils import get_model
 from torch import Tensor, nn
 
-from recbole_mm.model.base import gather
+from recbole_mm.model.base import check_at_least, gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
@@ -64,6 +64,10 @@ class MARGO(LateFusionRecommender):
         self.calibration_weight: float = config["calibration_weight"]
         self.stop_gradient: bool = config["stop_gradient"]
         self.log_base: float = config["log_base"]
+        check_at_least(config, 0, "calibration_weight")
+        for key, above in (("temperature", 0), ("log_base", 1)):
+            if config[key] <= above:
+                raise ValueError(f"{key}: {config[key]} must be greater than {above}")
         self.stages = self._choose_stages(config["item_weights"], config["two_stage"])
         self.item_logits = nn.Parameter(0.01 * torch.randn(self.n_items, len(self.rated_modalities)))
         self.enter_stage(self.stages[0])
@@ -76,8 +80,6 @@ class MARGO(LateFusionRecommender):
                 f"stage two weights modalities against each other, and {self.backbone_name} rates only "
                 f"{self.rated_modalities}; use two modalities, or item_weights: False for stage one alone"
             )
-        if self.temperature <= 0:
-            raise ValueError(f"temperature: {self.temperature} must be positive")
         return ("one", "two") if two_stage else ("two",)
 
     def enter_stage(self, stage: str) -> None:

@@ -9,6 +9,8 @@ from recbole.utils import set_color
 
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
+STAGE_KEYS = ("epochs", "stopping_step", "learning_rate")
+
 
 class StagedTrainer(MultimodalTrainer):
     """Trains a model through its stages; each starts from the best checkpoint of the one before.
@@ -32,6 +34,9 @@ class StagedTrainer(MultimodalTrainer):
                 f"two, and with {reason} there is stage {model.stages[0]} alone; leave one of both out"
             )
         super().__init__(config, model)
+        for stage in model.stages:
+            for key in STAGE_KEYS:
+                self._setting(stage, key)  # now, and not after hours of an earlier stage
         self.stage = model.stages[0]
         self._final_file: Path | None = None
         self._writer = self.tensorboard
@@ -62,9 +67,8 @@ class StagedTrainer(MultimodalTrainer):
         """Set everything that belongs to one stage to its start."""
         self.stage = stage
         self.model.enter_stage(stage)
-        self.epochs = self._setting(stage, "epochs")
-        self.stopping_step = self._setting(stage, "stopping_step")
-        self.learning_rate = self._setting(stage, "learning_rate")
+        for key in STAGE_KEYS:
+            setattr(self, key, self._setting(stage, key))
         self.eval_step = min(self.config["eval_step"], self.epochs)
         self.optimizer = self._build_optimizer()
         self.scheduler = self._build_scheduler()
@@ -75,8 +79,11 @@ class StagedTrainer(MultimodalTrainer):
         self.tensorboard = _StageWriter(self._writer, stage)
 
     def _setting(self, stage: str, key: str):
-        value = self.config[f"stage_{stage}_{key}"]
-        return self.config[key] if value is None else value
+        own = f"stage_{stage}_{key}"
+        name = key if self.config[own] is None else own
+        if self.config[name] < 0:
+            raise ValueError(f"{name}: {self.config[name]} must not be negative")
+        return self.config[name]
 
     def _file_of(self, stage: str) -> Path:
         if stage == self.model.stages[-1]:

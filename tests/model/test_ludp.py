@@ -128,8 +128,11 @@ class TestLUDP(ModelConformance):
     @pytest.mark.parametrize(
         "settings, message",
         [
-            ({"knn_k": 31}, "k = 31"),
-            ({"knn_k": 0}, "k = 0"),
+            ({"knn_k": 31}, "knn_k: 31"),
+            ({"knn_k": 0, "item_graph": False}, "knn_k: 0"),
+            ({"item_graph_norm": "bin", "item_graph": False}, "item_graph_norm: 'bin'"),
+            ({"preference_size": 0}, "preference_size: 0"),
+            ({"embedding_size": 0}, "embedding_size: 0"),
             ({"n_layers": 0}, "n_layers: 0"),
             ({"n_item_layers": 0}, "n_item_layers: 0"),
             ({"item_graph_norm": "SYM"}, "item_graph_norm: 'SYM'"),

@@ -80,6 +80,11 @@ class TestMARGO(ModelConformance):
             ({"backbone": "LayerGCN"}, "'LayerGCN' has no rating per modality"),
             ({"backbone": "LightGCN"}, "'LightGCN' has no rating per modality"),
             ({"temperature": 0}, "temperature: 0"),
+            ({"temperature": 0, "item_weights": False}, "temperature: 0"),
+            ({"log_base": 1}, "log_base: 1"),
+            ({"calibration_weight": -1}, "calibration_weight: -1"),
+            ({"backbone": "DRAGON", "knn_k": 0}, "knn_k: 0"),
+            ({"backbone": "DRAGON", "knn_k": 3, "user_graph_width": 0}, "user_graph_width: 0"),
         ],
     )
     def test_bad_settings(self, data_path, tmp_path, settings, message):
@@ -236,6 +241,11 @@ class TestStages:
         run = self.start(data_path, stage_one_checkpoint="saved/one.pth", **{key: False})
         with pytest.raises(ValueError, match=f"stage_one_checkpoint: saved/one.pth .* {key}: False"):
             run.trainer()
+
+    @pytest.mark.parametrize("key", ["stage_one_epochs", "stage_two_stopping_step", "stage_two_learning_rate"])
+    def test_negative_settings_of_a_stage_are_refused_before_training(self, data_path, key):
+        with pytest.raises(ValueError, match=f"{key}: -1 must not be negative"):
+            self.start(data_path, **{key: -1}).trainer()
 
     def test_one_modality_cannot_be_weighted(self, data_path):
         with pytest.raises(ValueError, match="item_weights: False for stage one alone"):
