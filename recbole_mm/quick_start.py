@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import itertools
 import logging
 import sys
@@ -21,7 +20,7 @@ from torch.multiprocessing import ProcessRaisedException
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.distributed import own_error
 from recbole_mm.registration import recbole_models, recbole_properties_dir, variants
-from recbole_mm.registry import MODELS
+from recbole_mm.registry import MODELS, closest
 from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES, one_line
 
 DATA_PATHS = ("dataset_atomic", "dataset")
@@ -182,7 +181,7 @@ def check_model(name: str) -> None:
     known = {*ours, *recbole_models()}
     if name not in known:
         raise ValueError(
-            f"unknown model '{name}'{_closest(name, known)}. Multimodal models: {', '.join(ours)}. "
+            f"unknown model '{name}'{closest(name, known)}. Multimodal models: {', '.join(ours)}. "
             f"RecBole's: {', '.join(recbole_models())}"
         )
 
@@ -212,7 +211,7 @@ def check_keys(config: Config, keys: Iterable[str], where: str = "") -> None:
     for key in keys:
         if key not in known:
             raise ValueError(
-                f"{where}unknown key '{key}'{_closest(key, known)}; {config.model} takes the keys of its yaml, of "
+                f"{where}unknown key '{key}'{closest(key, known)}; {config.model} takes the keys of its yaml, of "
                 f"RecBole's overall.yaml and of the data set"
             )
 
@@ -244,16 +243,10 @@ def find_data(dataset: str) -> str:
     urls = yaml.safe_load((recbole_properties_dir() / "dataset" / "url.yaml").read_text(encoding="utf-8"))
     if dataset not in there | set(urls):
         raise ValueError(
-            f"unknown data set '{dataset}'{_closest(dataset, there | set(urls))}. In {' and '.join(DATA_PATHS)}: "
+            f"unknown data set '{dataset}'{closest(dataset, there | set(urls))}. In {' and '.join(DATA_PATHS)}: "
             f"{', '.join(sorted(there))}. Set data_path for another folder; RecBole can download {len(urls)} more"
         )
     return "dataset"
-
-
-def _closest(name: str, known: Iterable[str]) -> str:
-    lower = {one.lower(): one for one in known}
-    match = difflib.get_close_matches(name.lower(), lower, n=1)
-    return f" (did you mean {lower[match[0]]}?)" if match else ""
 
 
 def _summarise(result: dict | None, config: Config, started: float) -> None:

@@ -10,7 +10,7 @@ from recbole_mm.model.base import check_at_least, gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
-from recbole_mm.registry import MODELS, register_model
+from recbole_mm.registry import MODELS, closest, register_model
 from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
 
 
@@ -48,11 +48,11 @@ class MARGO(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         name = config["backbone"]
-        if name not in MODELS or not issubclass(MODELS.get(name), LateFusionRecommender) or name == "MARGO":
-            late = [one for one in MODELS if issubclass(MODELS.get(one), LateFusionRecommender) and one != "MARGO"]
+        _check_backbone(name, config)
+        if config["weak_weight"]:
             raise ValueError(
-                f"backbone: '{name}' has no rating per modality, which MARGO weights; choose a late-fusion model: "
-                f"{', '.join(late)}"
+                f"weak_weight: {config['weak_weight']} is of a loss that MARGO's does not have (Eq. 8: ranking, "
+                "calibration and regulariser); leave it at 0"
             )
         self.backbone_name: str = name
         settings = BackboneSettings(config)
@@ -131,3 +131,19 @@ class MARGO(LateFusionRecommender):
             margins, rating_margin = margins.detach(), rating_margin.detach()
         gamma = confidence(rating_margin, margins, self.temperature)
         return loss + self.calibration_weight * calibration_loss(log_reliability(margins), gamma, *weights)
+
+
+def _check_backbone(name: str, config) -> None:
+    """Raise ValueError unless `name` is a late-fusion model; of a variant the message names its base."""
+    late = [one for one in MODELS if issubclass(MODELS.get(one), LateFusionRecommender) and one != "MARGO"]
+    if name in late:
+        return
+    if config["variant_of"] in late:  # of the backbone's yaml
+        raise ValueError(
+            f"backbone: '{name}' is {config['variant_of']} with settings of its own; use backbone: "
+            f"{config['variant_of']} with user_embedding: {config['user_embedding']}"
+        )
+    reason = "has no rating per modality, which MARGO weights" if name in MODELS else "is no model of recbole_mm"
+    raise ValueError(
+        f"backbone: '{name}' {reason}{closest(name, late)}; choose a late-fusion model: {', '.join(late)}"
+    )

@@ -78,7 +78,10 @@ class TestMARGO(ModelConformance):
         "settings, message",
         [
             ({"backbone": "LayerGCN"}, "'LayerGCN' has no rating per modality"),
-            ({"backbone": "LightGCN"}, "'LightGCN' has no rating per modality"),
+            ({"backbone": "LightGCN"}, "'LightGCN' is no model of recbole_mm; choose a late-fusion model"),
+            ({"backbone": "dragon"}, r"'dragon' is no model of recbole_mm \(did you mean DRAGON\?\)"),
+            ({"backbone": "PODualGNN"}, "use backbone: DualGNN with user_embedding: prompted"),
+            ({"backbone": "POWERec", "weak_weight": 0.01}, "weak_weight: 0.01"),
             ({"temperature": 0}, "temperature: 0"),
             ({"temperature": 0, "item_weights": False}, "temperature: 0"),
             ({"log_base": 1}, "log_base: 1"),
