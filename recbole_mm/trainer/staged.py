@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
-from recbole.utils import set_color
+from recbole.utils import dict2str, set_color
 
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
@@ -39,7 +40,7 @@ class StagedTrainer(MultimodalTrainer):
                 self._setting(stage, key)  # now, and not after hours of an earlier stage
         self.stage = model.stages[0]
         self._final_file: Path | None = None
-        self._writer = self.tensorboard
+        self._writer, self._log = self.tensorboard, self.logger
         self._resumed_stage: str | None = None
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -56,11 +57,14 @@ class StagedTrainer(MultimodalTrainer):
             stage = self.model.stages[position]
             if stage != self._resumed_stage:
                 self._begin(stage)
-            self.logger.info(set_color(f"Stage {stage}", "blue") + f": at most {self.epochs} epochs")
+            self.logger.info(f"at most {self.epochs} epochs")
             best = _BestWeights(self, callback_fn)
             result = super().fit(train_data, valid_data, verbose, saved, show_progress, best)
+            if valid_data and result[1]:
+                self.logger.info(f"best validation result: {dict2str(result[1])}")
             if position + 1 < len(self.model.stages):
                 self.model.load_state_dict(best.weights)
+        self.logger = self._log
         return result
 
     def _begin(self, stage: str) -> None:
@@ -77,6 +81,7 @@ class StagedTrainer(MultimodalTrainer):
         self.best_valid_result = self._latest_valid_result = self._resumed_random_state = None
         self.saved_model_file = str(self._file_of(stage))
         self.tensorboard = _StageWriter(self._writer, stage)
+        self.logger = _StageLog(self._log, {"stage": stage})
 
     def _setting(self, stage: str, key: str):
         own = f"stage_{stage}_{key}"
@@ -138,6 +143,13 @@ class _BestWeights:
 
     def _keep(self) -> None:
         self._weights = {name: value.clone() for name, value in self._trainer.model.state_dict().items()}
+
+
+class _StageLog(logging.LoggerAdapter):
+    """RecBole's log with the stage in front of every message."""
+
+    def process(self, msg, kwargs):
+        return set_color(f"Stage {self.extra['stage']}", "blue") + f": {msg}", kwargs
 
 
 class _StageWriter:

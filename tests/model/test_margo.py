@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -254,11 +255,17 @@ class TestStages:
         with pytest.raises(ValueError, match="item_weights: False for stage one alone"):
             self.start(data_path, backbone="DualGNN", modalities=["visual"])
 
-    def test_log_and_tensorboard_name_the_stage(self, data_path, capsys):
+    def test_log_and_tensorboard_name_the_stage(self, data_path, capsys, caplog):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         run = self.start(data_path, epochs=1)
-        run.trainer().fit(run.train_data, run.valid_data, show_progress=True)
+        with caplog.at_level("INFO"):
+            _, result = run.trainer().fit(run.train_data, run.valid_data, show_progress=True)
+        said = [re.sub(r"\x1b\[[0-9;]*m", "", message) for message in caplog.messages]
+        for stage in ("one", "two"):
+            assert sum(message.startswith(f"Stage {stage}: epoch 0 training") for message in said) == 1
+            (best,) = (message for message in said if message.startswith(f"Stage {stage}: best validation result: "))
+        assert all(f"{metric} : {value}" in best for metric, value in result.items())
         shown = capsys.readouterr().err
         assert "Stage one" in shown and "Stage two" in shown
         folder = max(Path("log_tensorboard").iterdir(), key=lambda f: f.stat().st_mtime)
