@@ -145,7 +145,7 @@ def _item_section(label: str, items: list[ExtremeItem], sheet: Path) -> ItemSect
 def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
     write_csv(
         files[0],
-        ["checkpoint", "of", "id", "title", "training_interactions", "modality", "weight"],
+        ["checkpoint", "of", "id", "title", "training_interactions", "modality", "weight", "has_features"],
         (row for weights, names in zip(tables, titles, strict=True) for row in _weight_rows(weights, names)),
     )
     write_csv(
@@ -161,10 +161,13 @@ def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
 
 
 def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[list]:
-    for name, count, row in zip(weights.ids, weights.interactions, weights.values, strict=True):
-        title = titles.get(name, "") if weights.of == "item" else ""
-        for modality, value in zip(weights.modalities, row, strict=True):
-            yield [weights.label, weights.of, name, title, count, modality, value]
+    of_items = weights.of == "item"
+    columns = (weights.ids, weights.interactions, weights.values, weights.has_features)
+    for name, count, row, present in zip(*columns, strict=True):
+        title = titles.get(name, "") if of_items else ""
+        for modality, value, has_features in zip(weights.modalities, row, present, strict=True):
+            marked = int(has_features) if of_items else ""
+            yield [weights.label, weights.of, name, title, count, modality, value, marked]
 
 
 def _histogram_rows(weights: ModalityWeights) -> Iterator[list]:

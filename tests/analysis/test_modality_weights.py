@@ -103,12 +103,20 @@ class TestTables:
     def test_ties_keep_their_order_and_untrained_items_are_not_ranked(self):
         values = np.array([[0.9, 0.1], [0.5, 0.5], [0.5, 0.5], [0.2, 0.8]])
         ids, interactions = np.array(list("abcd")), np.array([0, 1, 1, 1])
-        weights = ModalityWeights("x", "item", ["v", "t"], ids, values, interactions)
+        weights = ModalityWeights("x", "item", ["v", "t"], ids, values, interactions, np.ones((4, 2), bool))
         found = extreme_items(weights, {"b": "B"}, {"c": Path("c.jpg")}, top=2)
         ends = [[one.item for one in found if (one.modality, one.end) == end]
                 for end in (("v", "most"), ("v", "least"), ("t", "most"), ("t", "least"))]  # fmt: skip
         assert ends == [["b", "c"], ["d", "b"], ["d", "b"], ["b", "c"]]
         assert (found[0].title, found[1].title, found[1].picture) == ("B", "", Path("c.jpg"))
+
+    def test_items_without_features_are_marked_and_not_ranked_by_the_modality(self, opened, written):
+        rows = table(written / "modality-weights.csv")  # i29 has no features
+        assert {(row["id"], row["modality"]) for row in rows if row["has_features"] == "0"} == {
+            ("i29", "visual"), ("i29", "textual")
+        }  # fmt: skip
+        ranked = extreme_items(modality_weights(opened, "x"), {}, {}, top=30)
+        assert {one.modality for one in ranked if one.item == "i29"} == {"id"}
 
     def test_user_weights_are_divided_by_their_sum(self, train, tmp_path):
         opened = open_checkpoint(train("DRAGON", knn_k=3, user_graph_width=5))
@@ -126,7 +134,7 @@ class TestTables:
 
     def test_shares_outside_0_and_1_are_counted_apart(self):
         values = np.array([[1.2, -0.2], [0.25, 0.75], [np.nan, np.nan]])
-        weights = ModalityWeights("x", "user", ["v", "t"], np.array(list("abc")), values, np.ones(3, int))
+        weights = ModalityWeights("x", "user", ["v", "t"], np.array(list("abc")), values, np.ones(3, int), values > 0)
         assert weights.in_range.tolist() == [False, True, False]
         assert weights.column("t").tolist() == [0.75]
 
