@@ -105,7 +105,7 @@ def _histograms(tables: list[ModalityWeights]):
             if modality in weights.modalities:
                 _draw_histogram(axis, weights, weights.column(modality))
         axis.set_title(modality, parse_math=False)
-        axis.set(xlim=(0, 1), xlabel="modality weight", ylabel=_counted(tables))
+        axis.set(xlim=(0, 1), xlabel="modality weight", ylabel=f"share of {_counted(tables)}")
         # below, because weights can gather anywhere in the panel
         axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
     return figure
@@ -115,8 +115,9 @@ def _draw_histogram(axis, weights: ModalityWeights, column: np.ndarray) -> None:
     label = f"{weights.label}: mean {column.mean():.3f}, SD {column.std():.3f}"
     if weights.of == "user":
         label += " (user weights)"
-    line = axis.stairs(np.histogram(column, EDGES)[0], EDGES, linewidth=1.5, label=label)
-    axis.stairs(np.histogram(column, EDGES)[0], EDGES, fill=True, alpha=0.2, color=line.get_edgecolor())
+    shares = np.histogram(column, EDGES)[0] / max(len(column), 1)
+    line = axis.stairs(shares, EDGES, linewidth=1.5, label=label)
+    axis.stairs(shares, EDGES, fill=True, alpha=0.2, color=line.get_edgecolor())
 
 
 def _counted(tables: list[ModalityWeights]) -> str:

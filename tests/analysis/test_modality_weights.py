@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from recbole_mm.__main__ import main
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_pictures, item_titles
-from recbole_mm.analysis.modality_weights import write_modality_weights
+from recbole_mm.analysis.modality_weights import _histograms, write_modality_weights
 from recbole_mm.analysis.weight_tables import ModalityWeights, extreme_items, modality_weights
 from recbole_mm.load import open_checkpoint
 
@@ -137,6 +137,11 @@ class TestTables:
         weights = ModalityWeights("x", "user", ["v", "t"], np.array(list("abc")), values, np.ones(3, int), values > 0)
         assert weights.in_range.tolist() == [False, True, False]
         assert weights.column("t").tolist() == [0.75]
+
+    def test_histogram_shows_shares(self, opened):
+        (axis, *_) = _histograms([modality_weights(opened, "MARGO")]).axes
+        assert axis.get_ylabel() == "share of items"
+        assert axis.patches[0].get_data().values.sum() == pytest.approx(1)
 
 
 class _Links(HTMLParser):
