@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import run as run_mm
 from tests.conformance import SMALL, ModelConformance
-from tests.toy import start, write_dataset, write_planted
+from tests.toy import start, write_planted
 
 BACKBONE = {"backbone": "POWERec", "n_layers": 2}
 
@@ -272,52 +271,3 @@ class TestStages:
         events = EventAccumulator(str(folder)).Reload()
         tags = set(events.Tags()["scalars"])
         assert {"stage_one/Loss/Train", "stage_two/Loss/Train", "stage_two/Vaild_score"} <= tags
-
-
-def test_weights_find_the_noisy_half():
-    """Each modality is noise for its own half of the items; the weights tell which, and rank better than the sum."""
-    noisy = write_half_noise(Path("half"))
-    settings = {
-        **SMALL, "backbone": "DRAGON", "n_layers": 1, "knn_k": 2, "modality_weights": [0.5, 0.5], "reg_weight": 0.1,
-        "modalities": ["visual", "acoustic"], "train_batch_size": 256, "learning_rate": 0.005, "temperature": 0.1,
-        "calibration_weight": 1.0, "topk": [20], "valid_metric": "Recall@20", "stopping_step": 100,
-    }  # fmt: skip
-    results = {}
-    for name, stages in (("sum", {"item_weights": False, "epochs": 70}), ("margo", {"epochs": 35})):
-        run = start("MARGO", Path("half"), **{**settings, **stages}, checkpoint_dir=name)
-        trainer = run.trainer()
-        trainer.fit(run.train_data, run.valid_data)
-        results[name] = trainer.evaluate(run.test_data)["recall@20"]
-    tokens = run.dataset.field2id_token["item_id"][1:]
-    acoustic = run.model.item_weights()[1:, run.model.rated_modalities.index("acoustic")].detach().numpy()
-    is_clean = np.array([token not in noisy for token in tokens])
-    assert roc_auc_score(is_clean, acoustic) >= 0.8
-    assert results["margo"] > results["sum"]
-
-
-def write_half_noise(folder: Path) -> set[str]:
-    """100 users and 600 items in 12 groups; gives the items whose acoustic features are noise.
-
-    A user has 20 training items of its group, so that few users are seen per item and features matter. Acoustic
-    features show the group of every other item and are noise for the rest, visual ones the other way round: no
-    modality is better on the whole, only per item.
-    """
-    rng = np.random.default_rng(0)
-    items = [f"i{number}" for number in range(600)]
-    group = {item: (number // 2) % 12 for number, item in enumerate(items)}
-    noisy = {"acoustic": set(items[1::2]), "visual": set(items[::2])}
-    splits: dict[str, list] = {"train": [], "valid": [], "test": []}
-    for user in range(100):
-        own = [item for item in items if group[item] == user % 12]
-        chosen = [str(item) for item in rng.permutation(own)[:40]]
-        for split, part in (("train", chosen[:20]), ("valid", chosen[20:25]), ("test", chosen[25:])):
-            splits[split] += [(f"u{user}", item) for item in part]
-    features = {}
-    for modality in ("visual", "acoustic"):
-        centres = rng.standard_normal((12, 16))
-        features[modality] = {
-            item: rng.standard_normal(16) + (0 if item in noisy[modality] else 2 * centres[group[item]])
-            for item in items
-        }
-    write_dataset(folder, splits, features)
-    return noisy["acoustic"]
