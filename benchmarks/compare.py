@@ -24,10 +24,11 @@ Row = tuple[str, str, dict]  # label, model and settings
 
 
 def margo(modalities: list[str]) -> list[list[Row]]:
-    """MARGO's ablations (its paper's Table 3) against its first stage, the plain sum."""
+    """MARGO's ablations (its paper's Table 3), and its backbone's own run, against its first stage, the plain sum."""
     alone = [(f"{one} only", "MARGO", {"item_weights": False, "modalities": [one]}) for one in modalities]
     ablations = [
         ("without weights (stage one alone)", "MARGO", {"item_weights": False}),
+        ("the backbone's own run (DRAGON)", "DRAGON", {}),
         ("MARGO", "MARGO", {}),
         ("without calibration", "MARGO", {"calibration_weight": 0.0}),
         ("without two stages", "MARGO", {"two_stage": False}),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import itertools
 import logging
 import sys
@@ -23,7 +22,7 @@ from recbole_mm.distributed import own_error
 from recbole_mm.model.base import LATE_FUSION_KEYS, MultimodalRecommender, no_late_fusion
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.registration import model_yaml, recbole_models, recbole_properties_dir, variants
-from recbole_mm.registry import MODELS
+from recbole_mm.registry import MODELS, closest
 from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES, one_line
 
 DATA_PATHS = ("dataset_atomic", "dataset")
@@ -120,6 +119,8 @@ def checked_config(model: str, dataset: str, config_file_list=None, config_dict=
     except (ValueError, ImportError, AttributeError):  # as RecBole ends where it finds no model of that name
         check_model(model)
         raise
+    if issubclass(config.model_class, MultimodalRecommender):
+        config.model_class.check_backbone(config)  # whose yaml has keys that come next
     check_feature_adapter(config)
     check_keys(config, config.external_config_dict)
     check_valid_metric(config)
@@ -188,7 +189,7 @@ def check_model(name: str) -> None:
     known = {*ours, *recbole_models()}
     if name not in known:
         raise ValueError(
-            f"unknown model '{name}'{_closest(name, known)}. Multimodal models: {', '.join(ours)}. "
+            f"unknown model '{name}'{closest(name, known)}. Multimodal models: {', '.join(ours)}. "
             f"RecBole's: {', '.join(recbole_models())}"
         )
 
@@ -234,7 +235,7 @@ def check_keys(config: Config, keys: Iterable[str], where: str = "") -> None:
             raise ValueError(f"{where}{no_late_fusion(config.model, key)}")
         if key not in known:
             raise ValueError(
-                f"{where}unknown key '{key}'{_closest(key, known)}; {config.model} takes the keys of its yaml, of "
+                f"{where}unknown key '{key}'{closest(key, known)}; {config.model} takes the keys of its yaml, of "
                 f"RecBole's overall.yaml and of the data set"
             )
 
@@ -266,27 +267,25 @@ def find_data(dataset: str) -> str:
     urls = yaml.safe_load((recbole_properties_dir() / "dataset" / "url.yaml").read_text(encoding="utf-8"))
     if dataset not in there | set(urls):
         raise ValueError(
-            f"unknown data set '{dataset}'{_closest(dataset, there | set(urls))}. In {' and '.join(DATA_PATHS)}: "
+            f"unknown data set '{dataset}'{closest(dataset, there | set(urls))}. In {' and '.join(DATA_PATHS)}: "
             f"{', '.join(sorted(there))}. Set data_path for another folder; RecBole can download {len(urls)} more"
         )
     return "dataset"
 
 
-def _closest(name: str, known: Iterable[str]) -> str:
-    lower = {one.lower(): one for one in known}
-    match = difflib.get_close_matches(name.lower(), lower, n=1)
-    return f" (did you mean {lower[match[0]]}?)" if match else ""
-
-
 def _summarise(result: dict | None, config: Config, started: float) -> None:
     """The last lines: the test result and where everything is."""
-    checkpoints = Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth")
+    resumed = config["resume_from"] and Path(config["resume_from"])
+    if resumed:  # its folder is where the run goes on; from an earlier stage, under another name
+        checkpoints = resumed.parent.glob(f"{resumed.stem.removesuffix('-stage-one')}*.pth")
+    else:
+        checkpoints = Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth")
     logs = Path("log", config.model).resolve().glob("*.log")  # RecBole's place; its other processes write it too
     measured = {metric: float(value) for metric, value in ((result or {}).get("test_result") or {}).items()}
     lines = {
         "test result": measured,
         # a resumed run writes its checkpoint again only where it gets better
-        "checkpoint": _newest(checkpoints, started) or config["resume_from"],
+        "checkpoint": _newest(checkpoints, started) or resumed,
         "log": _newest(logs, started),
     }
     for name, value in lines.items():

@@ -5,7 +5,8 @@ The ground floor of the package: it imports nothing of ours and nothing heavy, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,13 @@ class Registry:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """For a message about an unknown name: `` (did you mean X?)``, or nothing where no known one is like it."""
+    lower = {one.lower(): one for one in known}
+    match = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f" (did you mean {lower[match[0]]}?)" if match else ""
 
 
 def _same_definition(first: type, second: type) -> bool:

@@ -85,6 +85,8 @@ def test_bad_plugins(tmp_path, plugins, message):
         ("FREEDOM", {"weak_weight": 0.1}, "weak_weight: FREEDOM has no rating per modality.*DRAGON, DualGNN"),
         ("BPR", {"user_embedding": "prompted"}, "user_embedding: BPR has no rating per modality"),
         ("BPR", {"feature_adapter": "befa"}, "feature_adapter: BPR is RecBole's own model"),
+        ("MARGO", {"backbone": "LightGCN", "embedding_size": 8}, "backbone: 'LightGCN' is no model of recbole_mm"),
+        ("PTMRec", {"backbone": "BUIR", "embedding_size": 8}, "backbone: 'BUIR' cannot be tuned with PTMRec"),
         ("BPR", {"feature_adapter": "beffa"}, "unknown feature adapter 'beffa'.*the key plugins"),
     ],
 )

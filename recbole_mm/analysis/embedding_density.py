@@ -103,12 +103,13 @@ def density_figure(densities: list[ItemDensity]):
     for above, below, one in zip(upper, lower, densities, strict=True):
         image = above.pcolormesh(GRID, GRID, one.plane, cmap="Blues", vmin=0, vmax=highest, shading="gouraud")
         above.set_title(one.label, parse_math=False)
-        above.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+        above.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlabel="component 1")
         below.plot(ANGLES, one.angle)
         below.fill_between(ANGLES, one.angle, alpha=0.25)
         below.set(xlim=(-np.pi, np.pi), xlabel="angle in radians")
     lower[0].set(ylim=(0, None), ylabel="density")
-    upper[0].set_ylabel("item embeddings, PCA, unit length")
+    upper[0].set_ylabel("component 2")
+    figure.suptitle("Item embeddings on their principal components, at unit length")
     figure.colorbar(image, ax=list(upper), label="density", shrink=0.8)
     return figure
 

@@ -22,19 +22,31 @@ def add_parser(kinds) -> None:
         "embedding-map",
         "t-SNE of users and their training items, and the density of all items on the unit circle (LUDP)",
         lambda checkpoints, arguments: write_embedding_map(
-            checkpoints, arguments.out, arguments.users, arguments.user_ids, arguments.seed
+            checkpoints,
+            arguments.out,
+            arguments.users,
+            arguments.user_ids,
+            arguments.seed,
+            tuple(arguments.training_items),
         ),
     )
-    low, high = TRAINING_ITEMS
     users = parser.add_mutually_exclusive_group()
     users.add_argument(
         "--users",
         type=positive_int,
         default=5,
-        help=f"how many to draw of the users with {low} to {high} training items (default: %(default)s)",
+        help="how many to draw (default: %(default)s)",
     )
     users.add_argument(
         "--user-ids", type=lambda text: text.split(","), metavar="A,B,C", help="show these users instead"
+    )
+    parser.add_argument(
+        "--training-items",
+        type=positive_int,
+        nargs=2,
+        default=TRAINING_ITEMS,
+        metavar=("LEAST", "MOST"),
+        help="draw of the users with so many training items (default: {} {})".format(*TRAINING_ITEMS),
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw and of t-SNE (default: %(default)s)")
 
@@ -45,6 +57,7 @@ def write_embedding_map(
     users: int = 5,
     user_ids: list[str] | None = None,
     seed: int = 0,
+    training_items: tuple[int, int] = TRAINING_ITEMS,
 ) -> list[Path]:
     """Write both figures, checkpoints side by side, and tables of all they show; gives the paths.
 
@@ -54,12 +67,13 @@ def write_embedding_map(
         users: how many to draw, from the first checkpoint's data set.
         user_ids: original ids of the users to show instead.
         seed: of the draw and of t-SNE.
+        training_items: least and most training items of the users to draw from.
 
     Raises:
         ValueError: unknown users, too few users to draw from, or embeddings that cannot be drawn.
     """
     labels = checkpoint_labels(checkpoints)
-    chosen = user_ids or draw_users(checkpoints[0], users, seed)
+    chosen = user_ids or draw_users(checkpoints[0], users, seed, training_items)
     maps, densities = [], []
     for opened, label in zip(checkpoints, labels, strict=True):
         user_table, item_table = embeddings(opened)
@@ -93,6 +107,10 @@ def map_figure(maps: list[UserMap]):
             axis.scatter(*point, s=260, marker="*", color=[colour], edgecolors="black", label=f"user {user}")
         axis.set_title(one.label, parse_math=False)
         axis.set(xticks=[], yticks=[])
+    marks = "star: user; dot: training item, in its user's colour"
+    if any(len(one.item_points) < sum(map(len, one.histories)) for one in maps):
+        marks += "; ring: another user of the item"
+    figure.suptitle(f"t-SNE of users and their training items\n{marks}", fontsize="medium")
     if len(maps[0].users) <= 20:
         handles, names = axis.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)

@@ -105,7 +105,7 @@ def _histograms(tables: list[ModalityWeights]):
             if modality in weights.modalities:
                 _draw_histogram(axis, weights, weights.column(modality))
         axis.set_title(modality, parse_math=False)
-        axis.set(xlim=(0, 1), xlabel="modality weight", ylabel=_counted(tables))
+        axis.set(xlim=(0, 1), xlabel="modality weight", ylabel=f"share of {_counted(tables)}")
         # below, because weights can gather anywhere in the panel
         axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
     return figure
@@ -115,8 +115,9 @@ def _draw_histogram(axis, weights: ModalityWeights, column: np.ndarray) -> None:
     label = f"{weights.label}: mean {column.mean():.3f}, SD {column.std():.3f}"
     if weights.of == "user":
         label += " (user weights)"
-    line = axis.stairs(np.histogram(column, EDGES)[0], EDGES, linewidth=1.5, label=label)
-    axis.stairs(np.histogram(column, EDGES)[0], EDGES, fill=True, alpha=0.2, color=line.get_edgecolor())
+    shares = np.histogram(column, EDGES)[0] / max(len(column), 1)
+    line = axis.stairs(shares, EDGES, linewidth=1.5, label=label)
+    axis.stairs(shares, EDGES, fill=True, alpha=0.2, color=line.get_edgecolor())
 
 
 def _counted(tables: list[ModalityWeights]) -> str:
@@ -145,7 +146,7 @@ def _item_section(label: str, items: list[ExtremeItem], sheet: Path) -> ItemSect
 def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
     write_csv(
         files[0],
-        ["checkpoint", "of", "id", "title", "training_interactions", "modality", "weight"],
+        ["checkpoint", "of", "id", "title", "training_interactions", "modality", "weight", "has_features"],
         (row for weights, names in zip(tables, titles, strict=True) for row in _weight_rows(weights, names)),
     )
     write_csv(
@@ -161,10 +162,13 @@ def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
 
 
 def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[list]:
-    for name, count, row in zip(weights.ids, weights.interactions, weights.values, strict=True):
-        title = titles.get(name, "") if weights.of == "item" else ""
-        for modality, value in zip(weights.modalities, row, strict=True):
-            yield [weights.label, weights.of, name, title, count, modality, value]
+    of_items = weights.of == "item"
+    columns = (weights.ids, weights.interactions, weights.values, weights.has_features)
+    for name, count, row, present in zip(*columns, strict=True):
+        title = titles.get(name, "") if of_items else ""
+        for modality, value, has_features in zip(weights.modalities, row, present, strict=True):
+            marked = int(has_features) if of_items else ""
+            yield [weights.label, weights.of, name, title, count, modality, value, marked]
 
 
 def _histogram_rows(weights: ModalityWeights) -> Iterator[list]:

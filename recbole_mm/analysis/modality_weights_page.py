@@ -31,7 +31,7 @@ def page(tables: list[ModalityWeights], figure: Path, csvs: list[Path], sections
     parts = [image(figure, "Histogram of the weights of each modality"), _summary(tables)]
     for section in sections:
         parts.append(f"<h2>{escape(section.label)}: items</h2>\n")
-        parts.append("<p>Items without training interactions are not ranked.</p>\n")
+        parts.append("<p>Items without training interactions, or features of the modality, are not ranked.</p>\n")
         parts.append(_pictures(section))
         for (modality, end), items in groupby(section.items, key=lambda one: (one.modality, one.end)):
             parts.append(_item_table(f"{modality}: {end} reliable", items))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from recbole_mm.analysis.items import item_ids
 from recbole_mm.load import OpenedCheckpoint
 
-TRAINING_ITEMS = (10, 40)  # of the users drawn: enough to form a cluster, few enough to be seen
+TRAINING_ITEMS = (10, 40)  # of the users drawn, if not set: enough to form a cluster, few enough to be seen
 PERPLEXITY = 30
 
 
@@ -58,8 +58,16 @@ def embeddings(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
     return tables
 
 
-def draw_users(opened: OpenedCheckpoint, count: int, seed: int) -> list[str]:
-    """Original ids of `count` users with 10 to 40 training items; the same for the same data set and seed.
+def draw_users(
+    opened: OpenedCheckpoint, count: int, seed: int, items: tuple[int, int] = TRAINING_ITEMS
+) -> list[str]:
+    """Original ids of `count` users; the same for the same data set and seed.
+
+    Args:
+        opened: for the users and their training items.
+        count: how many.
+        seed: of the draw.
+        items: least and most training items of a user.
 
     Raises:
         ValueError: there are fewer such users.
@@ -67,12 +75,13 @@ def draw_users(opened: OpenedCheckpoint, count: int, seed: int) -> list[str]:
     dataset, train = opened.dataset, opened.train_data._dataset
     pairs = np.stack([train.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field)])
     n_items = np.bincount(np.unique(pairs, axis=1)[0], minlength=dataset.user_num)
-    low, high = TRAINING_ITEMS
+    low, high = items
     candidates = np.flatnonzero((n_items >= low) & (n_items <= high))
     if len(candidates) < count:
+        fewer = "ask for fewer with --users, " if len(candidates) else ""
         raise ValueError(
             f"{len(candidates)} users of '{dataset.dataset_name}' have {low} to {high} training items, and "
-            f"{count} are to be drawn; ask for fewer with --users, or name some with --user-ids"
+            f"{count} are to be drawn; {fewer}set the range with --training-items, or name users with --user-ids"
         )
     drawn = np.random.default_rng(seed).choice(candidates, count, replace=False)
     return [str(user) for user in dataset.field2id_token[dataset.uid_field][drawn]]

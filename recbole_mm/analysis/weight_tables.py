@@ -25,6 +25,7 @@ class ModalityWeights:
         ids: original ids of the items or users, strings ``[n]``.
         values: ``[n, M]``; rows sum to 1.
         interactions: training interactions of each, ``[n]``.
+        has_features: bool ``[n, M]``, False where an item has no features of its own in a modality.
     """
 
     label: str
@@ -33,6 +34,7 @@ class ModalityWeights:
     ids: np.ndarray
     values: np.ndarray
     interactions: np.ndarray
+    has_features: np.ndarray
 
     @property
     def in_range(self) -> np.ndarray:
@@ -70,7 +72,7 @@ def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
     if item_weights is not None:
         return _table(opened, label, "item", model.rated_modalities, item_weights)
     user_weights = getattr(model, "user_fusion", None)
-    if user_weights is not None:
+    if isinstance(user_weights, torch.Tensor):  # LUDP's fusion of the users' modalities is a module
         shares = user_weights.detach() / user_weights.detach().sum(dim=1, keepdim=True)
         return _table(opened, label, "user", model.rated_modalities, shares)
     stage = f" in stage {model.stage}" if hasattr(model, "stage") else ""
@@ -85,7 +87,12 @@ def _table(opened: OpenedCheckpoint, label: str, of: str, modalities, values) ->
     field = dataset.iid_field if of == "item" else dataset.uid_field
     ids = np.asarray(dataset.field2id_token[field], dtype=str)
     interactions = np.bincount(train.inter_feat[field].numpy(), minlength=len(ids))
-    return ModalityWeights(label, of, list(modalities), ids[1:], values[1:].cpu().numpy(), interactions[1:])
+    has_features = np.ones(values.shape, dtype=bool)
+    for place, name in enumerate(modalities):
+        if of == "item" and name in dataset.modalities:  # not for the ID, which every item has
+            has_features[:, place] = dataset.modality_mask(name).numpy()
+    of_each = (ids, values.cpu().numpy(), interactions, has_features)
+    return ModalityWeights(label, of, list(modalities), *(one[1:] for one in of_each))
 
 
 def extreme_items(
@@ -94,7 +101,8 @@ def extreme_items(
     """The `top` items with the largest and with the smallest weight of each modality.
 
     Only items with training interactions are ranked: the others have been nothing but negatives, and their
-    weights, which can be the most extreme of all, do not say how reliably a modality ranks them.
+    weights, which can be the most extreme of all, do not say how reliably a modality ranks them. Nor is an item
+    ranked by a modality of which it has no features of its own.
 
     Args:
         weights: of items; equal ones keep the data set's order.
@@ -102,11 +110,12 @@ def extreme_items(
         pictures: files by item id.
         top: items at each end.
     """
-    trained = np.flatnonzero(weights.interactions)
     found = []
-    for modality, column in zip(weights.modalities, weights.values.T, strict=True):
+    columns = zip(weights.modalities, weights.values.T, weights.has_features.T, strict=True)
+    for modality, column, present in columns:
+        ranked = np.flatnonzero(present & (weights.interactions > 0))
         for end, key in (("most", -column), ("least", column)):
-            for rank, row in enumerate(trained[np.argsort(key[trained], kind="stable")][:top], start=1):
+            for rank, row in enumerate(ranked[np.argsort(key[ranked], kind="stable")][:top], start=1):
                 item = str(weights.ids[row])
                 facts = (titles.get(item, ""), float(column[row]), int(weights.interactions[row]))
                 found.append(ExtremeItem(modality, end, rank, item, *facts, pictures.get(item)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class MultimodalDataset(Dataset):
         self._modalities: list[str] | None = None
         self._features: dict[str, torch.Tensor] = {}
         self._present: dict[str, torch.Tensor] = {}
+        self._fingerprints: dict[str, str] = {}
         self._features_are_lent = False
         super().__init__(config)
 
@@ -54,9 +56,21 @@ class MultimodalDataset(Dataset):
 
         It reads the file again where it is asked again, so that trained features are not held twice.
         """
-        self._require_modality(name, self._features)
+        self.modality_fingerprint(name)  # while the features are here
         feature = self._features.pop(name)
         return feature.clone() if self._features_are_lent else feature
+
+    def modality_fingerprint(self, name: str) -> str:
+        """Hash of the features of one modality: of the items that have a row of their own, and what the others get."""
+        if name not in self._fingerprints:
+            feature, present = self.modality_feature(name).numpy(), self.modality_mask(name).numpy()
+            complete = present[1:].all()
+            policy = "" if complete else self.config["missing_modality"] or "mean"
+            digest = hashlib.sha256(repr((feature.shape, policy)).encode())
+            digest.update(present.tobytes())
+            digest.update(np.ascontiguousarray(feature if complete else feature[present]))
+            self._fingerprints[name] = digest.hexdigest()
+        return self._fingerprints[name]
 
     def modality_mask(self, name: str) -> torch.Tensor:
         """Which items have a row of their own in the modality's file: bool ``[item_num]``; row 0 is False."""
@@ -139,6 +153,7 @@ class MultimodalDataset(Dataset):
         self._fill_missing(name, table, feature, present)
         if self.config["normalize_feature"]:
             feature /= np.maximum(np.linalg.norm(feature, axis=1, keepdims=True), 1e-12)
+        self._fingerprints.pop(name, None)
         self._features[name] = torch.from_numpy(feature)
         self._present[name] = torch.from_numpy(present)
 
@@ -207,9 +222,10 @@ class MultimodalDataset(Dataset):
 
     def copy(self, new_inter_feat):
         copied = super().copy(new_inter_feat)  # goes through __getstate__, which leaves the matrices out
-        for name in ("_modalities", "_features", "_present", "_features_are_lent"):
+        for name in ("_modalities", "_features", "_present", "_fingerprints", "_features_are_lent"):
             setattr(copied, name, getattr(self, name))
         return copied
 
     def __getstate__(self):
-        return {**self.__dict__, "_modalities": None, "_features": {}, "_present": {}, "_features_are_lent": False}
+        emptied = {"_modalities": None, "_features": {}, "_present": {}, "_fingerprints": {}}
+        return {**self.__dict__, **emptied, "_features_are_lent": False}

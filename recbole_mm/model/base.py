@@ -30,7 +30,8 @@ LATE_FUSION_KEYS = {"weak_weight": 0, "user_embedding": "separate"}  # with the 
 
 def no_late_fusion(model: str, key: str) -> str:
     """Why a model cannot have a key of POWERec's components, and which can."""
-    can = [name for name in MODELS if MODELS.entry(name).target.takes_late_fusion]
+    entries = (MODELS.entry(name) for name in MODELS)
+    can = [one.name for one in entries if one.target.takes_late_fusion and not one.facts["wraps_backbone"]]
     return f"{key}: {model} has no rating per modality, which this key needs; those that have: {', '.join(can)}"
 
 
@@ -65,6 +66,7 @@ class MultimodalRecommender(GeneralRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        check_at_least(config, 1, "embedding_size")
         self.embedding_size: int = config["embedding_size"]
         self.modalities = list(getattr(dataset, "modalities", [])) if self.needs_modalities else []
         if self.needs_modalities and not self.modalities:
@@ -89,6 +91,10 @@ class MultimodalRecommender(GeneralRecommender):
         self.trainer_starts_epochs = False
         self._scores_are_cached = False
         self._cached_tables: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def check_backbone(cls, config) -> None:
+        """Raise ValueError where the model wraps a backbone and cannot wrap the configured one."""
 
     def feature(self, modality: str) -> Tensor:
         """Features of one modality, ``[n_items, width]``; row 0 ([PAD]) is zero unless they are trained."""
@@ -226,8 +232,11 @@ class MultimodalRecommender(GeneralRecommender):
     def item_graph(self, modality: str, k: int, weighting: str) -> SparseOperator:
         """The modality's kNN item graph (see :func:`knn_graph`), from disk where the same one was built before.
 
-        Called while the model is built, when the features are still as loaded.
+        Called while the model is built, when the features are still as loaded. Raises ValueError where k, the key
+        `knn_k`, is out of range.
         """
+        if not 1 <= k < self.n_items:
+            raise ValueError(f"knn_k: {k} must be from 1 to {self.n_items - 1}, the number of items")
         feature = self.feature(modality).detach()
 
         def build():
@@ -266,3 +275,10 @@ class MultimodalRecommender(GeneralRecommender):
 def gather(table: Tensor, *ids: Tensor) -> tuple[Tensor, ...]:
     """Rows of one table for several id vectors, ``[batch, width]`` each: one gather, one scatter in the gradient."""
     return F.embedding(torch.cat(ids), table).split([len(one) for one in ids])
+
+
+def check_at_least(config, least: float, *keys: str) -> None:
+    """Raise ValueError naming the key where one of `keys` that is set is less than `least`."""
+    for key in keys:
+        if config[key] is not None and config[key] < least:
+            raise ValueError(f"{key}: {config[key]} must be at least {least}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, UserGraphSampler, combine
-from recbole_mm.model.base import gather
+from recbole_mm.model.base import check_at_least, gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
 from recbole_mm.nn.loss import mean_square
@@ -70,6 +70,7 @@ class DRAGON(LateFusionRecommender):
         weights = modality_weights(config["modality_weights"], self.modalities, visual=0.1)
         graphs = [self.item_graph(name, config["knn_k"], "binary") for name in self.modalities]
         self.fused_item_graph = combine(graphs, weights)
+        check_at_least(config, 1, "user_graph_width")
         width = config["user_graph_width"]
         neighbors = self.user_neighbors(limit=max(200, width))
         self.user_graph_sampler = UserGraphSampler(neighbors, width, config["seed"])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, UserGraphSampler
-from recbole_mm.model.base import gather
+from recbole_mm.model.base import check_at_least, gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
 from recbole_mm.nn.loss import mean_square
@@ -71,6 +71,7 @@ class DualGNN(LateFusionRecommender):
             [nn.Linear(size, size, bias=False), nn.Linear(size, size, bias=False), nn.Linear(3 * size, size)]
         )
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
+        check_at_least(config, 1, "user_graph_width")
         width = config["user_graph_width"]
         neighbors = self.user_neighbors(limit=max(200, width))
         self.user_graph_sampler = UserGraphSampler(neighbors, width, config["seed"])

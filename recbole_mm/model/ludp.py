@@ -8,15 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender, check_at_least, gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
-from recbole_mm.nn.modality_fusion import ModalityFusion
+from recbole_mm.nn.modality_fusion import KINDS, ModalityFusion
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 
 GRAPH_WEIGHTINGS = {"literal": "inverse_sqrt_k", "BIN": "binary", "WSYM": "similarity"}
-L2_FORMS = ("batch_rows", "all_parameters")
+CHOICES = {
+    "item_graph_norm": tuple(GRAPH_WEIGHTINGS),
+    "l2_form": ("batch_rows", "all_parameters"),
+    "user_attention": ("per_user", "shared"),
+    "fusion": KINDS,
+}
 
 
 @register_model(
@@ -35,8 +40,9 @@ class LUDP(MultimodalRecommender):
 
     with G the symmetric graph, ``S^m`` over each item's k nearest items by the modality's features as loaded,
     ``\phi`` LeakyReLU, and F the fusion over the modalities: attention in the paper, with parameters of its
-    own on each side. What the paper leaves open is a key: ``item_graph_norm``, ``l2_form``. Its user-side
-    attention has no user index; here it is per user, as the other is per item. Its initial values are
+    own on each side. What the paper leaves open is a key: ``item_graph_norm``, ``l2_form``, and
+    ``user_attention``, because the user side's attention is printed without a user index: ``per_user``, as
+    the other is per item, or ``shared``, the softmax of the mean score of all users. Its initial values are
     Gaussian without a scale; here N(0, 0.1^2) for the ID tables, as in LightGCN, Xavier normal for matrices,
     zero for biases.
 
@@ -55,13 +61,12 @@ class LUDP(MultimodalRecommender):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
         self.n_item_layers: int = config["n_item_layers"]
-        for key in ("n_layers", "n_item_layers"):
-            if config[key] < 1:
-                raise ValueError(f"{key}: {config[key]} must be at least 1 for LUDP")
+        check_at_least(config, 1, "n_layers", "n_item_layers", "knn_k", "preference_size")
+        for key, known in CHOICES.items():
+            if config[key] not in known:
+                raise ValueError(f"{key}: '{config[key]}' is unknown; choose one of {', '.join(known)}")
         self.reg_weight: float = config["reg_weight"]
         self.l2_form: str = config["l2_form"]
-        if self.l2_form not in L2_FORMS:
-            raise ValueError(f"l2_form: '{self.l2_form}' is unknown; choose one of {', '.join(L2_FORMS)}")
         self.batch_size: int = config["train_batch_size"]
 
         gaussian = partial(nn.init.normal_, std=0.1)
@@ -73,7 +78,7 @@ class LUDP(MultimodalRecommender):
             self._build_item_graphs(config["knn_k"], config["item_graph_norm"], config["fusion"])
         self.has_user_preference: bool = config["user_preference"]
         if self.has_user_preference:
-            self._build_user_preference(config["preference_size"], config["fusion"])
+            self._build_user_preference(config["preference_size"], config["fusion"], config["user_attention"])
         else:
             if self.feature_adapters:
                 raise ValueError(
@@ -84,13 +89,10 @@ class LUDP(MultimodalRecommender):
                 self.feature(name).requires_grad_(False)
 
     def _build_item_graphs(self, k: int, norm: str, fusion: str) -> None:
-        if norm not in GRAPH_WEIGHTINGS:
-            known = ", ".join(GRAPH_WEIGHTINGS)
-            raise ValueError(f"item_graph_norm: '{norm}' is unknown; choose one of {known}")
         self.item_graphs = [self.item_graph(name, k, GRAPH_WEIGHTINGS[norm]) for name in self.modalities]
         self.item_fusion = ModalityFusion(fusion, len(self.modalities), self.embedding_size)
 
-    def _build_user_preference(self, width: int, fusion: str) -> None:
+    def _build_user_preference(self, width: int, fusion: str, attention: str) -> None:
         if self.feature_adapters and width != self.embedding_size:
             raise ValueError(
                 f"preference_size: {width} must equal embedding_size: {self.embedding_size} with a feature_adapter"
@@ -102,7 +104,8 @@ class LUDP(MultimodalRecommender):
         self.projections = nn.ModuleList(maps)
         self.preference_maps = nn.Parameter(torch.stack(lifts))
         self.mean_of_items = self.graph.user_mean_block()
-        self.user_fusion = ModalityFusion(fusion, len(self.modalities), self.embedding_size)
+        shared = attention == "shared"
+        self.user_fusion = ModalityFusion(fusion, len(self.modalities), self.embedding_size, shared=shared)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """``e*`` of users ``[n_users, d]`` and items ``[n_items, d]``."""
@@ -130,7 +133,10 @@ class LUDP(MultimodalRecommender):
         return self.mean_of_items @ torch.cat(adapted, dim=1)
 
     def preference(self, means: Tensor, ego: Tensor) -> Tensor:
-        """``F_m(\\hat p^m)`` of some users, ``[n, d]``, from their rows of `mean_features` and of ``E_u``."""
+        """``F_m(\\hat p^m)`` of users, ``[n, d]``, from their rows of `mean_features` and of ``E_u``.
+
+        Some users, or all where they share their attention.
+        """
         lifted = F.leaky_relu(self.views(F.leaky_relu(means)) @ self.preference_maps)
         return self.user_fusion(lifted + ego)
 
@@ -144,7 +150,9 @@ class LUDP(MultimodalRecommender):
         nodes = torch.cat([users, positives + self.n_users, negatives + self.n_users])
         user, items = gather(self.collaborative(), nodes)[0].split([len(users), 2 * len(users)])
         (user_ego,) = gather(self.user_embedding, users)
-        if self.has_user_preference:
+        if self.has_user_preference and self.user_fusion.shares_attention:
+            user = user + gather(self.preference(self.mean_features(), self.user_embedding), users)[0]
+        elif self.has_user_preference:
             user = user + self.preference(*gather(self.mean_features(), users), user_ego)
         if self.has_item_graph:
             views = gather(self.similar_items(), torch.cat([positives, negatives]))

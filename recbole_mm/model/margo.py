@@ -6,11 +6,11 @@ import torch
 from recbole.utils import get_model
 from torch import Tensor, nn
 
-from recbole_mm.model.base import gather
+from recbole_mm.model.base import check_at_least, gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
-from recbole_mm.registry import MODELS, register_model
+from recbole_mm.registry import MODELS, closest, register_model
 from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
 
 
@@ -42,25 +42,49 @@ class MARGO(LateFusionRecommender):
 
     adapts_features = True  # in its backbone, whose adapters are built there
     projected_features = ()
+    without_stage_two = "item_weights: False"
     other_parameter_name = [*LateFusionRecommender.other_parameter_name, "stage"]
+
+    @classmethod
+    def check_backbone(cls, config) -> None:
+        """Raise ValueError unless the backbone is a late-fusion model; of a variant the message names its base."""
+        name = config["backbone"]
+        late = [one for one in MODELS if issubclass(MODELS.get(one), LateFusionRecommender) and one != "MARGO"]
+        if name in late:
+            return
+        if config["variant_of"] in late:  # of the backbone's yaml
+            raise ValueError(
+                f"backbone: '{name}' is {config['variant_of']} with settings of its own; use backbone: "
+                f"{config['variant_of']} with user_embedding: {config['user_embedding']}"
+            )
+        reason = "has no rating per modality, which MARGO weights" if name in MODELS else "is no model of recbole_mm"
+        raise ValueError(
+            f"backbone: '{name}' {reason}{closest(name, late)}; choose a late-fusion model: {', '.join(late)}"
+        )
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.check_backbone(config)
         name = config["backbone"]
-        if name not in MODELS or not issubclass(MODELS.get(name), LateFusionRecommender) or name == "MARGO":
-            late = [one for one in MODELS if issubclass(MODELS.get(one), LateFusionRecommender) and one != "MARGO"]
+        if config["weak_weight"]:
             raise ValueError(
-                f"backbone: '{name}' has no rating per modality, which MARGO weights; choose a late-fusion model: "
-                f"{', '.join(late)}"
+                f"weak_weight: {config['weak_weight']} is of a loss that MARGO's does not have (Eq. 8: ranking, "
+                "calibration and regulariser); leave it at 0"
             )
         self.backbone_name: str = name
-        self.backbone = get_model(name)(BackboneSettings(config), dataset)
+        settings = BackboneSettings(config)
+        self.backbone = get_model(name)(settings, dataset)
+        self.backbone_settings = settings.read
         self.backbone.trainer_starts_epochs = True
         self.rated_modalities = self.backbone.rated_modalities
         self.temperature: float = config["temperature"]
         self.calibration_weight: float = config["calibration_weight"]
         self.stop_gradient: bool = config["stop_gradient"]
         self.log_base: float = config["log_base"]
+        check_at_least(config, 0, "calibration_weight")
+        for key, above in (("temperature", 0), ("log_base", 1)):
+            if config[key] <= above:
+                raise ValueError(f"{key}: {config[key]} must be greater than {above}")
         self.stages = self._choose_stages(config["item_weights"], config["two_stage"])
         self.item_logits = nn.Parameter(0.01 * torch.randn(self.n_items, len(self.rated_modalities)))
         self.enter_stage(self.stages[0])
@@ -73,8 +97,6 @@ class MARGO(LateFusionRecommender):
                 f"stage two weights modalities against each other, and {self.backbone_name} rates only "
                 f"{self.rated_modalities}; use two modalities, or item_weights: False for stage one alone"
             )
-        if self.temperature <= 0:
-            raise ValueError(f"temperature: {self.temperature} must be positive")
         return ("one", "two") if two_stage else ("two",)
 
     def enter_stage(self, stage: str) -> None:
@@ -85,9 +107,9 @@ class MARGO(LateFusionRecommender):
     def load_stage_one(self, file: str, dataset) -> None:
         """Take the backbone's weights from the first stage of another run, or from a run of the backbone itself.
 
-        Raises ValueError naming both sides where the checkpoint is of another backbone or other data.
+        Raises ValueError naming both sides where the checkpoint is of another backbone, stage, other settings or data.
         """
-        load_backbone(self.backbone, backbone_weights(file, "MARGO", self.backbone_name, dataset), file)
+        load_backbone(self.backbone, backbone_weights(file, self, dataset), file)
 
     def before_epoch(self, epoch: int) -> None:
         """What the backbone does before an epoch."""

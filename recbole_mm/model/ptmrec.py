@@ -52,17 +52,26 @@ class PTMRec(MultimodalRecommender):
     adapts_features = True  # in its backbone, whose adapters are built there
     takes_late_fusion = True  # where its backbone does
     projected_features = ()
+    without_stage_two = "peft: none"
     other_parameter_name = [*MultimodalRecommender.other_parameter_name, "stage"]
+
+    @classmethod
+    def check_backbone(cls, config) -> None:
+        """Raise ValueError unless the backbone has vectors of users' and items' behaviour."""
+        name = config["backbone"]
+        if name not in MODELS or MODELS.get(name).behaviour_tables is MultimodalRecommender.behaviour_tables:
+            raise ValueError(f"backbone: '{name}' cannot be tuned with PTMRec; choose {', '.join(BACKBONES)}")
 
     def __init__(self, config, dataset):
         super().__init__(_WithConstantFeatures(config), dataset)
         for modality in self.modalities:  # the backbone may train what the data set gave us
             self.register_buffer(f"{modality}_feature", self.feature(modality).clone(), persistent=False)
+        self.check_backbone(config)
         name = config["backbone"]
-        if name not in MODELS or MODELS.get(name).behaviour_tables is MultimodalRecommender.behaviour_tables:
-            raise ValueError(f"backbone: '{name}' cannot be tuned with PTMRec; choose {', '.join(BACKBONES)}")
         self.backbone_name: str = name
-        self.backbone = get_model(name)(BackboneSettings(config), dataset)
+        settings = BackboneSettings(config)
+        self.backbone = get_model(name)(settings, dataset)
+        self.backbone_settings = settings.read
         self.backbone.trainer_starts_epochs = True
         for modality in self.modalities:  # part of every checkpoint, trained or not: stage two changes them
             if not isinstance(self.backbone.feature(modality), nn.Parameter):
@@ -187,19 +196,13 @@ class PTMRec(MultimodalRecommender):
     def load_stage_one(self, file: str, dataset) -> None:
         """Take the backbone's weights from the first stage of another run, or from a run of the backbone itself.
 
-        Raises ValueError naming both sides where the checkpoint is of another backbone, other data or other widths.
+        Raises ValueError naming both sides where the checkpoint is of another backbone, stage, other settings or data.
         """
-        weights = backbone_weights(file, "PTMRec", self.backbone_name, dataset)
+        weights = backbone_weights(file, self, dataset)
         ours = self.backbone.state_dict()
         for modality in self.modalities:
             name = f"{modality}_feature"
             weights.setdefault(name, ours[name])  # a backbone that trains no copies does not save them
-            if weights[name].shape != ours[name].shape:
-                theirs, width = weights[name].shape[1], ours[name].shape[1]
-                raise ValueError(
-                    f"stage_one_checkpoint {file} was trained on '{modality}' features that are {theirs} wide, this "
-                    f"run's are {width}; extract them as they were, or train stage one again"
-                )
         load_backbone(self.backbone, weights, file)
 
     def before_epoch(self, epoch: int) -> None:

@@ -16,18 +16,20 @@ class ModalityFusion(nn.Module):
     - ``sum``: ``\sum_m h^m``;
     - ``concat``: a linear map of all of them side by side.
 
-    Attention over one modality is the vector itself and has no parameters. Matrices start Xavier normal,
+    ``shared`` attention has one ``\alpha^m`` for all rows, from the scores' mean over them, the first ([PAD])
+    left out. Attention over one modality is the vector itself and has no parameters. Matrices start Xavier normal,
     biases zero.
 
     Raises:
         ValueError: an unknown kind.
     """
 
-    def __init__(self, kind: str, n_modalities: int, width: int):
+    def __init__(self, kind: str, n_modalities: int, width: int, *, shared: bool = False):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"fusion: '{kind}' is unknown; choose one of {', '.join(KINDS)}")
         self.kind = "sum" if kind == "attention" and n_modalities == 1 else kind
+        self.shares_attention = shared and self.kind == "attention"
         if self.kind == "attention":
             self.weight = nn.Parameter(torch.stack([_xavier(width, width) for _ in range(n_modalities)]))
             self.bias = nn.Parameter(torch.zeros(width))
@@ -46,8 +48,11 @@ class ModalityFusion(nn.Module):
         return views.sum(dim=0)
 
     def attention(self, views: Tensor) -> Tensor:
-        """The weights ``\\alpha [M, n]`` of views ``[M, n, width]``; a row's sum to 1 over the modalities."""
-        return (torch.tanh(views @ self.weight + self.bias) @ self.query).softmax(dim=0)
+        """The weights ``\\alpha [M, n]`` of views ``[M, n, width]``, ``[M, 1]`` if shared; they sum to 1 over M."""
+        scores = torch.tanh(views @ self.weight + self.bias) @ self.query
+        if self.shares_attention:
+            scores = scores[:, 1:].mean(dim=1, keepdim=True)
+        return scores.softmax(dim=0)
 
 
 def _xavier(*shape: int) -> Tensor:

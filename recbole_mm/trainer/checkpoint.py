@@ -39,6 +39,7 @@ class SafeCheckpoint:
     valid_result: dict[str, float] | None
     weights: dict[str, Tensor]
     other_parameter: dict[str, Any]
+    features: dict[str, str] | None
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -51,7 +52,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_safe_pair(path: Path, config, model, data_fingerprint: str | None, valid_result) -> None:
+def write_safe_pair(path: Path, config, model, data_fingerprint: str | None, features, valid_result) -> None:
     """Write `<stem>.safetensors` and `<stem>.json` beside the `.pth` at `path`."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     description = {
@@ -59,6 +60,7 @@ def write_safe_pair(path: Path, config, model, data_fingerprint: str | None, val
         "model": config["model"],
         "dataset": config["dataset"],
         "fingerprint": data_fingerprint,
+        "features": features,
         "valid_result": None if valid_result is None else {k: float(v) for k, v in valid_result.items()},
         "other_parameter": model.other_parameter(),
         "settings": settings(config),
@@ -106,6 +108,34 @@ def fingerprint(dataset) -> str:
     return digest.hexdigest()
 
 
+def feature_fingerprints(model, dataset) -> dict[str, str]:
+    """Hash of the features of each modality that a model reads, in its order."""
+    return {name: dataset.modality_fingerprint(name) for name in model.modalities}
+
+
+def check_same_features(checkpoint: str, theirs: dict[str, str] | None, ours: dict[str, str]) -> None:
+    """Raise ValueError, which names both sides, where a checkpoint was trained on other features than this run's.
+
+    Args:
+        checkpoint: for the message, such as ``checkpoint FILE``.
+        theirs: its :func:`feature_fingerprints`; None for one written before there were any, which passes.
+        ours: those of this run.
+    """
+    if theirs is None:
+        return
+    if list(theirs) != list(ours):
+        raise ValueError(
+            f"{checkpoint} was trained on the modalities {', '.join(theirs)} in this order, this run has "
+            f"{', '.join(ours)}; set `modalities` to the same"
+        )
+    changed = [name for name in ours if theirs[name] != ours[name]]
+    if changed:
+        raise ValueError(
+            f"{checkpoint} was trained on other {' and '.join(changed)} features than this run reads; bring its files "
+            "and its missing_modality and normalize_feature back, or train again"
+        )
+
+
 def has_safe_pair(path: Path) -> bool:
     """Whether both files stand beside the checkpoint that open without unpickling."""
     return path.with_suffix(".json").exists() and path.with_suffix(".safetensors").exists()
@@ -144,7 +174,7 @@ def read_safe_pair(file: str | os.PathLike) -> SafeCheckpoint:
         weights = load_file(weighed)
         return SafeCheckpoint(
             path, content["model"], content["dataset"], content["settings"], content["fingerprint"],
-            content["valid_result"], weights, content["other_parameter"],
+            content["valid_result"], weights, content["other_parameter"], content.get("features"),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ValueError(f"checkpoint {path} is damaged ({error!r}); train again or restore the file") from error

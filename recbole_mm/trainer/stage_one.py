@@ -2,47 +2,95 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from recbole_mm.trainer.checkpoint import fingerprint, read_safe_pair
+from recbole_mm.trainer.checkpoint import (
+    SafeCheckpoint,
+    check_same_features,
+    feature_fingerprints,
+    fingerprint,
+    has_safe_pair,
+    one_line,
+    read_safe_pair,
+)
+
+# what a backbone reads that decides how it is trained, or where, not what its weights mean
+OF_THE_TRAINING = {"seed", "device", "dataset", "checkpoint_dir", "graph_dir", "train_batch_size", "reg_weight",
+                   "weak_weight"}  # fmt: skip
 
 
 class BackboneSettings:
-    """The configuration as the backbone sees it: its own `backbone` key, where it has one, is ours to choose."""
+    """The configuration as the backbone sees it: its own `backbone` key, where it has one, is ours to choose.
+
+    Attributes:
+        read: every key that the backbone has read, with its value.
+    """
 
     def __init__(self, config):
         self._config = config
+        self.read: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
-        return self._config["backbone_of_backbone" if key == "backbone" else key]
+        value = self._config["backbone_of_backbone" if key == "backbone" else key]
+        self.read[key] = value
+        return value
 
 
-def backbone_weights(file: str, wrapper: str, backbone: str, dataset) -> dict[str, Tensor]:
+def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
     """The backbone's weights from the first stage of another run, or from a run of the backbone itself.
 
     Args:
         file: checkpoint, any of its three files.
-        wrapper: name of the staged model, whose checkpoints hold the backbone as ``backbone.``.
-        backbone: name of this run's backbone.
+        model: the staged model, with `backbone_name` and `backbone_settings` (:attr:`BackboneSettings.read`).
         dataset: this run's training data.
 
     Raises:
         FileNotFoundError: there is no such checkpoint.
-        ValueError: it is damaged, of another backbone or of other data; the message names both sides.
+        ValueError: it is damaged, of another backbone, stage or settings, or of other data; the message names both
+            sides.
     """
+    checkpoint = f"stage_one_checkpoint {file}"
+    if Path(file).is_file() and not has_safe_pair(Path(file)):
+        raise FileNotFoundError(
+            f"{checkpoint} has no .safetensors and .json of its name beside it, which its weights are read from; "
+            "restore them, or train stage one again"
+        )
     saved = read_safe_pair(file)
-    theirs = saved.settings.get("backbone") if saved.model == wrapper else saved.model
-    if theirs != backbone:
-        raise ValueError(f"stage_one_checkpoint {file} has backbone {theirs}, this run has {backbone}")
+    is_staged = saved.model == type(model).__name__
+    theirs = saved.settings.get("backbone") if is_staged else saved.model
+    if theirs != model.backbone_name:
+        raise ValueError(f"{checkpoint} has backbone {theirs}, this run has {model.backbone_name}")
     if saved.fingerprint != fingerprint(dataset):
         raise ValueError(
-            f"stage_one_checkpoint {file} was trained on '{saved.dataset}', whose users, items or training "
-            f"interactions are not those of this run's '{dataset.dataset_name}'"
+            f"{checkpoint} was trained on '{saved.dataset}', whose users, items or training interactions are not "
+            f"those of this run's '{dataset.dataset_name}'"
         )
-    prefix = "backbone." if saved.model == wrapper else ""
+    check_same_features(checkpoint, saved.features, feature_fingerprints(model, dataset))
+    stage = saved.other_parameter.get("stage") if is_staged else "one"
+    if stage != "one":
+        raise ValueError(
+            f"{checkpoint} is of stage {stage}, and this run would begin stage two with it; give the file of stage one"
+        )
+    _check_same_settings(checkpoint, saved, is_staged, model.backbone_settings)
+    prefix = "backbone." if is_staged else ""
     return {k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)}
+
+
+def _check_same_settings(checkpoint: str, saved: SafeCheckpoint, is_staged: bool, ours: dict[str, Any]) -> None:
+    different = []
+    for key in sorted(ours.keys() - OF_THE_TRAINING):
+        of_run = "backbone_of_backbone" if key == "backbone" and is_staged else key
+        if of_run in saved.settings and saved.settings[of_run] != ours[key]:
+            here = "backbone_of_backbone" if key == "backbone" else key
+            different.append(f"{here}: {saved.settings[of_run]} there, {ours[key]} here")
+    if different:
+        raise ValueError(
+            f"{checkpoint} was trained with other settings of the backbone than this run's ({'; '.join(different)}); "
+            "set the same in both"
+        )
 
 
 def load_backbone(backbone: nn.Module, weights: dict[str, Tensor], file: str) -> None:
@@ -50,4 +98,6 @@ def load_backbone(backbone: nn.Module, weights: dict[str, Tensor], file: str) ->
     try:
         backbone.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"stage_one_checkpoint {file} has other settings than this run: {error}") from error
+        raise ValueError(
+            f"stage_one_checkpoint {file} has other weights than this run's backbone: {one_line(error)}"
+        ) from error

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
-from recbole.utils import set_color
+from recbole.utils import dict2str, set_color
 
 from recbole_mm.trainer.trainer import MultimodalTrainer
+
+STAGE_KEYS = ("epochs", "stopping_step", "learning_rate")
 
 
 class StagedTrainer(MultimodalTrainer):
     """Trains a model through its stages; each starts from the best checkpoint of the one before.
 
-    The model names its stages in ``model.stages`` (such as ``("one", "two")``) and is told by
-    ``model.enter_stage(name)`` which one begins. Each stage has its own optimizer, early stopping and checkpoint: the
-    last stage's is the run's, an earlier stage's has the stage in its name. Keys, each falling back on the key without
-    the prefix where it is not set: ``stage_<name>_epochs``, ``stage_<name>_stopping_step``,
-    ``stage_<name>_learning_rate``. ``stage_one_checkpoint: FILE`` takes the weights of an earlier run's first stage
-    instead of training it. A run interrupted in any stage goes on there with ``resume_from``.
+    The model names its stages in ``model.stages`` (such as ``("one", "two")``), the setting that leaves stage one alone
+    in ``model.without_stage_two``, and is told by ``model.enter_stage(name)`` which one begins. Each stage has its own
+    optimizer, early stopping and checkpoint: the last stage's is the run's, an earlier stage's has the stage in its
+    name. Keys, each falling back on the key without the prefix where it is not set: ``stage_<name>_epochs``,
+    ``stage_<name>_stopping_step``, ``stage_<name>_learning_rate``. ``stage_one_checkpoint: FILE`` takes the weights of
+    an earlier run's first stage instead of training it. A run interrupted in any stage goes on there with
+    ``resume_from``.
     """
 
     def __init__(self, config, model):
         if not config["single_spec"]:
             raise ValueError(f"{config['model']} trains in stages, which takes one process; leave --nproc out")
+        if config["stage_one_checkpoint"] and len(model.stages) == 1:
+            reason = "two_stage: False" if model.stages[0] == "two" else model.without_stage_two
+            raise ValueError(
+                f"stage_one_checkpoint: {config['stage_one_checkpoint']} takes the place of stage one before stage "
+                f"two, and with {reason} there is stage {model.stages[0]} alone; leave one of both out"
+            )
         super().__init__(config, model)
+        for stage in model.stages:
+            for key in STAGE_KEYS:
+                self._setting(stage, key)  # now, and not after hours of an earlier stage
         self.stage = model.stages[0]
         self._final_file: Path | None = None
-        self._writer = self.tensorboard
+        self._writer, self._log = self.tensorboard, self.logger
         self._resumed_stage: str | None = None
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -44,20 +57,22 @@ class StagedTrainer(MultimodalTrainer):
             stage = self.model.stages[position]
             if stage != self._resumed_stage:
                 self._begin(stage)
-            self.logger.info(set_color(f"Stage {stage}", "blue") + f": at most {self.epochs} epochs")
+            self.logger.info(f"at most {self.epochs} epochs")
             best = _BestWeights(self, callback_fn)
             result = super().fit(train_data, valid_data, verbose, saved, show_progress, best)
+            if valid_data and result[1]:
+                self.logger.info(f"best validation result: {dict2str(result[1])}")
             if position + 1 < len(self.model.stages):
                 self.model.load_state_dict(best.weights)
+        self.logger = self._log
         return result
 
     def _begin(self, stage: str) -> None:
         """Set everything that belongs to one stage to its start."""
         self.stage = stage
         self.model.enter_stage(stage)
-        self.epochs = self._setting(stage, "epochs")
-        self.stopping_step = self._setting(stage, "stopping_step")
-        self.learning_rate = self._setting(stage, "learning_rate")
+        for key in STAGE_KEYS:
+            setattr(self, key, self._setting(stage, key))
         self.eval_step = min(self.config["eval_step"], self.epochs)
         self.optimizer = self._build_optimizer()
         self.scheduler = self._build_scheduler()
@@ -66,15 +81,27 @@ class StagedTrainer(MultimodalTrainer):
         self.best_valid_result = self._latest_valid_result = self._resumed_random_state = None
         self.saved_model_file = str(self._file_of(stage))
         self.tensorboard = _StageWriter(self._writer, stage)
+        self.logger = _StageLog(self._log, {"stage": stage})
 
     def _setting(self, stage: str, key: str):
-        value = self.config[f"stage_{stage}_{key}"]
-        return self.config[key] if value is None else value
+        own = f"stage_{stage}_{key}"
+        name = key if self.config[own] is None else own
+        if self.config[name] < 0:
+            raise ValueError(f"{name}: {self.config[name]} must not be negative")
+        return self.config[name]
 
     def _file_of(self, stage: str) -> Path:
         if stage == self.model.stages[-1]:
             return self._final_file
         return self._final_file.with_name(f"{self._final_file.stem}-stage-{stage}.pth")
+
+    def _final_after(self, file: Path, stage: str) -> Path:
+        """Where the last stage of a run is saved that goes on from `file`, which may be renamed, of `stage`."""
+        last = self.model.stages[-1]
+        if stage == last:
+            return file
+        stem, ending = file.stem, f"-stage-{stage}"
+        return file.with_name(f"{stem.removesuffix(ending) if stem.endswith(ending) else f'{stem}-stage-{last}'}.pth")
 
     def _progress_label(self, epoch: int) -> str:
         return f"Stage {self.stage} {epoch:>4}"
@@ -84,11 +111,11 @@ class StagedTrainer(MultimodalTrainer):
 
     def resume_checkpoint(self, resume_file):
         """Go on from a checkpoint of any stage; raises as :meth:`MultimodalTrainer.resume_checkpoint`."""
-        stage = self._read(Path(resume_file)).get("stage")
+        file = Path(resume_file)
+        stage = self._read(file).get("stage")
         if stage not in self.model.stages:
             raise ValueError(f"checkpoint {resume_file} is of stage '{stage}', this run has {self.model.stages}")
-        name = Path(resume_file)
-        self._final_file = name.with_name(name.name.replace(f"-stage-{stage}.pth", ".pth"))
+        self._final_file = self._final_after(file, stage)
         self._begin(stage)
         super().resume_checkpoint(resume_file)
         self._resumed_stage = stage
@@ -116,6 +143,13 @@ class _BestWeights:
 
     def _keep(self) -> None:
         self._weights = {name: value.clone() for name, value in self._trainer.model.state_dict().items()}
+
+
+class _StageLog(logging.LoggerAdapter):
+    """RecBole's log with the stage in front of every message."""
+
+    def process(self, msg, kwargs):
+        return set_color(f"Stage {self.extra['stage']}", "blue") + f": {msg}", kwargs
 
 
 class _StageWriter:

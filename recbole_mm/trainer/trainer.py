@@ -15,6 +15,8 @@ from tqdm import tqdm
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import keep_freed_memory
 from recbole_mm.trainer.checkpoint import (
+    check_same_features,
+    feature_fingerprints,
     fingerprint,
     of_one_process,
     one_line,
@@ -54,7 +56,8 @@ class MultimodalTrainer(Trainer):
         self._train_data = None
         self._latest_valid_result = None
         self._data_fingerprint: str | None = None
-        self._resumed_fingerprint: str | None = None
+        self._feature_fingerprints: dict[str, str] | None = None
+        self._resumed_fingerprints: tuple[str | None, dict[str, str] | None] = (None, None)
         self._resumed_random_state = None
         self._has_resumed = False
 
@@ -85,6 +88,7 @@ class MultimodalTrainer(Trainer):
         """As RecBole's; starts from the checkpoint ``resume_from`` where the configuration names one."""
         self._train_data = train_data
         self._data_fingerprint = fingerprint(train_data._dataset)
+        self._feature_fingerprints = feature_fingerprints(self.model, train_data._dataset)
         _give_generator(train_data, self.config["seed"])
         if self.config["resume_from"] and not self._has_resumed:
             self.resume_checkpoint(self.config["resume_from"])
@@ -163,7 +167,8 @@ class MultimodalTrainer(Trainer):
         epoch = max(epoch, self.start_epoch - 1)  # RecBole says -1 where no epoch is left to train
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
         write_atomically(path, lambda file: torch.save(self._state(epoch), file, pickle_protocol=4))
-        write_safe_pair(path, self.config, self.model, self._data_fingerprint, self._latest_valid_result)
+        prints = self._data_fingerprint, self._feature_fingerprints
+        write_safe_pair(path, self.config, self.model, *prints, self._latest_valid_result)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
 
@@ -180,6 +185,7 @@ class MultimodalTrainer(Trainer):
             "optimizer": self.optimizer.state_dict(),
             "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
             "fingerprint": self._data_fingerprint,
+            "features": self._feature_fingerprints,
             "random_state": {
                 "global": random_state(),
                 "loader": None if self._train_data is None else self._train_data.generator.get_state(),
@@ -194,11 +200,6 @@ class MultimodalTrainer(Trainer):
             ValueError: the file is damaged, or of another model, or its weights do not fit this data set.
         """
         checkpoint = self._read(Path(resume_file))
-        saved_model = checkpoint["config"]["model"]
-        if saved_model.lower() != self.config["model"].lower():
-            raise ValueError(
-                f"checkpoint {resume_file} is of model {saved_model}, this run is of {self.config['model']}"
-            )
         try:
             self.model.load_state_dict(checkpoint["state_dict"])
             self.optimizer.load_state_dict(checkpoint["optimizer"])
@@ -216,16 +217,18 @@ class MultimodalTrainer(Trainer):
         self.best_valid_score = checkpoint["best_valid_score"]
         self.best_valid_result = self._latest_valid_result = checkpoint["best_valid_result"]
         self._resumed_random_state = checkpoint["random_state"]
-        self._resumed_fingerprint = checkpoint["fingerprint"]
+        self._resumed_fingerprints = checkpoint["fingerprint"], checkpoint.get("features")
         self._has_resumed = True
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
     def _check_same_data(self) -> None:
-        if self._resumed_fingerprint not in (None, self._data_fingerprint):
+        data, features = self._resumed_fingerprints
+        if data not in (None, self._data_fingerprint):
             raise ValueError(
                 f"checkpoint {self.saved_model_file} was trained on other users, items or training interactions than "
                 f"those of '{self.config['dataset']}' in {self.config['data_path']}; resume it on its own data set"
             )
+        check_same_features(f"checkpoint {self.saved_model_file}", features, self._feature_fingerprints)
 
     def _read(self, path: Path) -> dict:
         if not path.is_file():
@@ -233,6 +236,9 @@ class MultimodalTrainer(Trainer):
         checkpoint = read_pickle(path, self.device)
         if "random_state" not in checkpoint:
             raise ValueError(f"checkpoint {path} was not written by recbole_mm's trainer; it cannot resume exactly")
+        saved_model = checkpoint["config"]["model"]
+        if saved_model.lower() != self.config["model"].lower():
+            raise ValueError(f"checkpoint {path} is of model {saved_model}, this run is of {self.config['model']}")
         return checkpoint
 
 

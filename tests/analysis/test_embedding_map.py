@@ -15,6 +15,7 @@ from recbole_mm.analysis.embedding_density import (
     GRID,
     ItemDensity,
     angle_density,
+    density_figure,
     plane_density,
     principal_components,
 )
@@ -95,6 +96,8 @@ class TestMap:
         assert len(stars) == 2
         assert items.get_facecolors()[:, 3].tolist() == [1, 1, 0]  # the second user's b is a ring
         assert len(np.unique(items.get_edgecolors(), axis=0)) == 2
+        assert figure.get_suptitle().startswith("t-SNE of users and their training items")
+        assert figure.get_suptitle().endswith("; ring: another user of the item")
 
     def test_is_the_same_every_time(self, written, checkpoints, tmp_path, capsys):
         assert run(*checkpoints, "--out", tmp_path / "again", "--user-ids", ",".join(CHOSEN)) == 0
@@ -113,7 +116,9 @@ class TestMap:
         with pytest.raises(ValueError, match="31 users of 'toy' have 10 to 40 training items, and 32"):
             draw_users(varied, 32, seed=0)
         assert run(checkpoints[0]) == 2  # its users have 8
-        assert "0 users of 'toy' have 10 to 40" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "0 users of 'toy' have 10 to 40" in said and "--training-items" in said and "--users" not in said
+        assert run(checkpoints[0], "--training-items", 8, 8, "--users", 3) == 0
 
     @pytest.mark.parametrize(
         "users, said",
@@ -186,6 +191,14 @@ class TestDensity:
             rows = table(written / f"embedding-{name}.csv")
             values = [float(row["density"]) for row in rows if row["checkpoint"] == LABELS[1]]
             np.testing.assert_allclose(values, expected.ravel(), rtol=1e-5, atol=1e-12)  # six digits
+
+    def test_axes_of_the_figure_are_named(self):
+        vectors = np.random.default_rng(0).standard_normal((9, 4))
+        figure = density_figure([ItemDensity.of(vectors, np.arange(9), "mine")])
+        upper, lower, _ = figure.axes
+        assert (upper.get_xlabel(), upper.get_ylabel()) == ("component 1", "component 2")
+        assert (lower.get_xlabel(), lower.get_ylabel()) == ("angle in radians", "density")
+        assert "principal components" in figure.get_suptitle()
 
     @pytest.mark.parametrize("vectors", [np.ones((9, 4)), np.outer(np.arange(9.0), [1, 2]), np.eye(9)[:, :1]])
     def test_items_on_a_line_have_none(self, vectors):

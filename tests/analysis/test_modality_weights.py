@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from recbole_mm.__main__ import main
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_pictures, item_titles
-from recbole_mm.analysis.modality_weights import write_modality_weights
+from recbole_mm.analysis.modality_weights import _histograms, write_modality_weights
 from recbole_mm.analysis.weight_tables import ModalityWeights, extreme_items, modality_weights
 from recbole_mm.load import open_checkpoint
 
@@ -102,12 +102,20 @@ class TestTables:
     def test_ties_keep_their_order_and_untrained_items_are_not_ranked(self):
         values = np.array([[0.9, 0.1], [0.5, 0.5], [0.5, 0.5], [0.2, 0.8]])
         ids, interactions = np.array(list("abcd")), np.array([0, 1, 1, 1])
-        weights = ModalityWeights("x", "item", ["v", "t"], ids, values, interactions)
+        weights = ModalityWeights("x", "item", ["v", "t"], ids, values, interactions, np.ones((4, 2), bool))
         found = extreme_items(weights, {"b": "B"}, {"c": Path("c.jpg")}, top=2)
         ends = [[one.item for one in found if (one.modality, one.end) == end]
                 for end in (("v", "most"), ("v", "least"), ("t", "most"), ("t", "least"))]  # fmt: skip
         assert ends == [["b", "c"], ["d", "b"], ["d", "b"], ["b", "c"]]
         assert (found[0].title, found[1].title, found[1].picture) == ("B", "", Path("c.jpg"))
+
+    def test_items_without_features_are_marked_and_not_ranked_by_the_modality(self, opened, written):
+        rows = table(written / "modality-weights.csv")  # i29 has no features
+        assert {(row["id"], row["modality"]) for row in rows if row["has_features"] == "0"} == {
+            ("i29", "visual"), ("i29", "textual")
+        }  # fmt: skip
+        ranked = extreme_items(modality_weights(opened, "x"), {}, {}, top=30)
+        assert {one.modality for one in ranked if one.item == "i29"} == {"id"}
 
     def test_user_weights_are_divided_by_their_sum(self, train, tmp_path):
         opened = open_checkpoint(train("DRAGON", knn_k=3, user_graph_width=5))
@@ -125,9 +133,14 @@ class TestTables:
 
     def test_shares_outside_0_and_1_are_counted_apart(self):
         values = np.array([[1.2, -0.2], [0.25, 0.75], [np.nan, np.nan]])
-        weights = ModalityWeights("x", "user", ["v", "t"], np.array(list("abc")), values, np.ones(3, int))
+        weights = ModalityWeights("x", "user", ["v", "t"], np.array(list("abc")), values, np.ones(3, int), values > 0)
         assert weights.in_range.tolist() == [False, True, False]
         assert weights.column("t").tolist() == [0.75]
+
+    def test_histogram_shows_shares(self, opened):
+        (axis, *_) = _histograms([modality_weights(opened, "MARGO")]).axes
+        assert axis.get_ylabel() == "share of items"
+        assert axis.patches[0].get_data().values.sum() == pytest.approx(1)
 
 
 class _Links(HTMLParser):
@@ -256,6 +269,8 @@ def test_models_without_weights_are_refused(margo, train, capsys):
     assert "MARGO in stage one weights no modalities" in capsys.readouterr().err
     assert run(train("POWERec", n_layers=1)) == 2
     assert "POWERec weights no modalities" in capsys.readouterr().err
+    assert run(train("LUDP", knn_k=3)) == 2
+    assert "LUDP weights no modalities" in capsys.readouterr().err
     assert not Path("analysis").exists()
 
 

@@ -86,8 +86,8 @@ def test_item_graph_is_built_from_the_modalities_weighted(example):
     [
         ({"n_layers": 0}, "n_layers: 0"),
         ({"n_item_layers": 0}, "n_item_layers: 0"),
-        ({"knn_k": 10}, "k = 10 neighbours needs 1 <= k <= 9"),
-        ({"user_graph_width": 0}, "width of at least 1"),
+        ({"knn_k": 10}, "knn_k: 10 must be from 1 to 9"),
+        ({"user_graph_width": 0}, "user_graph_width: 0"),
         ({"modality_weights": [1.0]}, "modality_weights"),
     ],
 )

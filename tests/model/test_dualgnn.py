@@ -125,7 +125,7 @@ def test_user_graph_is_that_of_the_epoch_also_after_loading(example):
     "settings, message",
     [
         ({"n_layers": 0}, "n_layers: 0"),
-        ({"user_graph_width": 0}, "width of at least 1"),
+        ({"user_graph_width": 0}, "user_graph_width: 0"),
         ({"user_embedding": "hashed"}, "user_embedding: 'hashed'"),
         ({"user_embedding": "prompted", "prompt_num": 0}, "prompt_num: 0"),
     ],

@@ -104,8 +104,8 @@ def test_a_modality_of_constant_rows_takes_the_smallest_ids(tmp_path):
     [
         ({"n_layers": 0}, "n_layers: 0"),
         ({"n_item_layers": 0}, "n_item_layers: 0"),
-        ({"knn_k": 10}, "k = 10 neighbours needs 1 <= k <= 9"),
-        ({"knn_k": 0}, "k = 0 neighbours"),
+        ({"knn_k": 10}, "knn_k: 10 must be from 1 to 9"),
+        ({"knn_k": 0}, "knn_k: 0 must be"),
         ({"modality_weights": [1.0]}, "modality_weights"),
         ({"edge_dropout": 1.0}, "edge drop rate"),
     ],

@@ -146,7 +146,7 @@ def test_a_modality_of_constant_rows(tmp_path):
     [
         ({"n_layers": 0}, "n_layers: 0"),
         ({"n_item_layers": 0}, "n_item_layers: 0"),
-        ({"knn_k": 10}, "k = 10 neighbours needs 1 <= k <= 9"),
+        ({"knn_k": 10}, "knn_k: 10 must be from 1 to 9"),
         ({"stale_gradients": "keep"}, "stale_gradients: 'keep'"),
     ],
 )

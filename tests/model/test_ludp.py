@@ -48,6 +48,7 @@ class TestLUDP(ModelConformance):
             {"n_item_layers": 3, "item_graph_norm": "BIN", "knn_k": 2},
             {"item_graph_norm": "WSYM", "knn_k": 5},
             {"l2_form": "all_parameters"},
+            {"user_attention": "shared"},
             {"fusion": "sum"},
             {"fusion": "concat"},
             {"item_graph": False},
@@ -127,11 +128,15 @@ class TestLUDP(ModelConformance):
     @pytest.mark.parametrize(
         "settings, message",
         [
-            ({"knn_k": 31}, "k = 31"),
-            ({"knn_k": 0}, "k = 0"),
+            ({"knn_k": 31}, "knn_k: 31"),
+            ({"knn_k": 0, "item_graph": False}, "knn_k: 0"),
+            ({"item_graph_norm": "bin", "item_graph": False}, "item_graph_norm: 'bin'"),
+            ({"preference_size": 0}, "preference_size: 0"),
+            ({"embedding_size": 0}, "embedding_size: 0"),
             ({"n_layers": 0}, "n_layers: 0"),
             ({"n_item_layers": 0}, "n_item_layers: 0"),
             ({"item_graph_norm": "SYM"}, "item_graph_norm: 'SYM'"),
+            ({"user_attention": "global"}, "user_attention: 'global'"),
             ({"l2_form": "squared"}, "l2_form: 'squared'"),
             ({"fusion": "max"}, "fusion: 'max'"),
         ],
@@ -159,7 +164,8 @@ class DenseLUDP:
             items = items + self.fuse(similar, model.item_fusion)
         if self.settings.get("user_preference", True):
             preferences = [self.preference(place) for place in range(len(model.modalities))]
-            users = users + self.fuse(preferences, model.user_fusion)
+            shared = self.settings.get("user_attention") == "shared"
+            users = users + self.fuse(preferences, model.user_fusion, shared)
         return users, items
 
     def similar_items(self, graph):
@@ -174,16 +180,19 @@ class DenseLUDP:
         mean = self.block @ projected / self.block.sum(dim=1, keepdim=True).clamp(min=1)
         return F.leaky_relu(F.leaky_relu(mean) @ model.preference_maps[place]) + model.user_embedding
 
-    def fuse(self, views, parameters):
+    def fuse(self, views, parameters, shared=False):
         kind = self.settings.get("fusion", "attention")
         if kind == "concat":
             return torch.cat(views, dim=1) @ parameters.linear.weight.T + parameters.linear.bias
         if kind == "sum" or len(views) == 1:
             return sum(views)
-        terms = [
-            (torch.tanh(view @ parameters.weight[place] + parameters.bias) @ parameters.query).exp()
+        scores = [
+            torch.tanh(view @ parameters.weight[place] + parameters.bias) @ parameters.query
             for place, view in enumerate(views)
         ]
+        if shared:  # one number per modality, of all users but [PAD]
+            scores = [score[1:].mean().expand(len(score)) for score in scores]
+        terms = [score.exp() for score in scores]
         return sum((term / sum(terms))[:, None] * view for term, view in zip(terms, views, strict=True))
 
     def loss(self, batch):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
 
 from recbole_mm.load import open_checkpoint
+from recbole_mm.quick_start import run as run_mm
 from tests.conformance import SMALL, ModelConformance
-from tests.toy import start, write_dataset, write_planted
+from tests.toy import start, write_planted
 
 BACKBONE = {"backbone": "POWERec", "n_layers": 2}
 
@@ -76,8 +78,16 @@ class TestMARGO(ModelConformance):
         "settings, message",
         [
             ({"backbone": "LayerGCN"}, "'LayerGCN' has no rating per modality"),
-            ({"backbone": "LightGCN"}, "'LightGCN' has no rating per modality"),
+            ({"backbone": "LightGCN"}, "'LightGCN' is no model of recbole_mm; choose a late-fusion model"),
+            ({"backbone": "dragon"}, r"'dragon' is no model of recbole_mm \(did you mean DRAGON\?\)"),
+            ({"backbone": "PODualGNN"}, "use backbone: DualGNN with user_embedding: prompted"),
+            ({"backbone": "POWERec", "weak_weight": 0.01}, "weak_weight: 0.01"),
             ({"temperature": 0}, "temperature: 0"),
+            ({"temperature": 0, "item_weights": False}, "temperature: 0"),
+            ({"log_base": 1}, "log_base: 1"),
+            ({"calibration_weight": -1}, "calibration_weight: -1"),
+            ({"backbone": "DRAGON", "knn_k": 0}, "knn_k: 0"),
+            ({"backbone": "DRAGON", "knn_k": 3, "user_graph_width": 0}, "user_graph_width: 0"),
         ],
     )
     def test_bad_settings(self, data_path, tmp_path, settings, message):
@@ -128,6 +138,25 @@ class TestStages:
             _, best_resumed, result_resumed = self.finish(resumed)
             assert (best_resumed, result_resumed) == (best, result)
 
+    @pytest.mark.parametrize("name", ["mine.pth", "mine-stage-one.pth"])
+    def test_resuming_a_renamed_stage_one_leaves_it_and_names_the_final_checkpoint(self, data_path, name, capsys):
+        self.finish(self.start(data_path))
+        stage_one = next(Path("saved").glob("*stage-one.pth")).rename(Path("saved") / name)
+        settings = {**SMALL, **BACKBONE, "learning_rate": 0.01, "epochs": 4, "resume_from": str(stage_one)}
+        run_mm("MARGO", "toy", config_dict={"data_path": str(data_path), "checkpoint_dir": "other", **settings})
+        assert torch.load(stage_one, weights_only=False)["stage"] == "one"
+        final = Path("saved") / {"mine.pth": "mine-stage-two.pth"}.get(name, "mine.pth")
+        assert open_checkpoint(final).model.stage == "two"
+        assert f"checkpoint: {final}" in capsys.readouterr().out.splitlines()
+
+    def test_resuming_a_checkpoint_of_another_model_names_both(self, data_path):
+        powerec = start("POWERec", data_path, **{**SMALL, "n_layers": 2, "epochs": 1, "checkpoint_dir": "saved"})
+        trainer = powerec.trainer()
+        trainer.fit(powerec.train_data, powerec.valid_data)
+        run = self.start(data_path, resume_from=trainer.saved_model_file)
+        with pytest.raises(ValueError, match="is of model POWERec, this run is of MARGO"):
+            run.trainer().fit(run.train_data, run.valid_data)
+
     def test_stage_one_checkpoint_skips_stage_one(self, data_path):
         trainer, best, result = self.finish(self.start(data_path))
         stage_one = next(Path("saved").glob("*stage-one.pth"))
@@ -156,67 +185,89 @@ class TestStages:
             with pytest.raises(ValueError, match=message):
                 run.trainer().fit(run.train_data, run.valid_data)
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def same_widths(cls, tmp_path_factory):
+        """Interactions and widths alike, and only the textual features differ."""
+        one, other = (write_planted(tmp_path_factory.mktemp("same"), {"visual": 6, "textual": 6}) for _ in range(2))
+        file = other / "toy" / "toy.textual"
+        header, first, *rest = file.read_text().splitlines()
+        item, row = first.split("\t")
+        file.write_text("\n".join([header, f"{item}\t9{row[1:]}", *rest]) + "\n")
+        return one, other
+
+    @pytest.mark.parametrize("key", ["stage_one_checkpoint", "resume_from"])
+    def test_other_features_or_another_order_of_them_are_refused(self, same_widths, key):
+        one, other = same_widths
+        self.finish(self.start(one, epochs=1))
+        stage_one = str(next(Path("saved").glob("*stage-one.pth")))
+        for path, settings, message in (
+            (other, {}, "trained on other textual features than this run"),
+            (one, {"modalities": ["textual", "visual"]}, "visual, textual in this order, this run has textual, visual"),
+        ):
+            run = self.start(path, **{key: stage_one}, **settings)
+            with pytest.raises(ValueError, match=message):
+                run.trainer().fit(run.train_data, run.valid_data)
+
+    def test_features_are_not_compared_where_a_checkpoint_has_no_fingerprint_of_them(self, same_widths):
+        one, other = same_widths
+        self.finish(self.start(one, epochs=1))
+        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        described = stage_one.with_suffix(".json")
+        older = json.loads(described.read_text())
+        del older["features"]
+        described.write_text(json.dumps(older))
+        run = self.start(other, epochs=1, stage_one_checkpoint=str(stage_one))
+        assert self.finish(run)[0].stage == "two"
+
+    def test_another_stage_and_other_settings_are_refused(self, data_path):
+        trainer, *_ = self.finish(self.start(data_path, epochs=1))
+        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        dragon = {**SMALL, "knn_k": 3, "user_graph_width": 4, "epochs": 1, "checkpoint_dir": "dragon"}
+        alone = start("DRAGON", data_path, **dragon)
+        of_dragon = alone.trainer()
+        of_dragon.fit(alone.train_data, alone.valid_data)
+        bare = Path("bare.pth")
+        bare.write_bytes(stage_one.read_bytes())
+        for file, settings, error, message in (
+            (trainer.saved_model_file, {}, ValueError, "is of stage two"),
+            (stage_one, {"n_layers": 1}, ValueError, r"\(n_layers: 2 there, 1 here\)"),
+            (of_dragon.saved_model_file, {**dragon, "backbone": "DRAGON"}, ValueError, "user_weights: True there"),
+            (bare, {}, FileNotFoundError, "has no .safetensors and .json .* train stage one again"),
+        ):
+            run = self.start(data_path, stage_one_checkpoint=str(file), **settings)
+            with pytest.raises(error, match=message):
+                run.trainer().fit(run.train_data, run.valid_data)
+
+    @pytest.mark.parametrize("key", ["item_weights", "two_stage"])
+    def test_a_run_of_one_stage_takes_no_stage_one_checkpoint(self, data_path, key):
+        run = self.start(data_path, stage_one_checkpoint="saved/one.pth", **{key: False})
+        with pytest.raises(ValueError, match=f"stage_one_checkpoint: saved/one.pth .* {key}: False"):
+            run.trainer()
+
+    @pytest.mark.parametrize("key", ["stage_one_epochs", "stage_two_stopping_step", "stage_two_learning_rate"])
+    def test_negative_settings_of_a_stage_are_refused_before_training(self, data_path, key):
+        with pytest.raises(ValueError, match=f"{key}: -1 must not be negative"):
+            self.start(data_path, **{key: -1}).trainer()
+
     def test_one_modality_cannot_be_weighted(self, data_path):
         with pytest.raises(ValueError, match="item_weights: False for stage one alone"):
             self.start(data_path, backbone="DualGNN", modalities=["visual"])
 
-    def test_log_and_tensorboard_name_the_stage(self, data_path, capsys):
+    def test_log_and_tensorboard_name_the_stage(self, data_path, capsys, caplog):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         run = self.start(data_path, epochs=1)
-        run.trainer().fit(run.train_data, run.valid_data, show_progress=True)
+        with caplog.at_level("INFO"):
+            _, result = run.trainer().fit(run.train_data, run.valid_data, show_progress=True)
+        said = [re.sub(r"\x1b\[[0-9;]*m", "", message) for message in caplog.messages]
+        for stage in ("one", "two"):
+            assert sum(message.startswith(f"Stage {stage}: epoch 0 training") for message in said) == 1
+            (best,) = (message for message in said if message.startswith(f"Stage {stage}: best validation result: "))
+        assert all(f"{metric} : {value}" in best for metric, value in result.items())
         shown = capsys.readouterr().err
         assert "Stage one" in shown and "Stage two" in shown
         folder = max(Path("log_tensorboard").iterdir(), key=lambda f: f.stat().st_mtime)
         events = EventAccumulator(str(folder)).Reload()
         tags = set(events.Tags()["scalars"])
         assert {"stage_one/Loss/Train", "stage_two/Loss/Train", "stage_two/Vaild_score"} <= tags
-
-
-def test_weights_find_the_noisy_half():
-    """Each modality is noise for its own half of the items; the weights tell which, and rank better than the sum."""
-    noisy = write_half_noise(Path("half"))
-    settings = {
-        **SMALL, "backbone": "DRAGON", "n_layers": 1, "knn_k": 2, "modality_weights": [0.5, 0.5], "reg_weight": 0.1,
-        "modalities": ["visual", "acoustic"], "train_batch_size": 256, "learning_rate": 0.005, "temperature": 0.1,
-        "calibration_weight": 1.0, "topk": [20], "valid_metric": "Recall@20", "stopping_step": 100,
-    }  # fmt: skip
-    results = {}
-    for name, stages in (("sum", {"item_weights": False, "epochs": 70}), ("margo", {"epochs": 35})):
-        run = start("MARGO", Path("half"), **{**settings, **stages}, checkpoint_dir=name)
-        trainer = run.trainer()
-        trainer.fit(run.train_data, run.valid_data)
-        results[name] = trainer.evaluate(run.test_data)["recall@20"]
-    tokens = run.dataset.field2id_token["item_id"][1:]
-    acoustic = run.model.item_weights()[1:, run.model.rated_modalities.index("acoustic")].detach().numpy()
-    is_clean = np.array([token not in noisy for token in tokens])
-    assert roc_auc_score(is_clean, acoustic) >= 0.8
-    assert results["margo"] > results["sum"]
-
-
-def write_half_noise(folder: Path) -> set[str]:
-    """100 users and 600 items in 12 groups; gives the items whose acoustic features are noise.
-
-    A user has 20 training items of its group, so that few users are seen per item and features matter. Acoustic
-    features show the group of every other item and are noise for the rest, visual ones the other way round: no
-    modality is better on the whole, only per item.
-    """
-    rng = np.random.default_rng(0)
-    items = [f"i{number}" for number in range(600)]
-    group = {item: (number // 2) % 12 for number, item in enumerate(items)}
-    noisy = {"acoustic": set(items[1::2]), "visual": set(items[::2])}
-    splits: dict[str, list] = {"train": [], "valid": [], "test": []}
-    for user in range(100):
-        own = [item for item in items if group[item] == user % 12]
-        chosen = [str(item) for item in rng.permutation(own)[:40]]
-        for split, part in (("train", chosen[:20]), ("valid", chosen[20:25]), ("test", chosen[25:])):
-            splits[split] += [(f"u{user}", item) for item in part]
-    features = {}
-    for modality in ("visual", "acoustic"):
-        centres = rng.standard_normal((12, 16))
-        features[modality] = {
-            item: rng.standard_normal(16) + (0 if item in noisy[modality] else 2 * centres[group[item]])
-            for item in items
-        }
-    write_dataset(folder, splits, features)
-    return noisy["acoustic"]

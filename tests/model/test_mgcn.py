@@ -95,7 +95,7 @@ def test_a_user_and_an_item_without_edges_have_finite_vectors(example):
 
 @pytest.mark.parametrize(
     "settings, message",
-    [({"n_layers": 0}, "n_layers: 0"), ({"knn_k": 10}, "k = 10 neighbours needs 1 <= k <= 9")],
+    [({"n_layers": 0}, "n_layers: 0"), ({"knn_k": 10}, "knn_k: 10 must be from 1 to 9")],
 )
 def test_bad_settings(example, settings, message):
     with pytest.raises(ValueError, match=message):

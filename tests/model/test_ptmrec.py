@@ -271,13 +271,13 @@ class TestBadInput(PTMRuns):
         with pytest.raises(ValueError, match="was made by another encoder.*extract 'visual' with encoder"):
             self.start(data_path, encoder=str(other))
 
-    def test_a_width_that_changed_since_stage_one(self, tmp_path):
+    def test_features_that_changed_since_stage_one(self, tmp_path):
         data = write_contents(tmp_path / "data")
         trainer, *_ = self.finish(self.start(data, epochs=1))
         stage_one = next(Path("saved").glob("*stage-one.pth"))
         extract(data, write_dual_clip(tmp_path / "wider", width=WIDTH + 2))
         run = self.start(data, encoder=str(tmp_path / "wider"), stage_one_checkpoint=str(stage_one))
-        with pytest.raises(ValueError, match="'visual' features that are 6 wide, this run's are 8"):
+        with pytest.raises(ValueError, match="trained on other visual and textual features than this run"):
             run.trainer().fit(run.train_data, run.valid_data)
 
     def test_out_of_memory_names_the_keys(self, data_path, monkeypatch):

@@ -110,7 +110,7 @@ def test_dropped_gates_keep_the_mean(example):
     [
         ({"n_layers": 0}, "n_layers: 0"),
         ({"knn_k": [3]}, r"knn_k: \[3\] must be one number, or one for each of visual, textual"),
-        ({"knn_k": [3, 10]}, "k = 10 neighbours needs 1 <= k <= 9"),
+        ({"knn_k": [3, 10]}, "knn_k: 10 must be from 1 to 9"),
         ({"gate_dropout": 1.0}, "gate_dropout: 1.0"),
     ],
 )
