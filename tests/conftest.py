@@ -35,7 +35,11 @@ STARTS_RAY = ("test_compat", "test_ray_cluster", "test_ray_job", "test_ray_searc
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Where tests run in processes side by side, those of a file share one, and so do all that start Ray: its ports."""
+    """Where tests run in processes side by side, those of a file share one, and so do all that start Ray: its ports.
+
+    Those come first: they take minutes, and the other process would have nothing left to do beside them at the end.
+    """
+    items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
     for item in items:
         group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
