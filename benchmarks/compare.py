@@ -94,6 +94,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the data set's folder")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022], help="default: %(default)s")
+    parser.add_argument("--table-only", action="store_true", help="train nothing: the table of what has finished")
     arguments = parser.parse_args()
     folder = arguments.data.resolve() / arguments.dataset
     if not folder.is_dir():
@@ -102,7 +103,7 @@ def main() -> int:
     modalities = sorted(file.suffixes[-2][1:] for file in folder.glob("*.arrow"))
     groups = PLANS[arguments.plan](modalities)
     jobs = [(model, seed, settings) for seed in arguments.seeds for rows in groups for _, model, settings in rows]
-    done = finish(jobs, folder, per_user=True)
+    done = arguments.table_only or finish(jobs, folder, per_user=True)
     cells = [cell for rows in groups for cell in _cells(rows, folder, arguments.seeds)]
     header = ["variant", "seeds", *METRICS, "change of ndcg@20", "p", "epochs"]
     name = f"compare-{arguments.plan}-{arguments.dataset}"
@@ -135,7 +136,8 @@ def _cells(rows: list[tuple[str, str, dict]], folder: Path, seeds: list[int]) ->
         if base is None:
             base = (label, users)
         else:
-            change, p = f"{users.mean() / base[1].mean() - 1:+.1%}", f"{ttest_rel(users, base[1]).pvalue:.2g}"
+            change = f"{users.mean() / base[1].mean() - 1:+.1%}"
+            p = f"{ttest_rel(users, base[1]).pvalue:.2g}" if np.any(users != base[1]) else "no user differs"
         means = [f"{one.mean():.4f} ± {one.std(ddof=1) if len(one) > 1 else 0:.4f}" for one in values.values()]
         epochs = np.mean([row["epochs"] for _, row in found])
         cells.append([label, len(found), *means, change, p, f"{epochs:.0f}"])
