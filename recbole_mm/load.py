@@ -13,8 +13,7 @@ from recbole.quick_start import load_data_and_model
 from recbole.utils import get_model, init_seed
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
-from recbole_mm.plugins import import_plugins
-from recbole_mm.quick_start import check_model
+from recbole_mm.quick_start import make_config
 from recbole_mm.trainer.checkpoint import fingerprint, has_safe_pair, one_line, read_pickle, read_safe_pair
 
 
@@ -48,9 +47,7 @@ def open_checkpoint(file: str | Path, trust_pickle: bool = False) -> OpenedCheck
         config, model, *data = load_data_and_model(str(path))
         return OpenedCheckpoint(path, config, model.eval(), *data)
     saved = read_safe_pair(path)
-    import_plugins(saved.settings.get("plugins"))
-    check_model(saved.model)
-    config = Config(saved.model, saved.dataset, config_dict=dict(saved.settings))
+    config = make_config(saved.model, saved.dataset, config_dict=dict(saved.settings))
     if not Path(config["data_path"]).is_dir() and saved.dataset != DEFAULT_DATASET:
         raise FileNotFoundError(
             f"checkpoint {path} was trained on data set '{saved.dataset}' in {config['data_path']}, which is not "

@@ -114,17 +114,22 @@ def checked_config(model: str, dataset: str, config_file_list=None, config_dict=
     """RecBole's Config of a run, after checking the names, the files and the keys; raises as :func:`run`."""
     for file in config_file_list or ():
         check_config_file(file)
-    try:
-        config = Config(model, dataset, config_file_list, config_dict)  # imports plugins before it looks for the model
-    except (ValueError, ImportError, AttributeError):  # as RecBole ends where it finds no model of that name
-        check_model(model)
-        raise
+    config = make_config(model, dataset, config_file_list, config_dict)
     if issubclass(config.model_class, MultimodalRecommender):
         config.model_class.check_backbone(config)  # whose yaml has keys that come next
     check_feature_adapter(config)
     check_keys(config, config.external_config_dict)
     check_valid_metric(config)
     return config
+
+
+def make_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:
+    """RecBole's Config, which imports plugins before it looks for the model; raises as :func:`check_model`."""
+    try:
+        return Config(model, dataset, config_file_list, config_dict)
+    except (ValueError, ImportError, AttributeError):  # as RecBole ends where it finds no model of that name
+        check_model(model)
+        raise
 
 
 def objective_function(config_dict=None, config_file_list=None, saved=True):
@@ -224,7 +229,7 @@ def check_keys(config: Config, keys: Iterable[str], where: str = "") -> None:
         keys: to check, such as those a user set.
         where: they stand, for the message, such as ``"file x: "``.
     """
-    if config.model not in {*recbole_models(), *variants()} and not model_yaml(config.model).is_file():
+    if config.model not in recbole_models() and not model_yaml(config.model).is_file():
         return
     known = set(config.internal_config_dict) | _KEYS_OF_THE_LAUNCHER
     known.update(key for keys in config.parameters.values() for key in keys)

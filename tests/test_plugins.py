@@ -15,10 +15,9 @@ from recbole_mm.registration import model_yaml
 from tests.toy import PRE_SPLIT, QUIET, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULE = """\
+ADAPTER = """\
 import torch
-from recbole_mm import FeatureAdapter, register_adapter, register_model
-from recbole_mm.model.vbpr import VBPR
+from recbole_mm import FeatureAdapter, register_adapter
 
 @register_adapter("scale")
 class Scale(FeatureAdapter):
@@ -30,6 +29,10 @@ class Scale(FeatureAdapter):
 
     def forward(self, features, behaviour):
         return features * self.scale
+"""
+MODEL = """\
+from recbole_mm import register_model
+from recbole_mm.model.vbpr import VBPR
 
 @register_model(paper="none", year=2026)
 class OwnVBPR(VBPR):
@@ -46,7 +49,7 @@ def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def test_training_and_an_analysis_find_a_users_model_and_adapter(tmp_path):
     write_planted(tmp_path / "dataset", {"visual": 6})
-    (tmp_path / "my_module.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "my_module.py").write_text(ADAPTER + MODEL, encoding="utf-8")
     settings = {"plugins": ["my_module"], "feature_adapter": "scale", "scale_start": 2.0, **PRE_SPLIT, "epochs": 1}
     given = [f"--config_files={model_yaml('VBPR')}", *(f"--{key}={value}" for key, value in settings.items())]
     done = run_python(tmp_path, str(ROOT / "run_recbole_mm.py"), "--model=OwnVBPR", "--dataset=toy", *given)
@@ -58,7 +61,8 @@ def test_training_and_an_analysis_find_a_users_model_and_adapter(tmp_path):
 
 
 def test_an_adapters_own_key_is_unknown_without_it(tmp_path):
-    (tmp_path / "keys_module.py").write_text(MODULE.replace('"scale"', '"scaled"').replace("OwnVBPR", "OtherVBPR"))
+    # An adapter only: a model entered in this process would stand in the table that other tests compare with README.
+    (tmp_path / "keys_module.py").write_text(ADAPTER.replace('"scale"', '"scaled"'), encoding="utf-8")
     data = {"data_path": str(write_planted(tmp_path, {"visual": 6}))}
     settings = {**QUIET, **data, "plugins": ["keys_module"], "scale_start": 2.0}
     assert checked_config("VBPR", "toy", config_dict={**settings, "feature_adapter": "scaled"})["scale_start"] == 2.0

@@ -69,8 +69,7 @@ class ACF(MultimodalRecommender):
         super().__init__(config, dataset)
         self.reg_weight: float = config["reg_weight"]
         self.hidden_size: int = config["hidden_size"]
-        if self.hidden_size < 1:
-            raise ValueError(f"hidden_size: {self.hidden_size} must be at least 1 for ACF")
+        self.check_at_least(config, 1, "hidden_size")
         size, hidden = self.embedding_size, self.hidden_size
         self.user_embedding = id_table(self.n_users, size)
         self.item_embedding = id_table(self.n_items, size)

@@ -17,6 +17,7 @@ from recbole_mm.graph import (
     BipartiteGraph,
     GraphCache,
     SparseOperator,
+    UserGraphSampler,
     UserNeighbors,
     cooccurrence_neighbors,
     knn_graph,
@@ -28,11 +29,16 @@ from recbole_mm.registry import MODELS
 LATE_FUSION_KEYS = {"weak_weight": 0, "user_embedding": "separate"}  # with the values that ask for nothing
 
 
+def late_fusion_models() -> list[str]:
+    """Names of the models that rate each modality by themselves, not through a backbone."""
+    entries = (MODELS.entry(name) for name in MODELS)
+    return [one.name for one in entries if one.target.takes_late_fusion and not one.facts["wraps_backbone"]]
+
+
 def no_late_fusion(model: str, key: str) -> str:
     """Why a model cannot have a key of POWERec's components, and which can."""
-    entries = (MODELS.entry(name) for name in MODELS)
-    can = [one.name for one in entries if one.target.takes_late_fusion and not one.facts["wraps_backbone"]]
-    return f"{key}: {model} has no rating per modality, which this key needs; those that have: {', '.join(can)}"
+    can = ", ".join(late_fusion_models())
+    return f"{key}: {model} has no rating per modality, which this key needs; those that have: {can}"
 
 
 class MultimodalRecommender(GeneralRecommender):
@@ -66,7 +72,7 @@ class MultimodalRecommender(GeneralRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        check_at_least(config, 1, "embedding_size")
+        self.check_at_least(config, 1, "embedding_size")
         self.embedding_size: int = config["embedding_size"]
         self.modalities = list(getattr(dataset, "modalities", [])) if self.needs_modalities else []
         if self.needs_modalities and not self.modalities:
@@ -91,6 +97,12 @@ class MultimodalRecommender(GeneralRecommender):
         self.trainer_starts_epochs = False
         self._scores_are_cached = False
         self._cached_tables: tuple[Tensor, Tensor] | None = None
+
+    def check_at_least(self, config, least: float, *keys: str) -> None:
+        """Raise ValueError naming the key where one of `keys` that is set is less than `least`."""
+        for key in keys:
+            if config[key] is not None and config[key] < least:
+                raise ValueError(f"{key}: {config[key]} must be at least {least} for {type(self).__name__}")
 
     @classmethod
     def check_backbone(cls, config) -> None:
@@ -256,6 +268,12 @@ class MultimodalRecommender(GeneralRecommender):
         )
         return UserNeighbors(**arrays)
 
+    def sample_user_graphs(self, config) -> UserGraphSampler:
+        """The user-user graphs of the epochs, `user_graph_width` neighbours a user."""
+        self.check_at_least(config, 1, "user_graph_width")
+        width = config["user_graph_width"]
+        return UserGraphSampler(self.user_neighbors(limit=max(200, width)), width, config["seed"])
+
     def batch(self, interaction) -> tuple[Tensor, Tensor, Tensor]:
         """User, positive and negative item ids of a training batch, each ``[batch]``."""
         return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
@@ -275,10 +293,3 @@ class MultimodalRecommender(GeneralRecommender):
 def gather(table: Tensor, *ids: Tensor) -> tuple[Tensor, ...]:
     """Rows of one table for several id vectors, ``[batch, width]`` each: one gather, one scatter in the gradient."""
     return F.embedding(torch.cat(ids), table).split([len(one) for one in ids])
-
-
-def check_at_least(config, least: float, *keys: str) -> None:
-    """Raise ValueError naming the key where one of `keys` that is set is less than `least`."""
-    for key in keys:
-        if config[key] is not None and config[key] < least:
-            raise ValueError(f"{key}: {config[key]} must be at least {least}")

@@ -40,9 +40,8 @@ class BM3(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for BM3")
         self.dropout: float = config["dropout"]
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: {self.dropout} must be at least 0 and below 1")

@@ -41,9 +41,8 @@ class BUIR(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for BUIR")
         self.momentum: float = config["momentum"]
         if not 0 <= self.momentum <= 1:
             raise ValueError(f"momentum: {self.momentum} must be from 0 to 1")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.graph import SparseOperator, UserGraphSampler, combine
-from recbole_mm.model.base import check_at_least, gather
+from recbole_mm.graph import SparseOperator, combine
+from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
 from recbole_mm.nn.loss import mean_square
@@ -45,9 +45,7 @@ class DRAGON(LateFusionRecommender):
         self.rated_modalities = list(self.modalities)
         self.n_layers: int = config["n_layers"]
         self.n_item_layers: int = config["n_item_layers"]
-        for key in ("n_layers", "n_item_layers"):
-            if config[key] < 1:
-                raise ValueError(f"{key}: {config[key]} must be at least 1 for DRAGON")
+        self.check_at_least(config, 1, "n_layers", "n_item_layers")
         self.weak_weight: float = config["weak_weight"]
         self.reg_weight: float = config["reg_weight"]
         size, n_modalities = self.embedding_size, len(self.modalities)
@@ -70,10 +68,7 @@ class DRAGON(LateFusionRecommender):
         weights = modality_weights(config["modality_weights"], self.modalities, visual=0.1)
         graphs = [self.item_graph(name, config["knn_k"], "binary") for name in self.modalities]
         self.fused_item_graph = combine(graphs, weights)
-        check_at_least(config, 1, "user_graph_width")
-        width = config["user_graph_width"]
-        neighbors = self.user_neighbors(limit=max(200, width))
-        self.user_graph_sampler = UserGraphSampler(neighbors, width, config["seed"])
+        self.user_graph_sampler = self.sample_user_graphs(config)
 
     @property
     def user_graph(self) -> SparseOperator:

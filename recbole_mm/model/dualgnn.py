@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.graph import SparseOperator, UserGraphSampler
-from recbole_mm.model.base import check_at_least, gather
+from recbole_mm.graph import SparseOperator
+from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
 from recbole_mm.nn.loss import mean_square
@@ -45,9 +45,8 @@ class DualGNN(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = list(self.modalities)
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for DualGNN")
         self.weak_weight: float = config["weak_weight"]
         self.reg_weight: float = config["reg_weight"]
         self.aliased_fusion: bool = config["aliased_fusion"]
@@ -71,10 +70,7 @@ class DualGNN(LateFusionRecommender):
             [nn.Linear(size, size, bias=False), nn.Linear(size, size, bias=False), nn.Linear(3 * size, size)]
         )
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
-        check_at_least(config, 1, "user_graph_width")
-        width = config["user_graph_width"]
-        neighbors = self.user_neighbors(limit=max(200, width))
-        self.user_graph_sampler = UserGraphSampler(neighbors, width, config["seed"])
+        self.user_graph_sampler = self.sample_user_graphs(config)
 
     @property
     def user_graph(self) -> SparseOperator:

@@ -45,9 +45,7 @@ class FREEDOM(MultimodalRecommender):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
         self.n_item_layers: int = config["n_item_layers"]
-        for key in ("n_layers", "n_item_layers"):
-            if config[key] < 1:
-                raise ValueError(f"{key}: {config[key]} must be at least 1 for FREEDOM")
+        self.check_at_least(config, 1, "n_layers", "n_item_layers")
         self.modality_loss_weight: float = config["modality_loss_weight"]
         weights = modality_weights(config["modality_weights"], self.modalities, visual=0.1)
         graphs = [self.item_graph(name, config["knn_k"], "binary") for name in self.modalities]

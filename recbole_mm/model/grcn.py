@@ -49,9 +49,8 @@ class GRCN(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for GRCN")
         self.n_routings: int = config["n_routings"]
         if self.n_routings < 0:
             raise ValueError(f"n_routings: {self.n_routings} must be at least 0 for GRCN")

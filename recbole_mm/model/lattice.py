@@ -49,9 +49,7 @@ class LATTICE(MultimodalRecommender):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
         self.n_item_layers: int = config["n_item_layers"]
-        for key in ("n_layers", "n_item_layers"):
-            if config[key] < 1:
-                raise ValueError(f"{key}: {config[key]} must be at least 1 for {type(self).__name__}")
+        self.check_at_least(config, 1, "n_layers", "n_item_layers")
         self.stale_gradients: str = config["stale_gradients"]
         if self.stale_gradients not in STALE_GRADIENTS:
             choices = ", ".join(STALE_GRADIENTS)

@@ -30,9 +30,8 @@ class LayerGCN(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for LayerGCN")
         self.include_layer_0: bool = config["include_layer_0"]
         self.reg_weight: float = config["reg_weight"]
         self.user_embedding = id_table(self.n_users, self.embedding_size)

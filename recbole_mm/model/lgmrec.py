@@ -49,10 +49,11 @@ class LGMRec(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.n_ui_layers = _at_least_one(config, "n_ui_layers")
-        self.n_mm_layers = _at_least_one(config, "n_mm_layers")
-        self.n_hyper_layers = _at_least_one(config, "n_hyper_layers")
-        self.n_hyperedges = _at_least_one(config, "n_hyperedges")
+        self.check_at_least(config, 1, "n_ui_layers", "n_mm_layers", "n_hyper_layers", "n_hyperedges")
+        self.n_ui_layers: int = config["n_ui_layers"]
+        self.n_mm_layers: int = config["n_mm_layers"]
+        self.n_hyper_layers: int = config["n_hyper_layers"]
+        self.n_hyperedges: int = config["n_hyperedges"]
         self.keep_rate: float = config["keep_rate"]
         if not 0 < self.keep_rate <= 1:
             raise ValueError(f"keep_rate: {self.keep_rate} must be above 0 and at most 1")
@@ -187,9 +188,3 @@ def _gumbel_noise(like: Tensor) -> Tensor:
 
 def _xavier(*shape: int) -> nn.Parameter:
     return nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
-
-
-def _at_least_one(config, key: str) -> int:
-    if config[key] < 1:
-        raise ValueError(f"{key}: {config[key]} must be at least 1 for LGMRec")
-    return config[key]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import MultimodalRecommender, check_at_least, gather
+from recbole_mm.model.base import MultimodalRecommender, gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
 from recbole_mm.nn.modality_fusion import KINDS, ModalityFusion
 from recbole_mm.nn.propagation import light_gcn
@@ -61,7 +61,7 @@ class LUDP(MultimodalRecommender):
         super().__init__(config, dataset)
         self.n_layers: int = config["n_layers"]
         self.n_item_layers: int = config["n_item_layers"]
-        check_at_least(config, 1, "n_layers", "n_item_layers", "knn_k", "preference_size")
+        self.check_at_least(config, 1, "n_layers", "n_item_layers", "knn_k", "preference_size")
         for key, known in CHOICES.items():
             if config[key] not in known:
                 raise ValueError(f"{key}: '{config[key]}' is unknown; choose one of {', '.join(known)}")

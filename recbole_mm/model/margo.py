@@ -6,7 +6,7 @@ import torch
 from recbole.utils import get_model
 from torch import Tensor, nn
 
-from recbole_mm.model.base import check_at_least, gather
+from recbole_mm.model.base import gather, late_fusion_models
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
@@ -49,7 +49,7 @@ class MARGO(LateFusionRecommender):
     def check_backbone(cls, config) -> None:
         """Raise ValueError unless the backbone is a late-fusion model; of a variant the message names its base."""
         name = config["backbone"]
-        late = [one for one in MODELS if issubclass(MODELS.get(one), LateFusionRecommender) and one != "MARGO"]
+        late = late_fusion_models()
         if name in late:
             return
         if config["variant_of"] in late:  # of the backbone's yaml
@@ -81,7 +81,7 @@ class MARGO(LateFusionRecommender):
         self.calibration_weight: float = config["calibration_weight"]
         self.stop_gradient: bool = config["stop_gradient"]
         self.log_base: float = config["log_base"]
-        check_at_least(config, 0, "calibration_weight")
+        self.check_at_least(config, 0, "calibration_weight")
         for key, above in (("temperature", 0), ("log_base", 1)):
             if config[key] <= above:
                 raise ValueError(f"{key}: {config[key]} must be greater than {above}")

@@ -44,9 +44,8 @@ class MGCN(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for {type(self).__name__}")
         self.reg_weight: float = config["reg_weight"]
         self.contrast_weight: float = config["contrast_weight"]
         self.temperature: float = config["temperature"]

@@ -45,9 +45,8 @@ class MMGCN(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for MMGCN")
         self.reg_weight: float = config["reg_weight"]
         self.frozen_tables: bool = config["frozen_tables"]
         ids = xavier_normal_part(self.n_users + self.n_items - 2, self.embedding_size)

@@ -46,9 +46,8 @@ class SLMRec(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
+        self.check_at_least(config, 1, "n_layers")
         self.n_layers: int = config["n_layers"]
-        if self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for SLMRec")
         self.temperature: float = config["temperature"]
         self.ssl_temperature: float = config["ssl_temperature"]
         if min(self.temperature, self.ssl_temperature) <= 0:
