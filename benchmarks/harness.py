@@ -94,7 +94,8 @@ def start(model: str, folder: Path, **settings: Any) -> Run:
     """
     from recbole.config import Config
 
-    from recbole_mm.quick_start import check_model, prepare_training
+    from recbole_mm.configuration import check_model
+    from recbole_mm.quick_start import prepare_training
 
     check_model(model)
     settings = {**QUIET, **data_settings(folder), "data_path": str(folder.parent), **settings}

@@ -12,8 +12,8 @@ from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import load_data_and_model
 from recbole.utils import get_model, init_seed
 
+from recbole_mm.configuration import make_config
 from recbole_mm.data.default_data import DEFAULT_DATASET
-from recbole_mm.quick_start import make_config
 from recbole_mm.trainer.checkpoint import fingerprint, has_safe_pair, one_line, read_pickle, read_safe_pair
 
 

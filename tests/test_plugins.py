@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mm.quick_start import checked_config
+from recbole_mm.configuration import checked_config
 from recbole_mm.registration import model_yaml
 from tests.toy import PRE_SPLIT, QUIET, write_planted
 

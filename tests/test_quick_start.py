@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from recbole_mm import MODELS
-from recbole_mm.quick_start import check_keys, main, run
+from recbole_mm.configuration import check_keys
+from recbole_mm.quick_start import main, run
 from tests.toy import PRE_SPLIT, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
