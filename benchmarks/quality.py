@@ -202,6 +202,10 @@ def _parse() -> argparse.Namespace:
     return arguments
 
 
+def _models_as_published_first(row: dict) -> tuple:
+    return bool(row["settings"]), row["model"].lower(), row["seed"], json.dumps(row["settings"])
+
+
 def _write_table(dataset: str, rows: list[dict]) -> None:
     header = ["model", "seed", *METRICS, "best epoch", "s / epoch", "peak MB", "date", "settings"]
     cells = [
@@ -215,9 +219,7 @@ def _write_table(dataset: str, rows: list[dict]) -> None:
             row["versions"]["date"],
             ", ".join(f"{key}: {value}" for key, value in row["settings"].items()),
         ]
-        for row in sorted(
-            rows, key=lambda row: (row["model"].lower(), row["seed"], json.dumps(row["settings"]))
-        )
+        for row in sorted(rows, key=_models_as_published_first)
     ]
     recbole, lightgcn = (
         ", ".join(f"{key}: {value}" for key, value in one.items())
