@@ -13,6 +13,7 @@ from recbole.config import Config
 
 from recbole_mm.model.base import LATE_FUSION_KEYS, MultimodalRecommender, no_late_fusion
 from recbole_mm.nn.feature_adapter import adapter_class
+from recbole_mm.plugins import PluginError
 from recbole_mm.registration import model_yaml, recbole_models, variants
 from recbole_mm.registry import MODELS, closest
 from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES, one_line
@@ -42,9 +43,14 @@ def checked_config(model: str, dataset: str, config_file_list=None, config_dict=
 
 
 def make_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:
-    """RecBole's Config, which imports plugins before it looks for the model; raises as :func:`check_model`."""
+    """RecBole's Config, which imports plugins before it looks for the model.
+
+    Raises ValueError as :func:`check_model`, and PluginError.
+    """
     try:
         return Config(model, dataset, config_file_list, config_dict)
+    except PluginError:  # not the model, which a plugin may hold, is missing
+        raise
     except (ValueError, ImportError, AttributeError):  # as RecBole ends where it finds no model of that name
         check_model(model)
         raise

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mm.configuration import checked_config
+from recbole_mm.configuration import checked_config, make_config
 from recbole_mm.registration import model_yaml
 from tests.toy import PRE_SPLIT, QUIET, write_planted
 
@@ -81,6 +81,11 @@ def test_bad_plugins(tmp_path, plugins, message):
     data = {"data_path": str(write_planted(tmp_path, {"visual": 6}))}
     with pytest.raises(ValueError, match=message):
         checked_config("VBPR", "toy", config_dict={**QUIET, **data, "plugins": plugins})
+
+
+def test_a_missing_plugin_is_named_rather_than_the_model_it_holds():
+    with pytest.raises(ValueError, match="plugins: 'no_such_module' cannot be imported"):
+        make_config("ModelOfThePlugin", "toy", config_dict={**QUIET, "plugins": ["no_such_module"]})
 
 
 @pytest.mark.parametrize(

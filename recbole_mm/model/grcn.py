@@ -50,10 +50,9 @@ class GRCN(LateFusionRecommender):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
         self.check_at_least(config, 1, "n_layers")
+        self.check_at_least(config, 0, "n_routings")
         self.n_layers: int = config["n_layers"]
         self.n_routings: int = config["n_routings"]
-        if self.n_routings < 0:
-            raise ValueError(f"n_routings: {self.n_routings} must be at least 0 for GRCN")
         self.weak_weight: float = config["weak_weight"]
         self.reg_weight: float = config["reg_weight"]
         self.regularise_whole_table: bool = config["regularise_whole_table"]
