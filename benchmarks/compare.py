@@ -14,7 +14,7 @@ from pathlib import Path
 import harness
 import numpy as np
 from machine import versions
-from quality import finish, is_of, per_user_file, rows_of
+from quality import BEGINS_WITH, add_settings, finish, is_of, per_user_file, rows_of
 from scipy.stats import ttest_rel
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -24,15 +24,20 @@ Row = tuple[str, str, dict]  # label, model and settings
 
 
 def margo(modalities: list[str]) -> list[list[Row]]:
-    """MARGO's ablations (its paper's Table 3), and its backbone's own run, against its first stage, the plain sum."""
-    alone = [(f"{one} only", "MARGO", {"item_weights": False, "modalities": [one]}) for one in modalities]
+    """MARGO's ablations (its paper's Table 3), and its backbone's own run, against its first stage, the plain sum.
+
+    All that have two stages begin the second with the same first one, that of the plain sum.
+    """
+    stage_one: dict = {"item_weights": False}
+    stage_two = {BEGINS_WITH: stage_one}
+    alone = [(f"{one} only", "MARGO", {**stage_one, "modalities": [one]}) for one in modalities]
     ablations = [
-        ("without weights (stage one alone)", "MARGO", {"item_weights": False}),
+        ("without weights (stage one alone)", "MARGO", stage_one),
         ("the backbone's own run (DRAGON)", "DRAGON", {}),
-        ("MARGO", "MARGO", {}),
-        ("without calibration", "MARGO", {"calibration_weight": 0.0}),
+        ("MARGO", "MARGO", stage_two),
+        ("without calibration", "MARGO", {**stage_two, "calibration_weight": 0.0}),
         ("without two stages", "MARGO", {"two_stage": False}),
-        ("without stop-gradient", "MARGO", {"stop_gradient": False}),
+        ("without stop-gradient", "MARGO", {**stage_two, "stop_gradient": False}),
     ]
     return [ablations + alone]
 
@@ -94,6 +99,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the data set's folder")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022], help="default: %(default)s")
+    add_settings(parser)
     parser.add_argument("--table-only", action="store_true", help="train nothing: the table of what has finished")
     arguments = parser.parse_args()
     folder = arguments.data.resolve() / arguments.dataset
@@ -101,7 +107,7 @@ def main() -> int:
         print(f"error: there is no data set {folder}; --data is the folder that holds it", file=sys.stderr)
         return 2
     modalities = sorted(file.suffixes[-2][1:] for file in folder.glob("*.arrow"))
-    groups = PLANS[arguments.plan](modalities)
+    groups = _with(arguments.set, PLANS[arguments.plan](modalities))
     jobs = [(model, seed, settings) for seed in arguments.seeds for rows in groups for _, model, settings in rows]
     done = arguments.table_only or finish(jobs, folder, per_user=True)
     cells = [cell for rows in groups for cell in _cells(rows, folder, arguments.seeds)]
@@ -110,15 +116,28 @@ def main() -> int:
     table = harness.table(header, cells)
     here = {key: value for key, value in versions().items() if key != "date"}
     title = f"# {arguments.plan}: variants on {arguments.dataset}"
-    path = harness.write_results(name, title, harness.versions_line(here), EXPLANATION.format(arguments.dataset), table)
+    changed = "".join(f", {key}: {value}" for key, value in arguments.set.items())
+    explanation = EXPLANATION.format(dataset=arguments.dataset, changed=changed)
+    path = harness.write_results(name, title, harness.versions_line(here), explanation, table)
     print(f"{table}\n\n{path}")
     return int(not done)
 
 
 EXPLANATION = """\
-Test metrics of {} at the best validation epoch, training items masked, each variant trained to its early stop with the
-settings of its yaml: mean and standard deviation over the seeds. Change and p, of a paired t-test over the test users'
-NDCG@20 averaged over the seeds, are against the first row of the same block."""
+Test metrics of {dataset} at the best validation epoch, training items masked, each variant trained to its early stop
+with the settings of its yaml{changed}: mean and standard deviation over the seeds. Change and p, of a paired t-test
+over the test users' NDCG@20 averaged over the seeds, are against the first row of the same block. Where a run begins
+with the first stage of another, its epochs are those of stage two."""
+
+
+def _with(settings: dict, groups: list[list[Row]]) -> list[list[Row]]:
+    """Rows with further settings, which the runs that they begin with get too."""
+
+    def add(own: dict) -> dict:
+        begins_with = {BEGINS_WITH: add(own[BEGINS_WITH])} if BEGINS_WITH in own else {}
+        return {**settings, **own, **begins_with}
+
+    return [[(label, model, add(own)) for label, model, own in rows] for rows in groups]
 
 
 def _cells(rows: list[tuple[str, str, dict]], folder: Path, seeds: list[int]) -> list[list[str]]:

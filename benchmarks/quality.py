@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -36,6 +37,7 @@ FOR_RECBOLE_MODELS = {
     "valid_metric": "Recall@20",
 }
 PUBLISHED = {"LightGCN": {"n_layers": 2, "reg_weight": 1e-4}}
+BEGINS_WITH = "stage_one_checkpoint"
 METRICS = ("Recall@10", "Recall@20", "NDCG@10", "NDCG@20")
 EXPLANATION = """\
 Test metrics of {dataset} at the best validation epoch, training items masked, validation items not. Every
@@ -43,8 +45,12 @@ model trains to its early stop with the settings of its yaml; RecBole's own with
 with {lightgcn}."""
 
 
-def train(model: str, folder: str, settings: dict) -> dict:
-    """Train a model to its early stop and test it. Runs in an interpreter of its own."""
+def train(model: str, folder: str, settings: dict, weights_to: str | None = None) -> dict:
+    """Train a model to its early stop and test it. Runs in an interpreter of its own.
+
+    Args:
+        weights_to: where its best weights are kept, a `.safetensors` with its `.json` beside it.
+    """
     from recbole_mm import MODELS
     from recbole_mm.registration import variants
 
@@ -75,6 +81,10 @@ def train(model: str, folder: str, settings: dict) -> dict:
     valid_score, _ = run.trainer.fit(run.train_data, run.valid_data, verbose=False, callback_fn=note_best)
     per_user = _keep_per_user(run.trainer.evaluator)
     test = run.trainer.evaluate(run.test_data, load_best_model=True)
+    if weights_to is not None:
+        for suffix in (".json", ".safetensors"):
+            best = Path(run.trainer.saved_model_file).with_suffix(suffix)
+            shutil.copy(best, Path(weights_to).with_suffix(suffix))
     return {
         "test": {name.lower(): float(value) for name, value in test.items()},
         "valid_metric": run.config["valid_metric"],
@@ -116,11 +126,16 @@ def finish(
 ) -> bool:
     """Run what is not finished of some jobs, each a model, a seed and settings; gives whether all went well.
 
+    A job whose ``stage_one_checkpoint`` is a mapping begins with the weights of an earlier job, which has these
+    settings and the same model and seed. Such weights stay on this machine, beside the values per user.
+
     Args:
         again: also what is finished.
         per_user: also what is finished, but has its values per user not on this machine.
     """
     file, done = _results(folder), True
+    jobs = list(jobs)
+    begun_with = [settings.get(BEGINS_WITH) for _, _, settings in jobs]
     for model, seed, settings in jobs:
         key = {"model": model, "seed": seed, "settings": settings}
         complete = not per_user or per_user_file(folder, key).is_file()
@@ -128,8 +143,14 @@ def finish(
             print(f"{model}, seed {seed}, {settings}: finished before")
             continue
         try:
-            arguments = {"model": model, "folder": str(folder), "settings": {**settings, "seed": seed}}
-            result = harness.call_alone(train, keep=DATA / "runs" / _name(folder, key), **arguments)
+            result = harness.call_alone(
+                train,
+                keep=DATA / "runs" / _name(folder, key),
+                model=model,
+                folder=str(folder),
+                settings={**settings, **_stage_one(folder, key), "seed": seed},
+                weights_to=str(_weights_file(folder, key)) if settings in begun_with else None,
+            )
         except RuntimeError as error:
             print(f"{model}, seed {seed}, {settings} failed: {error}", file=sys.stderr)
             done = False
@@ -141,6 +162,12 @@ def finish(
         harness.write_file(file, "".join(json.dumps(row) + "\n" for row in rows))
         print(f"{model}, seed {seed}, {settings}: {result['test']}", flush=True)
     return done
+
+
+def _stage_one(folder: Path, key: dict) -> dict[str, str]:
+    """The checkpoint that a job begins with, where its settings name the job it is of."""
+    begins_with = key["settings"].get(BEGINS_WITH)
+    return {} if begins_with is None else {BEGINS_WITH: str(_weights_file(folder, {**key, "settings": begins_with}))}
 
 
 def rows_of(folder: Path) -> list[dict]:
@@ -159,6 +186,12 @@ def per_user_file(folder: Path, key: dict) -> Path:
     return DATA / "per-user" / f"{_name(folder, key)}.npz"
 
 
+def _weights_file(folder: Path, key: dict) -> Path:
+    file = DATA / "weights" / f"{_name(folder, key)}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
 def _name(folder: Path, key: dict) -> str:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     return f"{folder.name}-{key['model']}-{key['seed']}-{digest}"
@@ -175,7 +208,7 @@ def main() -> int:
     if not folder.is_dir():
         print(f"error: there is no data set {folder}; --data is the folder that holds it", file=sys.stderr)
         return 2
-    jobs = [(model, seed, arguments.settings) for model in arguments.models for seed in arguments.seeds]
+    jobs = [(model, seed, arguments.set) for model in arguments.models for seed in arguments.seeds]
     done = finish(jobs, folder, arguments.again)
     _write_table(arguments.dataset, rows_of(folder))
     return int(not done)
@@ -189,17 +222,25 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--models", nargs="+", required=True, help="names of models, ours or RecBole's")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020], help="default: %(default)s")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings for all of these models"
-    )
+    add_settings(parser)
     parser.add_argument("--again", action="store_true", help="repeat runs that are finished")
-    arguments = parser.parse_args()
-    for setting in arguments.set:
-        if "=" not in setting:
-            parser.error(f"'{setting}' is not understood; settings are given as key=value")
-    pairs = (setting.split("=", 1) for setting in arguments.set)
-    arguments.settings = {key: yaml.safe_load(value) for key, value in pairs}
-    return arguments
+    return parser.parse_args()
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The option ``--set KEY=VALUE ...``, which parses to a dictionary."""
+    parser.add_argument(
+        "--set", nargs="+", default={}, action=_Settings, metavar="KEY=VALUE", help="settings for all of these models"
+    )
+
+
+class _Settings(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None):
+        for setting in values:
+            if "=" not in setting:
+                parser.error(f"'{setting}' is not understood; settings are given as key=value")
+        pairs = (setting.split("=", 1) for setting in values)
+        setattr(namespace, self.dest, {key: yaml.safe_load(value) for key, value in pairs})
 
 
 def _models_as_published_first(row: dict) -> tuple:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.toy import PRE_SPLIT, write_planted
+
 
 @pytest.fixture
 def compare(monkeypatch):
@@ -21,3 +23,35 @@ def test_margo_is_compared_with_its_first_stage_and_shown_beside_its_backbone(co
     ((base, *others),) = compare.margo(["visual", "textual"])
     assert base[1:] == ("MARGO", {"item_weights": False})
     assert ("DRAGON", {}) in [row[1:] for row in others]
+
+
+def test_two_stages_begin_with_the_same_first_one(compare):
+    ((base, *others),) = compare.margo(["visual", "textual"])
+    beginnings = {label: settings.get("stage_one_checkpoint") for label, _, settings in others}
+    two_stages = ("MARGO", "without calibration", "without stop-gradient")
+    assert {label for label, begins_with in beginnings.items() if begins_with == base[2]} == set(two_stages)
+    assert {beginnings[label] for label in beginnings if label not in two_stages} == {None}
+
+
+def test_settings_for_all_rows_reach_the_runs_they_begin_with(compare):
+    (rows,) = compare._with({"learning_rate": 0.001}, compare.margo(["visual"]))
+    settings = {label: one for label, _, one in rows}
+    base = settings["without weights (stage one alone)"]
+    assert base == {"learning_rate": 0.001, "item_weights": False}
+    assert settings["MARGO"] == {"learning_rate": 0.001, "stage_one_checkpoint": base}
+
+
+def test_a_run_begins_with_the_first_stage_of_another(compare, tmp_path, monkeypatch):
+    quality = sys.modules["quality"]
+    monkeypatch.setattr(quality, "DATA", tmp_path)
+    monkeypatch.setattr(quality.harness, "RESULTS", tmp_path / "results")
+    data = write_planted(tmp_path / "data", {"visual": 6, "textual": 5})
+    common = {**PRE_SPLIT, "epochs": 2, "topk": [10, 20], "train_batch_size": 64, "knn_k": 3}
+    stage_one = {**common, "item_weights": False}
+    stage_two = {**common, "stage_one_checkpoint": stage_one, "stage_two_epochs": 1}
+    jobs = [("MARGO", 2020, stage_one), ("MARGO", 2020, stage_two)]
+    assert quality.finish(jobs, data / "toy", per_user=True)
+    rows = quality.rows_of(data / "toy")
+    assert [(row["settings"], row["epochs"]) for row in rows] == [(stage_one, 2), (stage_two, 1)]
+    (tmp_path / "weights").rename(tmp_path / "elsewhere")
+    assert not quality.finish(jobs[1:], data / "toy", again=True)
