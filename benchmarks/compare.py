@@ -20,6 +20,7 @@ from scipy.stats import ttest_rel
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 ADAPTERS = ("none", "befa", "lora", "soft_prompt")
 HOSTS = ("LATTICE", "BM3", "FREEDOM", "MGCN")
+LUDP_BASELINES = ("LightGCN", "LATTICE")
 Row = tuple[str, str, dict]  # label, model and settings
 
 
@@ -55,7 +56,7 @@ def ludp(modalities: list[str]) -> list[list[Row]]:
         ("k = 5", "LUDP", {"knn_k": 5}),
         ("k = 20", "LUDP", {"knn_k": 20}),
     ]
-    return [[("LightGCN", "LightGCN", {}), ("LATTICE", "LATTICE", {}), ("LUDP", "LUDP", {}), *variants, *alone]]
+    return [[*((name, name, {}) for name in LUDP_BASELINES), ("LUDP", "LUDP", {}), *variants, *alone]]
 
 
 def befa(modalities: list[str]) -> list[list[Row]]:
@@ -117,6 +118,8 @@ def main() -> int:
     here = {key: value for key, value in versions().items() if key != "date"}
     title = f"# {arguments.plan}: variants on {arguments.dataset}"
     changed = "".join(f", {key}: {value}" for key, value in arguments.set.items())
+    if changed and arguments.plan == "ludp":
+        changed += f" ({' and '.join(LUDP_BASELINES)} without)"
     explanation = EXPLANATION.format(dataset=arguments.dataset, changed=changed)
     path = harness.write_results(name, title, harness.versions_line(here), explanation, table)
     print(f"{table}\n\n{path}")
@@ -131,13 +134,15 @@ with the first stage of another, its epochs are those of stage two."""
 
 
 def _with(settings: dict, groups: list[list[Row]]) -> list[list[Row]]:
-    """Rows with further settings, which the runs that they begin with get too."""
+    """Rows with further settings, which the runs that they begin with get too; LUDP's baselines keep theirs."""
 
     def add(own: dict) -> dict:
         begins_with = {BEGINS_WITH: add(own[BEGINS_WITH])} if BEGINS_WITH in own else {}
         return {**settings, **own, **begins_with}
 
-    return [[(label, model, add(own)) for label, model, own in rows] for rows in groups]
+    return [
+        [(label, model, own if label in LUDP_BASELINES else add(own)) for label, model, own in rows] for rows in groups
+    ]
 
 
 def _cells(rows: list[tuple[str, str, dict]], folder: Path, seeds: list[int]) -> list[list[str]]:

@@ -41,6 +41,13 @@ def test_settings_for_all_rows_reach_the_runs_they_begin_with(compare):
     assert settings["MARGO"] == {"learning_rate": 0.001, "stage_one_checkpoint": base}
 
 
+def test_settings_for_ludp_leave_its_baselines_alone(compare):
+    (rows,) = compare._with({"reg_weight": 0.1}, compare.ludp(["visual"]))
+    own = {label: one for label, _, one in rows}
+    assert own["LightGCN"] == own["LATTICE"] == {}
+    assert own["sum"] == {"reg_weight": 0.1, "fusion": "sum"}
+
+
 def test_a_run_begins_with_the_first_stage_of_another(compare, tmp_path, monkeypatch):
     quality = sys.modules["quality"]
     monkeypatch.setattr(quality, "DATA", tmp_path)
