@@ -2,7 +2,7 @@
 
 Means and standard deviations over the seeds, the change against the first row of a block, and a paired t-test over the
 test users (their NDCG@20, averaged over the seeds) against it. Runs are those of `quality.py`, stored and resumed
-there.
+there. Values per user stay on the machine that made them: without them a row has no p.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def ludp(modalities: list[str]) -> list[list[Row]]:
         ("k = 5", "LUDP", {"knn_k": 5}),
         ("k = 20", "LUDP", {"knn_k": 20}),
     ]
-    return [[*((name, name, {}) for name in LUDP_BASELINES), ("LUDP", "LUDP", {}), *variants, *alone]]
+    baselines = [("LightGCN", "LightGCN", {}), ("LATTICE", "LATTICE", {"feature_adapter": "none"})]  # as in befa()
+    return [[*baselines, ("LUDP", "LUDP", {}), *variants, *alone]]
 
 
 def befa(modalities: list[str]) -> list[list[Row]]:
@@ -101,6 +102,7 @@ def main() -> int:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022], help="default: %(default)s")
     add_settings(parser)
+    parser.add_argument("--per-user", action="store_true", help="train again what has no values per user here")
     parser.add_argument("--table-only", action="store_true", help="train nothing: the table of what has finished")
     arguments = parser.parse_args()
     folder = arguments.data.resolve() / arguments.dataset
@@ -110,7 +112,7 @@ def main() -> int:
     modalities = sorted(file.suffixes[-2][1:] for file in folder.glob("*.arrow"))
     groups = _with(arguments.set, PLANS[arguments.plan](modalities))
     jobs = [(model, seed, settings) for seed in arguments.seeds for rows in groups for _, model, settings in rows]
-    done = arguments.table_only or finish(jobs, folder, per_user=True)
+    done = arguments.table_only or finish(jobs, folder, per_user=arguments.per_user)
     cells = [cell for rows in groups for cell in _cells(rows, folder, arguments.seeds)]
     header = ["variant", "seeds", *METRICS, "change of ndcg@20", "p", "epochs"]
     name = f"compare-{arguments.plan}-{arguments.dataset}"
@@ -147,25 +149,33 @@ def _with(settings: dict, groups: list[list[Row]]) -> list[list[Row]]:
 
 def _cells(rows: list[tuple[str, str, dict]], folder: Path, seeds: list[int]) -> list[list[str]]:
     """One line per variant that has finished with some seed; each compared with the block's first."""
-    cells, base = [], None
+    cells, base, base_users = [], None, None
     for label, model, settings in rows:
         keys = [{"model": model, "seed": seed, "settings": settings} for seed in seeds]
         found = [(key, row) for key in keys for row in rows_of(folder) if is_of(row, key)]
-        found = [(key, row) for key, row in found if per_user_file(folder, key).is_file()]
         if not found:
             continue
         values = {metric: np.array([row["test"][metric] for _, row in found]) for metric in METRICS}
-        users = np.mean([np.load(per_user_file(folder, key))["ndcg@20"] for key, _ in found], axis=0)
+        users = _per_user([per_user_file(folder, key) for key, _ in found])
+        ndcg = values["ndcg@20"].mean()
         change = p = ""
         if base is None:
-            base = (label, users)
+            base, base_users = ndcg, users
         else:
-            change = f"{users.mean() / base[1].mean() - 1:+.1%}"
-            p = f"{ttest_rel(users, base[1]).pvalue:.2g}" if np.any(users != base[1]) else "no user differs"
+            change = f"{ndcg / base - 1:+.1%}"
+            if users is not None and base_users is not None:
+                p = f"{ttest_rel(users, base_users).pvalue:.2g}" if np.any(users != base_users) else "no user differs"
         means = [f"{one.mean():.4f} ± {one.std(ddof=1) if len(one) > 1 else 0:.4f}" for one in values.values()]
         epochs = np.mean([row["epochs"] for _, row in found])
         cells.append([label, len(found), *means, change, p, f"{epochs:.0f}"])
     return cells
+
+
+def _per_user(files: list[Path]) -> np.ndarray | None:
+    """NDCG@20 of each test user, the mean over the runs; None where a run's is not on this machine."""
+    if not all(file.is_file() for file in files):
+        return None
+    return np.mean([np.load(file)["ndcg@20"] for file in files], axis=0)
 
 
 if __name__ == "__main__":

@@ -127,19 +127,26 @@ def finish(
     """Run what is not finished of some jobs, each a model, a seed and settings; gives whether all went well.
 
     A job whose ``stage_one_checkpoint`` is a mapping begins with the weights of an earlier job, which has these
-    settings and the same model and seed. Such weights stay on this machine, beside the values per user.
+    settings and the same model and seed. Such weights stay on this machine, beside the values per user; where they are
+    missing, the earlier job runs once more.
 
     Args:
         again: also what is finished.
         per_user: also what is finished, but has its values per user not on this machine.
     """
+
+    def is_finished(key: dict) -> bool:
+        here = not per_user or per_user_file(folder, key).is_file()
+        return here and not again and any(is_of(row, key) for row in rows_of(folder))
+
     file, done = _results(folder), True
-    jobs = list(jobs)
-    begun_with = [settings.get(BEGINS_WITH) for _, _, settings in jobs]
-    for model, seed, settings in jobs:
-        key = {"model": model, "seed": seed, "settings": settings}
-        complete = not per_user or per_user_file(folder, key).is_file()
-        if not again and complete and any(is_of(row, key) for row in rows_of(folder)):
+    keys = [{"model": model, "seed": seed, "settings": settings} for model, seed, settings in jobs]
+    waiting = [key for key in keys if BEGINS_WITH in key["settings"] and not is_finished(key)]
+    begun_with = [{**key, "settings": key["settings"][BEGINS_WITH]} for key in waiting]
+    for key in keys:
+        model, seed, settings = key.values()
+        weights = _weights_file(folder, key) if key in begun_with else None
+        if is_finished(key) and (weights is None or weights.is_file()):
             print(f"{model}, seed {seed}, {settings}: finished before")
             continue
         try:
@@ -149,7 +156,7 @@ def finish(
                 model=model,
                 folder=str(folder),
                 settings={**settings, **_stage_one(folder, key), "seed": seed},
-                weights_to=str(_weights_file(folder, key)) if settings in begun_with else None,
+                weights_to=None if weights is None else str(weights),
             )
         except RuntimeError as error:
             print(f"{model}, seed {seed}, {settings} failed: {error}", file=sys.stderr)

@@ -44,7 +44,7 @@ def test_settings_for_all_rows_reach_the_runs_they_begin_with(compare):
 def test_settings_for_ludp_leave_its_baselines_alone(compare):
     (rows,) = compare._with({"reg_weight": 0.1}, compare.ludp(["visual"]))
     own = {label: one for label, _, one in rows}
-    assert own["LightGCN"] == own["LATTICE"] == {}
+    assert (own["LightGCN"], own["LATTICE"]) == ({}, {"feature_adapter": "none"})
     assert own["sum"] == {"reg_weight": 0.1, "fusion": "sum"}
 
 
@@ -52,6 +52,7 @@ def test_a_run_begins_with_the_first_stage_of_another(compare, tmp_path, monkeyp
     quality = sys.modules["quality"]
     monkeypatch.setattr(quality, "DATA", tmp_path)
     monkeypatch.setattr(quality.harness, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(quality.harness, "call_alone", lambda function, keep, **arguments: function(**arguments))
     data = write_planted(tmp_path / "data", {"visual": 6, "textual": 5})
     common = {**PRE_SPLIT, "epochs": 2, "topk": [10, 20], "train_batch_size": 64, "knn_k": 3}
     stage_one = {**common, "item_weights": False}
@@ -60,5 +61,10 @@ def test_a_run_begins_with_the_first_stage_of_another(compare, tmp_path, monkeyp
     assert quality.finish(jobs, data / "toy", per_user=True)
     rows = quality.rows_of(data / "toy")
     assert [(row["settings"], row["epochs"]) for row in rows] == [(stage_one, 2), (stage_two, 1)]
-    (tmp_path / "weights").rename(tmp_path / "elsewhere")
-    assert not quality.finish(jobs[1:], data / "toy", again=True)
+    (tmp_path / "weights").rename(tmp_path / "gone")
+    assert quality.finish(jobs, data / "toy")
+    assert not (tmp_path / "weights").exists()
+    with pytest.raises(FileNotFoundError, match="MARGO-2020-.* does not exist"):
+        quality.finish(jobs[1:], data / "toy", again=True)
+    assert quality.finish(jobs, data / "toy", again=True)
+    assert [row["epochs"] for row in quality.rows_of(data / "toy")] == [2, 1]
