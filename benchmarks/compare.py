@@ -147,35 +147,42 @@ def _with(settings: dict, groups: list[list[Row]]) -> list[list[Row]]:
     ]
 
 
-def _cells(rows: list[tuple[str, str, dict]], folder: Path, seeds: list[int]) -> list[list[str]]:
+Runs = dict[int, tuple[dict, Path]]  # of a variant by seed: its row of results and its values per user
+
+
+def _cells(rows: list[Row], folder: Path, seeds: list[int]) -> list[list[str]]:
     """One line per variant that has finished with some seed; each compared with the block's first."""
-    cells, base, base_users = [], None, None
+    cells, base, finished = [], None, rows_of(folder)
     for label, model, settings in rows:
-        keys = [{"model": model, "seed": seed, "settings": settings} for seed in seeds]
-        found = [(key, row) for key in keys for row in rows_of(folder) if is_of(row, key)]
-        if not found:
+        keys = {seed: {"model": model, "seed": seed, "settings": settings} for seed in seeds}
+        found = {seed: next((row for row in finished if is_of(row, key)), None) for seed, key in keys.items()}
+        runs = {seed: (row, per_user_file(folder, keys[seed])) for seed, row in found.items() if row}
+        if not runs:
             continue
-        values = {metric: np.array([row["test"][metric] for _, row in found]) for metric in METRICS}
-        users = _per_user([per_user_file(folder, key) for key, _ in found])
-        ndcg = values["ndcg@20"].mean()
-        change = p = ""
-        if base is None:
-            base, base_users = ndcg, users
-        else:
-            change = f"{ndcg / base - 1:+.1%}"
-            if users is not None and base_users is not None:
-                p = f"{ttest_rel(users, base_users).pvalue:.2g}" if np.any(users != base_users) else "no user differs"
-        means = [f"{one.mean():.4f} ± {one.std(ddof=1) if len(one) > 1 else 0:.4f}" for one in values.values()]
-        epochs = np.mean([row["epochs"] for _, row in found])
-        cells.append([label, len(found), *means, change, p, f"{epochs:.0f}"])
+        compared = ["", ""] if base is None else _compared(runs, base)
+        base = base or runs
+        means = [_mean([row["test"][metric] for row, _ in runs.values()]) for metric in METRICS]
+        epochs = np.mean([row["epochs"] for row, _ in runs.values()])
+        cells.append([label, len(runs), *means, *compared, f"{epochs:.0f}"])
     return cells
 
 
-def _per_user(files: list[Path]) -> np.ndarray | None:
-    """NDCG@20 of each test user, the mean over the runs; None where a run's is not on this machine."""
-    if not all(file.is_file() for file in files):
-        return None
-    return np.mean([np.load(file)["ndcg@20"] for file in files], axis=0)
+def _mean(values: list[float]) -> str:
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.4f}"
+
+
+def _compared(runs: Runs, base: Runs) -> list[str]:
+    """Change of the mean NDCG@20 and its p, over the seeds of both; no p without the values per user of each."""
+    seeds = sorted(runs.keys() & base.keys())
+    if not seeds:
+        return ["", ""]
+    own, other = (np.mean([some[seed][0]["test"]["ndcg@20"] for seed in seeds]) for some in (runs, base))
+    change = f"{own / other - 1:+.1%}"
+    files = [[some[seed][1] for seed in seeds] for some in (runs, base)]
+    if not all(file.is_file() for some in files for file in some):
+        return [change, ""]
+    users, others = (np.mean([np.load(file)["ndcg@20"] for file in some], axis=0) for some in files)
+    return [change, f"{ttest_rel(users, others).pvalue:.2g}" if np.any(users != others) else "no user differs"]
 
 
 if __name__ == "__main__":

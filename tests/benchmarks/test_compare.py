@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.toy import PRE_SPLIT, write_planted
@@ -68,3 +69,23 @@ def test_a_run_begins_with_the_first_stage_of_another(compare, tmp_path, monkeyp
         quality.finish(jobs[1:], data / "toy", again=True)
     assert quality.finish(jobs, data / "toy", again=True)
     assert [row["epochs"] for row in quality.rows_of(data / "toy")] == [2, 1]
+
+
+def test_change_is_over_the_seeds_of_both_and_p_needs_values_per_user(compare, tmp_path, monkeypatch):
+    def row(model: str, seed: int, ndcg: float) -> dict:
+        test = {"recall@10": 0.1, "recall@20": 0.2, "ndcg@10": 0.1, "ndcg@20": ndcg}
+        return {"model": model, "seed": seed, "settings": {}, "test": test, "epochs": 10 * seed}
+
+    rows = [row("A", 1, 0.2), row("A", 2, 0.4), row("B", 2, 0.5)]
+    monkeypatch.setattr(compare, "rows_of", lambda folder: rows)
+    monkeypatch.setattr(compare, "per_user_file", lambda folder, key: tmp_path / f"{key['model']}{key['seed']}.npz")
+    variants = [("first", "A", {}), ("second", "B", {}), ("third", "C", {})]
+    first, second = compare._cells(variants, tmp_path, [1, 2, 3])
+    assert first[:3] == ["first", 2, "0.1000 ± 0.0000"]
+    assert first[5:] == ["0.3000 ± 0.1414", "", "", "15"]
+    assert second[5:] == ["0.5000 ± 0.0000", "+25.0%", "", "20"]
+    users = {"A2": np.array([0.2, 0.3, 0.7]), "B2": np.array([0.3, 0.5, 0.7])}
+    for name, values in users.items():
+        np.savez(tmp_path / f"{name}.npz", **{"ndcg@20": values})
+    # paired differences .1, .2, 0: t = .1 / (.1 / sqrt 3) = sqrt 3 with 2 degrees of freedom, p = 1 - t / sqrt(t^2 + 2)
+    assert float(compare._cells(variants, tmp_path, [1, 2])[1][7]) == pytest.approx(1 - 3**0.5 / 5**0.5, abs=5e-3)
