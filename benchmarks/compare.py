@@ -168,7 +168,8 @@ def _cells(rows: list[Row], folder: Path, seeds: list[int]) -> list[list[str]]:
 
 
 def _mean(values: list[float]) -> str:
-    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.4f}"
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
 
 
 def _compared(runs: Runs, base: Runs) -> list[str]:
