@@ -110,7 +110,7 @@ def main() -> int:
         print(f"error: there is no data set {folder}; --data is the folder that holds it", file=sys.stderr)
         return 2
     modalities = sorted(file.suffixes[-2][1:] for file in folder.glob("*.arrow"))
-    groups = _with(arguments.set, PLANS[arguments.plan](modalities))
+    groups = _with(dict(arguments.set), PLANS[arguments.plan](modalities))
     jobs = [(model, seed, settings) for seed in arguments.seeds for rows in groups for _, model, settings in rows]
     done = arguments.table_only or finish(jobs, folder, per_user=arguments.per_user)
     cells = [cell for rows in groups for cell in _cells(rows, folder, arguments.seeds)]
@@ -119,7 +119,7 @@ def main() -> int:
     table = harness.table(header, cells)
     here = {key: value for key, value in versions().items() if key != "date"}
     title = f"# {arguments.plan}: variants on {arguments.dataset}"
-    changed = "".join(f", {key}: {value}" for key, value in arguments.set.items())
+    changed = "".join(f", {key}: {value}" for key, value in arguments.set)
     if changed and arguments.plan == "ludp":
         changed += f" ({' and '.join(LUDP_BASELINES)} without)"
     explanation = EXPLANATION.format(dataset=arguments.dataset, changed=changed)

@@ -215,7 +215,7 @@ def main() -> int:
     if not folder.is_dir():
         print(f"error: there is no data set {folder}; --data is the folder that holds it", file=sys.stderr)
         return 2
-    jobs = [(model, seed, arguments.set) for model in arguments.models for seed in arguments.seeds]
+    jobs = [(model, seed, dict(arguments.set)) for model in arguments.models for seed in arguments.seeds]
     done = finish(jobs, folder, arguments.again)
     _write_table(arguments.dataset, rows_of(folder))
     return int(not done)
@@ -235,19 +235,17 @@ def _parse() -> argparse.Namespace:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The option ``--set KEY=VALUE ...``, which parses to a dictionary."""
+    """The option ``--set KEY=VALUE ...``, which parses to pairs."""
     parser.add_argument(
-        "--set", nargs="+", default={}, action=_Settings, metavar="KEY=VALUE", help="settings for all of these models"
+        "--set", nargs="+", default=[], type=_setting, metavar="KEY=VALUE", help="settings for all of these models"
     )
 
 
-class _Settings(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None):
-        for setting in values:
-            if "=" not in setting:
-                parser.error(f"'{setting}' is not understood; settings are given as key=value")
-        pairs = (setting.split("=", 1) for setting in values)
-        setattr(namespace, self.dest, {key: yaml.safe_load(value) for key, value in pairs})
+def _setting(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{text}' is not understood; settings are given as key=value")
+    return key, yaml.safe_load(value)
 
 
 def _models_as_published_first(row: dict) -> tuple:
