@@ -120,8 +120,9 @@ def main() -> int:
     here = {key: value for key, value in versions().items() if key != "date"}
     title = f"# {arguments.plan}: variants on {arguments.dataset}"
     changed = "".join(f", {key}: {value}" for key, value in arguments.set)
-    if changed and arguments.plan == "ludp":
-        changed += f" ({' and '.join(LUDP_BASELINES)} without)"
+    unchanged = [label for rows in groups for label, _, _ in rows if label in LUDP_BASELINES]
+    if changed and unchanged:
+        changed += f" ({' and '.join(unchanged)} without)"
     explanation = EXPLANATION.format(dataset=arguments.dataset, changed=changed)
     path = harness.write_results(name, title, harness.versions_line(here), explanation, table)
     print(f"{table}\n\n{path}")
@@ -131,8 +132,9 @@ def main() -> int:
 EXPLANATION = """\
 Test metrics of {dataset} at the best validation epoch, training items masked, each variant trained to its early stop
 with the settings of its yaml{changed}: mean and standard deviation over the seeds. Change and p, of a paired t-test
-over the test users' NDCG@20 averaged over the seeds, are against the first row of the same block. Where a run begins
-with the first stage of another, its epochs are those of stage two."""
+over the test users' NDCG@20 averaged over the seeds, are against the first row of the same block; where there is
+no p, some values per user are on another machine. Where a run begins with the first stage of another, its epochs are
+those of stage two."""
 
 
 def _with(settings: dict, groups: list[list[Row]]) -> list[list[Row]]:
