@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -9,14 +11,17 @@ from torch.autograd.function import once_differentiable
 
 from recbole_mm.nn.distinct import distinct_rows
 
-_BLOCK_ENTRIES = 1 << 20  # logits at one time: 4 MB, so that a block stays in a processor's cache
+_TILE = (512, 1024)  # rows and columns of a dense product: 2 MB of logits, near a processor's rate
 _NARROW = 8  # up to this width products that make a [m, d] matrix are far faster column by column
+_WHOLE_ROWS = (1 << 20, 1 << 26)  # logits at one time where rows are not cut into tiles, without CUDA and with
 
 
 def sum_of_log_sum_exp(
     x: Tensor, y: Tensor, left_out: int | None = None, x_ids: Tensor | None = None, y_ids: Tensor | None = None
 ) -> Tensor:
     r"""``\sum_i \ln \sum_j \exp <x_i, y_j>``, a scalar, with its gradients, in blocks of rows.
+
+    Holds the logits of 512 rows at a time, ``[512, m]``; with CUDA 256 MB of them.
 
     Args:
         x: ``[n, d]``.
@@ -41,25 +46,38 @@ class _SumOfLogSumExp(Function):
     def forward(ctx, x, y, left_out, x_counts, y_counts):
         wanted = any(ctx.needs_input_grad)
         total = x.new_zeros(())
-        columns = y.T.contiguous()
-        repeats = None if y_counts is None else y_counts.to(x.dtype).log()
         weights = x.new_ones(len(x), 1) if x_counts is None else x_counts.to(x.dtype).unsqueeze(1)
+        narrow = y.shape[1] <= _NARROW
+        height, width = _tile(y, narrow)
+        columns = [part.T.contiguous() for part in y.split(width)]
+        repeats = None if y_counts is None else y_counts.to(x.dtype).log().split(width)
         grad_x = torch.empty_like(x)
-        grad_y = torch.zeros_like(columns).T if y.shape[1] <= _NARROW else torch.zeros_like(y)
-        block_rows = max(1, _BLOCK_ENTRIES // len(y))
-        for start in range(0, len(x), block_rows):
-            block = slice(start, start + block_rows)
-            rows, weight = x[block], weights[block]
-            terms = rows @ columns if repeats is None else torch.addmm(repeats, rows, columns)
-            if left_out is not None:
-                terms.diagonal(start + left_out).fill_(-torch.inf)
-            largest = terms.amax(dim=1, keepdim=True)
-            sums = terms.sub_(largest).exp_().sum(dim=1, keepdim=True)
+        grad_y = torch.zeros_like(y.T).T if narrow else torch.zeros_like(y)
+        logits = [x.new_empty(min(height, len(x)), part.shape[1]) for part in columns]
+        for start in range(0, len(x), height):
+            block = slice(start, start + height)
+            rows, weight, row_grads = x[block], weights[block], grad_x[block]
+            tiles = [tile[: len(rows)] for tile in logits]
+            for number, tile in enumerate(tiles):
+                if repeats is None:
+                    torch.mm(rows, columns[number], out=tile)
+                else:
+                    torch.addmm(repeats[number], rows, columns[number], out=tile)
+                if left_out is not None:
+                    _leave_out(tile, start + left_out - number * width)
+            largest = reduce(torch.maximum, (tile.amax(dim=1, keepdim=True) for tile in tiles))
+            sums = torch.zeros_like(largest)
+            for number, tile in enumerate(tiles):
+                sums += tile.sub_(largest).exp_().sum(dim=1, keepdim=True)
+                if wanted:
+                    row_grads.addmm_(tile, columns[number].T, beta=min(number, 1))  # the first sets them
             total += ((largest + sums.log()) * weight).sum()
             if wanted:
                 weight = weight / sums
-                torch.mm(terms, columns.T, out=grad_x[block]).mul_(weight)
-                grad_y.addmm_(terms.T, rows * weight)
+                row_grads.mul_(weight)
+                rows = rows * weight
+                for tile, part_grads in zip(tiles, grad_y.split(width), strict=True):
+                    part_grads.addmm_(tile.T, rows)
         if wanted:
             ctx.save_for_backward(grad_x, grad_y)
         return total
@@ -69,3 +87,20 @@ class _SumOfLogSumExp(Function):
     def backward(ctx, grad_output):
         grad_x, grad_y = ctx.saved_tensors
         return grad_output * grad_x, grad_output * grad_y, None, None, None
+
+
+def _tile(y: Tensor, narrow: bool) -> tuple[int, int]:
+    """Rows and columns of the logits of one dense product.
+
+    Tiles suit a processor's cache. Narrow rows take longer to pass over than to multiply, and small tiles would leave
+    an accelerator idle: both have whole rows.
+    """
+    if narrow or y.is_cuda:
+        return max(1, _WHOLE_ROWS[y.is_cuda] // len(y)), len(y)
+    return _TILE
+
+
+def _leave_out(tile: Tensor, first_column: int) -> None:
+    """Take out of a tile's sums the term of each row that begins at this column, which may be in another tile."""
+    if -len(tile) < first_column < tile.shape[1]:
+        tile.diagonal(first_column).fill_(-torch.inf)

@@ -11,6 +11,8 @@ from recbole_mm.nn import log_sum_exp
 from recbole_mm.nn.log_sum_exp import sum_of_log_sum_exp
 from recbole_mm.nn.loss import two_table_contrast
 
+TILES = [(1, 1), (3, 5), (2, 16), log_sum_exp._TILE]
+
 
 @pytest.fixture
 def tables():
@@ -20,9 +22,9 @@ def tables():
 
 
 @pytest.mark.parametrize("left_out", [None, 0, 5, 9])
-@pytest.mark.parametrize("block_entries", [1, 40, 1 << 20])
-def test_equals_dense(monkeypatch, tables, left_out, block_entries):
-    monkeypatch.setattr(log_sum_exp, "_BLOCK_ENTRIES", block_entries)
+@pytest.mark.parametrize("tile", TILES)
+def test_equals_dense(monkeypatch, tables, left_out, tile):
+    monkeypatch.setattr(log_sum_exp, "_TILE", tile)
     x, y = tables
     logits = x @ y.T
     if left_out is not None:
@@ -35,9 +37,9 @@ def test_equals_dense(monkeypatch, tables, left_out, block_entries):
 
 
 @pytest.mark.parametrize("sides", ["x", "y", "xy"])
-@pytest.mark.parametrize("block_entries", [1, 1 << 20])
-def test_equal_rows_computed_once(monkeypatch, tables, sides, block_entries):
-    monkeypatch.setattr(log_sum_exp, "_BLOCK_ENTRIES", block_entries)
+@pytest.mark.parametrize("tile", TILES)
+def test_equal_rows_computed_once(monkeypatch, tables, sides, tile):
+    monkeypatch.setattr(log_sum_exp, "_TILE", tile)
     ids = {"x": torch.tensor([4, 0, 4, 4, 2]), "y": torch.tensor([9, 3, 3, 9, 9, 1])}
     x, y = (table[ids[side]] for side, table in zip("xy", tables, strict=True))
     value = sum_of_log_sum_exp(x, y, **{f"{side}_ids": ids[side] for side in sides})
