@@ -52,7 +52,7 @@ class _SumOfLogSumExp(Function):
         columns = [part.T.contiguous() for part in y.split(width)]
         repeats = None if y_counts is None else y_counts.to(x.dtype).log().split(width)
         grad_x = torch.empty_like(x)
-        grad_y = torch.zeros_like(y.T).T if narrow else torch.zeros_like(y)
+        grad_y = y.new_zeros(y.shape[::-1]).T if narrow else torch.zeros_like(y)
         logits = [x.new_empty(min(height, len(x)), part.shape[1]) for part in columns]
         for start in range(0, len(x), height):
             block = slice(start, start + height)
