@@ -7,6 +7,7 @@ operations; both are set against the machine's limits, measured between the same
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections import defaultdict
@@ -24,11 +25,13 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 PARTS = {
-    "sparse products": ("_embedding_bag", "_sparse"),
-    "dense products": ("mm", "addmm", "bmm", "baddbmm"),
-    "optimizer": ("_fused_",),
-    "gathers": ("embedding", "index", "gather", "scatter"),
-}
+    "sparse products": "_embedding_bag|_?sparse",
+    "dense products": "(add|b|baddb)?mm_?$",
+    "optimizer": "_fused_",
+    "gathers": "embedding|index|gather|scatter",
+}  # how the names of a part's operations begin
+READS_ROWS = ("embedding", "index", "index_select", "gather")
+WRITES_ROWS = ("index_copy_", "index_add_", "index_put_", "_index_put_impl_", "scatter_", "scatter_add_")
 REST = "element-wise passes"
 HOST = "Python and autograd"
 LOADER = "loader and sampling"
@@ -73,10 +76,12 @@ class Operations(TorchDispatchMode):
 
 
 def _bytes_moved(func, args, kwargs, result) -> int:
-    """Every tensor read once, every result written once; of a table gathered from only the rows taken."""
-    written = sum(map(_bytes, tree_leaves(result)))
-    if func.overloadpacket.__name__ in ("embedding", "index", "index_select", "gather"):
+    """Every tensor read once, every result written once; of a table gathered from or written to only its rows."""
+    name, written = func.overloadpacket.__name__, sum(map(_bytes, tree_leaves(result)))
+    if name in READS_ROWS:
         return 2 * written
+    if name in WRITES_ROWS:
+        return 2 * sum(map(_bytes, tree_leaves(args[1:])))
     if func._schema.is_mutable and not written:  # a list changed in place, such as an optimizer's
         return 2 * sum(map(_bytes, tree_leaves(args)))
     return written + sum(map(_bytes, tree_leaves((args, {k: v for k, v in kwargs.items() if k != "out"}))))
@@ -93,18 +98,19 @@ def _bytes(value) -> int:
 
 
 def _operations(func, args, kwargs, result) -> float:
-    if func.overloadpacket in flop_registry:
-        return flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
-    if _part(func.overloadpacket.__name__) == "sparse products":
+    name = func.overloadpacket.__name__
+    dense = getattr(torch.ops.aten, name.removesuffix("_"), None)
+    if dense in flop_registry:
+        return flop_registry[dense](*args, **kwargs, out_val=result)
+    if name == "sparse_sampled_addmm":
+        return 2.0 * result.values().numel() * args[1].shape[1]
+    if _part(name) == "sparse products":
         return 2.0 * len(args[1]) * args[0].shape[1]  # indices, weight width
     return float(math.prod(result.shape)) if isinstance(result, Tensor) else 0.0
 
 
 def _part(operation: str) -> str:
-    for part, names in PARTS.items():
-        if operation in names or any(operation.startswith(name) for name in names if len(name) > 5):
-            return part
-    return REST
+    return next((part for part, names in PARTS.items() if re.match(names, operation)), REST)
 
 
 def measure(model: str, folder: str, n_steps: int) -> dict:

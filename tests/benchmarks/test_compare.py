@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import compare
 import numpy as np
 import pytest
+import quality
 
 from tests.toy import PRE_SPLIT, write_planted
 
 
-@pytest.fixture
-def compare(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-    import compare
-
-    yield compare
-    sys.modules.pop("compare")
-
-
-def test_margo_is_compared_with_its_first_stage_and_shown_beside_its_backbone(compare):
+def test_margo_is_compared_with_its_first_stage_and_shown_beside_its_backbone():
     ((base, *others),) = compare.margo(["visual", "textual"])
     assert base[1:] == ("MARGO", {"item_weights": False})
     assert ("DRAGON", {}) in [row[1:] for row in others]
 
 
-def test_two_stages_begin_with_the_same_first_one(compare):
+def test_two_stages_begin_with_the_same_first_one():
     ((base, *others),) = compare.margo(["visual", "textual"])
     beginnings = {label: settings.get("stage_one_checkpoint") for label, _, settings in others}
     two_stages = ("MARGO", "without calibration", "without stop-gradient")
@@ -34,7 +24,7 @@ def test_two_stages_begin_with_the_same_first_one(compare):
     assert {beginnings[label] for label in beginnings if label not in two_stages} == {None}
 
 
-def test_settings_for_all_rows_reach_the_runs_they_begin_with(compare):
+def test_settings_for_all_rows_reach_the_runs_they_begin_with():
     (rows,) = compare._with({"learning_rate": 0.001}, compare.margo(["visual"]))
     settings = {label: one for label, _, one in rows}
     base = settings["without weights (stage one alone)"]
@@ -42,15 +32,14 @@ def test_settings_for_all_rows_reach_the_runs_they_begin_with(compare):
     assert settings["MARGO"] == {"learning_rate": 0.001, "stage_one_checkpoint": base}
 
 
-def test_settings_for_ludp_leave_its_baselines_alone(compare):
+def test_settings_for_ludp_leave_its_baselines_alone():
     (rows,) = compare._with({"reg_weight": 0.1}, compare.ludp(["visual"]))
     own = {label: one for label, _, one in rows}
     assert (own["LightGCN"], own["LATTICE"]) == ({}, {"feature_adapter": "none"})
     assert own["sum"] == {"reg_weight": 0.1, "fusion": "sum"}
 
 
-def test_a_run_begins_with_the_first_stage_of_another(compare, tmp_path, monkeypatch):
-    quality = sys.modules["quality"]
+def test_a_run_begins_with_the_first_stage_of_another(tmp_path, monkeypatch):
     monkeypatch.setattr(quality, "DATA", tmp_path)
     monkeypatch.setattr(quality.harness, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(quality.harness, "call_alone", lambda function, keep, **arguments: function(**arguments))
@@ -71,7 +60,7 @@ def test_a_run_begins_with_the_first_stage_of_another(compare, tmp_path, monkeyp
     assert [row["epochs"] for row in quality.rows_of(data / "toy")] == [2, 1]
 
 
-def test_change_is_over_the_seeds_of_both_and_p_needs_values_per_user(compare, tmp_path, monkeypatch):
+def test_change_is_over_the_seeds_of_both_and_p_needs_values_per_user(tmp_path, monkeypatch):
     def row(model: str, seed: int, ndcg: float) -> dict:
         test = {"recall@10": 0.1, "recall@20": 0.2, "ndcg@10": 0.1, "ndcg@20": ndcg}
         return {"model": model, "seed": seed, "settings": {}, "test": test, "epochs": 10 * seed}
