@@ -144,7 +144,7 @@ def parse(description: str, scales: bool = True) -> argparse.Namespace:
         "--data", type=Path, default=DATA, help="folder of the synthetic data (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    if arguments.steps < 2:
+    if scales and arguments.steps < 2:
         parser.error(f"--steps: {arguments.steps} must be at least 2, as an epoch's first step has work of its own")
     if arguments.models == ["all"]:
         arguments.models = harness.call_alone(all_models)["models"]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset
+from shapes import SHAPES, Shape, draw_features, draw_interactions, make
 
 import recbole_mm  # noqa: F401
-from benchmarks.shapes import SHAPES, Shape, draw_features, draw_interactions, make
 
 SMALL = SHAPES["baby"].scaled(0.02)
 
