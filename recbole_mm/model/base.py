@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
@@ -56,6 +57,8 @@ class MultimodalRecommender(GeneralRecommender):
         modalities: names of the modalities in use; feature ``[n_items, width]`` of one by :meth:`feature`.
         graph: bipartite graph of the training interactions.
         embedding_size: width d of the user and item vectors.
+        n_processes: processes that train together; their gradients are averaged.
+        train_batch_size: rows of a full batch that this process has, its share of ``train_batch_size``.
         adapts_features: whether the model has a place for a feature adapter.
         takes_late_fusion: whether the model, or the backbone it wraps, can rate each modality by itself.
         has_item_ids: whether the model's ``item_embedding`` is a table of item ID vectors, ``[n_items, d]``.
@@ -74,6 +77,8 @@ class MultimodalRecommender(GeneralRecommender):
         super().__init__(config, dataset)
         self.check_at_least(config, 1, "embedding_size")
         self.embedding_size: int = config["embedding_size"]
+        self.n_processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        self.train_batch_size: int = max(1, config["train_batch_size"] // self.n_processes)
         self.modalities = list(getattr(dataset, "modalities", [])) if self.needs_modalities else []
         if self.needs_modalities and not self.modalities:
             raise ValueError(

@@ -57,7 +57,6 @@ class LATTICE(MultimodalRecommender):
         self.knn_k: int = config["knn_k"]
         self.raw_graph_weight: float = config["raw_graph_weight"]
         self.reg_weight: float = config["reg_weight"]
-        self.train_batch_size: int = config["train_batch_size"]
         self.user_item_graph = self.graph.row_with_self()
         self.raw_graphs = [self.item_graph(name, self.knn_k, "similarity") for name in self.modalities]
 

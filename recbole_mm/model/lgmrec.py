@@ -147,7 +147,8 @@ class LGMRec(MultimodalRecommender):
         if self.cl_weight and len(self.modalities) > 1:
             contrast = self.contrast(members[0], user_members, hyperedges, users)
             contrast = contrast + self.contrast(members[1], item_members, hyperedges, positives)
-            loss = loss + self.cl_weight * contrast
+            # a sum over the batch of all processes, where gradients are averaged
+            loss = loss + self.cl_weight * self.n_processes * contrast
         return loss
 
     def contrast(self, rows: Tensor, table: Tensor, hyperedges: Tensor, ids: Tensor) -> Tensor:

@@ -67,7 +67,6 @@ class LUDP(MultimodalRecommender):
                 raise ValueError(f"{key}: '{config[key]}' is unknown; choose one of {', '.join(known)}")
         self.reg_weight: float = config["reg_weight"]
         self.l2_form: str = config["l2_form"]
-        self.batch_size: int = config["train_batch_size"]
 
         gaussian = partial(nn.init.normal_, std=0.1)
         self.user_embedding = id_table(self.n_users, self.embedding_size, gaussian)
@@ -167,6 +166,6 @@ class LUDP(MultimodalRecommender):
         """Half the squares of the batch's ID rows over the batch size, or the squares of all parameters."""
         if self.l2_form == "batch_rows":
             item_egos = gather(self.item_embedding, positives, negatives)
-            return half_squared_per_batch(self.batch_size, user_ego, *item_egos)
+            return half_squared_per_batch(self.train_batch_size, user_ego, *item_egos)
         flat = [parameter.flatten() for parameter in self.parameters() if parameter.requires_grad]
         return sum(one @ one for one in flat)

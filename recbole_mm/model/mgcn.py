@@ -49,7 +49,6 @@ class MGCN(MultimodalRecommender):
         self.reg_weight: float = config["reg_weight"]
         self.contrast_weight: float = config["contrast_weight"]
         self.temperature: float = config["temperature"]
-        self.train_batch_size: int = config["train_batch_size"]
         self.full_graph = self.graph.symmetric(epsilon=0.0)
         self.user_item_block = self.graph.user_item_block()
         self.item_graphs = self._build_item_graphs(config)

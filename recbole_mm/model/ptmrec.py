@@ -185,8 +185,7 @@ class PTMRec(MultimodalRecommender):
             for modality in self._sources:
                 self._replace_feature(modality)
             self.backbone.requires_grad_(self.tunes_backbone)
-            if hasattr(self.backbone, "train_batch_size"):  # what some regularisers are divided by
-                self.backbone.train_batch_size = self.micro_batch_size
+            self.backbone.train_batch_size = self.micro_batch_size  # what some regularisers are divided by
 
     def _replace_feature(self, modality: str) -> None:
         """Give the backbone a table as extracted, saved in checkpoints and not trained by the optimizer."""
