@@ -31,6 +31,10 @@ OWN = {  # regularisers over the configured batch size, and a contrast summed ov
 }
 
 
+def start_as_here(model: str, folder: Path, **place) -> Run:
+    return start(model, folder, **{**SETTINGS, **OWN.get(model, {})}, **place)
+
+
 def of_models(*names: str):
     """The test's `one_and_several` is of each of these models, made once for all tests."""
     return pytest.mark.parametrize("one_and_several", names, indirect=True, scope="module")
@@ -54,7 +58,7 @@ def facts(run: Run, share: slice) -> dict:
     metrics = trainer.evaluate(run.test_data, load_best_model=False)
     run.model.start_epoch(3)
     edges = None
-    if hasattr(run.model, "training_graph"):
+    if run.config["model"] in DRAW_EDGES:
         graph = run.model.training_graph.to_scipy()
         edges = hashlib.sha256(graph.indices.tobytes() + graph.data.tobytes()).hexdigest()
     run.model.train()
@@ -68,7 +72,7 @@ def in_process(rank: int, model: str, folder: Path, batch: dict, port: str, queu
     """One process of a run; all get the same batch of 60 and train on 20 of it each."""
     os.environ["OMP_NUM_THREADS"] = "1"
     place = {"local_rank": rank, "nproc": PROCESSES, "world_size": PROCESSES, "ip": "localhost", "port": port}
-    run = start(model, folder, **{**SETTINGS, **OWN.get(model, {})}, **place, offset=0)
+    run = start_as_here(model, folder, **place, offset=0)
     run.batch = lambda: interaction(batch)
     queue.put((rank, facts(run, slice(rank * 20, rank * 20 + 20))))
     torch.distributed.barrier()
@@ -84,7 +88,7 @@ def interaction(batch: dict):
 @pytest.fixture(scope="module")
 def one_and_several(request, folder) -> tuple[dict, list[dict]]:
     """The facts of one process, and of each of several."""
-    alone = start(request.param, folder, **{**SETTINGS, **OWN.get(request.param, {})})
+    alone = start_as_here(request.param, folder)
     whole = alone.batch()
     batch = {name: whole[name][:60].tolist() for name in ("user_id", "item_id", "neg_item_id")}
     alone.batch = lambda: interaction(batch)

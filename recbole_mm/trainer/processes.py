@@ -26,7 +26,7 @@ def agree_on(value: str) -> str:
 
 def loss_factor(model: torch.nn.Module) -> int:
     """What a process's loss is multiplied by: gradients are averaged, and a sum over the batch must stay a sum."""
-    return dist.get_world_size() if model.loss_reduction == "sum" else 1
+    return model.n_processes if model.loss_reduction == "sum" else 1
 
 
 def count_each_user_once(eval_data) -> None:
