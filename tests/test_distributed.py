@@ -25,9 +25,11 @@ SETTINGS = {
 
 
 DRAW_EDGES = ("POWERec", "FREEDOM")
-OWN = {  # regularisers over the configured batch size, and a contrast summed over the batch against the whole table
-    "MGCN": {"reg_weight": 1.0, "contrast_weight": 0.0},
-    "LGMRec": {"reg_weight": 0.0, "cl_weight": 0.1},
+ONE_STEP = ("MGCN", "LGMRec")
+OWN = {
+    "MGCN": {"reg_weight": 1.0, "contrast_weight": 0.0},  # a regulariser over the configured batch size
+    "LGMRec": {"reg_weight": 0.0, "cl_weight": 0.1},  # a contrast summed over the batch, against the whole table
+    "LATTICE": {"learner": "adam"},  # whose momentum moves a parameter that has a gradient of zero
 }
 
 
@@ -52,7 +54,7 @@ def free_port() -> str:
 
 
 def facts(run: Run, share: slice) -> dict:
-    """Test metrics, the edges of an epoch, and the parameters after a step with a share of a batch of 60."""
+    """Test metrics, the edges of an epoch, and what steps with a share of a batch of 60 do to the parameters."""
     trainer, batch = run.trainer(), run.batch()
     trainer.eval_collector.data_collect(run.train_data)
     metrics = trainer.evaluate(run.test_data, load_best_model=False)
@@ -63,9 +65,18 @@ def facts(run: Run, share: slice) -> dict:
         edges = hashlib.sha256(graph.indices.tobytes() + graph.data.tobytes()).hexdigest()
     run.model.train()
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    trainer._train_batch(batch[share], run.model.calculate_loss, scaler)
-    parameters = {name: tensor.detach().numpy() for name, tensor in run.model.named_parameters()}
-    return {"metrics": dict(metrics), "edges": edges, "parameters": parameters, "users": len(run.test_data.sampler)}
+    after = []
+    for _ in range(2):
+        trainer._train_batch(batch[share], run.model.calculate_loss, scaler)
+        after.append({name: tensor.detach().numpy().copy() for name, tensor in run.model.named_parameters()})
+    first, second = after
+    return {
+        "metrics": dict(metrics),
+        "edges": edges,
+        "users": len(run.test_data.sampler),
+        "parameters": first,
+        "moved_by_second_step": {name for name in first if (first[name] != second[name]).any()},
+    }
 
 
 def in_process(rank: int, model: str, folder: Path, batch: dict, port: str, queue) -> None:
@@ -117,7 +128,7 @@ def test_all_processes_draw_the_same_edges(one_and_several):
     assert [process["edges"] for process in several] == [one["edges"]] * PROCESSES
 
 
-@of_models(*DRAW_EDGES, *OWN)
+@of_models(*DRAW_EDGES, *ONE_STEP)
 def test_a_step_on_shares_of_a_batch_is_the_step_on_the_batch(one_and_several):
     one, several = one_and_several
     for name, expected in one["parameters"].items():
@@ -126,6 +137,13 @@ def test_a_step_on_shares_of_a_batch_is_the_step_on_the_batch(one_and_several):
             torch.testing.assert_close(
                 torch.from_numpy(process["parameters"][name]), torch.from_numpy(expected), rtol=1e-4, atol=1e-5
             )
+
+
+@of_models("LATTICE")
+def test_what_item_graphs_are_built_from_rests_in_later_batches(one_and_several):
+    one, several = one_and_several
+    assert one["moved_by_second_step"] == {"user_embedding", "item_embedding"}
+    assert [process["moved_by_second_step"] for process in several] == [one["moved_by_second_step"]] * PROCESSES
 
 
 @pytest.mark.parametrize("model, own", [("POWERec", {}), ("FREEDOM", {"knn_k": 3})])

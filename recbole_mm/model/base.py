@@ -186,6 +186,10 @@ class MultimodalRecommender(GeneralRecommender):
     def before_epoch(self, epoch: int) -> None:
         """What changes between epochs, such as sampled edges: a function of `epoch` and the seed alone."""
 
+    def idle_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the next batch's loss leaves without a gradient, though other batches give them one."""
+        return []
+
     def behaviour_tables(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and items ``[n_items, d]`` as behaviour alone sees them, for PTMRec's transfer.
 
@@ -213,7 +217,11 @@ class MultimodalRecommender(GeneralRecommender):
     # ---------------------------------------------------------------- scores
 
     def score_tables(self) -> tuple[Tensor, Tensor]:
-        """Matrices ``[n_users, width]`` and ``[n_items, width]`` whose dot products are the scores."""
+        """Matrices ``[n_users, width]`` and ``[n_items, width]`` whose dot products are the scores.
+
+        Always of the current parameters. The public code of MMGCN, GRCN, DualGNN, DRAGON and SLMRec scores with what
+        its last training batch had computed, before that batch's step; there is no key for it.
+        """
         return self.encode()
 
     @contextmanager

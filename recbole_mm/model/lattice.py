@@ -77,6 +77,9 @@ class LATTICE(MultimodalRecommender):
         """Have the item graphs built anew at the next batch."""
         self._training_graphs = None
 
+    def idle_parameters(self) -> list[nn.Parameter]:
+        return self.graph_parameters() if self._has_constant_graphs and self.stale_gradients == "skip" else []
+
     # ---------------------------------------------------------------- item graphs
 
     def build_graphs(self) -> list[BlendedGraph]:
@@ -105,11 +108,16 @@ class LATTICE(MultimodalRecommender):
         """The features, where the configuration has them trained."""
         return [feature for feature in map(self.feature, self.modalities) if feature.requires_grad]
 
+    @property
+    def _has_constant_graphs(self) -> bool:
+        """Whether the next training batch takes the graphs that an earlier one of its epoch built."""
+        return self.training and self._training_graphs is not None
+
     def _graphs(self) -> list[BlendedGraph] | list[SparseOperator]:
         if not self.training:
             with torch.no_grad():
                 return self.build_graphs()
-        if self._training_graphs is not None:
+        if self._has_constant_graphs:
             return self._training_graphs
         graphs = self.build_graphs()
         self._training_graphs = [graph.constant() for graph in graphs]
@@ -138,9 +146,9 @@ class LATTICE(MultimodalRecommender):
 
     def calculate_loss(self, interaction) -> Tensor:
         """The batch's loss and, where asked for, zero gradients of what a constant graph was built from."""
-        graphs_are_constant = self.training and self._training_graphs is not None
+        graphs_were_constant = self._has_constant_graphs
         loss = self.batch_loss(interaction)
-        if graphs_are_constant and self.stale_gradients == "zero":
+        if graphs_were_constant and self.stale_gradients == "zero":
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.graph_parameters())
         return loss
 

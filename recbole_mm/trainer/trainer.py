@@ -127,14 +127,17 @@ class MultimodalTrainer(Trainer):
     def _train_batch(self, interaction, loss_func, scaler) -> Tensor:
         """One step; gives the loss, or its parts ``[n_parts]`` where the model gives several, detached."""
         self.optimizer.zero_grad()
-        sync_loss = 0
+        sync_loss, idle = 0, []
         if self._in_processes:
             self.set_reduce_hook()
             sync_loss = self.sync_grad_loss()
+            idle = self.model.idle_parameters()
         with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
             losses = loss_func(interaction)
         parts = torch.stack(losses) if isinstance(losses, tuple) else losses
         scaler.scale(parts.sum() * self._loss_factor + sync_loss).backward()
+        for parameter in idle:
+            parameter.grad = None  # sync_loss made it zero, on which Adam would move the parameter by its momentum
         if self.clip_grad_norm:
             scaler.unscale_(self.optimizer)
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
