@@ -31,7 +31,8 @@ class VBPR(LateFusionRecommender):
 
     The form that this field compares with: no biases of users, items or pixels, and text beside the images.
     Loss: mean BPR and ``reg_weight`` times the norms of the batch's rows of P and of the two items' vectors,
-    projected content included. The two ratings take POWERec's prompts (``user_embedding``) and weak-modality
+    projected content included. (Code with RecBole's BPRLoss adds 1e-10 inside the logarithm: a margin below -23
+    then has no gradient.) The two ratings take POWERec's prompts (``user_embedding``) and weak-modality
     loss (``weak_weight``).
     """
 
