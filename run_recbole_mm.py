@@ -6,6 +6,8 @@ import sys
 # before torch loads: threads that spin starve beside a busy process, threads that sleep at once wake late
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# and with pages of 4 KB the gradient of features takes ten times as long to appear as to be filled
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from recbole_mm.quick_start import main  # noqa: E402
 

@@ -20,6 +20,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
+AS_COMMANDS_SET = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "THP_MEM_ALLOC_ENABLE": "1"}
 QUIET = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
 
 
@@ -32,7 +33,7 @@ def call_alone(
     """Call a function of a benchmark script in a fresh interpreter, so that its time and memory are its own.
 
     Arguments and result travel as JSON. The interpreter runs in a temporary folder, where RecBole's logs and
-    checkpoints stay, with OpenMP's threads waiting as the project's commands let them.
+    checkpoints stay, with the variables that the project's commands set before torch loads.
 
     Args:
         environment: variables to set; an empty value unsets one.
@@ -42,7 +43,7 @@ def call_alone(
         RuntimeError: the function failed; the message is the last line of its standard error.
     """
     script = Path(inspect.getsourcefile(function)).resolve()
-    variables = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", **os.environ, **(environment or {})}
+    variables = {**AS_COMMANDS_SET, **os.environ, **(environment or {})}
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     variables = {name: value for name, value in variables.items() if value}
     if keep is not None:

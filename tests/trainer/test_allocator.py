@@ -1,4 +1,5 @@
-"""Freed memory stays with the process: page faults counted in an interpreter of its own."""
+"""Freed memory stays with the process, and the largest tensors get huge pages: page faults counted in an interpreter
+of its own."""
 
 import os
 import platform
@@ -10,24 +11,35 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SCRIPT = """
+FAULTS = """
+def faults(size):
+    def step():
+        return torch.ones(size << 20)
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+"""
+KEEP = f"""
 import resource
 import torch
 from recbole_mm.trainer.allocator import keep_freed_memory
-
-kept = keep_freed_memory()
-def step():
-    return torch.ones(4 << 20)  # 16 MB, 4,096 pages
-step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    step()
-print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+{FAULTS}
+print(keep_freed_memory(), faults(4))  # 16 MB, 4,096 pages
 """
+AS_THE_COMMAND = f"""
+import run_recbole_mm
+import resource
+import torch
+{FAULTS}
+print("-", faults(16))  # 64 MB, 16,384 pages, or 32 huge ones
+"""
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def run(**environment: str) -> tuple[str, int]:
-    command, environment = [sys.executable, "-c", SCRIPT], {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+def run(script: str, **environment: str) -> tuple[str, int]:
+    command, environment = [sys.executable, "-c", script], {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     kept, faults = done.stdout.split()
     return kept, int(faults)
@@ -36,11 +48,22 @@ def run(**environment: str) -> tuple[str, int]:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
 class TestKeepFreedMemory:
     def test_tensors_are_not_faulted_in_again_at_every_step(self):
-        kept, faults = run()
+        kept, faults = run(KEEP)
         assert kept == "True"
         assert faults <= 2 * 4096  # where a block begins can differ once
 
     def test_a_setting_of_the_user_stands(self):
-        kept, faults = run(MALLOC_TRIM_THRESHOLD_="65536", MALLOC_MMAP_THRESHOLD_="65536")
+        kept, faults = run(KEEP, MALLOC_TRIM_THRESHOLD_="65536", MALLOC_MMAP_THRESHOLD_="65536")
         assert kept == "False"
         assert faults > 20 * 4096 / 2  # half leaves room for transparent huge pages
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.is_file() or "[never]" in HUGE_PAGES.read_text(), reason="this system gives no huge pages"
+)
+def test_the_commands_have_large_tensors_on_huge_pages():
+    _, faults = run(AS_THE_COMMAND)
+    assert faults < 20 * 16384 / 4  # some may still be small where memory is fragmented
+    _, faults = run(AS_THE_COMMAND, THP_MEM_ALLOC_ENABLE="0")
+    if "[always]" not in HUGE_PAGES.read_text():
+        assert faults > 20 * 16384 / 2  # a setting of the user stands
