@@ -26,3 +26,8 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and mallopt(_TRIM_THRESHOLD, -1))
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what glibc keeps: an evaluation's blocks do not fit a training step's."""
+    ctypes.CDLL(None).malloc_trim(0)

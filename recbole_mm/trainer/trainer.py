@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_mm.trainer import processes
-from recbole_mm.trainer.allocator import keep_freed_memory
+from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
 from recbole_mm.trainer.checkpoint import (
     check_same_features,
     feature_fingerprints,
@@ -49,8 +49,7 @@ class MultimodalTrainer(Trainer):
             self.saved_model_file = processes.agree_on(self.saved_model_file)
             self.evaluator = processes.GlobalEvaluator(self.evaluator)
             self._loss_factor = processes.loss_factor(model)
-        if self.device.type == "cpu":
-            keep_freed_memory()
+        self._keeps_freed_memory = self.device.type == "cpu" and keep_freed_memory()
         self.model.trainer_starts_epochs = True
         self.scheduler = self._build_scheduler()
         self._train_data = None
@@ -157,7 +156,10 @@ class MultimodalTrainer(Trainer):
             processes.count_each_user_once(eval_data)
             dist.barrier()  # the first process has written the best checkpoint
         with self.model.scores_cached():
-            return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+            result = super().evaluate(eval_data, load_best_model, model_file, show_progress)
+        if self._keeps_freed_memory:
+            give_back_freed_memory()
+        return result
 
     def _map_reduce(self, result, num_sample):
         return result  # of all processes already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,21 @@ def test_evaluation_is_recboles(begin):
     theirs = Trainer(run.config, run.model).evaluate(run.test_data, load_best_model=False)
     assert ours == theirs
     assert set(ours) == {"recall@5", "ndcg@5"}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_freed_memory_does_not_outlast_an_evaluation(begin):
+    run = begin()
+    trainer = run.trainer()
+    blocks = [torch.ones(4 << 20) for _ in range(8)]  # 16 MB each, which glibc keeps
+    full = resident()
+    del blocks
+    assert resident() > full - 20
+    trainer.evaluate(run.valid_data, load_best_model=False)
+    assert resident() < full - 100
+
+
+def resident() -> float:
+    """Memory of this process in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
