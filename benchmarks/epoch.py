@@ -8,7 +8,6 @@ trainer's own epoch, loader and negative sampling included.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -108,16 +107,8 @@ def main() -> int:
 
 def write(shape: str, row: dict, n_steps: int) -> None:
     """Put the row into `results/epoch-<shape>`; rows of other models and scales stay if versions do."""
-    here = {name: value for name, value in versions().items() if name != "date"}
-    file = harness.RESULTS / f"epoch-{shape}.json"
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    rows = {
-        (one["model"], one["scale"]): one for one in content.get("rows", ()) if content["versions"] == here
-    }
-    rows[row["model"], row["scale"]] = row
-    ordered = [rows[key] for key in sorted(rows)]
-    harness.write_file(file, json.dumps({"versions": here, "rows": ordered}, indent=1) + "\n")
-    cells = [[cell.format(**one) for cell in COLUMNS.values()] for one in ordered]
+    here, rows = harness.put_row(f"epoch-{shape}", row, "model", "scale")
+    cells = [[cell.format(**one) for cell in COLUMNS.values()] for one in rows]
     harness.write_results(
         f"epoch-{shape}",
         f"# One epoch of training, shape {shape}",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from machine import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -127,6 +128,25 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def put_row(name: str, row: dict, *key: str) -> tuple[dict[str, str], list[dict]]:
+    """Put a row into `results/<name>.json`; rows of other keys stay if versions do.
+
+    Args:
+        key: the cells that tell rows apart.
+
+    Returns:
+        the versions, and all rows in the order of their keys.
+    """
+    here = {cell: value for cell, value in versions().items() if cell != "date"}
+    file = RESULTS / f"{name}.json"
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    kept = [one for one in content.get("rows", ()) if content["versions"] == here]
+    rows = {tuple(one[cell] for cell in key): one for one in [*kept, row]}
+    ordered = [rows[key] for key in sorted(rows)]
+    write_file(file, json.dumps({"versions": here, "rows": ordered}, indent=1) + "\n")
+    return here, ordered
 
 
 def write_results(name: str, *paragraphs: str) -> Path:

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 PARTS = {
-    "sparse products": "_embedding_bag|_?sparse",
+    "sparse products": "_embedding_bag|sparse_sampled_addmm",
     "dense products": "(add|b|baddb)?mm_?$",
     "optimizer": "_fused_",
     "gathers": "embedding|index|gather|scatter",
@@ -179,7 +179,6 @@ def main() -> int:
     """The command; gives its exit code."""
     arguments = epoch.parse(__doc__, scales=False)
     folder = harness.shaped_data(arguments.shape, 1, arguments.data)
-    rows, bounds = [], []
     failed = False
     for model in arguments.models:
         try:
@@ -188,25 +187,32 @@ def main() -> int:
             print(f"{model} failed: {error}", file=sys.stderr)
             failed = True
             continue
-        rows += lines(model, result)
-        bounds.append(
-            [
-                model,
-                f"{result['bandwidth'] / 1e9:.1f}",
-                f"{result['rate'] / 1e9:.0f}",
-                f"{1e3 * result['step']:.1f}",
-            ]
-        )
-        print(harness.table(HEADER, rows[-3:]), flush=True)
-    harness.write_results(
-        f"profile-{arguments.shape}",
-        f"# Where a training step goes, shape {arguments.shape}",
-        harness.versions_line(versions()),
-        EXPLANATION.format(shape=arguments.shape),
-        harness.table(HEADER, rows),
-        harness.table(["model", "bandwidth GB/s", "rate GFLOP/s", "ms / step"], bounds),
-    )
+        print(harness.table(HEADER, lines(model, result)), flush=True)
+        write(arguments.shape, {"model": model, **result, "date": versions()["date"]})
     return int(failed)
+
+
+def write(shape: str, row: dict) -> None:
+    """Put a model's parts into `results/profile-<shape>`; those of other models stay if versions do."""
+    here, rows = harness.put_row(f"profile-{shape}", row, "model")
+    bounds = [
+        [
+            one["model"],
+            f"{one['bandwidth'] / 1e9:.1f}",
+            f"{one['rate'] / 1e9:.0f}",
+            f"{1e3 * one['step']:.1f}",
+            one["date"],
+        ]
+        for one in rows
+    ]
+    harness.write_results(
+        f"profile-{shape}",
+        f"# Where a training step goes, shape {shape}",
+        harness.versions_line(here),
+        EXPLANATION.format(shape=shape),
+        harness.table(HEADER, [line for one in rows for line in lines(one["model"], one)]),
+        harness.table(["model", "bandwidth GB/s", "rate GFLOP/s", "ms / step", "date"], bounds),
+    )
 
 
 HEADER = [
