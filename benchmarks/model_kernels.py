@@ -193,9 +193,11 @@ def _mmgcn(model, batch: Batch) -> Iterator[Kernel]:
 def _grcn(model, batch: Batch) -> Iterator[Kernel]:
     yield from _projections(model, model.embedding_size)
     edges = model.graph.raw_block()
-    # An attention is one dot product and one sum per edge, and twice as many for the gradients.
-    n_attentions = len(model.modalities) * (model.n_routings + 2)
-    yield from sparse_products(edges, model.embedding_size, 3 * n_attentions)
+    # Dots of edges and sums over them are products with the graph, and twice as many for the gradients, one of
+    # which is turned round. The last dots are for both directions.
+    n_modalities, to_users = len(model.modalities), model.n_routings + 1
+    yield sparse_product(edges, model.embedding_size, n_modalities * (4 * to_users + 1))
+    yield sparse_product(edges.transpose(), model.embedding_size, n_modalities * (2 * to_users + 2))
     yield from sparse_products(
         edges, model.embedding_size, 3 * model.n_layers
     )  # with the gradient of the weights

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
-from recbole_mm.nn.edge_attention import EdgeSet, attend, edge_sum
+from recbole_mm.nn.edge_attention import EdgeSet, at_sources, attend, edge_dot, edge_sum, turn
 from recbole_mm.nn.initial_values import xavier_normal_part
 from recbole_mm.nn.loss import mean_square
 from recbole_mm.nn.normalise import l2_normalise
@@ -100,7 +100,8 @@ class GRCN(LateFusionRecommender):
     def route(self, preferences: Tensor, content: Tensor) -> Tensor:
         """Preferences ``[n_users, d]`` moved toward the content ``[n_items, d]`` they attend to."""
         for _ in range(self.n_routings):
-            preferences = l2_normalise(preferences + attend(self.to_users, preferences, content)[0])
+            scores = edge_dot(self.to_users, preferences, content)
+            preferences = l2_normalise(preferences + attend(self.to_users, scores, content)[0])
         return preferences
 
     def representations(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -110,8 +111,10 @@ class GRCN(LateFusionRecommender):
         for modality, table in enumerate(tables[1:]):
             content = l2_normalise(self.project(modality))
             preferences = self.route(l2_normalise(table), content)
-            from_items, attention_to_users = attend(self.to_users, preferences, content)
-            from_users, attention_to_items = attend(self.to_items, content, preferences)
+            scores = edge_dot(self.to_users, preferences, content)
+            from_items, attention_to_users = attend(self.to_users, scores, content)
+            scores = turn(self.to_users, self.to_items, scores)
+            from_users, attention_to_items = attend(self.to_items, scores, preferences)
             users.append(preferences + from_items)
             items.append(content + from_users)
             to_users.append(attention_to_users)
@@ -173,5 +176,4 @@ def edge_weights(edges: EdgeSet, attention: Tensor, confidence: Tensor) -> Tenso
         attention: ``[n_edges, M]``.
         confidence: of the sources, ``[n_sources, M]``.
     """
-    # By 64-bit indices the gradient of index_select is ten times faster than by 32-bit ones.
-    return (attention * confidence.index_select(0, edges.sources.long())).max(dim=-1).values.relu()
+    return (attention * at_sources(edges, confidence)).max(dim=-1).values.relu()

@@ -68,6 +68,10 @@ class EdgeSet(nn.Module):
         weights = weights.index_select(0, self.edges_by_source)
         return _weighted_sum(targets, self.targets_by_source, self.starts_by_source, weights)
 
+    def sum_at_sources(self, rows: Tensor) -> Tensor:
+        """Sum of the rows ``[n_edges, d]`` of its edges at each source, ``[n_sources, d]``, without a gradient."""
+        return _weighted_sum(rows, self.edges_by_source, self.starts_by_source)
+
     def largest_at_targets(self, values: Tensor) -> Tensor:
         """The largest of the values of each edge's target, ``[n_edges]``, without a gradient."""
         largest = torch.segment_reduce(
@@ -81,25 +85,26 @@ class EdgeSet(nn.Module):
         return sums.index_select(0, self.targets)
 
 
-def _weighted_sum(rows: Tensor, indices: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+def _weighted_sum(rows: Tensor, indices: Tensor, starts: Tensor, weights: Tensor | None = None) -> Tensor:
     # Detached: for rows that require a gradient torch prepares its own backward, at several times the cost.
-    rows, weights = rows.detach().contiguous(), weights.detach().contiguous()
+    rows, weights = rows.detach().contiguous(), None if weights is None else weights.detach().contiguous()
     return F.embedding_bag(
         indices, rows, starts, mode="sum", per_sample_weights=weights, include_last_offset=True
     )
 
 
-def attend(edges: EdgeSet, targets: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention by dot product: what each target gathers from its sources.
+def attend(edges: EdgeSet, scores: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+    """What each target gathers from its sources.
 
     Args:
-        targets, sources: ``[n_targets, d]`` and ``[n_sources, d]``.
+        scores: of the edges, ``[n_edges]``.
+        sources: ``[n_sources, d]``.
 
     Returns:
         the sum of the sources weighted by their attention, ``[n_targets, d]``, zero without edges, and the
-        attention of each edge, ``[n_edges]``, which sums to 1 at each target.
+        attention of each edge, ``[n_edges]``, the softmax of the scores at each target.
     """
-    attention = edge_softmax(edges, edge_dot(edges, targets, sources))
+    attention = edge_softmax(edges, scores)
     return edge_sum(edges, attention, sources), attention
 
 
@@ -121,6 +126,48 @@ def edge_sum(edges: EdgeSet, weights: Tensor, sources: Tensor) -> Tensor:
 def edge_softmax(edges: EdgeSet, scores: Tensor) -> Tensor:
     """Softmax of the edges' scores over the edges of each target, ``[n_edges]``."""
     return _EdgeSoftmax.apply(scores, edges)
+
+
+def turn(edges: EdgeSet, turned: EdgeSet, values: Tensor) -> Tensor:
+    """Values of edges, ``[n_edges]``, in the order of the same edges from targets to sources.
+
+    Args:
+        turned: the edge set of the transposed pattern.
+    """
+    return _Turn.apply(values, edges, turned)
+
+
+def at_sources(edges: EdgeSet, table: Tensor) -> Tensor:
+    """The row of each edge's source, ``[n_edges, d]``.
+
+    Args:
+        table: ``[n_sources, d]``.
+    """
+    return _AtSources.apply(table, edges)
+
+
+class _Turn(Function):
+    @staticmethod
+    def forward(ctx, values, edges, turned):
+        ctx.order = turned.edges_by_source
+        return values.index_select(0, edges.edges_by_source)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return grad.index_select(0, ctx.order), None, None
+
+
+class _AtSources(Function):
+    @staticmethod
+    def forward(ctx, table, edges):
+        ctx.edges = edges
+        return table.index_select(0, edges.sources)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return ctx.edges.sum_at_sources(grad), None
 
 
 class _EdgeDot(Function):

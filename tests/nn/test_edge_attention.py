@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_mm.graph import SparseOperator
-from recbole_mm.nn.edge_attention import EdgeSet, attend, edge_dot, edge_softmax, edge_sum
+from recbole_mm.nn.edge_attention import EdgeSet, at_sources, attend, edge_dot, edge_softmax, edge_sum, turn
 
 # 4 targets, 5 sources; target 2 and source 3 have no edge.
 TARGETS, SOURCES = torch.tensor([0, 0, 0, 1, 3, 3]), torch.tensor([1, 2, 4, 0, 2, 4])
@@ -57,19 +57,37 @@ def test_softmax_of_large_scores_does_not_overflow(edges):
 
 def test_attention_equals_masked_dense_attention(edges):
     targets, sources = random(4, 3), random(5, 3, seed=1)
-    gathered, attention = attend(edges, targets, sources)
+    gathered, attention = attend(edges, edge_dot(edges, targets, sources), sources)
     mask = torch.full((4, 5), -torch.inf, dtype=torch.float64)
     mask[TARGETS, SOURCES] = 0
     dense = (targets @ sources.T + mask).softmax(dim=1).nan_to_num()
     torch.testing.assert_close(attention, dense[TARGETS, SOURCES])
     torch.testing.assert_close(gathered, dense @ sources)
     assert not gathered[2].any()
-    assert torch.autograd.gradcheck(lambda t, s: attend(edges, t, s), (targets, sources))
+    scores = random(6, seed=2)
+    assert torch.autograd.gradcheck(lambda c, s: attend(edges, c, s), (scores, sources))
+
+
+def test_edges_turned_round(edges):
+    pattern = SparseOperator.from_coo(SOURCES, TARGETS, torch.ones(6), (5, 4))
+    turned, values = EdgeSet(pattern), random(6)
+    dense = torch.zeros(4, 5, dtype=torch.float64)
+    dense[TARGETS, SOURCES] = values.detach()
+    there = turn(edges, turned, values)
+    assert torch.equal(there, dense.T[turned.targets.long(), turned.sources.long()])
+    assert torch.equal(turn(turned, edges, there), values)
+    assert torch.autograd.gradcheck(lambda v: turn(edges, turned, v), values)
+
+
+def test_rows_at_sources(edges):
+    table = random(5, 2)
+    assert torch.equal(at_sources(edges, table), table[SOURCES])
+    assert torch.autograd.gradcheck(lambda t: at_sources(edges, t), table)
 
 
 def test_unused_gradients_are_not_asked_for(edges):
     targets, sources = random(4, 3).detach(), random(5, 3, seed=1)
-    attend(edges, targets, sources)[0].sum().backward()
+    attend(edges, edge_dot(edges, targets, sources), sources)[0].sum().backward()
     assert sources.grad.any() and targets.grad is None
 
 
