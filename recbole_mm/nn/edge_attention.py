@@ -72,13 +72,6 @@ class EdgeSet(nn.Module):
         """Sum of the rows ``[n_edges, d]`` of its edges at each source, ``[n_sources, d]``, without a gradient."""
         return _weighted_sum(rows, self.edges_by_source, self.starts_by_source)
 
-    def largest_at_targets(self, values: Tensor) -> Tensor:
-        """The largest of the values of each edge's target, ``[n_edges]``, without a gradient."""
-        largest = torch.segment_reduce(
-            values.detach(), "max", offsets=self.starts.long(), initial=-torch.inf, unsafe=True
-        )
-        return largest.index_select(0, self.targets)
-
     def sums_at_targets(self, values: Tensor) -> Tensor:
         """The sum of the values of each edge's target, ``[n_edges]``, without a gradient."""
         sums = values.new_zeros(self.n_targets).scatter_add_(0, self.targets, values.detach())
@@ -97,7 +90,7 @@ def attend(edges: EdgeSet, scores: Tensor, sources: Tensor) -> tuple[Tensor, Ten
     """What each target gathers from its sources.
 
     Args:
-        scores: of the edges, ``[n_edges]``.
+        scores: of the edges, ``[n_edges]``, cosines or as small.
         sources: ``[n_sources, d]``.
 
     Returns:
@@ -124,7 +117,10 @@ def edge_sum(edges: EdgeSet, weights: Tensor, sources: Tensor) -> Tensor:
 
 
 def edge_softmax(edges: EdgeSet, scores: Tensor) -> Tensor:
-    """Softmax of the edges' scores over the edges of each target, ``[n_edges]``."""
+    """Softmax of the edges' scores over the edges of each target, ``[n_edges]``.
+
+    For scores of at most 80, such as the cosines of unit vectors: their exponentials are taken as they are.
+    """
     return _EdgeSoftmax.apply(scores, edges)
 
 
@@ -205,7 +201,7 @@ class _EdgeSum(Function):
 class _EdgeSoftmax(Function):
     @staticmethod
     def forward(ctx, scores, edges):
-        exponentials = scores.sub(edges.largest_at_targets(scores)).exp_()
+        exponentials = scores.exp()
         softmax = exponentials.div_(edges.sums_at_targets(exponentials))
         ctx.edges = edges
         ctx.save_for_backward(softmax)
