@@ -145,7 +145,8 @@ def put_row(name: str, row: dict, *key: str) -> tuple[dict[str, str], list[dict]
     kept = [one for one in content.get("rows", ()) if content["versions"] == here]
     rows = {tuple(one[cell] for cell in key): one for one in [*kept, row]}
     ordered = [rows[key] for key in sorted(rows)]
-    write_file(file, json.dumps({"versions": here, "rows": ordered}, indent=1) + "\n")
+    lines = ",\n".join(map(json.dumps, ordered))  # one a row, so that a difference shows what was measured anew
+    write_file(file, f'{{"versions": {json.dumps(here)}, "rows": [\n{lines}\n]}}\n')
     return here, ordered
 
 

@@ -68,7 +68,7 @@ class EdgeSet(nn.Module):
         weights = weights.index_select(0, self.edges_by_source)
         return _weighted_sum(targets, self.targets_by_source, self.starts_by_source, weights)
 
-    def sum_at_sources(self, rows: Tensor) -> Tensor:
+    def sum_rows_to_sources(self, rows: Tensor) -> Tensor:
         """Sum of the rows ``[n_edges, d]`` of its edges at each source, ``[n_sources, d]``, without a gradient."""
         return _weighted_sum(rows, self.edges_by_source, self.starts_by_source)
 
@@ -163,7 +163,7 @@ class _AtSources(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return ctx.edges.sum_at_sources(grad), None
+        return ctx.edges.sum_rows_to_sources(grad), None
 
 
 class _EdgeDot(Function):

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recbole_mm.data.feature_file import read_features, write_arrow
+from tests.process_memory import memory
 
 NAN = float("nan")
 BABY_SHAPE = (7050, 4096)
@@ -154,12 +155,6 @@ def test_baby_is_read_in_under_0_3_seconds(baby):
         read_features(baby, "baby", "visual")
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.3
-
-
-def memory(key: str) -> float:
-    """VmRSS (memory of this process) or VmHWM (its peak) in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1000
 
 
 @pytest.mark.skipif(

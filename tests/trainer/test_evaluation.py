@@ -9,6 +9,7 @@ import pytest
 import torch
 from recbole.trainer import Trainer
 
+from tests.process_memory import memory
 from tests.toy import PRE_SPLIT, start, write_planted
 
 
@@ -89,14 +90,8 @@ def test_freed_memory_does_not_outlast_an_evaluation(begin):
     run = begin()
     trainer = run.trainer()
     blocks = [torch.ones(4 << 20) for _ in range(8)]  # 16 MB each, which glibc keeps
-    full = resident()
+    full = memory("VmRSS")
     del blocks
-    assert resident() > full - 20
+    assert memory("VmRSS") > full - 20
     trainer.evaluate(run.valid_data, load_best_model=False)
-    assert resident() < full - 100
-
-
-def resident() -> float:
-    """Memory of this process in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+    assert memory("VmRSS") < full - 110
