@@ -16,7 +16,7 @@ test: $(VENV)/.installed
 	$(call PYTEST,$(VENV))
 
 # The core of the suite on the versions where existing RecBole projects are.
-CORE = tests/test_compat.py tests/test_registration.py tests/test_quick_start.py tests/graph tests/nn tests/trainer \
+CORE = tests/host/test_compat.py tests/test_registration.py tests/test_quick_start.py tests/graph tests/nn tests/trainer \
 	tests/data/test_dataset.py tests/data/test_arrow_form.py tests/data/test_default_data.py \
 	tests/model/test_powerec.py tests/model/test_layergcn.py tests/model/test_margo.py
 test-classic: $(CLASSIC_VENV)/.installed

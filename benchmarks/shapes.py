@@ -152,7 +152,7 @@ def dataset_name(shape: str, scale: float) -> str:
 def make(shape: str, scale: float = 1.0, data: Path = DATA, seed: int = 7) -> Path:
     """Write `<data>/<dataset_name>/` unless it is there as this version makes it; gives the folder."""
     from recbole_mm.data.feature_file import write_arrow
-    from recbole_mm.data.files import publish_folder, temporary_folder
+    from recbole_mm.io.files import publish_folder, temporary_folder
 
     name = dataset_name(shape, scale)
     target = data / name

@@ -9,11 +9,12 @@ from importlib.util import find_spec
 if find_spec("recbole") is None:
     raise ImportError("recbole_mm extends RecBole, which is not installed; type: pip install --no-deps recbole==1.2.1")
 
-from recbole_mm import compat
+from recbole_mm.host import compat
 
 compat.apply()
 
-from recbole_mm import distributed, registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
+from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
+from recbole_mm.host import distributed  # noqa: E402
 
 distributed.apply()
 registration.apply()

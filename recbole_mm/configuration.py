@@ -11,11 +11,12 @@ from pathlib import Path
 import yaml
 from recbole.config import Config
 
+from recbole_mm.io.names import closest
 from recbole_mm.model.base import LATE_FUSION_KEYS, MultimodalRecommender, no_late_fusion
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.plugins import PluginError
 from recbole_mm.registration import model_yaml, recbole_models, variants
-from recbole_mm.registry import MODELS, closest
+from recbole_mm.registry import MODELS
 from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES, one_line
 
 _KEYS_OF_THE_LAUNCHER = {

@@ -19,9 +19,9 @@ from torch.multiprocessing import ProcessRaisedException
 
 from recbole_mm.configuration import checked_config
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
-from recbole_mm.distributed import own_error
+from recbole_mm.host.distributed import own_error
+from recbole_mm.io.names import closest
 from recbole_mm.registration import recbole_properties_dir
-from recbole_mm.registry import closest
 
 DATA_PATHS = ("dataset_atomic", "dataset")
 

@@ -1,4 +1,4 @@
-"""How RecBole finds us. With compat.py and distributed.py the only file that knows RecBole's inside.
+"""How RecBole finds us. With the room `host` the only file that knows RecBole's inside.
 
 RecBole looks a model up as module ``recbole.model.general_recommender.<name>``, its data set and trainer as
 ``<Model>Dataset`` in ``recbole.data.dataset`` and ``<Model>Trainer`` in ``recbole.trainer``, and its settings as a
@@ -27,8 +27,8 @@ from recbole.utils.argument_list import dataset_arguments
 
 import recbole_mm.model
 import recbole_mm.trainer
-from recbole_mm import compat
 from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.host import compat
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import MODELS, TRAINERS, Entry

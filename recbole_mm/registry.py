@@ -5,8 +5,7 @@ The ground floor of the package: it imports nothing of ours and nothing heavy, s
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,13 +67,6 @@ class Registry:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """For a message about an unknown name: `` (did you mean X?)``, or nothing where no known one is like it."""
-    lower = {one.lower(): one for one in known}
-    match = difflib.get_close_matches(name.lower(), lower, n=1)
-    return f" (did you mean {lower[match[0]]}?)" if match else ""
 
 
 def _same_definition(first: type, second: type) -> bool:

@@ -21,7 +21,7 @@ from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.encoder_check import doubts
 from recbole_mm.analysis.html import document
 from recbole_mm.analysis.score_cam import min_max, upsample
-from recbole_mm.data.files import atomic_file, publish_folder, temporary_folder
+from recbole_mm.io.files import atomic_file, publish_folder, temporary_folder
 
 ITEMS_A_SHEET = 4  # two rows each, of 420 pixels
 AREA_HEADER = ["checkpoint", "item_id", "title", "map", "score", "whole_picture", "deletion_area", "insertion_area"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.registry import MODELS
 from recbole_mm.trainer.checkpoint import settings

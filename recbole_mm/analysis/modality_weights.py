@@ -15,7 +15,7 @@ from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_pictures, item_titles
 from recbole_mm.analysis.modality_weights_page import ItemSection, page
 from recbole_mm.analysis.weight_tables import ExtremeItem, ModalityWeights, extreme_items, modality_weights
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 from recbole_mm.load import OpenedCheckpoint
 
 MOST_ITEMS = 100  # at an end: matplotlib draws at most 65,536 pixels

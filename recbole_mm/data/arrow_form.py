@@ -16,7 +16,7 @@ from recbole_mm.data.feature_table import (
     collapse_duplicates,
     first_non_finite,
 )
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

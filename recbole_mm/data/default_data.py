@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.data.feature_file import write_arrow
-from recbole_mm.data.files import is_occupied, temporary_folder
+from recbole_mm.io.files import is_occupied, temporary_folder
 
 DEFAULT_DATASET = "ml-100k-mm"
 WIDTH = 128

@@ -10,8 +10,8 @@ import numpy as np
 
 from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.data.feature_table import checked_features
-from recbole_mm.data.files import is_occupied, publish_folder, temporary_folder
 from recbole_mm.data.npy import load_npy, read_ids
+from recbole_mm.io.files import is_occupied, publish_folder, temporary_folder
 
 if TYPE_CHECKING:
     import pandas as pd

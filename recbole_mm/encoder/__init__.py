@@ -5,8 +5,8 @@ from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.dual_encoder import DualEncoder, load_dual_encoder
 from recbole_mm.encoder.image_encoder import ImageEncoder
 from recbole_mm.encoder.load import load_encoder
-from recbole_mm.encoder.picture import PictureError, open_picture
 from recbole_mm.encoder.tuning import TuningSettings, tune
+from recbole_mm.io.pictures import PictureError, open_picture
 
 __all__ = [
     "ContentEncoder",

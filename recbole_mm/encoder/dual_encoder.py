@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_mm.data.files import atomic_file
 from recbole_mm.encoder.content_encoder import count_longer
 from recbole_mm.encoder.pretrained import (
     EncoderError,
@@ -19,6 +18,7 @@ from recbole_mm.encoder.pretrained import (
     revision,
     stored_weights,
 )
+from recbole_mm.io.files import atomic_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

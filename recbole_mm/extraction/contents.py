@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
-from recbole_mm.encoder.picture import PictureError, open_picture
+from recbole_mm.io.pictures import PictureError, open_picture
 
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 TEXT_SEPARATOR = " "

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 
 Key = tuple[str, str]  # item id and digest of its content
 

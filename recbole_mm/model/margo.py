@@ -6,11 +6,12 @@ import torch
 from recbole.utils import get_model
 from torch import Tensor, nn
 
+from recbole_mm.io.names import closest
 from recbole_mm.model.base import gather, late_fusion_models
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
-from recbole_mm.registry import MODELS, closest, register_model
+from recbole_mm.registry import MODELS, register_model
 from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
 
 

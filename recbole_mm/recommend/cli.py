@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.recommend.export import export_vectors
 from recbole_mm.recommend.ranking import SCHEMA, Ranker, read_users

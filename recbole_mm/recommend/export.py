@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from recbole_mm.data.files import is_occupied, publish_folder, temporary_folder
+from recbole_mm.io.files import is_occupied, publish_folder, temporary_folder
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.base import MultimodalRecommender
 

@@ -10,7 +10,7 @@ from typing import Any
 from recbole.trainer import HyperTuning
 from recbole.trainer.hyper_tuning import exhaustive_search
 
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import objective_function
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
 from recbole_mm.tuning.search_space import number_of_settings, recbole_form

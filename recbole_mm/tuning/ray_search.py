@@ -13,7 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.trainer.checkpoint import settings as plain_settings
 from recbole_mm.tuning.hyperopt_search import plain

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ray import tune
 
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 
 _KEPT = ".state"
 _EXPERIMENT = "experiment_state-"

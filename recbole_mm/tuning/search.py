@@ -11,7 +11,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_mm.configuration import check_keys, checked_config
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import find_data, prepare_training, restart_log
 from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
 

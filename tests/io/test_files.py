@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_mm.data.files import atomic_file
+from recbole_mm.io.files import atomic_file
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -1,4 +1,4 @@
-"""What each fix of recbole_mm/compat.py is for, as checks of RecBole's own behaviour.
+"""What each fix of recbole_mm/host/compat.py is for, as checks of RecBole's own behaviour.
 
 Run as a script, it calls its last functions, each in a copy of a process where RecBole is imported and not
 yet mended, and prints what they return as JSON.
@@ -21,7 +21,7 @@ import pytest
 import scipy.sparse
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 USERS, ITEMS = 12, 15
 QUICK = dict(
     data_path="data", epochs=1, show_progress=False, state="ERROR", use_gpu=False, checkpoint_dir="saved",
@@ -31,7 +31,7 @@ QUICK = dict(
 
 def unapplied_compat() -> ModuleType:
     """compat.py by itself: the package would apply it."""
-    spec = spec_from_file_location("compat", ROOT / "recbole_mm" / "compat.py")
+    spec = spec_from_file_location("compat", ROOT / "recbole_mm" / "host" / "compat.py")
     compat = module_from_spec(spec)
     spec.loader.exec_module(compat)
     return compat

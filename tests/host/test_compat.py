@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_mm import compat
-from tests.compat_checks import CHECKS, QUICK, ROOT, small_config, unapplied_compat
+from recbole_mm.host import compat
+from tests.host.compat_checks import CHECKS, QUICK, ROOT, small_config, unapplied_compat
 
 
 @pytest.fixture(scope="module")
