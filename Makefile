@@ -7,7 +7,7 @@ RECBOLE = recbole==1.2.1
 # Tests are small: processes side by side, with one thread each, are faster than threads.
 PYTEST = $(1)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup
 
-.PHONY: run test test-classic lint bench
+.PHONY: run test test-classic lint bench properties
 
 run: $(VENV)/.installed
 	$(VENV)/bin/python run_recbole_mm.py --model=POWERec
@@ -27,6 +27,10 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/epoch.py
+
+# The yaml files of properties/ from the declared settings.
+properties: $(VENV)/.installed
+	$(VENV)/bin/python -m recbole_mm.settings_files
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)

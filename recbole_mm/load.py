@@ -12,8 +12,8 @@ from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import load_data_and_model
 from recbole.utils import get_model, init_seed
 
-from recbole_mm.configuration import make_config
 from recbole_mm.data.default_data import DEFAULT_DATASET
+from recbole_mm.host.config import StoredSettings
 from recbole_mm.trainer.checkpoint import fingerprint, has_safe_pair, one_line, read_pickle, read_safe_pair
 
 
@@ -30,11 +30,14 @@ class OpenedCheckpoint:
     test_data: Any
 
 
-def open_checkpoint(file: str | Path, trust_pickle: bool = False) -> OpenedCheckpoint:
+def open_checkpoint(
+    file: str | Path, trust_pickle: bool = False, trust_plugins: bool = False
+) -> OpenedCheckpoint:
     """Rebuild configuration, data set, splits and model of a checkpoint.
 
     Args:
         file: the `.pth`, or its `.safetensors` or `.json`.
+        trust_plugins: import the modules that the checkpoint names under ``plugins``, which runs their code.
         trust_pickle: open a `.pth` that has no safe pair beside it, which runs whatever code is in it.
 
     Raises:
@@ -47,7 +50,7 @@ def open_checkpoint(file: str | Path, trust_pickle: bool = False) -> OpenedCheck
         config, model, *data = load_data_and_model(str(path))
         return OpenedCheckpoint(path, config, model.eval(), *data)
     saved = read_safe_pair(path)
-    config = make_config(saved.model, saved.dataset, config_dict=dict(saved.settings))
+    config = Config(saved.model, saved.dataset, config_dict=StoredSettings(saved.settings, trust_plugins))
     if not Path(config["data_path"]).is_dir() and saved.dataset != DEFAULT_DATASET:
         raise FileNotFoundError(
             f"checkpoint {path} was trained on data set '{saved.dataset}' in {config['data_path']}, which is not "

@@ -5,29 +5,55 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+
+ENTRY_POINTS = "recbole_mm.plugins"
 
 
 class PluginError(ValueError):
-    """The key ``plugins`` is no list of names, or names a module that cannot be imported."""
+    """The key ``plugins`` is no list of names, or names a module that cannot be imported, or must not be unasked."""
 
 
-def import_plugins(names: list[str] | None) -> None:
+def import_plugins(names: list[str] | str | None, trusted: bool = True, where: str = "a file") -> None:
     """Import modules of the working folder, of PYTHONPATH or installed ones, such as ``["my_adapters"]``.
 
+    Args:
+        names: of the modules.
+        trusted: whether the user named them. Importing runs their code, so that of names that a file gives only those
+            are taken that are imported already, or that an installed package declares as its entry point.
+        where: the names come from, for the message.
+
     Raises:
-        PluginError: `names` is no list of names, or there is no such module.
+        PluginError: `names` is no list of names, there is no such module, or it is not to be trusted.
     """
-    if not names:
-        return
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+    names = [names] if isinstance(names, str) else names or []
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
         raise PluginError(f"plugins: {names} must be a list of module names, such as ['my_adapters']")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
+    new = [name for name in names if name not in sys.modules]
+    if not trusted:
+        unknown = sorted(set(new) - {point.module for point in entry_points(group=ENTRY_POINTS)})
+        if unknown:
             raise PluginError(
-                f"plugins: '{name}' cannot be imported ({error}); the file {name}.py must lie in the working folder "
-                f"{os.getcwd()} or on PYTHONPATH"
-            ) from error
+                f"plugins: {where} asks for the modules {', '.join(unknown)}, whose code runs when they are imported; "
+                f"if you trust them, add --trust-plugins"
+            )
+    elif new and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in new:
+        _import(name)
+
+
+def _import(name: str) -> None:
+    try:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is None:  # Python takes any folder for a package
+            raise PluginError(f"plugins: '{name}' is a folder without an __init__.py, not a module; name the module")
+        importlib.import_module(name)
+    except (ModuleNotFoundError, ImportError, ValueError) as error:
+        if isinstance(error, PluginError) or not isinstance(error, ModuleNotFoundError | ValueError):
+            raise
+        raise PluginError(
+            f"plugins: '{name}' cannot be imported ({error}); the file {name}.py must lie in the working folder "
+            f"{os.getcwd()} or on PYTHONPATH"
+        ) from error

@@ -24,6 +24,7 @@ from recbole_mm.io.names import closest
 from recbole_mm.registration import recbole_properties_dir
 
 DATA_PATHS = ("dataset_atomic", "dataset")
+_TRUST_FLAGS = {"--trust-plugins": "trust_plugins", "--trust-pickle": "trust_pickle"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,9 +71,12 @@ def parse_with_settings(
     parser: argparse.ArgumentParser, argv: list[str]
 ) -> tuple[argparse.Namespace, list[str]]:
     """The parser's own options, and the rest of the command line, which must be ``--key=value``, each key once."""
+    for flag, key in _TRUST_FLAGS.items():
+        parser.add_argument(flag, dest=key, action="store_true", help=f"the same as --{key}=True")
     options, rest = parser.parse_known_args(argv)
+    rest += [f"--{key}=True" for key in _TRUST_FLAGS.values() if vars(options).pop(key)]
     for argument in rest:
-        if not argument.startswith("--") or argument.count("=") != 1:
+        if not argument.startswith("--") or "=" not in argument:
             parser.error(f"'{argument}' is not understood; settings are given as --key=value")
     keys = [argument.partition("=")[0] for argument in rest]
     for key in keys:
@@ -90,6 +94,7 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
     """
     config_dict = {**(config_dict or {})}
     config = checked_config(model, dataset, config_file_list, config_dict)
+    config_dict["protocol"] = config["protocol"]
     if "data_path" not in config.external_config_dict:
         config_dict["data_path"] = find_data(dataset)
     started = time.time()

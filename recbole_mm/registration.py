@@ -9,9 +9,9 @@ yaml in its own folder. All are set eagerly at import, so that plain ``run_recbo
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import sys
-from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +19,7 @@ from types import ModuleType
 import recbole.data.dataset
 import recbole.data.utils
 import recbole.trainer
-import yaml
+import recbole.utils
 from recbole.config import Config
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
@@ -28,25 +28,16 @@ from recbole.utils.argument_list import dataset_arguments
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.host import compat
+from recbole_mm.host import compat, saved_data
+from recbole_mm.host import config as host_config
+from recbole_mm.io.names import closest
 from recbole_mm.model.base import MultimodalRecommender
-from recbole_mm.plugins import import_plugins
-from recbole_mm.registry import MODELS, TRAINERS, Entry
+from recbole_mm.registry import MODELS, TRAINERS, Entry, variants
+from recbole_mm.setting_rules import check, complete_sources, defaults
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
 OUR_DATASET_KEYS = ("modalities", "missing_modality", "normalize_feature", "eval_history")
-
-
-def properties_dir() -> Path:
-    """Folder of the yaml and hyper files: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "properties"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "properties"
-
-
-def model_yaml(name: str) -> Path:
-    """Where the settings of a model or variant of ours are."""
-    return properties_dir() / "model" / f"{name}.yaml"
 
 
 def recbole_properties_dir() -> Path:
@@ -62,8 +53,9 @@ def recbole_models() -> list[str]:
 def apply() -> None:
     """Make everything registered, now or later, known to RecBole. Called once, at import."""
     dataset_arguments.extend(key for key in OUR_DATASET_KEYS if key not in dataset_arguments)
-    _import_users_plugins()
-    _read_our_settings()
+    host_config.apply(host_config.Hooks(complete_sources, defaults, check))
+    saved_data.apply()
+    _name_unknown_models()
     _evaluate_as_configured()
     MODELS.subscribe(_publish_model)
     TRAINERS.subscribe(lambda entry: setattr(recbole.trainer, f"{entry.name}Trainer", entry.target))
@@ -79,7 +71,7 @@ def _publish_model(entry: Entry) -> None:
             f"model '{entry.name}' of {entry.target.__module__} does not derive from "
             f"recbole_mm.model.base.MultimodalRecommender, whose methods the trainer calls"
         )
-    for name in (entry.name, *(variant for variant, base in variants().items() if base == entry.name)):
+    for name in (entry.name, *entry.facts["variants"]):
         _publish_name(name, entry)
 
 
@@ -102,57 +94,28 @@ def _publish_name(name: str, entry: Entry) -> None:
         setattr(recbole.trainer, f"{name}Trainer", StagedTrainer if entry.facts["staged"] else MultimodalTrainer)
 
 
-@cache
-def variants() -> dict[str, str]:
-    """Configurations of a model that run by a name of their own: yaml files that begin with ``variant_of: MODEL``."""
-    found = {}
-    for file in (properties_dir() / "model").glob("*.yaml"):
-        with open(file, encoding="utf-8") as lines:
-            key, _, value = next(lines, "").partition(":")
-        if key == "variant_of":
-            found[file.stem] = value.split("#")[0].strip()
-    return found
+def _name_unknown_models() -> None:
+    """RecBole ends with "No module named 'lightgbm'" where it finds no model of a name."""
+
+    def get_model(model_name):
+        try:
+            return get(model_name)
+        except (ValueError, ImportError, AttributeError, TypeError):
+            check_model(model_name)
+            raise
+
+    get = compat.patch_in_place(recbole.utils.get_model, get_model)
 
 
-def _import_users_plugins() -> None:
-    """Import what the key ``plugins`` names as soon as a Config has read its sources, before it looks for its model."""
-    merge = Config._merge_external_config_dict
-
-    def merge_and_import(self):
-        merge(self)
-        import_plugins(self.external_config_dict.get("plugins"))
-
-    Config._merge_external_config_dict = merge_and_import
-
-
-def _read_our_settings() -> None:
-    """Read our yaml files between RecBole's, keeping its order: overall < model < data set < user."""
-    read = Config._update_internal_config_dict
-    own = properties_dir()
-
-    def read_with_ours(self, file):
-        config_dict = read(self, file)
-        ours = {"overall.yaml": ["overall", *_model_yamls(self)], "sample.yaml": [f"dataset/{self.dataset}"]}
-        for name in ours.get(Path(file).name, ()):
-            if (own / f"{name}.yaml").is_file():
-                read(self, str(own / f"{name}.yaml"))
-        return config_dict
-
-    Config._update_internal_config_dict = read_with_ours
-
-
-def _model_yamls(config: Config) -> list[str]:
-    """Names of the yaml files of a model, each overriding those before: its backbone's, its base's, its own."""
-    base = variants().get(config.model)
-    own = [f"model/{name}" for name in (base, config.model) if name]
-    entry = MODELS.entry(base or config.model) if (base or config.model) in MODELS else None
-    if entry is None or not entry.facts["wraps_backbone"]:
-        return own
-    settings = {}
-    for name in own:
-        settings.update(yaml.safe_load((properties_dir() / f"{name}.yaml").read_text(encoding="utf-8")))
-    backbone = config.external_config_dict.get("backbone", settings["backbone"])
-    return [f"model/{backbone}", *own]
+def check_model(name: str) -> None:
+    """Raise ValueError listing the models there are, and the closest name, if `name` is none of them."""
+    ours = sorted({*MODELS, *variants()})
+    known = {*ours, *recbole_models()}
+    if name not in known:
+        raise ValueError(
+            f"unknown model '{name}'{closest(str(name), known)}. Multimodal models: {', '.join(ours)}. "
+            f"RecBole's: {', '.join(recbole_models())}"
+        )
 
 
 def _evaluate_as_configured() -> None:
@@ -161,6 +124,11 @@ def _evaluate_as_configured() -> None:
     def create_samplers(config, dataset, built_datasets):
         samplers = create(config, dataset, built_datasets)
         _set_eval_batch_size(config, dataset)
+        logging.getLogger(__name__).info(
+            "The best epoch is chosen by %s on validation data; training ends after %d validations without a better",
+            config["valid_metric"],
+            config["stopping_step"] + 1,
+        )
         if _masks_training_items_only(config) and samplers[2] is not None:
             train, _, test = built_datasets  # the test items stay in: sampled negatives must not be among them
             samplers[2].used_ids = Sampler(["train", "test"], [train, test]).used_ids["test"]
@@ -180,8 +148,6 @@ def _set_eval_batch_size(config: Config, dataset) -> None:
 def _masks_training_items_only(config: Config) -> bool:
     """With ``eval_history: train`` validation items stay candidates at test, as in this field's published tables."""
     history = config["eval_history"] or "train_valid"
-    if history not in ("train_valid", "train"):
-        raise ValueError(f"eval_history: '{history}' is unknown; choose train_valid (RecBole's) or train")
     if history == "train" and config["repeatable"]:
         raise ValueError("eval_history: train masks items of the training set, repeatable: True masks none; set one")
     return history == "train"

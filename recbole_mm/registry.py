@@ -1,13 +1,15 @@
 """What recbole_mm offers: models, trainers and feature adapters, each entered by one call in its own file.
 
-The ground floor of the package: it imports nothing of ours and nothing heavy, so that any file may register.
+The ground floor of the package: it imports nothing heavy, and of ours only the settings, so that any file may register.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from recbole_mm.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def register_model(
     *,
     paper: str,
     year: int,
+    settings: type[Settings] | None = None,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
     modalities: str = "any",
     backbones: tuple[str, ...] = (),
     wraps_backbone: bool = False,
@@ -93,6 +97,8 @@ def register_model(
     Args:
         paper: title or venue of the paper, for ``python -m recbole_mm models``.
         year: year of the paper.
+        settings: the model's keys, see :mod:`recbole_mm.settings`; those of the class it derives from if not given.
+        variants: configurations with a name of their own, each with the defaults in which it differs.
         modalities: which modalities the model reads, in words.
         backbones: values of the ``backbone`` key the model takes, if it has one.
         wraps_backbone: the backbone is another registered model, whose settings are read before the model's own.
@@ -101,6 +107,8 @@ def register_model(
     facts = {
         "paper": paper,
         "year": year,
+        "declares_settings": settings is not None,
+        "variants": dict(variants or {}),
         "modalities": modalities,
         "backbones": backbones,
         "wraps_backbone": wraps_backbone,
@@ -108,10 +116,17 @@ def register_model(
     }
 
     def enter(target: type) -> type:
+        if settings is not None:
+            target.settings_class = settings
         MODELS.add(target.__name__, target, **facts)
         return target
 
     return enter
+
+
+def variants() -> dict[str, str]:
+    """Names under which a configuration of a model runs, each with the model's."""
+    return {variant: name for name in MODELS for variant in MODELS.entry(name).facts.get("variants", ())}
 
 
 def register_trainer(model: str):
@@ -124,11 +139,16 @@ def register_trainer(model: str):
     return enter
 
 
-def register_adapter(name: str):
-    """Class decorator: make a feature adapter available as ``feature_adapter: name``."""
+def register_adapter(name: str, settings: type[Settings] | None = None):
+    """Class decorator: make a feature adapter available as ``feature_adapter: name``.
+
+    Args:
+        name: of the adapter.
+        settings: its keys, see :mod:`recbole_mm.settings`.
+    """
 
     def enter(target: type) -> type:
-        ADAPTERS.add(name, target)
+        ADAPTERS.add(name, target, settings=settings)
         return target
 
     return enter

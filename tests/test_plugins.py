@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from recbole.config import Config
 
-from recbole_mm.configuration import checked_config, make_config
-from recbole_mm.registration import model_yaml
+from recbole_mm.configuration import checked_config
 from tests.toy import PRE_SPLIT, QUIET, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,11 +51,12 @@ def test_training_and_an_analysis_find_a_users_model_and_adapter(tmp_path):
     write_planted(tmp_path / "dataset", {"visual": 6})
     (tmp_path / "my_module.py").write_text(ADAPTER + MODEL, encoding="utf-8")
     settings = {"plugins": ["my_module"], "feature_adapter": "scale", "scale_start": 2.0, **PRE_SPLIT, "epochs": 1}
-    given = [f"--config_files={model_yaml('VBPR')}", *(f"--{key}={value}" for key, value in settings.items())]
+    given = [f"--{key}={value}" for key, value in settings.items()]
     done = run_python(tmp_path, str(ROOT / "run_recbole_mm.py"), "--model=OwnVBPR", "--dataset=toy", *given)
     assert done.returncode == 0, done.stderr
     (checkpoint,) = (tmp_path / "saved").glob("*.pth")
-    done = run_python(tmp_path, "-m", "recbole_mm", "recommend", str(checkpoint), "--out", "top.parquet")
+    command = ["-m", "recbole_mm", "recommend", str(checkpoint), "--out", "top.parquet", "--trust-plugins"]
+    done = run_python(tmp_path, *command)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "top.parquet").is_file()
 
@@ -74,7 +75,8 @@ def test_an_adapters_own_key_is_unknown_without_it(tmp_path):
     ("plugins", "message"),
     [
         (["no_such_module"], "plugins: 'no_such_module' cannot be imported .* must lie in the working folder"),
-        ("my_module", "plugins: my_module must be a list of module names"),
+        ([3], r"plugins: \[3\] must be a list of module names"),
+        ({"a": 1}, "plugins: .* must be a list of module names"),
     ],
 )
 def test_bad_plugins(tmp_path, plugins, message):
@@ -85,7 +87,7 @@ def test_bad_plugins(tmp_path, plugins, message):
 
 def test_a_missing_plugin_is_named_rather_than_the_model_it_holds():
     with pytest.raises(ValueError, match="plugins: 'no_such_module' cannot be imported"):
-        make_config("ModelOfThePlugin", "toy", config_dict={**QUIET, "plugins": ["no_such_module"]})
+        Config("ModelOfThePlugin", "toy", config_dict={**QUIET, "plugins": ["no_such_module"]})
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import recbole_mm  # noqa: F401  registers the models
-from recbole_mm.registration import properties_dir, variants
-from recbole_mm.registry import MODELS
+from recbole_mm.registry import MODELS, variants
+from recbole_mm.setting_rules import properties_dir
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -13,7 +13,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import get_model, get_trainer, init_seed
 
-from recbole_mm import MODELS, register_model, registration
+from recbole_mm import MODELS, register_model, registration, setting_rules
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.trainer.trainer import MultimodalTrainer
@@ -54,7 +54,7 @@ def test_a_model_without_our_base_class_is_refused():
 
 def test_settings_override_each_other_in_recboles_order(tmp_path, monkeypatch):
     """RecBole's overall.yaml < the model's < the data set's < the user's file < dictionary < command line."""
-    ours, theirs = registration.properties_dir(), registration.recbole_properties_dir()
+    ours, theirs = setting_rules.properties_dir(), registration.recbole_properties_dir()
     files = [theirs / "overall.yaml", ours / "model" / "POWERec.yaml", ours / "dataset" / "ml-100k-mm.yaml"]
     epochs = [yaml.safe_load(file.read_text(encoding="utf-8"))["epochs"] for file in files]
     assert len(set(epochs)) == 3
@@ -162,7 +162,7 @@ def test_eval_history_is_part_of_the_loader_cache_key(held_out):
 
 
 def test_bad_eval_history(held_out):
-    with pytest.raises(ValueError, match="eval_history: 'all' is unknown; choose train_valid"):
+    with pytest.raises(ValueError, match="eval_history: 'all' is not allowed for POWERec; give one of train_valid"):
         loaders("POWERec", held_out, eval_history="all")
     with pytest.raises(ValueError, match="eval_history: train .* repeatable: True"):
         loaders("POWERec", held_out, eval_history="train", repeatable=True)

@@ -67,7 +67,7 @@ SCRIPT = """
 import json, sys
 import recbole_mm
 from recbole.quick_start import run_recbole
-from recbole_mm.registration import properties_dir
+from recbole_mm.setting_rules import properties_dir
 
 result = run_recbole(model="POWERec", dataset="toy", config_dict=json.loads(sys.argv.pop()))
 print(json.dumps([recbole_mm.__file__, str(properties_dir()), result["test_result"]]))

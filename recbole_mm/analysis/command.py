@@ -47,6 +47,7 @@ def add_analysis(kinds, name: str, help: str, write: Write) -> argparse.Argument
         action="store_true",
         help="open a .pth without a safe pair, which runs the code in it",
     )
+    parser.add_argument("--trust-plugins", action="store_true", help="import the modules that the checkpoints name")
     parser.set_defaults(run=partial(_run, write))
     return parser
 
@@ -62,7 +63,7 @@ def positive_int(text: str) -> int:
 def _run(write: Write, arguments: argparse.Namespace) -> int:
     if find_spec("matplotlib") is None:  # before minutes of work, not after
         raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
-    opened = [open_checkpoint(file, arguments.trust_pickle) for file in arguments.checkpoints]
+    opened = [open_checkpoint(file, arguments.trust_pickle, arguments.trust_plugins) for file in arguments.checkpoints]
     for file in write(opened, arguments):
         print(f"wrote {file}")
     return 0

@@ -23,6 +23,7 @@ from recbole_mm.graph import (
     cooccurrence_neighbors,
     knn_graph,
 )
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import MODELS
@@ -54,6 +55,7 @@ class MultimodalRecommender(GeneralRecommender):
     ``feature_adapter`` then puts an adapter there, one per name in :attr:`projected_features`.
 
     Attributes:
+        settings: the model's keys, of the class that ``register_model(settings=...)`` was given.
         modalities: names of the modalities in use; feature ``[n_items, width]`` of one by :meth:`feature`.
         graph: bipartite graph of the training interactions.
         embedding_size: width d of the user and item vectors.
@@ -65,6 +67,7 @@ class MultimodalRecommender(GeneralRecommender):
         loss_reduction: ``mean`` or ``sum``, how the model's loss and regulariser go over the batch.
     """
 
+    settings_class: type[ModelSettings] = ModelSettings
     input_type = InputType.PAIRWISE
     needs_modalities = True
     adapts_features = False
@@ -75,8 +78,8 @@ class MultimodalRecommender(GeneralRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_at_least(config, 1, "embedding_size")
-        self.embedding_size: int = config["embedding_size"]
+        self.settings = self.settings_class.of(config)
+        self.embedding_size: int = self.settings.embedding_size
         self.n_processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         self.train_batch_size: int = max(1, config["train_batch_size"] // self.n_processes)
         self.modalities = list(getattr(dataset, "modalities", [])) if self.needs_modalities else []
@@ -90,24 +93,18 @@ class MultimodalRecommender(GeneralRecommender):
                 if config[key] not in (None, plain):
                     raise ValueError(no_late_fusion(type(self).__name__, key))
         for name in self.modalities:
-            if config["trainable_features"]:
+            if self.settings.trainable_features:
                 self.register_parameter(f"{name}_feature", nn.Parameter(dataset.take_modality_feature(name)))
             else:
                 self.register_buffer(f"{name}_feature", dataset.modality_feature(name), persistent=False)
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.graph = BipartiteGraph(users, items, self.n_users, self.n_items)
         self._build_adapters(config)
-        self.graph_cache = GraphCache(config["graph_dir"] or Path(config["checkpoint_dir"]) / "graphs")
+        self.graph_cache = GraphCache(self.settings.graph_dir or Path(config["checkpoint_dir"]) / "graphs")
         self.epochs_started = 0
         self.trainer_starts_epochs = False
         self._scores_are_cached = False
         self._cached_tables: tuple[Tensor, Tensor] | None = None
-
-    def check_at_least(self, config, least: float, *keys: str) -> None:
-        """Raise ValueError naming the key where one of `keys` that is set is less than `least`."""
-        for key in keys:
-            if config[key] is not None and config[key] < least:
-                raise ValueError(f"{key}: {config[key]} must be at least {least} for {type(self).__name__}")
 
     @classmethod
     def check_backbone(cls, config) -> None:
@@ -125,10 +122,10 @@ class MultimodalRecommender(GeneralRecommender):
         return self.modalities
 
     def _build_adapters(self, config) -> None:
-        kind = adapter_class(config["feature_adapter"])
+        kind = adapter_class(self.settings.feature_adapter)
         if kind is not None and not self.adapts_features:
             raise ValueError(
-                f"feature_adapter: {type(self).__name__} has no place for '{config['feature_adapter']}' "
+                f"feature_adapter: {type(self).__name__} has no place for '{self.settings.feature_adapter}' "
                 f"between projected features and their use; leave the key at none, or choose another model"
             )
         names = self.projected_features if kind is not None else []
@@ -283,8 +280,7 @@ class MultimodalRecommender(GeneralRecommender):
 
     def sample_user_graphs(self, config) -> UserGraphSampler:
         """The user-user graphs of the epochs, `user_graph_width` neighbours a user."""
-        self.check_at_least(config, 1, "user_graph_width")
-        width = config["user_graph_width"]
+        width = self.settings.user_graph_width
         return UserGraphSampler(self.user_neighbors(limit=max(200, width)), width, config["seed"])
 
     def batch(self, interaction) -> tuple[Tensor, Tensor, Tensor]:

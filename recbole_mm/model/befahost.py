@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from recbole_mm.model.mgcn import MGCN
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.fusion import QueryAttention
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Weight
+
+
+class BeFAHostSettings(ModelSettings):
+    """The host of BeFA's released code (AAAI 2025), which is there called LATTICE. The paper prints its grid and
+    lambda 4.
+    """
+
+    feature_adapter: str = "befa"
+    """none is the host alone, with MGCN's gate in the adapter's place."""
+    trainable_features: bool = True
+    """Whether the features are trained, from their values as loaded."""
+    n_layers: Layers = 2
+    """Layers L on the user-item graph."""
+    knn_k: Count = 10
+    """Neighbours k per item in each modality's graph, itself included."""
+    reg_weight: Weight = 0.0001
+    """Weight of half the squares of the final rows, over the batch size."""
+
+    defaults: ClassVar = {
+        "learning_rate": 0.001, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 2048, "epochs": 1000,
+    }
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 10}
 
 
 @register_model(
+    settings=BeFAHostSettings,
     paper="BeFA: a general behavior-driven feature adapter for multimedia recommendation (host of its released code)",
     year=2025,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,12 +11,34 @@ from torch import Tensor, nn
 
 from recbole_mm.graph import BipartiteGraph, SparseOperator
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Layers, Share, Width
+
+
+class BUIRSettings(ModelSettings):
+    """BUIR-NB (SIGIR 2021) with LightGCN encoders: its authors' settings; the batch is this field's."""
+
+    embedding_size: Width = 250
+    """Width d of user and item vectors."""
+    n_layers: Layers = 3
+    """Layers over the user-item graph."""
+    momentum: Share = 0.995
+    """tau, how much of itself the target encoder keeps at each step."""
+    edge_dropout: Share = 0.0
+    """Upper bound of the random share of edges dropped at each pass; authors use <= 0.2."""
+
+    defaults: ClassVar = {
+        "learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000, "weight_decay": 0.0001,
+        "train_neg_sample_args": None,
+    }
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=BUIRSettings,
     paper="Bootstrapping user and item representations for one-class collaborative filtering",
     year=2021,
     modalities="none: IDs only",
@@ -41,18 +65,15 @@ class BUIR(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_at_least(config, 1, "n_layers")
-        self.n_layers: int = config["n_layers"]
-        self.momentum: float = config["momentum"]
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"momentum: {self.momentum} must be from 0 to 1")
+        self.n_layers: int = self.settings.n_layers
+        self.momentum: float = self.settings.momentum
         self.user_embedding = id_table(self.n_users, self.embedding_size)
         self.item_embedding = id_table(self.n_items, self.embedding_size)
         self.register_buffer("target_user_embedding", self.user_embedding.detach().clone())
         self.register_buffer("target_item_embedding", self.item_embedding.detach().clone())
         self.predictor = nn.Linear(self.embedding_size, self.embedding_size)
         self.full_graph = self.graph.symmetric()
-        self.edge_dropout = EdgeDropout(self.graph, self.full_graph, config["edge_dropout"])
+        self.edge_dropout = EdgeDropout(self.graph, self.full_graph, self.settings.edge_dropout)
         self.register_buffer("last_users", None, persistent=False)
         self.register_buffer("last_rows", None, persistent=False)
 

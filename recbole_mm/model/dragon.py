@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, combine
 from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
 from recbole_mm.nn.loss import mean_square
 from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import UserEmbedding
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Weight, Weights
+
+
+class DRAGONSettings(LateFusionSettings):
+    """DRAGON (ECAI 2023): its authors' settings; reg_weight is that of Baby and Sports, Clothing has 0.1. The
+    modality_weights of DRAGON.hyper are those of two modalities; with another number put lists of that length there.
+    """
+
+    n_layers: Layers = 2
+    """Layers on the user-item graph, whose sum with layer 0 is read out."""
+    n_item_layers: Layers = 1
+    """Layers on the item graph, whose last is added."""
+    knn_k: Count = 10
+    """Nearest items per item, itself included."""
+    modality_weights: Weights | dict[str, Weight] | None = None
+    """Weights of the item graphs, such as {visual: 0.1, textual: 0.9}; that if not set, where the names say
+    which is which (visual 0.1, one other 0.9), else equal.
+    """
+    user_graph_width: Count = 40
+    """K, the similar users that a user listens to."""
+    user_weights: bool = True
+    """Whether a user weights the modalities; False in MARGO's backbone."""
+    reg_weight: Weight = 0.001
+    """Weight of the mean squares of user rows and user weights."""
+
+    defaults: ClassVar = {"learning_rate": 0.0001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=DRAGONSettings,
     paper="Enhancing dyadic relations with homogeneous graphs for multimodal recommendation",
     year=2023,
     modalities="any number",
@@ -43,30 +74,29 @@ class DRAGON(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = list(self.modalities)
-        self.n_layers: int = config["n_layers"]
-        self.n_item_layers: int = config["n_item_layers"]
-        self.check_at_least(config, 1, "n_layers", "n_item_layers")
-        self.weak_weight: float = config["weak_weight"]
-        self.reg_weight: float = config["reg_weight"]
+        self.n_layers: int = self.settings.n_layers
+        self.n_item_layers: int = self.settings.n_item_layers
+        self.weak_weight: float = self.settings.weak_weight
+        self.reg_weight: float = self.settings.reg_weight
         size, n_modalities = self.embedding_size, len(self.modalities)
         self.user_embedding = UserEmbedding(
             self.n_users,
             size,
             n_modalities,
-            config["user_embedding"],
-            config["prompt_num"],
-            config["prompt_pooling"],
+            self.settings.user_embedding,
+            self.settings.prompt_num,
+            self.settings.prompt_pooling,
             nn.init.xavier_normal_,
         )
         self.projections = nn.ModuleList(
             two_layer_projection(self.feature(name).shape[1], size) for name in self.modalities
         )
         self.user_fusion = None
-        if config["user_weights"] and n_modalities > 1:
+        if self.settings.user_weights and n_modalities > 1:
             self.user_fusion = fusion_weights(self.n_users, n_modalities)
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
-        weights = modality_weights(config["modality_weights"], self.modalities, visual=0.1)
-        graphs = [self.item_graph(name, config["knn_k"], "binary") for name in self.modalities]
+        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
+        graphs = [self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities]
         self.fused_item_graph = combine(graphs, weights)
         self.user_graph_sampler = self.sample_user_graphs(config)
 

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
 from recbole_mm.nn.loss import mean_square
 from recbole_mm.nn.user_embedding import UserEmbedding
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Weight
+
+
+class DualGNNSettings(LateFusionSettings):
+    """DualGNN (IEEE TMM 2021), as in the public code this field compares with. Grids without a published best: the
+    middle.
+    """
+
+    n_layers: Layers = 2
+    """Layers on the user-item graph, whose sum with layer 0 is read out."""
+    user_graph_width: Count = 40
+    """K, the similar users that a user listens to."""
+    reg_weight: Weight = 0.001
+    """Weight of the mean squares of user rows and modality weights."""
+    aliased_fusion: bool = False
+    """Whether the first modality's part of a user is the sum of all, as in public code."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=DualGNNSettings,
+    variants={
+        # POWERec's prompts (Information Fusion 101, 2024); no best Q and alpha are published, these are POWERec's
+        "PODualGNN": {"user_embedding": "prompted", "prompt_num": 3},
+        "POWEDualGNN": {"user_embedding": "prompted", "prompt_num": 3, "weak_weight": 0.01},
+    },
     paper="DualGNN: dual graph neural network for multimedia recommendation",
     year=2021,
     modalities="any number",
@@ -45,19 +73,18 @@ class DualGNN(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = list(self.modalities)
-        self.check_at_least(config, 1, "n_layers")
-        self.n_layers: int = config["n_layers"]
-        self.weak_weight: float = config["weak_weight"]
-        self.reg_weight: float = config["reg_weight"]
-        self.aliased_fusion: bool = config["aliased_fusion"]
+        self.n_layers: int = self.settings.n_layers
+        self.weak_weight: float = self.settings.weak_weight
+        self.reg_weight: float = self.settings.reg_weight
+        self.aliased_fusion: bool = self.settings.aliased_fusion
         size, n_modalities = self.embedding_size, len(self.modalities)
         self.user_embedding = UserEmbedding(
             self.n_users,
             size,
             n_modalities,
-            config["user_embedding"],
-            config["prompt_num"],
-            config["prompt_pooling"],
+            self.settings.user_embedding,
+            self.settings.prompt_num,
+            self.settings.prompt_pooling,
             nn.init.xavier_normal_,
         )
         self.projections = nn.ModuleList(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import EdgeSampler, combine
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.distinct import at_distinct
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.nn.modality_weights import modality_weights
@@ -16,9 +18,35 @@ from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.row_projection import project_rows
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Rate, Weight, Weights
+
+
+class FREEDOMSettings(ModelSettings):
+    """FREEDOM (ACM MM 2023), as in its authors' public code. modality_loss_weight: middle of the grid."""
+
+    n_layers: Layers = 2
+    """Layers over the user-item graph."""
+    n_item_layers: Layers = 1
+    """Layers over the item graph."""
+    knn_k: Count = 10
+    """Nearest items of each item, itself included."""
+    modality_weights: Weights | dict[str, Weight] | None = None
+    """Weights of the item graphs, such as {visual: 0.1, textual: 0.9}; that if not set, where the names say
+    which is which (visual 0.1, one other 0.9), else equal.
+    """
+    edge_dropout: Rate = 0.8
+    """Share of training edges dropped each epoch, popular ones first."""
+    modality_loss_weight: Weight = 0.0001
+    """Weight of BPR on the projected features of each modality."""
+    trainable_features: bool = True
+    """Whether a copy of the features is trained."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=FREEDOMSettings,
     paper="A tale of two graphs: freezing and denoising graph structures for multimodal recommendation",
     year=2023,
 )
@@ -43,12 +71,11 @@ class FREEDOM(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.n_layers: int = config["n_layers"]
-        self.n_item_layers: int = config["n_item_layers"]
-        self.check_at_least(config, 1, "n_layers", "n_item_layers")
-        self.modality_loss_weight: float = config["modality_loss_weight"]
-        weights = modality_weights(config["modality_weights"], self.modalities, visual=0.1)
-        graphs = [self.item_graph(name, config["knn_k"], "binary") for name in self.modalities]
+        self.n_layers: int = self.settings.n_layers
+        self.n_item_layers: int = self.settings.n_item_layers
+        self.modality_loss_weight: float = self.settings.modality_loss_weight
+        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
+        graphs = [self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities]
         self.fused_item_graph = combine(graphs, weights)
 
         self.user_embedding = id_table(self.n_users, self.embedding_size)
@@ -56,7 +83,7 @@ class FREEDOM(MultimodalRecommender):
         self.projections = nn.ModuleList(
             nn.Linear(self.feature(name).shape[1], self.embedding_size) for name in self.modalities
         )
-        self.edge_sampler = EdgeSampler(self.graph, config["edge_dropout"], "degree", config["seed"])
+        self.edge_sampler = EdgeSampler(self.graph, self.settings.edge_dropout, "degree", config["seed"])
         self.full_graph = self.graph.symmetric()
         self.training_graph = self.full_graph
 

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.learned_graph import BlendedGraph, normalise_symmetrically, similar_items
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Share, Weight
 
-STALE_GRADIENTS = ("skip", "zero")
+
+class LATTICESettings(ModelSettings):
+    """LATTICE (ACM MM 2021), as in its authors' public code."""
+
+    trainable_features: bool = True
+    """Whether the features are trained, from their values as loaded."""
+    n_layers: Layers = 2
+    """Layers L on the user-item graph."""
+    n_item_layers: Layers = 1
+    """Layers L' on the item graph."""
+    knn_k: Count = 10
+    """Neighbours k per item in each modality's graphs, itself included."""
+    raw_graph_weight: Share = 0.9
+    """lambda, share of the graph of the features as loaded."""
+    reg_weight: Weight = 1e-05
+    """Weight of half the squares of the final rows, over the batch size."""
+    stale_gradients: Literal["skip", "zero"] = "skip"
+    """Features' gradient after the first batch."""
+
+    defaults: ClassVar = {
+        "learning_rate": 0.0005, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 1024, "epochs":
+        1000,
+    }
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 10, "eval_step": 5}
 
 
-@register_model(paper="Mining latent structures for multimedia recommendation", year=2021)
+@register_model(
+    settings=LATTICESettings,
+    paper="Mining latent structures for multimedia recommendation",
+    year=2021,
+)
 class LATTICE(MultimodalRecommender):
     r"""LightGCN whose items also gather from similar items, in a graph learned from the projected features.
 
@@ -47,16 +78,12 @@ class LATTICE(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.n_layers: int = config["n_layers"]
-        self.n_item_layers: int = config["n_item_layers"]
-        self.check_at_least(config, 1, "n_layers", "n_item_layers")
-        self.stale_gradients: str = config["stale_gradients"]
-        if self.stale_gradients not in STALE_GRADIENTS:
-            choices = ", ".join(STALE_GRADIENTS)
-            raise ValueError(f"stale_gradients: '{self.stale_gradients}' is unknown; choose one of {choices}")
-        self.knn_k: int = config["knn_k"]
-        self.raw_graph_weight: float = config["raw_graph_weight"]
-        self.reg_weight: float = config["reg_weight"]
+        self.n_layers: int = self.settings.n_layers
+        self.n_item_layers: int = self.settings.n_item_layers
+        self.stale_gradients: str = self.settings.stale_gradients
+        self.knn_k: int = self.settings.knn_k
+        self.raw_graph_weight: float = self.settings.raw_graph_weight
+        self.reg_weight: float = self.settings.reg_weight
         self.user_item_graph = self.graph.row_with_self()
         self.raw_graphs = [self.item_graph(name, self.knn_k, "similarity") for name in self.modalities]
 

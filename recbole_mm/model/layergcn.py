@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor
 
 from recbole_mm.graph import EdgeSampler
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.loss import bpr_loss, half_squared_sum
 from recbole_mm.nn.propagation import layer_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Layers, Rate, Weight
+
+
+class LayerGCNSettings(ModelSettings):
+    """LayerGCN (ICDE 2023), as in its authors' public code."""
+
+    n_layers: Layers = 4
+    """Layers L."""
+    include_layer_0: bool = False
+    """Whether the readout adds layer 0."""
+    reg_weight: Weight = 0.001
+    """Weight of half the squared norm of the batch's ID rows."""
+    edge_dropout: Rate = 0.1
+    """Share of training edges dropped each epoch."""
+    edge_dropout_mode: Literal["degree", "uniform", "alternate"] = "alternate"
+    """Which edges."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=LayerGCNSettings,
     paper="Layer-refined graph convolutional networks for recommendation",
     year=2023,
     modalities="none: IDs only",
@@ -30,13 +53,14 @@ class LayerGCN(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_at_least(config, 1, "n_layers")
-        self.n_layers: int = config["n_layers"]
-        self.include_layer_0: bool = config["include_layer_0"]
-        self.reg_weight: float = config["reg_weight"]
+        self.n_layers: int = self.settings.n_layers
+        self.include_layer_0: bool = self.settings.include_layer_0
+        self.reg_weight: float = self.settings.reg_weight
         self.user_embedding = id_table(self.n_users, self.embedding_size)
         self.item_embedding = id_table(self.n_items, self.embedding_size)
-        self.edge_sampler = EdgeSampler(self.graph, config["edge_dropout"], config["edge_dropout_mode"], config["seed"])
+        self.edge_sampler = EdgeSampler(
+            self.graph, self.settings.edge_dropout, self.settings.edge_dropout_mode, config["seed"]
+        )
         self.full_graph = self.graph.symmetric()
         self.training_graph = self.full_graph
 

@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.loss import bpr_loss, norm_per_row, table_contrast
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Positive, PositiveShare, Weight
 
 _SMALLEST_NORM = 1e-12
 
 
+class LGMRecSettings(ModelSettings):
+    """LGMRec (AAAI 2024): the authors' settings for Baby. Sports: 4 user-item layers, keep_rate 0.4, hyper_weight
+    0.6; Clothing: 2 hypergraph layers, 64 hyperedges, keep_rate 0.2, hyper_weight 0.2. Features are constants.
+    """
+
+    n_ui_layers: Layers = 2
+    """Layers over IDs."""
+    n_mm_layers: Layers = 2
+    """Layers over projected features."""
+    n_hyper_layers: Layers = 1
+    """Layers over the hypergraph."""
+    n_hyperedges: Count = 4
+    """Hyperedges of each modality."""
+    keep_rate: PositiveShare = 0.5
+    """rho, share of memberships kept in training; 1 drops none."""
+    hyper_weight: Weight = 0.3
+    """alpha, weight of the global vectors in the final ones."""
+    gumbel_temperature: Positive = 0.2
+    """Temperature of the softmax over hyperedges."""
+    cl_temperature: Positive = 0.2
+    """Temperature of the contrast between modalities."""
+    cl_weight: Weight = 0.0001
+    """Weight of the contrast, which is summed over the batch."""
+    reg_weight: Weight = 1e-06
+    """Weight of the norms of the batch's final rows."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
+
+
 @register_model(
+    settings=LGMRecSettings,
     paper="LGMRec: Local and global graph learning for multimodal recommendation",
     year=2024,
     modalities="any number; the contrast needs two",
@@ -49,21 +83,16 @@ class LGMRec(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_at_least(config, 1, "n_ui_layers", "n_mm_layers", "n_hyper_layers", "n_hyperedges")
-        self.n_ui_layers: int = config["n_ui_layers"]
-        self.n_mm_layers: int = config["n_mm_layers"]
-        self.n_hyper_layers: int = config["n_hyper_layers"]
-        self.n_hyperedges: int = config["n_hyperedges"]
-        self.keep_rate: float = config["keep_rate"]
-        if not 0 < self.keep_rate <= 1:
-            raise ValueError(f"keep_rate: {self.keep_rate} must be above 0 and at most 1")
-        self.hyper_weight: float = config["hyper_weight"]
-        self.gumbel_temperature: float = config["gumbel_temperature"]
-        self.cl_temperature: float = config["cl_temperature"]
-        if min(self.gumbel_temperature, self.cl_temperature) <= 0:
-            raise ValueError("gumbel_temperature and cl_temperature must be above 0")
-        self.cl_weight: float = config["cl_weight"]
-        self.reg_weight: float = config["reg_weight"]
+        self.n_ui_layers: int = self.settings.n_ui_layers
+        self.n_mm_layers: int = self.settings.n_mm_layers
+        self.n_hyper_layers: int = self.settings.n_hyper_layers
+        self.n_hyperedges: int = self.settings.n_hyperedges
+        self.keep_rate: float = self.settings.keep_rate
+        self.hyper_weight: float = self.settings.hyper_weight
+        self.gumbel_temperature: float = self.settings.gumbel_temperature
+        self.cl_temperature: float = self.settings.cl_temperature
+        self.cl_weight: float = self.settings.cl_weight
+        self.reg_weight: float = self.settings.reg_weight
 
         self.user_embedding = id_table(self.n_users, self.embedding_size)
         self.item_embedding = id_table(self.n_items, self.embedding_size)

@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
-from recbole_mm.nn.modality_fusion import KINDS, ModalityFusion
+from recbole_mm.nn.modality_fusion import ModalityFusion
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Weight, Width
 
 GRAPH_WEIGHTINGS = {"literal": "inverse_sqrt_k", "BIN": "binary", "WSYM": "similarity"}
-CHOICES = {
-    "item_graph_norm": tuple(GRAPH_WEIGHTINGS),
-    "l2_form": ("batch_rows", "all_parameters"),
-    "user_attention": ("per_user", "shared"),
-    "fusion": KINDS,
-}
+class LUDPSettings(ModelSettings):
+    """LUDP (ACM TOMM 2023). The paper prints grids and no best values: learning rate, reg_weight and knn_k are from
+    their middle, the batch is the largest, which trains fastest. What the paper leaves open has a recommended reading
+    as its default; the others are named.
+    """
+
+    trainable_features: bool = True
+    """The paper fine-tunes the features; its item graphs do not change."""
+    n_layers: Layers = 2
+    """LightGCN layers, summed with layer 0."""
+    item_graph: bool = True
+    """Whether items are enhanced by their similar items."""
+    user_preference: bool = True
+    """Whether users are enhanced by their items' features."""
+    fusion: Literal["attention", "sum", "concat"] = "attention"
+    """Modalities into one on both sides."""
+    user_attention: Literal["per_user", "shared"] = "per_user"
+    """Attention of the user side: its own per user, or shared by all users."""
+    knn_k: Count = 10
+    """Similar items per item, itself included."""
+    n_item_layers: Layers = 1
+    """Layers over the item graphs; best is 1 on TikTok, 2 on MovieLens."""
+    item_graph_norm: Literal["literal", "BIN", "WSYM"] = "literal"
+    """Edge value: literal is 1/sqrt(k) as printed, BIN 1/k, WSYM by cosine."""
+    preference_size: Width = 64
+    """d', width of the preferences before they are mapped to d."""
+    reg_weight: Weight = 0.001
+    """lambda, weight of the regulariser."""
+    l2_form: Literal["batch_rows", "all_parameters"] = "batch_rows"
+    """Of the batch's ID rows or of all weights."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 1024, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@10", "stopping_step": 10}
 
 
 @register_model(
+    settings=LUDPSettings,
     paper="Learning the user's deeper preferences for multi-modal recommendation systems",
     year=2023,
 )
@@ -59,25 +90,21 @@ class LUDP(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.n_layers: int = config["n_layers"]
-        self.n_item_layers: int = config["n_item_layers"]
-        self.check_at_least(config, 1, "n_layers", "n_item_layers", "knn_k", "preference_size")
-        for key, known in CHOICES.items():
-            if config[key] not in known:
-                raise ValueError(f"{key}: '{config[key]}' is unknown; choose one of {', '.join(known)}")
-        self.reg_weight: float = config["reg_weight"]
-        self.l2_form: str = config["l2_form"]
+        self.n_layers: int = self.settings.n_layers
+        self.n_item_layers: int = self.settings.n_item_layers
+        self.reg_weight: float = self.settings.reg_weight
+        self.l2_form: str = self.settings.l2_form
 
         gaussian = partial(nn.init.normal_, std=0.1)
         self.user_embedding = id_table(self.n_users, self.embedding_size, gaussian)
         self.item_embedding = id_table(self.n_items, self.embedding_size, gaussian)
         self.symmetric = self.graph.symmetric()
-        self.has_item_graph: bool = config["item_graph"]
+        self.has_item_graph: bool = self.settings.item_graph
         if self.has_item_graph:
-            self._build_item_graphs(config["knn_k"], config["item_graph_norm"], config["fusion"])
-        self.has_user_preference: bool = config["user_preference"]
+            self._build_item_graphs(self.settings.knn_k, self.settings.item_graph_norm, self.settings.fusion)
+        self.has_user_preference: bool = self.settings.user_preference
         if self.has_user_preference:
-            self._build_user_preference(config["preference_size"], config["fusion"], config["user_attention"])
+            self._build_user_preference(self.settings)
         else:
             if self.feature_adapters:
                 raise ValueError(
@@ -91,7 +118,8 @@ class LUDP(MultimodalRecommender):
         self.item_graphs = [self.item_graph(name, k, GRAPH_WEIGHTINGS[norm]) for name in self.modalities]
         self.item_fusion = ModalityFusion(fusion, len(self.modalities), self.embedding_size)
 
-    def _build_user_preference(self, width: int, fusion: str, attention: str) -> None:
+    def _build_user_preference(self, settings: LUDPSettings) -> None:
+        width = settings.preference_size
         if self.feature_adapters and width != self.embedding_size:
             raise ValueError(
                 f"preference_size: {width} must equal embedding_size: {self.embedding_size} with a feature_adapter"
@@ -103,8 +131,8 @@ class LUDP(MultimodalRecommender):
         self.projections = nn.ModuleList(maps)
         self.preference_maps = nn.Parameter(torch.stack(lifts))
         self.mean_of_items = self.graph.user_mean_block()
-        shared = attention == "shared"
-        self.user_fusion = ModalityFusion(fusion, len(self.modalities), self.embedding_size, shared=shared)
+        shared = settings.user_attention == "shared"
+        self.user_fusion = ModalityFusion(settings.fusion, len(self.modalities), self.embedding_size, shared=shared)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """``e*`` of users ``[n_users, d]`` and items ``[n_items, d]``."""

@@ -2,20 +2,56 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import torch
+from pydantic import Field
 from recbole.utils import get_model
 from torch import Tensor, nn
 
 from recbole_mm.io.names import closest
 from recbole_mm.model.base import gather, late_fusion_models
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.loss import bpr_loss
-from recbole_mm.registry import MODELS, register_model
+from recbole_mm.registry import MODELS, register_model, variants
+from recbole_mm.settings import Positive, Weight
 from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
 
 
+class MARGOSettings(ModelSettings):
+    """MARGO: the paper's settings; alpha per data set is not printed."""
+
+    backbone: str = "DRAGON"
+    """Late-fusion model: DRAGON, DualGNN, VBPR, GRCN, POWERec or one of yours."""
+    backbone_of_backbone: str = "LayerGCN"
+    """The backbone's own `backbone` key, where it has one (POWERec)."""
+    user_weights: bool = False
+    """DRAGON's per-user modality weights, which item weights replace."""
+    calibration_weight: Weight = 0.1
+    """alpha, weight of the calibration loss; 0 is the paper's "w/o L_cal"."""
+    temperature: Positive = 5
+    """tau of the confidence, in {0.1, 1, 5, 10}; best 5."""
+    weak_weight: Weight = 0
+    """POWERec's weak-modality loss, which MARGO's loss does not have: always 0."""
+    item_weights: bool = True
+    """False is "w/o weight": stage one alone."""
+    two_stage: bool = True
+    """False is "w/o two-stage": stage two from scratch."""
+    stop_gradient: bool = True
+    """False is "w/o nograd": gradients through reliability and confidence."""
+    log_base: Annotated[Positive, Field(gt=1)] = 2.718281828459045
+    """Base of the logarithm in BPR; DRAGON uses 2."""
+    reg_weight: Weight = 0.1
+    """beta, weight of the backbone's regulariser, in {0.01, 0.1, 1}."""
+
+    defaults: ClassVar = {"learning_rate": 0.0001, "train_batch_size": 2048, "epochs": 100}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
+
+
 @register_model(
+    settings=MARGOSettings,
     paper="Modality reliability guided multimodal recommendation",
     year=2025,
     modalities="those of the backbone; at least two ratings per pair",
@@ -53,11 +89,10 @@ class MARGO(LateFusionRecommender):
         late = late_fusion_models()
         if name in late:
             return
-        if config["variant_of"] in late:  # of the backbone's yaml
-            raise ValueError(
-                f"backbone: '{name}' is {config['variant_of']} with settings of its own; use backbone: "
-                f"{config['variant_of']} with user_embedding: {config['user_embedding']}"
-            )
+        base = variants().get(name)
+        if base in late:
+            own = ", ".join(f"{key}: {value}" for key, value in MODELS.entry(base).facts["variants"][name].items())
+            raise ValueError(f"backbone: '{name}' is {base} with settings of its own; use backbone: {base} with {own}")
         reason = "has no rating per modality, which MARGO weights" if name in MODELS else "is no model of recbole_mm"
         raise ValueError(
             f"backbone: '{name}' {reason}{closest(name, late)}; choose a late-fusion model: {', '.join(late)}"
@@ -66,10 +101,10 @@ class MARGO(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.check_backbone(config)
-        name = config["backbone"]
-        if config["weak_weight"]:
+        name = self.settings.backbone
+        if self.settings.weak_weight:
             raise ValueError(
-                f"weak_weight: {config['weak_weight']} is of a loss that MARGO's does not have (Eq. 8: ranking, "
+                f"weak_weight: {self.settings.weak_weight} is of a loss that MARGO's does not have (Eq. 8: ranking, "
                 "calibration and regulariser); leave it at 0"
             )
         self.backbone_name: str = name
@@ -78,15 +113,11 @@ class MARGO(LateFusionRecommender):
         self.backbone_settings = settings.read
         self.backbone.trainer_starts_epochs = True
         self.rated_modalities = self.backbone.rated_modalities
-        self.temperature: float = config["temperature"]
-        self.calibration_weight: float = config["calibration_weight"]
-        self.stop_gradient: bool = config["stop_gradient"]
-        self.log_base: float = config["log_base"]
-        self.check_at_least(config, 0, "calibration_weight")
-        for key, above in (("temperature", 0), ("log_base", 1)):
-            if config[key] <= above:
-                raise ValueError(f"{key}: {config[key]} must be greater than {above}")
-        self.stages = self._choose_stages(config["item_weights"], config["two_stage"])
+        self.temperature: float = self.settings.temperature
+        self.calibration_weight: float = self.settings.calibration_weight
+        self.stop_gradient: bool = self.settings.stop_gradient
+        self.log_base: float = self.settings.log_base
+        self.stages = self._choose_stages(self.settings.item_weights, self.settings.two_stage)
         self.item_logits = nn.Parameter(0.01 * torch.randn(self.n_items, len(self.rated_modalities)))
         self.enter_stage(self.stages[0])
 

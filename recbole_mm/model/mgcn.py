@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.distinct import at_distinct
 from recbole_mm.nn.fusion import QueryAttention
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch, info_nce
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Positive, Weight
 
 
-@register_model(paper="Multi-view graph convolutional network for multimedia recommendation", year=2023)
+class MGCNSettings(ModelSettings):
+    """MGCN (ACM MM 2023): its authors' settings."""
+
+    trainable_features: bool = True
+    """Whether the features are trained, from their values as loaded."""
+    n_layers: Layers = 2
+    """Layers L on the user-item graph."""
+    knn_k: Count = 10
+    """Neighbours k per item in each modality's graph, itself included."""
+    contrast_weight: Weight = 0.01
+    """Weight of the InfoNCE of side information and content."""
+    temperature: Positive = 0.2
+    """tau of the InfoNCE."""
+    reg_weight: Weight = 0.0001
+    """Weight of half the squares of the final rows, over the batch size."""
+
+    defaults: ClassVar = {
+        "learning_rate": 0.001, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 2048, "epochs": 1000,
+    }
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 10}
+
+
+@register_model(
+    settings=MGCNSettings,
+    paper="Multi-view graph convolutional network for multimedia recommendation",
+    year=2023,
+)
 class MGCN(MultimodalRecommender):
     r"""LightGCN on IDs, and beside it modality views that behaviour purifies, smooths and weights.
 
@@ -44,11 +74,8 @@ class MGCN(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_at_least(config, 1, "n_layers")
-        self.n_layers: int = config["n_layers"]
-        self.reg_weight: float = config["reg_weight"]
-        self.contrast_weight: float = config["contrast_weight"]
-        self.temperature: float = config["temperature"]
+        self.n_layers: int = self.settings.n_layers
+        self.reg_weight: float = self.settings.reg_weight
         self.full_graph = self.graph.symmetric(epsilon=0.0)
         self.user_item_block = self.graph.user_item_block()
         self.item_graphs = self._build_item_graphs(config)
@@ -64,10 +91,12 @@ class MGCN(MultimodalRecommender):
 
     def _build_item_graphs(self, config) -> list[SparseOperator]:
         """One item graph per view."""
-        return [self.item_graph(name, config["knn_k"], "similarity") for name in self.modalities]
+        return [self.item_graph(name, self.settings.knn_k, "similarity") for name in self.modalities]
 
     def _build_fusion(self, config) -> None:
-        """The parameters of :meth:`side_information`."""
+        """The parameters of :meth:`side_information`, and the contrast with it."""
+        self.contrast_weight: float = self.settings.contrast_weight
+        self.temperature: float = self.settings.temperature
         size = self.embedding_size
         self.preferences = nn.Linear(size, len(self.item_graphs) * size)
         self.attention = QueryAttention(size)

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.initial_values import xavier_normal_part
 from recbole_mm.nn.loss import bpr_loss, mean_square
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Layers, Weight
 
 Nodes = tuple[Tensor, Tensor]  # rows of users [n_users, width] and of items [n_items, width]
 
 
+class MMGCNSettings(ModelSettings):
+    """MMGCN (ACM MM 2019), as in the public code this field compares with. Grids without a published best: the
+    middle.
+    """
+
+    n_layers: Layers = 3
+    """Graph layers of each modality; the last is read out."""
+    content_widths: dict[str, Count] | None = {"visual": 256}
+    """Width of a linear layer on the features, by modality; others enter as they are."""
+    concat: bool = True
+    """Whether messages and own vectors are concatenated; False is the paper's sum."""
+    frozen_tables: bool = False
+    """Whether IDs and preferences stay at their random start, as in public code."""
+    reg_weight: Weight = 0.0001
+    """Weight of the mean squares of ID rows and of the first preference table."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
+
+
 @register_model(
+    settings=MMGCNSettings,
     paper="MMGCN: multi-modal graph convolution network for personalized recommendation of micro-video",
     year=2019,
     modalities="any number",
@@ -45,16 +70,15 @@ class MMGCN(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_at_least(config, 1, "n_layers")
-        self.n_layers: int = config["n_layers"]
-        self.reg_weight: float = config["reg_weight"]
-        self.frozen_tables: bool = config["frozen_tables"]
+        self.n_layers: int = self.settings.n_layers
+        self.reg_weight: float = self.settings.reg_weight
+        self.frozen_tables: bool = self.settings.frozen_tables
         ids = xavier_normal_part(self.n_users + self.n_items - 2, self.embedding_size)
         self._add_table("user_embedding", id_table(self.n_users, self.embedding_size, ids))
         self._add_table("item_embedding", id_table(self.n_items, self.embedding_size, ids))
         self.content_projections = nn.ModuleList()
         self.networks = nn.ModuleList()
-        content_widths = config["content_widths"] or {}
+        content_widths = self.settings.content_widths or {}
         if self.feature_adapters:
             content_widths = dict.fromkeys(self.modalities, self.embedding_size)
         for name in self.modalities:
@@ -62,7 +86,7 @@ class MMGCN(MultimodalRecommender):
             self._add_table(f"{name}_preference", id_table(self.n_users, width, nn.init.xavier_normal_))
             widths = [width] + [self.embedding_size] * (self.n_layers - 1)
             layers = (
-                _Layer(width, self.embedding_size, config["concat"], first=not depth)
+                _Layer(width, self.embedding_size, self.settings.concat, first=not depth)
                 for depth, width in enumerate(widths)
             )
             self.networks.append(nn.ModuleList(layers))
@@ -81,8 +105,6 @@ class MMGCN(MultimodalRecommender):
         if name not in widths:
             self.content_projections.append(nn.Identity())
             return width
-        if widths[name] < 1:
-            raise ValueError(f"content_widths: {widths[name]} of '{name}' must be at least 1")
         self.content_projections.append(nn.Linear(width, widths[name]))
         return widths[name]
 

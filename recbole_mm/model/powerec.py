@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from recbole_mm.graph import EdgeSampler
 from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.loss import half_squared_sum
 from recbole_mm.nn.propagation import layer_gcn, light_gcn
 from recbole_mm.nn.user_embedding import UserEmbedding, id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, LayersOrZero, Rate, Weight
 
 BACKBONES = ("LayerGCN", "LightGCN", "BPR")
 
 
+class POWERecSettings(LateFusionSettings):
+    """POWERec (Information Fusion 101, 2024): the paper's settings. Best Q: 3 on Baby, 1 on Clothing."""
+
+    backbone: Literal["LayerGCN", "LightGCN", "BPR"] = "LayerGCN"
+    """Propagation of each modality."""
+    n_layers: LayersOrZero = 4
+    """Layers of the backbone; BPR has none."""
+    include_layer_0: bool = True
+    """Whether LayerGCN's readout adds layer 0, as the authors' code does."""
+    user_embedding: Literal["separate", "shared", "prompted"] = "prompted"
+    """User table."""
+    prompt_num: Count = 3
+    """Q, the prompts per modality."""
+    weak_weight: Weight = 0.01
+    """alpha, weight of the weak-modality loss; 0 is PORec."""
+    reg_weight: Weight = 1.0
+    """beta, weight of half the squared norm of the batch's ID rows."""
+    edge_dropout: Rate = 0.1
+    """Share of training edges dropped each epoch."""
+    edge_dropout_mode: Literal["degree", "uniform", "alternate"] = "alternate"
+    """Which edges."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "NDCG@20", "stopping_step": 20}
+
+    @model_validator(mode="after")
+    def _check_layers(self):
+        if self.backbone != "BPR" and self.n_layers < 1:
+            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for the backbone {self.backbone}")
+        return self
+
+
 @register_model(
+    settings=POWERecSettings,
     paper="Prompt-based and weak-modality enhanced multimodal recommendation",
     year=2024,
     modalities="any number, and the item ID as one more",
@@ -45,31 +83,27 @@ class POWERec(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
-        self.backbone: str = config["backbone"]
-        if self.backbone not in BACKBONES:
-            raise ValueError(f"backbone: '{self.backbone}' is unknown to POWERec; choose one of {', '.join(BACKBONES)}")
-        self.n_layers: int = config["n_layers"]
-        if self.backbone != "BPR" and self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for the backbone {self.backbone}")
-        self.include_layer_0: bool = config["include_layer_0"]
-        self.weak_weight: float = config["weak_weight"]
-        self.reg_weight: float = config["reg_weight"]
+        self.backbone: str = self.settings.backbone
+        self.n_layers: int = self.settings.n_layers
+        self.include_layer_0: bool = self.settings.include_layer_0
+        self.weak_weight: float = self.settings.weak_weight
+        self.reg_weight: float = self.settings.reg_weight
 
         self.item_embedding = id_table(self.n_items, self.embedding_size)
         self.user_embedding = UserEmbedding(
             self.n_users,
             self.embedding_size,
             len(self.rated_modalities),
-            config["user_embedding"],
-            config["prompt_num"],
-            config["prompt_pooling"],
+            self.settings.user_embedding,
+            self.settings.prompt_num,
+            self.settings.prompt_pooling,
         )
         widths = [self.embedding_size, *(self.feature(name).shape[1] for name in self.modalities)]
         self.projections = nn.ModuleList(nn.Linear(width, self.embedding_size) for width in widths)
 
         if self.backbone != "BPR":
             self.edge_sampler = EdgeSampler(
-                self.graph, config["edge_dropout"], config["edge_dropout_mode"], config["seed"]
+                self.graph, self.settings.edge_dropout, self.settings.edge_dropout_mode, config["seed"]
             )
             self.full_graph = self.graph.symmetric()
             self.training_graph = self.full_graph

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,14 +18,69 @@ from recbole_mm.encoder.pretrained import memory_errors
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
 from recbole_mm.model.base import MultimodalRecommender
-from recbole_mm.nn.knowledge_transfer import DIRECTIONS, knowledge_transfer_loss
+from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
 from recbole_mm.registry import MODELS, register_model
+from recbole_mm.settings import Count, Names, Positive, Weight
 from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
 
 BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
 
 
+class PTMRecSettings(ModelSettings):
+    """PTMRec; sizes as the paper's parameter counts tell (CLIP ViT-B/16). All else is the backbone's own."""
+
+    backbone: str = "FREEDOM"
+    """FREEDOM, MGCN, SMORE, VBPR."""
+    backbone_of_backbone: str = "LayerGCN"
+    """The backbone's own `backbone` key, where it has one."""
+    encoder: str | None = None
+    """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
+    peft: Literal["prompt", "lora", "adapter", "none"] = "prompt"
+    """What of the encoder trains: prompt, lora, adapter; none is stage one alone."""
+    prompt_depth: Count = 9
+    """J: blocks with prompts of their own, in both towers."""
+    prompt_length: Count = 2
+    """n: prompts of a block."""
+    lora_rank: Count = 8
+    """Rank of the change of each attention projection."""
+    lora_alpha: Positive = 8
+    """The change is scaled by lora_alpha / lora_rank."""
+    bottleneck: Count = 4
+    """An adapter's hidden width is the tower's divided by this."""
+    image_modality: str = "visual"
+    """The modality of the encoder's image tower."""
+    text_modality: str = "textual"
+    """The modality of its text tower."""
+    images: str | None = None
+    """Folder of pictures by item id; images/ beside the .inter if not set."""
+    text_fields: Names = ["title", "genres", "plot"]
+    """Fields of the .item file that make an item's text."""
+    two_stage: bool = True
+    """False: encoder and backbone from scratch together, without transfer."""
+    transfer_weight: Weight = 1.0
+    """mu, weight of the knowledge transfer; 0 is "w/o loss"."""
+    transfer_direction: Literal["forward", "reverse"] = "forward"
+    """forward: KL(behaviour || modality), reverse: KL(modality || behaviour)."""
+    transfer_stop_users: bool = False
+    """True: no gradient of the transfer to the users."""
+    tune_backbone: bool = True
+    """False: in stage two the encoder alone trains."""
+    micro_batch_size: Count = 128
+    """Pairs whose positive items are encoded at once."""
+    accumulation_steps: Count = 12
+    """Micro-batches of one step of the optimizer."""
+    mixed_precision: bool = True
+    """Encode in bfloat16, where the device has it."""
+    gradient_checkpointing: bool = False
+    """Compute the encoder's inner states twice instead of keeping them."""
+
+    defaults: ClassVar = {}
+    published: ClassVar = {}
+
+
 @register_model(
+    settings=PTMRecSettings,
     paper="PTMRec: parameter-efficient tuning of CLIP for recommendation",
     year=2025,
     modalities="visual and textual, one or both, made by the encoder; others stay as they are",
@@ -67,7 +123,7 @@ class PTMRec(MultimodalRecommender):
         for modality in self.modalities:  # the backbone may train what the data set gave us
             self.register_buffer(f"{modality}_feature", self.feature(modality).clone(), persistent=False)
         self.check_backbone(config)
-        name = config["backbone"]
+        name = self.settings.backbone
         self.backbone_name: str = name
         settings = BackboneSettings(config)
         self.backbone = get_model(name)(settings, dataset)
@@ -76,17 +132,15 @@ class PTMRec(MultimodalRecommender):
         for modality in self.modalities:  # part of every checkpoint, trained or not: stage two changes them
             if not isinstance(self.backbone.feature(modality), nn.Parameter):
                 self._replace_feature(modality)
-        self.transfer_weight: float = config["transfer_weight"] if config["two_stage"] else 0.0
-        self.transfer_direction: str = config["transfer_direction"]
-        if self.transfer_direction not in DIRECTIONS:
-            raise ValueError(f"transfer_direction: '{self.transfer_direction}' must be {' or '.join(DIRECTIONS)}")
-        self.stop_users: bool = config["transfer_stop_users"]
-        self.tunes_backbone: bool = config["tune_backbone"]
-        self.micro_batch_size: int = config["micro_batch_size"]
-        self.mixed_precision: bool = config["mixed_precision"]
+        self.transfer_weight: float = self.settings.transfer_weight if self.settings.two_stage else 0.0
+        self.transfer_direction: str = self.settings.transfer_direction
+        self.stop_users: bool = self.settings.transfer_stop_users
+        self.tunes_backbone: bool = self.settings.tune_backbone
+        self.micro_batch_size: int = self.settings.micro_batch_size
+        self.mixed_precision: bool = self.settings.mixed_precision
         self.normalises: bool = config["normalize_feature"]
         self._build_encoder(config, dataset)
-        self.stages = self._choose_stages(config["two_stage"])
+        self.stages = self._choose_stages(self.settings.two_stage)
         self._is_stale = False
         self.enter_stage(self.stages[0])
 
@@ -94,16 +148,16 @@ class PTMRec(MultimodalRecommender):
 
     def _build_encoder(self, config, dataset) -> None:
         """The encoder, outside torch's registration, so that of it only what trains is saved and copied."""
-        self.tuning: str = config["peft"]
+        self.tuning: str = self.settings.peft
         self.tuned = nn.ParameterDict()
         self._encoder = []
         if self.tuning == "none":
             return
-        if config["encoder"] is None:
+        if self.settings.encoder is None:
             raise ValueError("encoder: PTMRec needs the folder or hub name of the CLIP that made the features")
-        sizes = ("prompt_depth", "prompt_length", "lora_rank", "lora_alpha", "bottleneck")
-        encoder = tune(load_dual_encoder(config["encoder"]), self.tuning, TuningSettings(*(config[k] for k in sizes)))
-        encoder.checkpoints_gradients = config["gradient_checkpointing"]
+        sizes = {key: getattr(self.settings, key) for key in TuningSettings.__annotations__}
+        encoder = tune(load_dual_encoder(self.settings.encoder), self.tuning, TuningSettings(**sizes))
+        encoder.checkpoints_gradients = self.settings.gradient_checkpointing
         self._encoder = [encoder]
         self.tuned.update({name.replace(".", "/"): value for name, value in encoder.tunable().items()})
         self._sources = self._find_sources(config, dataset)
@@ -125,10 +179,10 @@ class PTMRec(MultimodalRecommender):
         """By modality that the encoder makes: its kind and where its contents are."""
         folder = Path(dataset.dataset_path)
         sources = {}
-        if config["image_modality"] in self.modalities:
-            sources[config["image_modality"]] = ("image", folder, Path(config["images"] or folder / "images"))
-        if config["text_modality"] in self.modalities:
-            sources[config["text_modality"]] = ("text", folder, config["text_fields"])
+        if self.settings.image_modality in self.modalities:
+            sources[self.settings.image_modality] = ("image", folder, Path(self.settings.images or folder / "images"))
+        if self.settings.text_modality in self.modalities:
+            sources[self.settings.text_modality] = ("text", folder, self.settings.text_fields)
         if not sources:
             raise ValueError(
                 f"image_modality: {config['image_modality']} and text_modality: {config['text_modality']} are not in "
@@ -296,3 +350,6 @@ class _WithConstantFeatures:
 
     def __getitem__(self, key: str):
         return False if key == "trainable_features" else self._config[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._config

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.log_sum_exp import sum_of_log_sum_exp
 from recbole_mm.nn.loss import info_nce
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Layers, Positive, Weight
+
+
+class SLMRecSettings(ModelSettings):
+    """SLMRec (IEEE TMM 2023), as in the public code of the survey that most papers quote. That gives grids and no
+    best values: these are their middles.
+    """
+
+    n_layers: Layers = 3
+    """LightGCN layers L."""
+    temperature: Positive = 0.2
+    """Temperature of the main loss."""
+    ssl_temperature: Positive = 0.5
+    """Temperature of the self-supervised loss; grid 0.1 to 1."""
+    ssl_weight: Weight = 0.1
+    """Weight of the self-supervised loss; grid 0.01 to 1; 0 leaves it out."""
+
+    defaults: ClassVar = {
+        "learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000, "weight_decay": 0.0001,
+        "train_neg_sample_args": None, "normalize_feature": True,
+    }
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=SLMRecSettings,
     paper="Self-supervised learning for multimedia recommendation",
     year=2023,
     modalities="any number, and the item ID as one more",
@@ -46,13 +72,10 @@ class SLMRec(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_at_least(config, 1, "n_layers")
-        self.n_layers: int = config["n_layers"]
-        self.temperature: float = config["temperature"]
-        self.ssl_temperature: float = config["ssl_temperature"]
-        if min(self.temperature, self.ssl_temperature) <= 0:
-            raise ValueError("temperature and ssl_temperature must be above 0")
-        self.ssl_weight: float = config["ssl_weight"]
+        self.n_layers: int = self.settings.n_layers
+        self.temperature: float = self.settings.temperature
+        self.ssl_temperature: float = self.settings.ssl_temperature
+        self.ssl_weight: float = self.settings.ssl_weight
 
         width, coarse = self.embedding_size, self.embedding_size // 2
         n_views = 1 + len(self.modalities)

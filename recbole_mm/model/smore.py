@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, edgewise_maximum
 from recbole_mm.model.mgcn import MGCN
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Counts, Layers, Positive, Rate, Weight
+
+
+class SMORESettings(ModelSettings):
+    """SMORE (WSDM 2025): the published best settings of Sports. Of Baby: n_layers 4, knn_k [40, 15] (visual,
+    textual), contrast_weight 0.01, gate_dropout 0.1; of Clothing: knn_k [40, 10], contrast_weight 0.01 and reg_weight
+    0.00001.
+    """
+
+    trainable_features: bool = True
+    """Whether the features are trained, from their values as loaded."""
+    n_layers: Layers = 3
+    """Layers L on the user-item graph."""
+    knn_k: Count | Counts = 10
+    """Neighbours k per item, itself included; a list: per modality."""
+    contrast_weight: Weight = 0.03
+    """Weight of the InfoNCE of side information and content."""
+    temperature: Positive = 0.2
+    """tau of the InfoNCE."""
+    gate_dropout: Rate = 0
+    """Dropout of the preference gates."""
+    reg_weight: Weight = 0.0001
+    """Weight of half the squares of the final rows, over the batch size."""
+
+    defaults: ClassVar = {
+        "learning_rate": 0.001, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 2048, "epochs": 1000,
+    }
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=SMORESettings,
     paper="Spectrum-based modality representation fusion graph convolutional network for multimodal "
     "recommendation",
     year=2025,
@@ -39,14 +70,14 @@ class SMORE(MGCN):
     """
 
     def _build_item_graphs(self, config) -> list[SparseOperator]:
-        ks = _per_modality(config["knn_k"], self.modalities)
+        ks = _per_modality(self.settings.knn_k, self.modalities)
         graphs = [self.item_graph(name, k, "similarity") for name, k in zip(self.modalities, ks, strict=True)]
         return [*graphs, edgewise_maximum(graphs)]
 
     def _build_fusion(self, config) -> None:
-        self.gate_dropout: float = config["gate_dropout"]
-        if not 0 <= self.gate_dropout < 1:
-            raise ValueError(f"gate_dropout: {self.gate_dropout} must be at least 0 and below 1")
+        self.contrast_weight: float = self.settings.contrast_weight
+        self.temperature: float = self.settings.temperature
+        self.gate_dropout: float = self.settings.gate_dropout
         size = self.embedding_size
         self.preferences = nn.Linear(size, len(self.item_graphs) * size)
         # Real and imaginary part of each frequency: optimizers and checkpoints hold real numbers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +11,29 @@ from torch import Tensor, nn
 
 from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.distinct import at_distinct
 from recbole_mm.nn.loss import norm_per_row
 from recbole_mm.nn.row_projection import project_rows
 from recbole_mm.nn.user_embedding import UserEmbedding, id_table
 from recbole_mm.registry import register_model
+from recbole_mm.settings import Weight
+
+
+class VBPRSettings(LateFusionSettings):
+    """VBPR (AAAI 2016) in the form this field compares with: text beside images, no biases. reg_weight: middle of the
+    grid.
+    """
+
+    reg_weight: Weight = 0.01
+    """Weight of the norms of the batch's user rows and item vectors."""
+
+    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
 @register_model(
+    settings=VBPRSettings,
     paper="VBPR: visual Bayesian personalized ranking from implicit feedback",
     year=2016,
     modalities="any number, concatenated",
@@ -41,13 +57,13 @@ class VBPR(LateFusionRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", "content"]
-        self.weak_weight: float = config["weak_weight"]
-        self.reg_weight: float = config["reg_weight"]
+        self.weak_weight: float = self.settings.weak_weight
+        self.reg_weight: float = self.settings.reg_weight
         size = self.embedding_size
-        kind = config["user_embedding"]
+        kind = self.settings.user_embedding
         initialise = _as_one_table(2 * size) if kind == "separate" else nn.init.xavier_uniform_
         self.user_embedding = UserEmbedding(
-            self.n_users, size, 2, kind, config["prompt_num"], config["prompt_pooling"], initialise
+            self.n_users, size, 2, kind, self.settings.prompt_num, self.settings.prompt_pooling, initialise
         )
         self.item_embedding = id_table(self.n_items, size)
         self.widths = [self.feature(name).shape[1] for name in self.modalities]

@@ -6,14 +6,14 @@ compares it with. A user's own adapter is a :class:`FeatureAdapter` registered u
 
 from __future__ import annotations
 
-from math import isfinite
-from numbers import Integral, Real
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.registry import ADAPTERS, register_adapter
+from recbole_mm.settings import Count, Positive, Rate, Settings
 
 
 class FeatureAdapter(nn.Module):
@@ -21,10 +21,10 @@ class FeatureAdapter(nn.Module):
 
     Args:
         width: d, of the features and of the behaviour vectors.
-        config: the configuration; an adapter reads its own keys, which are None where the user did not set them.
+        config: the configuration, of which an adapter reads its own keys, by ``MySettings.of(config)``.
 
     Attributes:
-        keys: names of the adapter's own configuration keys that no yaml of ours has, so that commands take them.
+        keys: names of own keys of an adapter that declares no settings, so that commands take them.
         gates_behaviour: the result is the behaviour vector times a gate that the features decide. A model whose own
             use of a feature is such a gate (MGCN's purifier) takes the adapter in its place.
         needs_behaviour: whether `behaviour` is read. A model without item ID vectors gets a table of them then.
@@ -47,7 +47,25 @@ class FeatureAdapter(nn.Module):
         raise NotImplementedError
 
 
-@register_adapter("befa")
+class BefaSettings(Settings):
+    """BeFA's keys."""
+
+    adapter_expansion: Positive = 4
+    """BeFA: width of its hidden layers over that of the features."""
+    adapter_dropout: Rate = 0.1
+    """BeFA: dropout of its hidden layers."""
+    adapter_gates: Literal[1, 2] = 1
+    """BeFA: 1 as its released code, 2 gates in that code's order (adapter_expansion: 1 only)."""
+
+
+class LoraSettings(Settings):
+    """The key of the low-rank adapter."""
+
+    adapter_rank: Count = 16
+    """LoRA: rank of its change."""
+
+
+@register_adapter("befa", settings=BefaSettings)
 class BehaviourDrivenAdapter(FeatureAdapter):
     r"""BeFA: the ID vector, gated by what three layers make of the feature.
 
@@ -70,18 +88,19 @@ class BehaviourDrivenAdapter(FeatureAdapter):
 
     def __init__(self, width: int, config):
         super().__init__(width, config)
-        expansion, self.n_gates = _number(config, "adapter_expansion"), config["adapter_gates"]
+        settings = BefaSettings.of(config)
+        expansion, self.n_gates = settings.adapter_expansion, settings.adapter_gates
         hidden = round(width * expansion)
         if hidden < 1 or abs(hidden - width * expansion) > 1e-6:
             raise ValueError(
                 f"adapter_expansion: {expansion} times the width {width} must be a whole number of at least 1"
             )
-        if self.n_gates not in (1, 2) or (self.n_gates == 2 and hidden != width):
+        if self.n_gates == 2 and hidden != width:
             raise ValueError(f"adapter_gates: {self.n_gates} must be 1, or 2 with adapter_expansion: 1")
         self.decouple = nn.Linear(width, hidden)
         self.filter = nn.Linear(hidden, hidden)
         self.recombine = nn.Linear(hidden, width)
-        self.rate = _dropout_rate(config)
+        self.rate = settings.adapter_dropout
 
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
         hidden = dropout(self.decouple(features).relu_(), self.rate, self.training).tanh()
@@ -91,7 +110,7 @@ class BehaviourDrivenAdapter(FeatureAdapter):
         return behaviour * torch.sigmoid(self.recombine(hidden))
 
 
-@register_adapter("lora")
+@register_adapter("lora", settings=LoraSettings)
 class LowRankAdapter(FeatureAdapter):
     r"""A low-rank change of the feature, :math:`x' = x + B A x`; A starts Gaussian, B at zero, so that x' starts as x.
 
@@ -100,9 +119,7 @@ class LowRankAdapter(FeatureAdapter):
 
     def __init__(self, width: int, config):
         super().__init__(width, config)
-        rank = config["adapter_rank"]
-        if not isinstance(rank, Integral) or rank < 1:
-            raise ValueError(f"adapter_rank: {rank} must be a whole number of at least 1")
+        rank = LoraSettings.of(config).adapter_rank
         self.down = nn.Linear(width, rank, bias=False)
         self.up = nn.Linear(rank, width, bias=False)
         nn.init.normal_(self.down.weight, std=1 / rank)
@@ -130,18 +147,9 @@ def adapter_class(name: str | None) -> type[FeatureAdapter] | None:
     Raises:
         ValueError: there is no such adapter; the message lists those there are.
     """
-    return None if name in (None, "none") else ADAPTERS.get(name)
-
-
-def _number(config, key: str) -> float:
-    value = config[key]
-    if not isinstance(value, Real) or not isfinite(value):
-        raise ValueError(f"{key}: {value} must be a number")
-    return value
-
-
-def _dropout_rate(config) -> float:
-    rate = _number(config, "adapter_dropout")
-    if not 0 <= rate < 1:
-        raise ValueError(f"adapter_dropout: {rate} must be at least 0 and below 1")
-    return rate
+    if name in (None, "none"):
+        return None
+    try:
+        return ADAPTERS.get(name)
+    except ValueError as error:
+        raise ValueError(f"feature_adapter: {error}") from error

@@ -37,6 +37,7 @@ def _add(commands, name: str, help: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--trust-pickle", action="store_true", help="open a .pth without a safe pair, which runs the code in it"
     )
+    parser.add_argument("--trust-plugins", action="store_true", help="import the modules that the checkpoint names")
     return parser
 
 
@@ -44,7 +45,7 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     """Write the recommendations; raises ValueError or OSError for bad input."""
     if arguments.k < 1 or arguments.block_mb < 1:
         raise ValueError("--k and --block_mb must be at least 1")
-    opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle)
+    opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle, arguments.trust_plugins)
     users = read_users(arguments.users, opened.dataset)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
@@ -64,11 +65,14 @@ def _blocks(arguments: argparse.Namespace, opened: OpenedCheckpoint, users: np.n
         return ranker.blocks(users, block_bytes)
     from recbole_mm.recommend.ray_job import RankJob, ranked_blocks
 
-    job = RankJob(arguments.checkpoint.resolve(), arguments.trust_pickle, arguments.k, exclude_seen)
+    job = RankJob(
+        arguments.checkpoint.resolve(), arguments.trust_pickle, arguments.trust_plugins, arguments.k, exclude_seen
+    )
     return ranked_blocks(users, ranker.users_per_block(block_bytes), arguments.ray_address, job)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the vectors; raises ValueError or OSError for bad input."""
-    print(f"wrote {export_vectors(open_checkpoint(arguments.checkpoint, arguments.trust_pickle), arguments.out)}")
+    opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle, arguments.trust_plugins)
+    print(f"wrote {export_vectors(opened, arguments.out)}")
     return 0

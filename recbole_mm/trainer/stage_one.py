@@ -38,6 +38,9 @@ class BackboneSettings:
         self.read[key] = value
         return value
 
+    def __contains__(self, key: str) -> bool:
+        return ("backbone_of_backbone" if key == "backbone" else key) in self._config
+
 
 def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
     """The backbone's weights from the first stage of another run, or from a run of the backbone itself.

@@ -13,6 +13,7 @@ from recbole.config import Config
 from recbole_mm.configuration import check_keys, checked_config
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import find_data, prepare_training, restart_log
+from recbole_mm.setting_rules import check_value
 from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
 
 
@@ -97,6 +98,9 @@ def prepare_search(
     ranges = read_hyper_file(file)
     names = [one.name for one in ranges]
     check_keys(config, names, f"{file}: ")
+    for searched in ranges:
+        for value in searched.examples:
+            check_value(config, searched.name, value, str(file))
     for name in {"model", "dataset", "data_path", *fixed}.intersection(names):
         raise ValueError(f"{name} is searched by {file} and fixed for all trials; leave one of the two out")
     if config["eval_step"] <= 0:

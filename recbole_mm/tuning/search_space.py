@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.registration import properties_dir
+from recbole_mm.setting_rules import properties_dir
 
 # Kind of range -> names of the numbers it takes; `choice` takes a list. As in RecBole's HyperTuning, loguniform's
 # bounds are natural logarithms of the parameter.
@@ -24,6 +24,15 @@ class SearchRange:
     name: str
     kind: str
     values: tuple[Any, ...]
+
+    @property
+    def examples(self) -> tuple[Any, ...]:
+        """Values that a trial may get: all choices, or the bounds and, but for steps, a number between them."""
+        if self.kind == "choice":
+            return self.values
+        low, high, *step = self.values
+        numbers = (low, high) if step else (low, low + 0.618 * (high - low), high)
+        return tuple(map(math.exp, numbers)) if self.kind == "loguniform" else numbers
 
 
 def find_hyper_file(name: str) -> Path:

@@ -32,7 +32,7 @@ def load(folder: Path, **settings):
         (
             "missing_modality",
             "median",
-            "missing_modality: 'median' is unknown; choose one of mean, zero, err",
+            "missing_modality: 'median' is not allowed for POWERec; give one of mean, zero, error",
         ),
     ],
 )

@@ -105,9 +105,9 @@ def test_a_modality_of_constant_rows_takes_the_smallest_ids(tmp_path):
         ({"n_layers": 0}, "n_layers: 0"),
         ({"n_item_layers": 0}, "n_item_layers: 0"),
         ({"knn_k": 10}, "knn_k: 10 must be from 1 to 9"),
-        ({"knn_k": 0}, "knn_k: 0 must be"),
+        ({"knn_k": 0}, "knn_k: 0 is not allowed"),
         ({"modality_weights": [1.0]}, "modality_weights"),
-        ({"edge_dropout": 1.0}, "edge drop rate"),
+        ({"edge_dropout": 1.0}, "edge_dropout: 1.0 is not allowed"),
     ],
 )
 def test_bad_settings(example, settings, message):

@@ -69,7 +69,7 @@ class TestLayerGCN(ModelConformance):
         assert dict(run.model.named_buffers()) == {}
 
     def test_bad_settings(self, data_path, tmp_path):
-        with pytest.raises(ValueError, match="n_layers: 0 must be at least 1 for LayerGCN"):
+        with pytest.raises(ValueError, match="n_layers: 0 is not allowed for LayerGCN; give a whole"):
             self.start(data_path, tmp_path, n_layers=0)
 
 

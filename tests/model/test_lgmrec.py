@@ -103,7 +103,7 @@ class TestLGMRec(ModelConformance):
 
     @pytest.mark.parametrize("key", ["n_ui_layers", "n_mm_layers", "n_hyper_layers", "n_hyperedges"])
     def test_counts_below_one(self, data_path, tmp_path, key):
-        with pytest.raises(ValueError, match=f"{key}: 0 must be at least 1"):
+        with pytest.raises(ValueError, match=f"{key}: 0 is not allowed for LGMRec; give a whole number of at least 1"):
             self.start(data_path, tmp_path, **{key: 0})
 
     @pytest.mark.parametrize("settings", [{"keep_rate": 0}, {"keep_rate": 1.5}, {"cl_temperature": 0}])

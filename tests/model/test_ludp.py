@@ -112,7 +112,7 @@ class TestLUDP(ModelConformance):
         assert count_parameters(build(self.model, THREE_MODALITIES, tmp_path)) == expected
 
     def test_early_stopping_and_metrics_are_the_papers(self, tmp_path):
-        config = start(self.model, write_example(tmp_path), **PRE_SPLIT, knn_k=3).config
+        config = start(self.model, write_example(tmp_path), **PRE_SPLIT, knn_k=3, protocol="published").config
         assert (config["valid_metric"], config["stopping_step"]) == ("Recall@10", 10)
         assert "Precision" in config["metrics"]
 

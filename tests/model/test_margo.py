@@ -247,7 +247,7 @@ class TestStages:
 
     @pytest.mark.parametrize("key", ["stage_one_epochs", "stage_two_stopping_step", "stage_two_learning_rate"])
     def test_negative_settings_of_a_stage_are_refused_before_training(self, data_path, key):
-        with pytest.raises(ValueError, match=f"{key}: -1 must not be negative"):
+        with pytest.raises(ValueError, match=f"{key}: -1 is not allowed for MARGO; give a"):
             self.start(data_path, **{key: -1}).trainer()
 
     def test_one_modality_cannot_be_weighted(self, data_path):

@@ -91,7 +91,7 @@ def test_nothing_is_of_the_size_of_all_item_pairs(tmp_path):
 
 @pytest.mark.parametrize(
     "settings, message",
-    [({"n_layers": 0}, "n_layers: 0 must be at least 1 for MICRO"), ({"knn_k": 10}, "knn_k: 10 must be from 1 to 9")],
+    [({"n_layers": 0}, "n_layers: 0 is not allowed for MICRO"), ({"knn_k": 10}, "knn_k: 10 must be from 1 to 9")],
 )
 def test_bad_settings(example, settings, message):
     with pytest.raises(ValueError, match=message):

@@ -110,7 +110,7 @@ def test_where_there_are_fewer_users_than_items(tmp_path):
 
 @pytest.mark.parametrize(
     "settings, message",
-    [({"n_layers": 0}, "n_layers: 0"), ({"content_widths": {"visual": 0}}, "content_widths: 0 of 'visual'")],
+    [({"n_layers": 0}, "n_layers: 0"), ({"content_widths": {"visual": 0}}, "content_widths.visual: 0 is not allowed")],
 )
 def test_bad_settings(example, settings, message):
     with pytest.raises(ValueError, match=message):

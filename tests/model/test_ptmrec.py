@@ -236,7 +236,7 @@ class TestBadInput(PTMRuns):
         [
             ({"backbone": "BM3"}, "backbone: 'BM3' cannot be tuned with PTMRec; choose FREEDOM, MGCN, SMORE, VBPR"),
             ({"encoder": None}, "encoder: PTMRec needs the folder or hub name"),
-            ({"peft": "prefix"}, "peft: 'prefix' is not among prompt, lora, adapter, none"),
+            ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of prompt, lora, adapter, none"),
             ({"prompt_depth": 9}, "prompt_depth: 9 must be from 1 to 3"),
             ({"modalities": ["acoustic"]}, "there is nothing to tune the encoder for"),
             ({"image_modality": "acoustic", "modalities": ["acoustic"]}, "'acoustic' features are 5 wide"),
@@ -249,7 +249,7 @@ class TestBadInput(PTMRuns):
 
     @pytest.mark.parametrize("key", ["micro_batch_size", "accumulation_steps"])
     def test_sizes(self, data_path, key):
-        with pytest.raises(ValueError, match=f"{key}: 0 must be at least 1"):
+        with pytest.raises(ValueError, match=f"{key}: 0 is not allowed for PTMRec; give a whole number of at least 1"):
             self.start(data_path, **{key: 0}).trainer()
 
     @pytest.mark.parametrize(

@@ -87,17 +87,17 @@ class TestBadInput:
         ("name", "config", "message"),
         [
             ("befa", {"adapter_expansion": 0.3}, "adapter_expansion: 0.3 times the width 64"),
-            ("befa", {"adapter_expansion": 0}, "adapter_expansion: 0 times"),
+            ("befa", {"adapter_expansion": 0}, "adapter_expansion: 0 is not allowed; give a number above 0"),
             ("befa", {"adapter_gates": 2}, "2 with adapter_expansion: 1"),
             ("befa", {"adapter_gates": 3, "adapter_expansion": 1}, "adapter_gates: 3"),
             ("befa", {"adapter_dropout": 1.0}, "adapter_dropout: 1.0"),
-            ("befa", {"adapter_expansion": "four"}, "adapter_expansion: four must be a number"),
+            ("befa", {"adapter_expansion": "four"}, "adapter_expansion: 'four' is not allowed"),
             ("befa", {"adapter_expansion": float("inf")}, "adapter_expansion: inf"),
-            ("befa", {"adapter_dropout": "a"}, "adapter_dropout: a must be a number"),
-            ("befa", {"adapter_gates": "two", "adapter_expansion": 1}, "adapter_gates: two"),
+            ("befa", {"adapter_dropout": "a"}, "adapter_dropout: 'a' is not allowed"),
+            ("befa", {"adapter_gates": "two", "adapter_expansion": 1}, "adapter_gates: 'two' is not allowed"),
             ("lora", {"adapter_rank": 0}, "adapter_rank: 0"),
-            ("lora", {"adapter_rank": 2.5}, "adapter_rank: 2.5 must be a whole number"),
-            ("lora", {"adapter_rank": "x"}, "adapter_rank: x must be a whole number"),
+            ("lora", {"adapter_rank": 2.5}, "adapter_rank: 2.5 is not allowed; give a whole number"),
+            ("lora", {"adapter_rank": "x"}, "adapter_rank: 'x' is not allowed; give a whole number"),
         ],
     )
     def test_bad_settings(self, name, config, message):

@@ -139,10 +139,22 @@ def test_a_staged_model_whose_parameter_is_a_list(folder, arguments, capsys):
 
 def test_a_failing_trial_leaves_the_results_so_far(folder, arguments, capsys):
     hyper = folder / "failing.hyper"
-    hyper.write_text("backbone choice ['GAT']\n")
-    assert main([*arguments[:2], f"--params_file={hyper}"]) == 2
-    assert "error: backbone: 'GAT' is unknown to POWERec" in capsys.readouterr().err
+    hyper.write_text("adapter_expansion choice [0.3]\n")
+    assert main([*arguments[:2], f"--params_file={hyper}", "--feature_adapter=befa"]) == 2
+    assert "error: adapter_expansion: 0.3 times the width" in capsys.readouterr().err
     assert blocks() == {}
+
+
+def test_a_value_outside_its_range_ends_the_search_before_the_first_trial(folder, arguments, capsys):
+    hyper = folder / "wrong.hyper"
+    for line, message in {
+        "backbone choice ['LayerGCN','GAT']": "backbone: 'GAT' is not allowed for POWERec; give one of LayerGCN",
+        "edge_dropout uniform 0,2": "edge_dropout: 1.236 is not allowed for POWERec; give a number of at least 0 and",
+        "prompt_num uniform 1,4": "prompt_num: 2.854 is not allowed for POWERec; give a whole number",
+    }.items():
+        hyper.write_text(f"{line}\n")
+        assert main([*arguments[:2], f"--params_file={hyper}"]) == 2
+        assert f"error: {hyper}: {message}" in capsys.readouterr().err
 
 
 def test_all_settings_of_a_large_grid_are_tried():

@@ -111,22 +111,22 @@ def test_a_parameter_that_changes_the_data(session, arguments):
 
 
 def test_failing_trials_are_listed_and_the_search_goes_on(session, arguments, capsys):
-    hyper = write_hyper("backbone choice ['GAT','LayerGCN','BPR']\n")
-    assert search([*arguments[:2], hyper]) == 0
+    hyper = write_hyper("adapter_expansion choice [0.3,1,2]\n")
+    assert search([*arguments[:2], hyper], "--feature_adapter=befa") == 0
     shown = capsys.readouterr().out
-    assert re.search(r"^trial \w+ failed: \{'backbone': 'GAT'\}: ValueError: backbone: 'GAT' is unknown", shown, re.M)
-    table = {row["backbone"]: row for row in rows()}
-    assert {name: row["status"] for name, row in table.items()} == {
-        "GAT": "failed", "LayerGCN": "finished", "BPR": "finished"
-    }  # fmt: skip
-    assert table["GAT"]["error"].startswith("ValueError: backbone: 'GAT' is unknown to POWERec")
+    failed = r"^trial \w+ failed: \{'adapter_expansion': 0.3\}: ValueError: adapter_expansion: 0.3 times the width"
+    assert re.search(failed, shown, re.M)
+    table = {row["adapter_expansion"]: row for row in rows()}
+    assert {name: row["status"] for name, row in table.items()} == {"0.3": "failed", "1": "finished", "2": "finished"}
+    assert table["0.3"]["error"].startswith("ValueError: adapter_expansion: 0.3 times the width")
 
 
 def test_all_trials_fail(session, arguments, capsys):
-    hyper = write_hyper("backbone choice ['GAT']\n")
-    assert search([*arguments[:2], hyper]) == 2
+    hyper = write_hyper("adapter_expansion choice [0.3]\n")
+    assert search([*arguments[:2], hyper], "--feature_adapter=befa") == 2
     error = capsys.readouterr().err
-    assert "error: no trial ended with a validation score; first error: {'backbone': 'GAT'}: ValueError" in error
+    first = "first error: {'adapter_expansion': 0.3}: ValueError"
+    assert f"error: no trial ended with a validation score; {first}" in error
     assert rows()[0]["status"] == "failed"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from recbole.trainer import HyperTuning
 
-from recbole_mm.registration import properties_dir
+from recbole_mm.setting_rules import properties_dir
 from recbole_mm.tuning.search_space import (
     SearchRange,
     find_hyper_file,

@@ -1,0 +1,132 @@
+"""RecBole's Config: nothing evaluated, plain yaml, one place where settings are completed and checked.
+
+RecBole runs ``eval()`` on every string of ``config_dict`` and of the command line (configurator.py:131), reads yaml
+with a loader that can name any object of Python, and takes any key and any value.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import yaml
+from recbole.config import Config
+from recbole.model.context_aware_recommender import KD_DAGFM
+
+from recbole_mm.host.compat import mend
+from recbole_mm.io.yaml_files import parse_yaml, read_settings_file
+from recbole_mm.settings import plain_value
+
+
+class StoredSettings(dict):
+    """A ``config_dict`` that comes from a file, such as a checkpoint's: its values are taken as they are.
+
+    The command line of the process is not read beside it, which may be another program's.
+
+    Args:
+        settings: by key.
+        trusts_plugins: whether modules that it names under ``plugins`` may be imported.
+    """
+
+    def __init__(self, settings: dict[str, Any], trusts_plugins: bool = False):
+        super().__init__(settings)
+        self.trusts_plugins = trusts_plugins
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is asked, in this order, while a Config is made.
+
+    Attributes:
+        before_model: after all sources are read, before the model is looked for.
+        defaults: settings that go right behind a file of RecBole's, given the Config and the file's name.
+        check: the finished settings, which it may replace by what is meant (64 for 64.0).
+    """
+
+    before_model: Callable[[Config], None]
+    defaults: Callable[[Config, str], dict[str, Any]]
+    check: Callable[[Config, dict[str, Any]], dict[str, Any]]
+
+
+def apply(hooks: Hooks) -> None:
+    """Let every Config of this process be made as the module says. Called once, at import."""
+    get_final = Config._get_final_config_dict
+
+    def merge(config) -> None:
+        sources = config.file_config_dict, config.variable_config_dict, config.cmd_config_dict
+        config.external_config_dict = {key: value for source in sources for key, value in source.items()}
+        hooks.before_model(config)
+
+    def read_internal(config, file: str) -> dict[str, Any] | None:
+        settings = parse_yaml(Path(file).read_text(encoding="utf-8"))
+        config.internal_config_dict.update(settings or {})
+        config.internal_config_dict.update(hooks.defaults(config, Path(file).name))
+        return settings
+
+    Config._build_yaml_loader = lambda config: yaml.SafeLoader  # goes into checkpoints: a name of ours would, too
+    Config._convert_config_dict = lambda config, settings: {key: plain_value(value) for key, value in settings.items()}
+    Config._load_config_files = _read_files
+    Config._load_variable_config_dict = _read_dictionary
+    Config._load_cmd_line = _read_command_line
+    Config._merge_external_config_dict = merge
+    Config._update_internal_config_dict = read_internal
+    Config._get_final_config_dict = lambda config: hooks.check(config, get_final(config))
+    mend(KD_DAGFM.__init__, "eval(f\"{config['teacher']}\")(", "globals()[config['teacher']](")
+
+
+def _read_files(config: Config, files: list[str] | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    config.setting_sources = {}
+    for file in files or ():
+        found = read_settings_file(file)
+        settings |= found
+        config.setting_sources |= dict.fromkeys(found, f"file {file}")
+    return settings
+
+
+def _read_dictionary(config: Config, settings: dict[str, Any] | None) -> dict[str, Any]:
+    config.is_stored = isinstance(settings, StoredSettings)
+    config.trusts_plugins = config.is_stored and settings.trusts_plugins
+    if settings is None:
+        return {}
+    for key in settings:
+        if not isinstance(key, str):
+            raise ValueError(f"config_dict: {key!r} is no name of a setting")
+        config.setting_sources.pop(key, None)
+    return dict(settings) if config.is_stored else {key: plain_value(value) for key, value in settings.items()}
+
+
+def _read_command_line(config: Config) -> dict[str, Any]:
+    """``--key=value`` arguments of the process; values may hold ``=``, which RecBole passes over."""
+    if config.is_stored or "ipykernel_launcher" in sys.argv[0]:
+        return {}
+    settings: dict[str, Any] = {}
+    for argument in sys.argv[1:]:
+        key, equals, text = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not equals:
+            getLogger().warning("command line argument %s is not used by RecBole; give --key=value", argument)
+            continue
+        value = plain_value(text)
+        if key in settings and settings[key] != value:
+            raise ValueError(f"--{key} is given twice, with different values; keep one")
+        settings[key] = value
+        config.setting_sources.pop(key, None)
+    return settings
+
+
+def user_settings(config: Config) -> dict[str, Any]:
+    """What the user set, of all sources, without any default."""
+    return config.external_config_dict
+
+
+def is_from_file(config: Config, key: str) -> bool:
+    """Whether a setting of the user's stands in a file, a checkpoint included, not in code or on the command line."""
+    if key in config.cmd_config_dict:
+        return False
+    return config.is_stored or (key in config.file_config_dict and key not in config.variable_config_dict)
+
+

@@ -1,0 +1,107 @@
+"""What RecBole's own keys can be: the types of :mod:`recbole_mm.host.recbole_settings`."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from recbole_mm.settings import Count, CountOrZero, Positive, Real, Settings
+
+_NUMBER = r"[-+]?(?:inf|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
+_INTERVAL = rf"[\[(]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]"
+_INTERVALS = re.compile(rf"{_INTERVAL}(?:\s*;\s*{_INTERVAL})*")
+_MODE = re.compile(r"full|labeled|(?:uni|pop)[1-9]\d*")
+
+
+def _intervals(text: str) -> str:
+    if not _INTERVALS.fullmatch(text.strip()):
+        raise ValueError("write intervals such as [5,inf) or (0,3];[7,9)")
+    return text
+
+
+def _evaluation_mode(mode: str) -> str:
+    if not _MODE.fullmatch(mode):
+        raise ValueError("the modes are full, labeled, uni100 and pop100, with any number")
+    return mode
+
+
+def codec(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError as error:
+        raise ValueError("no such encoding; utf-8 is one") from error
+    return name
+
+
+def _split(split: dict[str, Any]) -> dict[str, Any]:
+    kind, argument = next(iter(split.items())) if len(split) == 1 else (None, None)
+    if kind == "LS" and argument in ("valid_and_test", "valid_only", "test_only"):
+        return split
+    if kind == "RS" and isinstance(argument, (list, tuple)) and len(argument) == 3 and _are_shares(argument):
+        return split
+    raise ValueError("write {'RS': [0.8, 0.1, 0.1]} or {'LS': 'valid_and_test'} (or valid_only, test_only)")
+
+
+def _are_shares(values: list | tuple) -> bool:
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    return numbers and all(0 <= value < float("inf") for value in values) and sum(values) > 0
+
+
+def joined(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def none_word(value: Any) -> Any:
+    return None if value in ("None", "none") else value
+
+
+Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
+Intervals = Annotated[str, AfterValidator(_intervals)]
+EvaluationMode = Annotated[str, AfterValidator(_evaluation_mode)]
+Columns = dict[str, list[str] | Literal["*"]]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Strict(Settings):
+    """A dict of settings, in which an unknown key is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class NegativeSampling(Strict):
+    """``train_neg_sample_args``."""
+
+    distribution: Annotated[Literal["uniform", "popularity"] | None, BeforeValidator(none_word)] = "uniform"
+    sample_num: Annotated[Count | None, BeforeValidator(none_word)] = 1
+    alpha: Annotated[Real | None, BeforeValidator(none_word)] = 1.0
+    dynamic: bool = False
+    candidate_num: CountOrZero = 0
+
+
+class GradientClipping(Strict):
+    """``clip_grad_norm``: arguments of torch's function of that name."""
+
+    max_norm: Positive
+    norm_type: Positive = 2.0
+    error_if_nonfinite: bool = False
+    foreach: bool | None = None
+
+
+class EvaluationModes(Strict):
+    """The evaluation mode of each split."""
+
+    valid: EvaluationMode | None = None
+    test: EvaluationMode | None = None
+
+
+class Evaluation(Strict):
+    """``eval_args``."""
+
+    split: Annotated[dict[str, Any], AfterValidator(_split)] = {"RS": [0.8, 0.1, 0.1]}
+    group_by: Annotated[Literal["user"] | None, BeforeValidator(none_word)] = "user"
+    order: Literal["RO", "TO"] = "RO"
+    mode: EvaluationMode | EvaluationModes = "full"

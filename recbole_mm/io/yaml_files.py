@@ -1,0 +1,108 @@
+"""YAML as settings are written in it: plain values only, numbers as RecBole reads them, each key once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# RecBole's own rule (configurator.py:107), under which 1e-3 is a number; YAML 1.1 wants 1.0e-3
+_FLOAT = re.compile(
+    r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+    |[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
+    |\.[0-9_]+(?:[eE][-+][0-9]+)?
+    |[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*
+    |[-+]?\.(?:inf|Inf|INF)
+    |\.(?:nan|NaN|NAN))$""",
+    re.X,
+)
+_DEEPEST = 50  # levels of nesting, far more than settings have
+_LARGEST = 1_000_000  # values, references counted as often as they stand there: a few lines can mean billions
+
+
+class SettingsLoader(yaml.SafeLoader):
+    """PyYAML's safe loader, which makes no objects, with RecBole's numbers, refusing a key that stands twice."""
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent, index):
+        """As in yaml, but no deeper than :data:`_DEEPEST`: Python's own limit would end in a RecursionError."""
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.constructor.ConstructorError(None, None, "too deeply nested", self.peek_event().start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_mapping(self, node, deep=False):
+        """As in yaml; raises ConstructorError naming line and key where a key stands twice."""
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                raise yaml.constructor.ConstructorError(None, None, f"{key} cannot be a key", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands there twice; keep one of them", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+SettingsLoader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text; raises yaml.YAMLError."""
+    return yaml.load(text, Loader=SettingsLoader)
+
+
+def read_settings_file(file: str | Path) -> dict[str, Any]:
+    """The settings of a YAML file, ``key: value`` lines.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no YAML, holds anything but settings or a key twice; the message names file and line.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise FileNotFoundError(f"configuration file {file} does not exist")
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+        raise ValueError(f"configuration file {file} is no yaml: {_reason(error)}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"configuration file {file} holds no settings; it needs lines such as 'epochs: 10'")
+    if _size(content) > _LARGEST:
+        raise ValueError(f"configuration file {file} means more than {_LARGEST} values; write less, or without anchors")
+    for key in content:
+        if not isinstance(key, str):
+            raise ValueError(f"configuration file {file}: {key!r} is no name of a setting; write 'name: value'")
+    return content
+
+
+def _size(value: Any) -> int:
+    """How many values there are, up to a little over the largest number allowed."""
+    count, waiting = 0, [value]
+    while waiting and count <= _LARGEST:
+        count += 1
+        found = waiting.pop()
+        if isinstance(found, (list, tuple, set)):
+            waiting += found
+        elif isinstance(found, dict):
+            waiting += found.values()
+    return count
+
+
+def _reason(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -1,0 +1,42 @@
+"""The settings that all models have, and those of late fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from recbole_mm.settings import Count, Settings, Weight, Width
+
+
+class ModelSettings(Settings):
+    """Settings of a multimodal model; a model derives its own from these.
+
+    Attributes:
+        published: what its authors, or the public code that tables quote, stop training by: ``valid_metric``,
+            ``stopping_step``, ``eval_step``. It holds under ``protocol: published``; by default all models of a
+            comparison share one protocol.
+    """
+
+    published: ClassVar[Mapping[str, Any]] = {}
+
+    embedding_size: Width = 64
+    """Width d of user and item vectors."""
+    trainable_features: bool = False
+    """Whether a copy of the features is trained, from their values as loaded."""
+    feature_adapter: str = "none"
+    """Network behind the projected features: none, befa, lora, soft_prompt or one of yours."""
+    graph_dir: str | None = None
+    """Folder of the item and user graphs kept on disk; checkpoint_dir/graphs if not set."""
+
+
+class LateFusionSettings(ModelSettings):
+    """POWERec's components, which every model with one rating per modality takes."""
+
+    user_embedding: Literal["separate", "shared", "prompted"] = "separate"
+    """User tables: one per modality, one for all, or one with prompts per modality."""
+    prompt_num: Count = 1
+    """Q, the prompts per modality of a prompted table."""
+    prompt_pooling: Literal["sum", "mean", "max"] = "sum"
+    """How Q prompts become one."""
+    weak_weight: Weight = 0.0
+    """alpha, weight of POWERec's weak-modality loss."""

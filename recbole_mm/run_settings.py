@@ -1,0 +1,51 @@
+"""Keys of a run and of a search, and the protocols by which training stops."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from recbole_mm.settings import Count, CountOrZero, Names, Positive, Settings, Weight, Whole
+
+# One way of stopping for all models of a comparison: RecBole's own stop on MRR@10, papers on a metric each.
+SHARED_PROTOCOL: dict[str, Any] = {
+    "metrics": ["Recall", "NDCG", "Precision"],
+    "topk": [10, 20],
+    "valid_metric": "Recall@20",
+    "stopping_step": 20,
+    "eval_step": 1,
+}
+
+
+class RunSettings(Settings):
+    """Keys of every run."""
+
+    protocol: Literal["shared", "published", "recbole"] | None = None
+    """What stops training and is measured: shared (Recall@20, patience 20, the same for all models; the default of our
+    commands and models), published (a model's own paper or code), recbole (RecBole's defaults)."""
+    plugins: Names = []
+    """Modules of your own to import, which register models or feature adapters."""
+    trust_plugins: bool = False
+    """Whether modules may be imported that a file names. Not from a file."""
+    trust_pickle: bool = False
+    """Whether files may be unpickled, which runs the code in them. Not from a file."""
+    eval_history: Literal["train_valid", "train"] = "train_valid"
+    """Items masked at test: train_valid (RecBole's) or train (most published tables of this field)."""
+    eval_batch_users: Count | None = 500
+    """Users a batch in full-sort evaluation, where eval_batch_size is not set."""
+
+
+class SearchSettings(Settings):
+    """Keys of run_hyper_mm.py --tool=Ray."""
+
+    concurrent_trials: Count | None = None
+    """Most trials at a time; as many as there are resources for if not set."""
+    cpus_per_trial: Positive = 1
+    """CPUs of each trial."""
+    gpus_per_trial: Weight = 0
+    """GPUs of each trial; a fraction where several share one."""
+    asha_grace: CountOrZero = 5
+    """Evaluations that ASHA lets every trial have; 0: no trial is stopped early."""
+    asha_reduction: Annotated[Whole, Field(ge=2, le=1000)] = 3
+    """One of this many trials goes on at each of ASHA's rungs."""

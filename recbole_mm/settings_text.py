@@ -1,0 +1,83 @@
+"""Declared settings in words: what a key may be, for messages, tables and the generated yaml files."""
+
+from __future__ import annotations
+
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+_NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", dict: "a dict"}
+_LONGEST = 80
+UNLIMITED = 2**31 - 1  # a bound that stands for none
+
+
+def allowed_values(field: FieldInfo) -> str:
+    """What a field takes, such as ``a whole number of at least 1``."""
+    return _in_words(field.annotation, field.metadata)
+
+
+def shown(value: Any) -> str:
+    """A value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def type_name(field: FieldInfo) -> str:
+    """The type of a field as RecBole's yaml files name it in comments: int, float, bool, str, list or dict."""
+    names = [_short_name(part) for part in _alternatives(field.annotation)]
+    return " or ".join(dict.fromkeys(name for name in names if name != "None"))
+
+
+def _in_words(annotation: Any, metadata: list) -> str:
+    kinds = [_of_alternative(part, metadata) for part in _alternatives(annotation)]
+    words = [word for word in dict.fromkeys(kinds) if word != "nothing (~)"]
+    return " or ".join([*words, *(["nothing (~)"] if "nothing (~)" in kinds else [])])
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    return list(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
+
+
+def _of_alternative(annotation: Any, metadata: list) -> str:
+    if get_origin(annotation) is Annotated:
+        annotation, *own = get_args(annotation)
+        return _in_words(annotation, [*own, *metadata])
+    if annotation is type(None):
+        return "nothing (~)"
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
+    if get_origin(annotation) in (list, tuple):
+        return f"a list, each {_in_words(get_args(annotation)[0], [])}"
+    kind = get_origin(annotation) or annotation
+    if hasattr(kind, "model_fields"):
+        return f"a dict of {', '.join(kind.model_fields)}"
+    return _NAMES.get(kind, getattr(kind, "__name__", str(kind))) + (_bounds(metadata) if kind in (int, float) else "")
+
+
+def _bounds(metadata: list) -> str:
+    found: dict[str, Any] = {}
+    for item in metadata:
+        for part in item.metadata if isinstance(item, FieldInfo) else [item]:
+            found |= {name: getattr(part, name) for name in ("ge", "gt", "le", "lt") if hasattr(part, name)}
+    lower = f"of at least {_number(found['ge'])}" if "ge" in found else ""
+    lower = f"above {_number(found['gt'])}" if "gt" in found else lower
+    upper = f"at most {_number(found['le'])}" if found.get("le", UNLIMITED) < UNLIMITED else ""
+    upper = f"below {_number(found['lt'])}" if "lt" in found else upper
+    words = " and ".join(filter(None, (lower, upper)))
+    return f" {words}" if words else ""
+
+
+def _number(value: Any) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _short_name(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        return _short_name(get_args(annotation)[0])
+    if annotation is type(None):
+        return "None"
+    if get_origin(annotation) is Literal:
+        return type(get_args(annotation)[0]).__name__
+    kind = get_origin(annotation) or annotation
+    return "dict" if hasattr(kind, "model_fields") else kind.__name__

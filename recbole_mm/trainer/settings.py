@@ -1,0 +1,41 @@
+"""Keys of training, and of training in stages."""
+
+from __future__ import annotations
+
+from recbole_mm.host.recbole_types import Strict
+from recbole_mm.settings import CountOrZero, Positive, Settings, Weight
+
+
+class LearningRateDecay(Strict):
+    """``lr_decay``."""
+
+    factor: Positive
+    epochs: Positive
+
+
+class TrainerSettings(Settings):
+    """Keys of the trainer of every multimodal model."""
+
+    lr_decay: LearningRateDecay | None = None
+    """Multiplies the learning rate by factor^(epoch / epochs), such as {factor: 0.96, epochs: 50}."""
+    resume_from: str | None = None
+    """Checkpoint of an interrupted run of ours to go on from."""
+
+
+class StageSettings(Settings):
+    """Keys of a model that trains in stages; where one is not set, the key without the prefix holds."""
+
+    stage_one_checkpoint: str | None = None
+    """Checkpoint whose first stage, or whose backbone, is taken instead of stage one."""
+    stage_one_epochs: CountOrZero | None = None
+    """Most epochs of stage one. Where it still gets better at MARGO's 100, try 1000, which DRAGON itself trains."""
+    stage_one_stopping_step: CountOrZero | None = None
+    """Patience of stage one."""
+    stage_one_learning_rate: Weight | None = None
+    """Learning rate of stage one."""
+    stage_two_epochs: CountOrZero | None = None
+    """Most epochs of stage two."""
+    stage_two_stopping_step: CountOrZero | None = None
+    """Patience of stage two."""
+    stage_two_learning_rate: Weight | None = None
+    """Learning rate of stage two."""

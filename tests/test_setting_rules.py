@@ -1,0 +1,148 @@
+"""The settings of a run: whatever source and key, a value is one that is meant, or one line says what is wrong."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+from recbole.config import Config
+from recbole.quick_start import run_recbole
+
+from recbole_mm.configuration import checked_config
+from recbole_mm.host.recbole_settings import RecBoleSettings
+from recbole_mm.quick_start import main
+from recbole_mm.registration import recbole_models
+from recbole_mm.registry import MODELS, variants
+from recbole_mm.run_settings import SHARED_PROTOCOL
+from recbole_mm.setting_rules import common_settings, model_settings, properties_dir
+from recbole_mm.settings import Settings
+from recbole_mm.settings_files import settings_files
+
+SHIPPED = [name for name in MODELS if MODELS.get(name).__module__.startswith("recbole_mm.model.")]
+WRONG = ("maybe", "", -1, -0.5, 10**30, float("nan"), float("inf"), True, None, [], {}, [[1]], {"a": {"b": 1}}, b"x")
+
+
+def test_yaml_files_are_those_of_the_declarations():
+    """``make properties`` writes them."""
+    shown = {name: (properties_dir() / name).read_text(encoding="utf-8") for name in settings_files()}
+    assert shown == settings_files()
+
+
+@pytest.mark.parametrize("model", recbole_models())
+def test_recboles_own_models_keep_their_settings(model, caplog):
+    """What RecBole ships passes the declarations, unchanged but for the type."""
+    if model in ("lightgbm", "xgboost", "KD_DAGFM"):
+        pytest.skip("needs a library of its own, or a checkpoint")
+    config = Config(model, "ml-100k", config_dict={"train_neg_sample_args": None})  # sequential models want it so
+    for key, value in config.internal_config_dict.items():
+        if key in RecBoleSettings.model_fields and key not in ("eval_args", "train_neg_sample_args", "data_path"):
+            assert config[key] == value or [value] == config[key] or str(value) == config[key]
+
+
+def declarations(model: str) -> list[type[Settings]]:
+    return model_settings(model)[-1:] if model != "BPR" else [RecBoleSettings, *common_settings()]
+
+
+@pytest.mark.parametrize("model", ["BPR", *SHIPPED])
+def test_a_wrong_value_is_one_line_that_names_the_key(model):
+    refused = 0
+    for kind in declarations(model):
+        for key in kind.model_fields:
+            for value in WRONG:
+                try:
+                    kind.read({key: value}, model)
+                except ValueError as error:
+                    refused += 1
+                    assert key in str(error) and "\n" not in str(error), error
+    assert refused > 3 * sum(len(kind.model_fields) for kind in declarations(model))
+
+
+@pytest.mark.parametrize("model", ["BPR", "FREEDOM", "MARGO"])
+@pytest.mark.parametrize("value", [{"a": {"b": 1}}, -1, "maybe"])
+def test_no_wrong_value_ends_a_config_otherwise(model, value):
+    for kind in declarations(model):
+        for key in kind.model_fields:
+            try:
+                Config(model, "toy", config_dict={key: value})
+            except ValueError as error:
+                assert key in str(error) and "\n" not in str(error), error
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("FREEDOM", {"modalites": ["visual"]}, r"unknown key 'modalites' \(did you mean modalities\?\)"),
+        ("BPR", {"learning_ratee": 0.1}, r"unknown key 'learning_ratee' \(did you mean learning_rate\?\)"),
+        ("Fredom", {}, r"unknown model 'Fredom' \(did you mean FREEDOM\?\)"),
+        ("lightgcn", {}, r"unknown model 'lightgcn' \(did you mean LightGCN\?\)"),
+        ("POWERec", {"learner": "adm"}, "learner: 'adm' is not allowed for POWERec; give one of adam, adamw"),
+        ("POWERec", {"n_layers": 10**12}, "n_layers: 1000000000000 is not allowed for POWERec; give a whole number"),
+        ("POWERec", {"normalize_feature": "maybe"}, "normalize_feature: 'maybe' is not allowed"),
+        ("POWERec", {"epochs": -1}, "epochs: -1 is not allowed"),
+        ("POWERec", {"train_batch_size": 0}, "train_batch_size: 0 is not allowed"),
+        ("POWERec", {"eval_args": {"split": {"RS": [1, 1]}}}, r"eval_args.split: \{'RS': \[1, 1\]\} is not allowed"),
+        ("POWERec", {"eval_args": {"spit": {}}}, r"eval_args: unknown key 'spit' \(did you mean split\?\)"),
+        ("POWERec", {"n_layers": 0}, "n_layers: 0 must be at least 1 for the backbone LayerGCN"),
+        ("MARGO", {"backbone": "DRAGON", "user_graph_width": 0}, "user_graph_width: 0 is not allowed"),
+        ("MMGCN", {"content_widths": {"visual": "wide"}}, "content_widths.visual: 'wide' is not allowed"),
+    ],
+)
+def test_plain_run_recbole_refuses_as_the_command_does(model, settings, message, monkeypatch):
+    with pytest.raises(ValueError, match=message):
+        run_recbole(model=model, dataset="toy", config_dict=settings)
+
+
+def test_the_place_of_a_wrong_setting_is_named(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("epochs: ten\n")
+    with pytest.raises(ValueError, match="^file .*mine.yaml: epochs: 'ten' is not allowed"):
+        Config("POWERec", "toy", [str(file)])
+    assert Config("POWERec", "toy", [str(file)], {"epochs": 3})["epochs"] == 3
+    file.write_text("epochs: 1\nmodalites: [visual]\nepochs: 2\n")
+    with pytest.raises(ValueError, match="mine.yaml is no yaml: line 3, column 1: the key 'epochs' stands there twice"):
+        Config("POWERec", "toy", [str(file)])
+    file.write_text("modalites: [visual]\n")
+    with pytest.raises(ValueError, match="^file .*mine.yaml: unknown key 'modalites'"):
+        Config("POWERec", "toy", [str(file)])
+
+
+def test_values_have_their_declared_type(monkeypatch):
+    arguments = ["--metrics=[Recall,NDCG]", "--modalities=[visual,textual]", "--wandb_project=a=b"]
+    monkeypatch.setattr(sys, "argv", ["main", *arguments])
+    config = Config("FREEDOM", "toy", config_dict={"embedding_size": 32.0, "topk": 20, "enable_amp": "yes"})
+    assert (config["embedding_size"], config["topk"], config["enable_amp"]) == (32, [20], True)
+    assert config["wandb_project"] == "a=b"
+    assert config["metrics"] == ["Recall", "NDCG"] and config["modalities"] == ["visual", "textual"]
+
+
+def test_a_key_that_only_its_owner_knows_passes_for_models_that_declare_none(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert Config("BPR", "toy", config_dict={"zzz_of_a_project": 3})["zzz_of_a_project"] == 3
+    assert "zzz_of_a_project" in caplog.text
+    with pytest.raises(ValueError, match="unknown key 'zzz_of_a_project'"):
+        checked_config("BPR", "toy", config_dict={"zzz_of_a_project": 3})
+
+
+# ---------------------------------------------------------------- protocols
+
+
+@pytest.mark.parametrize("model", ["BPR", "LightGCN", "Pop", *SHIPPED, *variants()])
+def test_all_models_of_a_command_stop_alike(model):
+    config = checked_config(model, "toy")
+    assert {key: config[key] for key in SHARED_PROTOCOL} == SHARED_PROTOCOL
+
+
+def test_published_protocols_are_a_preset_and_recboles_models_keep_theirs_elsewhere():
+    assert Config("POWERec", "toy", config_dict={"protocol": "published"})["valid_metric"] == "NDCG@20"
+    lattice = Config("LATTICE", "toy", config_dict={"protocol": "published"})
+    assert (lattice["eval_step"], lattice["stopping_step"]) == (5, 10)
+    assert Config("POWERec", "toy", config_dict={"protocol": "recbole"})["valid_metric"] == "MRR@10"
+    assert Config("BPR", "toy")["valid_metric"] == "MRR@10"
+    assert checked_config("BPR", "toy", config_dict={"valid_metric": "NDCG@10"})["valid_metric"] == "NDCG@10"
+    assert checked_config("DeepFM", "toy")["valid_metric"] == "AUC"  # no ranking
+
+
+def test_a_command_refuses_an_unknown_protocol(capsys):
+    assert main(["--model=BPR", "--protocol=paper"]) == 2
+    assert "protocol: 'paper' is not allowed for BPR; give one of shared, published, recbole" in capsys.readouterr().err
