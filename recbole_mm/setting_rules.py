@@ -140,6 +140,7 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     config.final_config_dict = final
     own = _own_settings(config)
     for kind in _parts(own):
+        _rename_earlier_keys(config, final, kind.aliases)
         values = _values_for(kind, final, own)
         final |= kind.read(values, config.model, config.setting_sources).changed(values)
     if issubclass(config.model_class, MultimodalRecommender):
@@ -150,6 +151,21 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     _check_adapter(config)
     _check_valid_metric(final)
     return final
+
+
+def _rename_earlier_keys(config: Config, final: dict[str, Any], aliases: Mapping[str, str]) -> None:
+    """Take a key's earlier name for its present one."""
+    given = user_settings(config)
+    for earlier, key in aliases.items():
+        if earlier not in given:
+            continue
+        if key in given:
+            raise ValueError(f"{earlier} is the earlier name of {key}, and both are set; leave {earlier} out")
+        logging.getLogger(__name__).warning("%s is called %s now; change it where you set it", earlier, key)
+        given[key] = final[key] = given.pop(earlier)
+        final.pop(earlier)
+        if earlier in config.setting_sources:
+            config.setting_sources[key] = config.setting_sources.pop(earlier)
 
 
 def check_value(config: Config, key: str, value: Any, where: str) -> None:

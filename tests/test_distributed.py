@@ -28,7 +28,7 @@ DRAW_EDGES = ("POWERec", "FREEDOM")
 ONE_STEP = ("MGCN", "LGMRec")
 OWN = {
     "MGCN": {"reg_weight": 1.0, "contrast_weight": 0.0},  # a regulariser over the configured batch size
-    "LGMRec": {"reg_weight": 0.0, "cl_weight": 0.1},  # a contrast summed over the batch, against the whole table
+    "LGMRec": {"reg_weight": 0.0, "contrast_weight": 0.1},  # a contrast summed over the batch, against the whole table
     "LATTICE": {"learner": "adam"},  # whose momentum moves a parameter that has a gradient of zero
 }
 

@@ -146,3 +146,18 @@ def test_published_protocols_are_a_preset_and_recboles_models_keep_theirs_elsewh
 def test_a_command_refuses_an_unknown_protocol(capsys):
     assert main(["--model=BPR", "--protocol=paper"]) == 2
     assert "protocol: 'paper' is not allowed for BPR; give one of shared, published, recbole" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- earlier names
+
+
+def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        config = Config("LGMRec", "toy", config_dict={"cl_weight": 0.5, "n_ui_layers": 3})
+    assert (config["contrast_weight"], config["n_layers"], config["cl_weight"]) == (0.5, 3, None)
+    assert "cl_weight is called contrast_weight now" in caplog.text
+    with pytest.raises(ValueError, match="contrast_weight: -1 is not allowed for SLMRec"):
+        Config("SLMRec", "toy", config_dict={"ssl_weight": -1})
+    with pytest.raises(ValueError, match="cl_weight is the earlier name of contrast_weight, and both are set"):
+        Config("LGMRec", "toy", config_dict={"cl_weight": 0.5, "contrast_weight": 0.1})
+    assert Config("MARGO", "toy", config_dict={"temperature": 2})["temperature"] == 2

@@ -25,7 +25,7 @@ class LGMRecSettings(ModelSettings):
     0.6; Clothing: 2 hypergraph layers, 64 hyperedges, keep_rate 0.2, hyper_weight 0.2. Features are constants.
     """
 
-    n_ui_layers: Layers = 2
+    n_layers: Layers = 2
     """Layers over IDs."""
     n_mm_layers: Layers = 2
     """Layers over projected features."""
@@ -39,13 +39,16 @@ class LGMRecSettings(ModelSettings):
     """alpha, weight of the global vectors in the final ones."""
     gumbel_temperature: Positive = 0.2
     """Temperature of the softmax over hyperedges."""
-    cl_temperature: Positive = 0.2
+    contrast_temperature: Positive = 0.2
     """Temperature of the contrast between modalities."""
-    cl_weight: Weight = 0.0001
+    contrast_weight: Weight = 0.0001
     """Weight of the contrast, which is summed over the batch."""
     reg_weight: Weight = 1e-06
     """Weight of the norms of the batch's final rows."""
 
+    aliases: ClassVar = {
+        "cl_weight": "contrast_weight", "cl_temperature": "contrast_temperature", "n_ui_layers": "n_layers",
+    }
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
     published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
@@ -83,15 +86,15 @@ class LGMRec(MultimodalRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.n_ui_layers: int = self.settings.n_ui_layers
+        self.n_layers: int = self.settings.n_layers
         self.n_mm_layers: int = self.settings.n_mm_layers
         self.n_hyper_layers: int = self.settings.n_hyper_layers
         self.n_hyperedges: int = self.settings.n_hyperedges
         self.keep_rate: float = self.settings.keep_rate
         self.hyper_weight: float = self.settings.hyper_weight
         self.gumbel_temperature: float = self.settings.gumbel_temperature
-        self.cl_temperature: float = self.settings.cl_temperature
-        self.cl_weight: float = self.settings.cl_weight
+        self.contrast_temperature: float = self.settings.contrast_temperature
+        self.contrast_weight: float = self.settings.contrast_weight
         self.reg_weight: float = self.settings.reg_weight
 
         self.user_embedding = id_table(self.n_users, self.embedding_size)
@@ -121,7 +124,7 @@ class LGMRec(MultimodalRecommender):
         modal = torch.cat([self.mean_of_items @ projected, projected])
         modal = light_gcn(self.symmetric, modal, self.n_mm_layers, "last")
         local = torch.cat([self.user_embedding, self.item_embedding])
-        local = light_gcn(self.symmetric, local, self.n_ui_layers)
+        local = light_gcn(self.symmetric, local, self.n_layers)
         members = self.memberships(self.interactions @ logits), self.memberships(logits)
         return local, modal, members, self.hyperedge_vectors(members[1], local[self.n_users :])
 
@@ -173,11 +176,11 @@ class LGMRec(MultimodalRecommender):
         user, positive, negative = rows.split(len(users))
         loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
         loss = loss + self.reg_weight * norm_per_row(user, positive, negative)
-        if self.cl_weight and len(self.modalities) > 1:
+        if self.contrast_weight and len(self.modalities) > 1:
             contrast = self.contrast(members[0], user_members, hyperedges, users)
             contrast = contrast + self.contrast(members[1], item_members, hyperedges, positives)
             # a sum over the batch of all processes, where gradients are averaged
-            loss = loss + self.cl_weight * self.n_processes * contrast
+            loss = loss + self.contrast_weight * self.n_processes * contrast
         return loss
 
     def contrast(self, rows: Tensor, table: Tensor, hyperedges: Tensor, ids: Tensor) -> Tensor:
@@ -193,7 +196,7 @@ class LGMRec(MultimodalRecommender):
         """
         total = rows.new_zeros(())
         for first, second in combinations(range(len(self.modalities)), 2):
-            overlap = hyperedges[first] @ hyperedges[second].T / self.cl_temperature
+            overlap = hyperedges[first] @ hyperedges[second].T / self.contrast_temperature
             anchors = _unit_coordinates(rows[:, first], hyperedges[first]) @ overlap
             candidates = _unit_coordinates(table[:, second], hyperedges[second])
             total = total + table_contrast(anchors, candidates, ids, ids)

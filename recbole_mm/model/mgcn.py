@@ -31,11 +31,12 @@ class MGCNSettings(ModelSettings):
     """Neighbours k per item in each modality's graph, itself included."""
     contrast_weight: Weight = 0.01
     """Weight of the InfoNCE of side information and content."""
-    temperature: Positive = 0.2
+    contrast_temperature: Positive = 0.2
     """tau of the InfoNCE."""
     reg_weight: Weight = 0.0001
     """Weight of half the squares of the final rows, over the batch size."""
 
+    aliases: ClassVar = {"temperature": "contrast_temperature"}
     defaults: ClassVar = {
         "learning_rate": 0.001, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 2048, "epochs": 1000,
     }
@@ -96,7 +97,7 @@ class MGCN(MultimodalRecommender):
     def _build_fusion(self, config) -> None:
         """The parameters of :meth:`side_information`, and the contrast with it."""
         self.contrast_weight: float = self.settings.contrast_weight
-        self.temperature: float = self.settings.temperature
+        self.contrast_temperature: float = self.settings.contrast_temperature
         size = self.embedding_size
         self.preferences = nn.Linear(size, len(self.item_graphs) * size)
         self.attention = QueryAttention(size)
@@ -162,7 +163,7 @@ class MGCN(MultimodalRecommender):
         loss = loss + self.reg_weight * squares
         if self.contrast_weight:
             for part, own in enumerate(ids[:2]):
-                contrast = info_nce(side[part], content[part], self.temperature, (own, own))
+                contrast = info_nce(side[part], content[part], self.contrast_temperature, (own, own))
                 loss = loss + self.contrast_weight * contrast
         return loss
 

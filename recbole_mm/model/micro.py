@@ -31,13 +31,14 @@ class MICROSettings(ModelSettings):
     """lambda, share of the graph of the features as loaded."""
     contrast_weight: Weight = 0.03
     """Weight of the contrast of each modality with their fusion."""
-    temperature: Positive = 0.5
+    contrast_temperature: Positive = 0.5
     """tau of the contrast."""
     reg_weight: Weight = 1e-05
     """Weight of half the squares of the final rows, over the batch size."""
     stale_gradients: Literal["skip", "zero"] = "skip"
     """Features' gradient after the first batch."""
 
+    aliases: ClassVar = {"temperature": "contrast_temperature"}
     defaults: ClassVar = {
         "learning_rate": 0.0005, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 1024, "epochs":
         1000,
@@ -69,7 +70,7 @@ class MICRO(LATTICE):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.contrast_weight: float = self.settings.contrast_weight
-        self.temperature: float = self.settings.temperature
+        self.contrast_temperature: float = self.settings.contrast_temperature
 
     def _build_fusion(self) -> None:
         self.attention = QueryAttention(self.embedding_size)
@@ -97,6 +98,6 @@ class MICRO(LATTICE):
         fused = self.fuse(views)
         loss = self.ranking_loss(interaction, fused)
         if self.contrast_weight:
-            contrasts = [two_table_contrast(view[1:], fused[1:], self.temperature) for view in views]
+            contrasts = [two_table_contrast(view[1:], fused[1:], self.contrast_temperature) for view in views]
             loss = loss + self.contrast_weight * sum(contrasts)
         return loss

@@ -26,11 +26,12 @@ class SLMRecSettings(ModelSettings):
     """LightGCN layers L."""
     temperature: Positive = 0.2
     """Temperature of the main loss."""
-    ssl_temperature: Positive = 0.5
+    contrast_temperature: Positive = 0.5
     """Temperature of the self-supervised loss; grid 0.1 to 1."""
-    ssl_weight: Weight = 0.1
+    contrast_weight: Weight = 0.1
     """Weight of the self-supervised loss; grid 0.01 to 1; 0 leaves it out."""
 
+    aliases: ClassVar = {"ssl_weight": "contrast_weight", "ssl_temperature": "contrast_temperature"}
     defaults: ClassVar = {
         "learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000, "weight_decay": 0.0001,
         "train_neg_sample_args": None, "normalize_feature": True,
@@ -74,8 +75,8 @@ class SLMRec(MultimodalRecommender):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.temperature: float = self.settings.temperature
-        self.ssl_temperature: float = self.settings.ssl_temperature
-        self.ssl_weight: float = self.settings.ssl_weight
+        self.contrast_temperature: float = self.settings.contrast_temperature
+        self.contrast_weight: float = self.settings.contrast_weight
 
         width, coarse = self.embedding_size, self.embedding_size // 2
         n_views = 1 + len(self.modalities)
@@ -127,8 +128,8 @@ class SLMRec(MultimodalRecommender):
         item_views = self.views(*(row for part in item_parts for row in gather(part, positives)))
         both = self.user_map(user_views), self.item_map(item_views)
         loss = info_nce(*both, self.temperature, (users, positives))
-        if self.ssl_weight:
-            loss = loss + self.ssl_weight * self.fine_and_coarse_loss(item_views, positives)
+        if self.contrast_weight:
+            loss = loss + self.contrast_weight * self.fine_and_coarse_loss(item_views, positives)
         return loss
 
     def fine_and_coarse_loss(self, item_views: Tensor, items: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class SLMRec(MultimodalRecommender):
 
     def _match(self, anchors: Tensor, candidates: Tensor, items: Tensor) -> Tensor:
         """In-batch cross-entropy of matching rows by their dot products, mean over the batch."""
-        anchors = anchors / self.ssl_temperature
+        anchors = anchors / self.contrast_temperature
         normalisers = sum_of_log_sum_exp(anchors, candidates, x_ids=items, y_ids=items)
         return (normalisers - (anchors * candidates).sum()) / len(anchors)
 

@@ -30,13 +30,14 @@ class SMORESettings(ModelSettings):
     """Neighbours k per item, itself included; a list: per modality."""
     contrast_weight: Weight = 0.03
     """Weight of the InfoNCE of side information and content."""
-    temperature: Positive = 0.2
+    contrast_temperature: Positive = 0.2
     """tau of the InfoNCE."""
     gate_dropout: Rate = 0
     """Dropout of the preference gates."""
     reg_weight: Weight = 0.0001
     """Weight of half the squares of the final rows, over the batch size."""
 
+    aliases: ClassVar = {"temperature": "contrast_temperature"}
     defaults: ClassVar = {
         "learning_rate": 0.001, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 2048, "epochs": 1000,
     }
@@ -76,7 +77,7 @@ class SMORE(MGCN):
 
     def _build_fusion(self, config) -> None:
         self.contrast_weight: float = self.settings.contrast_weight
-        self.temperature: float = self.settings.temperature
+        self.contrast_temperature: float = self.settings.contrast_temperature
         self.gate_dropout: float = self.settings.gate_dropout
         size = self.embedding_size
         self.preferences = nn.Linear(size, len(self.item_graphs) * size)

@@ -27,9 +27,9 @@ class TestLGMRec(ModelConformance):
         "user_embedding", "item_embedding", "projections.0", "projections.1", "hyperedges.0", "hyperedges.1",
     }  # fmt: skip
 
-    @pytest.mark.parametrize("n_ui_layers, n_mm_layers, n_hyper_layers", [(2, 2, 1), (1, 3, 2), (3, 1, 3)])
-    def test_equals_dense_reference(self, tmp_path, n_ui_layers, n_mm_layers, n_hyper_layers):
-        layers = {"n_ui_layers": n_ui_layers, "n_mm_layers": n_mm_layers, "n_hyper_layers": n_hyper_layers}
+    @pytest.mark.parametrize("n_layers, n_mm_layers, n_hyper_layers", [(2, 2, 1), (1, 3, 2), (3, 1, 3)])
+    def test_equals_dense_reference(self, tmp_path, n_layers, n_mm_layers, n_hyper_layers):
+        layers = {"n_layers": n_layers, "n_mm_layers": n_mm_layers, "n_hyper_layers": n_hyper_layers}
         run = self.example(tmp_path, **layers)
         run.model.eval()
         assert_equals_dense_lgmrec(run)
@@ -47,7 +47,7 @@ class TestLGMRec(ModelConformance):
         assert_equals_dense_lgmrec(run, noise=fixed_noise)
 
     def example(self, tmp_path, **settings):
-        weights = {"cl_weight": 0.2, "reg_weight": 0.05, "gumbel_temperature": 0.7, "cl_temperature": 0.4}
+        weights = {"contrast_weight": 0.2, "reg_weight": 0.05, "gumbel_temperature": 0.7, "contrast_temperature": 0.4}
         return start_example(self.model, write_example(tmp_path), n_hyperedges=3, **{**weights, **settings})
 
     def test_memberships_are_drawn_as_the_logits_say(self, run):
@@ -87,7 +87,7 @@ class TestLGMRec(ModelConformance):
         assert torch.equal(*losses)
 
     def test_contrast_and_regulariser_can_be_left_out(self, tmp_path):
-        run = self.example(tmp_path, cl_weight=0, reg_weight=0)
+        run = self.example(tmp_path, contrast_weight=0, reg_weight=0)
         run.model.eval()
         batch = training_batch(run)
         users, items = run.model.encode()
@@ -101,12 +101,12 @@ class TestLGMRec(ModelConformance):
         expected = (19_445 + 7_050) * 64 + (4096 + 384) * (64 + 4)
         assert count_parameters(build(self.model, BABY, tmp_path)) == expected
 
-    @pytest.mark.parametrize("key", ["n_ui_layers", "n_mm_layers", "n_hyper_layers", "n_hyperedges"])
+    @pytest.mark.parametrize("key", ["n_layers", "n_mm_layers", "n_hyper_layers", "n_hyperedges"])
     def test_counts_below_one(self, data_path, tmp_path, key):
         with pytest.raises(ValueError, match=f"{key}: 0 is not allowed for LGMRec; give a whole number of at least 1"):
             self.start(data_path, tmp_path, **{key: 0})
 
-    @pytest.mark.parametrize("settings", [{"keep_rate": 0}, {"keep_rate": 1.5}, {"cl_temperature": 0}])
+    @pytest.mark.parametrize("settings", [{"keep_rate": 0}, {"keep_rate": 1.5}, {"contrast_temperature": 0}])
     def test_bad_settings(self, data_path, tmp_path, settings):
         with pytest.raises(ValueError, match=next(iter(settings))):
             self.start(data_path, tmp_path, **settings)
@@ -130,7 +130,7 @@ def dense_lgmrec(run, batch, noise):
     model, block = run.model, interactions(run)
     graph, n_users = symmetric_graph(block), model.n_users
     ids = torch.cat([model.user_embedding, model.item_embedding])
-    collaborative = mean_of_layers(graph, ids, model.n_ui_layers)
+    collaborative = mean_of_layers(graph, ids, model.n_layers)
     features = [model.feature(name) for name in model.modalities]
     projected = [feature @ weight for feature, weight in zip(features, model.projections, strict=True)]
     logits = [feature @ weight for feature, weight in zip(features, model.hyperedges, strict=True)]
@@ -161,9 +161,9 @@ def dense_lgmrec(run, batch, noise):
     positive, negative = (final[n_users + batch[key]] for key in ("item_id", "neg_item_id"))
     loss = -F.logsigmoid((user * (positive - negative)).sum(dim=1)).mean()
     loss = loss + model.reg_weight * (user.norm() + positive.norm() + negative.norm()) / len(user)
-    contrast = dense_contrast(users, batch["user_id"], model.cl_temperature)
-    contrast = contrast + dense_contrast(items, batch["item_id"], model.cl_temperature)
-    return final[:n_users], final[n_users:], loss + model.cl_weight * contrast
+    contrast = dense_contrast(users, batch["user_id"], model.contrast_temperature)
+    contrast = contrast + dense_contrast(items, batch["item_id"], model.contrast_temperature)
+    return final[:n_users], final[n_users:], loss + model.contrast_weight * contrast
 
 
 def dense_contrast(tables, ids, temperature):

@@ -45,7 +45,7 @@ def example(tmp_path_factory):
     "settings",
     [
         {},
-        {"n_layers": 3, "knn_k": 2, "temperature": 0.5},
+        {"n_layers": 3, "knn_k": 2, "contrast_temperature": 0.5},
         {"modalities": ["textual"]},
         {"modalities": ["acoustic", "textual", "visual"]},
         {"trainable_features": False},
@@ -118,7 +118,7 @@ def loss_of_parts(run, batch, content, side):
     loss = loss + config["reg_weight"] * 0.5 * squares / config["train_batch_size"]
     for one in ids[:2]:
         a, b = (rows[one] / rows[one].norm(dim=1, keepdim=True) for rows in (side, content))
-        e = torch.exp(a @ b.T / config["temperature"])
+        e = torch.exp(a @ b.T / config["contrast_temperature"])
         loss = loss + config["contrast_weight"] * -torch.log(e.diagonal() / e.sum(1)).mean()
     return loss
 

@@ -38,7 +38,7 @@ def example(tmp_path_factory):
     "settings",
     [
         {},
-        {"n_layers": 3, "n_item_layers": 2, "knn_k": 5, "temperature": 0.2},
+        {"n_layers": 3, "n_item_layers": 2, "knn_k": 5, "contrast_temperature": 0.2},
         {"modalities": ["textual"]},
         {"modalities": ["acoustic", "textual", "visual"]},
         {"contrast_weight": 0.0},
@@ -127,7 +127,7 @@ def dense_loss(run, batch, graphs):
     b = whole[1:] / whole[1:].norm(dim=1, keepdim=True)
     for view in views:
         a = view[1:] / view[1:].norm(dim=1, keepdim=True)
-        within, across = (torch.exp(a @ other.T / run.config["temperature"]) for other in (a, b))
+        within, across = (torch.exp(a @ other.T / run.config["contrast_temperature"]) for other in (a, b))
         normaliser = within.sum(1) + across.sum(1) - within.diagonal()
         loss = loss + run.config["contrast_weight"] * -torch.log(across.diagonal() / normaliser).mean()
     return loss

@@ -32,24 +32,24 @@ class TestSLMRec(ModelConformance):
 
     @pytest.mark.parametrize("n_layers", [1, 2, 3, 4])
     def test_equals_dense_reference(self, tmp_path, n_layers):
-        run = start_example(self.model, write_example(tmp_path), n_layers=n_layers, ssl_weight=0.3)
+        run = start_example(self.model, write_example(tmp_path), n_layers=n_layers, contrast_weight=0.3)
         assert_equals_dense_slmrec(run)
 
     @pytest.mark.parametrize("modalities", [["textual"], ["acoustic", "visual", "textual"]])
     def test_other_numbers_of_modalities_equal_dense_reference(self, tmp_path, modalities):
-        run = start_example(self.model, write_example(tmp_path), modalities=modalities, ssl_weight=0.3)
+        run = start_example(self.model, write_example(tmp_path), modalities=modalities, contrast_weight=0.3)
         assert_equals_dense_slmrec(run)
 
     def test_biases_of_the_candidates_cannot_matter(self, tmp_path):
         """They shift whole rows of the logits: their gradient is zero but for rounding."""
-        run = start_example(self.model, write_example(tmp_path), ssl_weight=1.0)
+        run = start_example(self.model, write_example(tmp_path), contrast_weight=1.0)
         run.model.calculate_loss(training_batch(run)).backward()
         for head in (run.model.fine_head, *run.model.coarse_heads):
             # float64 sums of ten terms of order one
             torch.testing.assert_close(head.bias.grad, torch.zeros_like(head.bias), rtol=0, atol=1e-14)
 
     def test_without_the_self_supervised_loss(self, tmp_path):
-        run = start_example(self.model, write_example(tmp_path), ssl_weight=0)
+        run = start_example(self.model, write_example(tmp_path), contrast_weight=0)
         run.model.calculate_loss(training_batch(run)).backward()
         assert run.model.id_head.weight.grad is None
         assert run.model.item_map.weight.grad.any()
@@ -70,7 +70,7 @@ class TestSLMRec(ModelConformance):
         [
             ({"n_layers": 0}, "n_layers: 0"),
             ({"temperature": 0}, "temperature"),
-            ({"ssl_temperature": -1.0}, "ssl_temperature"),
+            ({"contrast_temperature": -1.0}, "contrast_temperature"),
         ],
     )
     def test_bad_settings(self, data_path, tmp_path, settings, message):
@@ -100,10 +100,10 @@ def dense_slmrec(run, batch):
     loss = match(F.normalize(users[user]), F.normalize(items[item]), model.temperature)
     rows = [one[item] for one in item_views]
     anchors = model.id_head(rows[0])
-    contrast = match(anchors, model.fine_head(rows[1]), model.ssl_temperature)
+    contrast = match(anchors, model.fine_head(rows[1]), model.contrast_temperature)
     for id_head, head, row in zip(model.coarse_id_heads, model.coarse_heads, rows[2:], strict=True):
-        contrast = contrast + match(id_head(anchors), head(row), model.ssl_temperature)
-    return users, items, loss + model.ssl_weight * contrast
+        contrast = contrast + match(id_head(anchors), head(row), model.contrast_temperature)
+    return users, items, loss + model.contrast_weight * contrast
 
 
 def match(anchors, candidates, temperature):

@@ -50,7 +50,7 @@ def example(tmp_path_factory):
     "settings",
     [
         {},
-        {"knn_k": [2, 5], "n_layers": 4, "temperature": 0.5},
+        {"knn_k": [2, 5], "n_layers": 4, "contrast_temperature": 0.5},
         {"modalities": ["visual"]},
         {"modalities": ["acoustic", "textual", "visual"], "knn_k": [2, 3, 4]},
         {"embedding_size": 5},
