@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from recbole_mm.io.files import atomic_file
+
 FORMAT = 1
 
 
@@ -50,12 +52,9 @@ class GraphCache:
 
     def _build(self, file: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         arrays = build()
-        temporary = file.with_name(f".{file.stem}.{os.getpid()}.tmp.npz")
-        try:
-            np.savez(temporary, **arrays)
-            os.replace(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # the file object, as numpy adds a suffix to a name that lacks it
+        with atomic_file(file) as temporary, temporary.open("wb") as sink:
+            np.savez(sink, **arrays)
         return arrays
 
 
