@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_mm.io.reading import open_regular
+
 TITLE_FIELDS = ("title", "movie_title", "name")
 TITLE_TYPES = ("token_seq", "token")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -28,7 +30,7 @@ def item_titles(dataset) -> dict[str, str]:
         ValueError: the file cannot be read as a table of RecBole.
     """
     file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
-    if not file.is_file():
+    if not file.exists():
         return {}
     try:
         return _read_titles(file, dataset)
@@ -38,15 +40,16 @@ def item_titles(dataset) -> dict[str, str]:
 
 def _read_titles(file: Path, dataset) -> dict[str, str]:
     def read(**options) -> pd.DataFrame:
-        return pd.read_csv(
-            file,
-            sep=dataset.config["field_separator"],
-            encoding=dataset.config["encoding"] or "utf-8",
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            **options,
-        )
+        with open_regular(file) as opened:
+            return pd.read_csv(
+                opened,
+                sep=dataset.config["field_separator"],
+                encoding=dataset.config["encoding"] or "utf-8",
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                **options,
+            )
 
     columns = set(read(nrows=0).columns)
     titles = (f"{field}:{kind}" for field in TITLE_FIELDS for kind in TITLE_TYPES)

@@ -44,12 +44,23 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Raise now the OSError that writing `path` would raise after the work; folders that it lacks are not made."""
-    path = Path(os.path.abspath(path))
-    folder = next(parent for parent in path.parents if os.path.lexists(parent))
+    """Raise now the OSError that writing a file would raise after the work; folders above it are not made."""
+    path = Path(path)
     _check_replaceable(path)
     with naming(path):
-        os.unlink(_create(temporary_name(folder / path.name)))
+        _try_writing_below(path.parent)
+
+
+def check_folder_writable(folder: str | os.PathLike) -> None:
+    """Raise now the OSError that writing files into a folder would raise after the work; the folder is not made."""
+    with naming(Path(folder)):
+        _try_writing_below(Path(folder))
+
+
+def _try_writing_below(folder: Path) -> None:
+    folder = Path(os.path.abspath(folder))
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    os.unlink(_create(temporary_name(there / "check")))
 
 
 def _new_file(path: Path) -> Path:
@@ -107,7 +118,8 @@ def temporary_folder(target: str | os.PathLike) -> Iterator[Path]:
 
 
 def is_occupied(folder: Path) -> bool:
-    """Whether something stands at this path, other than an empty folder."""
+    """Whether something stands at this path, other than an empty folder; brings a folder back as :func:`is_folder`."""
+    is_folder(folder)
     return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
 
 

@@ -52,6 +52,23 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
         raise
 
 
+def read_lines(path: str | os.PathLike) -> list[str]:
+    """The lines of a text file, without their ends; those that are empty at its end are left out.
+
+    Raises:
+        OSError: as :func:`open_regular`.
+        ValueError: it is not UTF-8.
+    """
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8 text ({error.reason}); save the file as UTF-8") from error
+    return [line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")]
+
+
 def _check_mode(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise OSError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}; give a regular file")
