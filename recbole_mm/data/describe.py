@@ -11,7 +11,7 @@ import numpy as np
 from recbole_mm.data.feature_file import FeatureTable, dataset_name, find_modalities, read_features
 from recbole_mm.data.feature_table import row_blocks
 from recbole_mm.io.files import is_folder
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,16 +81,8 @@ def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.Da
 
 
 def _read_pairs(path: Path, fields: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
     columns = [f"{field}:token" for field in fields]
-    try:
-        with open_regular(path) as file:
-            table = pd.read_csv(file, sep="\t", usecols=columns, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is no tab-separated table with the columns {', '.join(columns)} ({error})"
-        ) from error
+    table = read_table(path, columns)
     return table.rename(columns=dict(zip(columns, fields, strict=True)))
 
 

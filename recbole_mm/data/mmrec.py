@@ -11,6 +11,7 @@ import numpy as np
 from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.data.feature_table import checked_features
 from recbole_mm.data.npy import load_npy, read_ids
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import (
     check_folder_writable,
     is_occupied,
@@ -115,7 +116,7 @@ def _read_interactions(path: Path) -> pd.DataFrame:
                 file, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, skip_blank_lines=False
             )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no tab-separated table ({error}); correct it") from error
+        raise ValueError(f"{path} is no tab-separated table ({one_line(error)}); correct it") from error
     names = [column.partition(":")[0] for column in table.columns]
     table.columns = [FIELDS.get(name, name) for name in names]
     _check_columns(path, table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,12 @@ def load_npy(path: Path) -> np.ndarray:
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no feature file {path}; give a .npy file")
+    regular_file(path)
     try:
-        values = np.load(regular_file(path), mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile, OverflowError) as error:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # of the tokenizer, zipfile and numpy's own, whatever the damage leads them to
         raise ValueError(
             f"{path} is not a whole .npy file of numbers, perhaps cut short; save it again with numpy.save"
         ) from error

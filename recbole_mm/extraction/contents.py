@@ -11,7 +11,7 @@ from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.pictures import PictureError, open_picture, open_picture_file
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.tables import read_table
 
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 TEXT_SEPARATOR = " "
@@ -45,7 +45,7 @@ class Contents(ABC):
         interactions, _ = read_interactions(dataset_dir, name, ["item_id"])
         with_interactions = dict.fromkeys(interactions["item_id"])
         file = dataset_dir / f"{name}.item"
-        described = dict.fromkeys(_item_column(file, _read_table(file))) if file.exists() else {}
+        described = dict.fromkeys(_item_column(file, read_table(file))) if file.exists() else {}
         self.items = list(with_interactions | described)
         self.n_with_interactions = len(with_interactions)
 
@@ -127,7 +127,7 @@ class Texts(Contents):
 def _read_texts(file: Path, fields: list[str]) -> dict[str, str]:
     if not file.exists():
         raise FileNotFoundError(f"there is no {file} to read {', '.join(fields)} from")
-    table = _read_table(file)
+    table = read_table(file)
     columns = {name.rpartition(":")[0]: name for name in table.columns if name.rpartition(":")[2] in TEXT_TYPES}
     for field in fields:
         if field not in columns:
@@ -146,13 +146,3 @@ def _item_column(file: Path, table):
     if "item_id:token" not in table:
         raise ValueError(f"{file} has no column item_id:token")
     return table["item_id:token"]
-
-
-def _read_table(file: Path):
-    import pandas as pd
-
-    try:
-        with open_regular(file) as opened:
-            return pd.read_csv(opened, sep="\t", dtype=str, keep_default_na=False, index_col=False)
-    except ValueError as error:  # as are pandas' ParserError and UnicodeDecodeError
-        raise ValueError(f"{file} cannot be read as a tab-separated table ({error}); mend it") from error

@@ -27,9 +27,14 @@ _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _PROBE_BYTES = 1 << 16
 
 
+def one_line(error: Exception) -> str:
+    """The message of a library's error, which may have several lines."""
+    return " ".join(str(error).split())
+
+
 def write_error(path: Path, error: OSError) -> OSError:
     """The error of writing `path` as one line that names it and what to do; it keeps its class and number."""
-    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+    reason = os.strerror(error.errno) if error.errno else one_line(error)
     remedy = _REMEDIES.get(error.errno, "choose another folder")
     named = type(error)(f"{path} cannot be written ({reason}); {remedy}")
     named.errno = error.errno
