@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.io.files import atomic_file
+from recbole_mm.io.files import atomic_file, check_folder_writable
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.registry import MODELS
 from recbole_mm.trainer.checkpoint import settings
@@ -63,6 +63,7 @@ def positive_int(text: str) -> int:
 def _run(write: Write, arguments: argparse.Namespace) -> int:
     if find_spec("matplotlib") is None:  # before minutes of work, not after
         raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
+    check_folder_writable(arguments.out)
     opened = [open_checkpoint(file, arguments.trust_pickle, arguments.trust_plugins) for file in arguments.checkpoints]
     for file in write(opened, arguments):
         print(f"wrote {file}")

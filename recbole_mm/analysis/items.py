@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+
+from recbole_mm.io.tables import read_table
 
 TITLE_FIELDS = ("title", "movie_title", "name")
 TITLE_TYPES = ("token_seq", "token")
@@ -28,33 +29,13 @@ def item_titles(dataset) -> dict[str, str]:
         ValueError: the file cannot be read as a table of RecBole.
     """
     file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
-    if not file.is_file():
+    if not file.exists():
         return {}
-    try:
-        return _read_titles(file, dataset)
-    except ValueError as error:  # as are pandas' ParserError and UnicodeDecodeError
-        raise ValueError(f"{file}: the items' titles cannot be read ({error}); mend or remove it") from error
-
-
-def _read_titles(file: Path, dataset) -> dict[str, str]:
-    def read(**options) -> pd.DataFrame:
-        return pd.read_csv(
-            file,
-            sep=dataset.config["field_separator"],
-            encoding=dataset.config["encoding"] or "utf-8",
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            **options,
-        )
-
-    columns = set(read(nrows=0).columns)
+    form = {"separator": dataset.config["field_separator"], "encoding": dataset.config["encoding"] or "utf-8"}
+    table = read_table(file, **form)
     titles = (f"{field}:{kind}" for field in TITLE_FIELDS for kind in TITLE_TYPES)
-    title, item = next((one for one in titles if one in columns), None), f"{dataset.iid_field}:token"
-    if title is None or item not in columns:
-        return {}
-    table = read(usecols=[item, title])
-    return dict(zip(table[item], table[title], strict=True))
+    title, item = next((name for name in titles if name in table), None), f"{dataset.iid_field}:token"
+    return {} if title is None or item not in table else dict(zip(table[item], table[title], strict=True))
 
 
 def item_pictures(dataset, ids: Iterable[str], folder: Path | None) -> dict[str, Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from recbole_mm.data.feature_table import (
     collapse_duplicates,
     first_non_finite,
 )
+from recbole_mm.data.text_identity import TextFile
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import open_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +33,7 @@ def write_arrow(
     *,
     encoder: str | None = None,
     source: str | None = None,
-    text_file: Path | None = None,
+    text_file: TextFile | None = None,
     extra: dict[str, str] | None = None,
 ) -> None:
     """Write the binary form, atomically.
@@ -42,12 +44,13 @@ def write_arrow(
         values: `[n_rows, width]`; float16 stays float16, everything else becomes float32.
         encoder: what computed the values.
         source: what they were computed from.
-        text_file: the text form they were read from; its hash is kept, so that a later change of it is
+        text_file: the text form, as it was before it was read; its hash is kept, so that a later change of it is
             noticed.
         extra: further entries of the metadata.
 
     Raises:
-        ValueError: see `checked_features`.
+        ValueError: see `checked_features`; the text form has changed since.
+        OSError: the file cannot be written.
     """
     import pyarrow as pa
 
@@ -56,7 +59,7 @@ def write_arrow(
     lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), width)
     metadata = {"encoder": encoder, "source": source, **(extra or {})}
     if text_file is not None:
-        metadata |= text_identity(text_file) | {"text_sha256": text_hash(text_file)}
+        metadata |= text_file.noted()
     schema = pa.schema(
         [
             pa.field(ITEM_COLUMN, pa.string(), nullable=False),
@@ -72,18 +75,6 @@ def write_arrow(
 def _column_name(path: Path) -> str:
     modality = path.stem.rpartition(".")[2]
     return f"{modality}_feature"
-
-
-def text_identity(text_file: Path) -> dict[str, str]:
-    """Size and time of change: while both are as noted, the text need not be hashed again."""
-    status = text_file.stat()
-    return {"text_size": str(status.st_size), "text_mtime_ns": str(status.st_mtime_ns)}
-
-
-def text_hash(text_file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with text_file.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -125,9 +116,9 @@ def read_arrow(path: Path, *, allow_non_finite: bool = False) -> FeatureTable:
 def _open(path: Path) -> tuple[pa.Table, mmap.mmap]:
     import pyarrow as pa
 
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty; make it again, or delete it")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ValueError(f"{path} is empty; make it again, or delete it")
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     try:
         table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping))).read_all()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from recbole_mm.data.convert import convert_arrow, convert_mmrec, convert_npy
 from recbole_mm.data.describe import describe, format_description
+from recbole_mm.io.files import is_folder
 
 DATA_PATHS = (Path("dataset_atomic"), Path("dataset"))
 
@@ -110,7 +111,7 @@ def _find_dataset(name: str, data_path: Path | None) -> Path:
     roots = DATA_PATHS if data_path is None else (data_path,)
     candidates = [Path(name), *(root / name for root in roots)]
     for folder in candidates:
-        if folder.is_dir():
+        if is_folder(folder):
             return folder
     there = sorted(
         folder.name for root in roots if root.is_dir() for folder in root.iterdir() if folder.is_dir()

@@ -13,6 +13,8 @@ from recbole_mm.data.feature_table import checked_features, row_blocks
 from recbole_mm.data.mmrec import convert_mmrec
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.data.text_form import read_text
+from recbole_mm.data.text_identity import TextFile
+from recbole_mm.io.files import check_writable, is_folder
 
 __all__ = ["convert_arrow", "convert_mmrec", "convert_npy"]
 
@@ -31,9 +33,11 @@ def convert_arrow(dataset_dir: Path, modality: str) -> Path:
         raise FileNotFoundError(
             f"there is no text form {text} to convert; modalities with a file there: {there}"
         )
-    table = read_text(text)
     binary = dataset_dir / f"{name}.{modality}.arrow"
-    write_arrow(binary, table.ids, table.values, source=text.name, text_file=text)
+    check_writable(binary)
+    before = TextFile.now(text)
+    table = read_text(text)
+    write_arrow(binary, table.ids, table.values, source=text.name, text_file=before)
     return binary
 
 
@@ -61,6 +65,7 @@ def convert_npy(
             differ; see `checked_features`.
     """
     binary = check_free_modality(modality, dataset_dir)
+    check_writable(binary)
     item_ids, values = checked_features(read_ids(ids), load_npy(features), features)
     if zero_rows == "missing":
         item_ids, values = _without_zero_rows(item_ids, values, features)
@@ -76,7 +81,7 @@ def check_free_modality(modality: str, dataset_dir: Path) -> Path:
         ValueError: the name cannot be a file suffix, or the modality's text form exists.
     """
     _check_modality_name(modality)
-    if not dataset_dir.is_dir():
+    if not is_folder(dataset_dir):
         raise FileNotFoundError(
             f"there is no folder {dataset_dir}; give the folder that holds the .inter file"
         )

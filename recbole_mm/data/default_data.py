@@ -9,7 +9,6 @@ so most films carry the relations of another one: relational says next to nothin
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.data.feature_file import write_arrow
-from recbole_mm.io.files import is_occupied, temporary_folder
+from recbole_mm.io.files import is_occupied, publish_new_folder, temporary_folder
 
 DEFAULT_DATASET = "ml-100k-mm"
 WIDTH = 128
@@ -73,8 +72,8 @@ def _is_complete(target: Path) -> bool:
 
 def _publish(folder: Path, target: Path) -> None:
     try:
-        os.rename(folder, target)
-    except OSError:
+        publish_new_folder(folder, target)
+    except FileExistsError:
         if not _is_complete(target):  # otherwise another process was faster, and its folder holds the same
             raise
 

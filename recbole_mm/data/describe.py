@@ -10,6 +10,8 @@ import numpy as np
 
 from recbole_mm.data.feature_file import FeatureTable, dataset_name, find_modalities, read_features
 from recbole_mm.data.feature_table import row_blocks
+from recbole_mm.io.files import is_folder
+from recbole_mm.io.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +32,7 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
         FileNotFoundError: there is no such folder, or no `.inter` file in it.
         ValueError: a file cannot be read. Values that are not finite are counted, not refused.
     """
-    if not dataset_dir.is_dir():
+    if not is_folder(dataset_dir):
         raise FileNotFoundError(
             f"there is no folder {dataset_dir}; give the folder that holds the .inter file"
         )
@@ -79,15 +81,8 @@ def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.Da
 
 
 def _read_pairs(path: Path, fields: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
     columns = [f"{field}:token" for field in fields]
-    try:
-        table = pd.read_csv(path, sep="\t", usecols=columns, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is no tab-separated table with the columns {', '.join(columns)} ({error})"
-        ) from error
+    table = read_table(path, columns)
     return table.rename(columns=dict(zip(columns, fields, strict=True)))
 
 

@@ -10,9 +10,11 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from recbole_mm.data.arrow_form import read_arrow, read_metadata, text_hash, text_identity, write_arrow
+from recbole_mm.data.arrow_form import read_arrow, read_metadata, write_arrow
 from recbole_mm.data.feature_table import FeatureTable
 from recbole_mm.data.text_form import has_feature_header, read_text, write_text
+from recbole_mm.data.text_identity import TextFile, names_text
+from recbole_mm.io.files import is_folder
 
 __all__ = ["FeatureTable", "dataset_name", "find_modalities", "read_features", "write_arrow", "write_text"]
 
@@ -33,7 +35,7 @@ def find_modalities(
     Raises:
         FileNotFoundError: there is no such folder.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise FileNotFoundError(f"there is no folder {folder}; give the folder that holds {dataset}.inter")
     found = set()
     for path in folder.iterdir():
@@ -105,11 +107,9 @@ def _raise_unknown(folder: Path, dataset: str, modality: str, there: list[str]) 
 def _check_made_from(text: Path, binary: Path, modality: str) -> None:
     noted = read_metadata(binary)
     mend = f"python -m recbole_mm convert arrow --dataset {text.parent} --modality {modality}"
-    if "text_sha256" not in noted:
+    if not names_text(noted):
         raise ValueError(
             f"{binary} was not made from {text}, so they may differ; delete one, or make it with: {mend}"
         )
-    if text_identity(text).items() <= noted.items():
-        return
-    if text_hash(text) != noted["text_sha256"]:
+    if not TextFile.now(text).is_noted(noted):
         raise ValueError(f"{text} has changed since {binary} was made from it; make it again with: {mend}")

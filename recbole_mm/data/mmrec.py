@@ -11,7 +11,15 @@ import numpy as np
 from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.data.feature_table import checked_features
 from recbole_mm.data.npy import load_npy, read_ids
-from recbole_mm.io.files import is_occupied, publish_folder, temporary_folder
+from recbole_mm.io.errors import one_line
+from recbole_mm.io.files import (
+    check_folder_writable,
+    is_occupied,
+    publish_folder,
+    publish_new_folder,
+    temporary_folder,
+)
+from recbole_mm.io.reading import open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +55,7 @@ def convert_mmrec(source: Path, name: str, out: Path, *, overwrite: bool = False
     """
     target = out / name
     _check_target(source, name, target, overwrite)
+    check_folder_writable(out)
     path = source / f"{name}.inter"
     interactions = _read_interactions(path)
     ids_file = source / ITEM_IDS
@@ -61,7 +70,7 @@ def convert_mmrec(source: Path, name: str, out: Path, *, overwrite: bool = False
             item_ids, values = checked_features(item_ids, values, file)
             write_arrow(folder / f"{name}.{modality}.arrow", item_ids, values, source=file.name)
         (folder / f"{name}.yaml").write_text(_settings(name, list(features)), encoding="utf-8")
-        publish_folder(folder, target)
+        (publish_folder if overwrite else publish_new_folder)(folder, target)
     return target
 
 
@@ -98,15 +107,16 @@ def _read_interactions(path: Path) -> pd.DataFrame:
     """The known columns as text, x_label as a number; the index is the line number."""
     import pandas as pd
 
-    if not path.is_file():
+    if not path.exists():
         there = ", ".join(sorted(file.name for file in path.parent.glob("*.inter"))) or "no .inter file"
         raise FileNotFoundError(f"there is no file {path}; the folder holds {there}")
     try:
-        table = pd.read_csv(
-            path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, skip_blank_lines=False
-        )
+        with open_regular(path) as file:
+            table = pd.read_csv(
+                file, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, skip_blank_lines=False
+            )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no tab-separated table ({error}); correct it") from error
+        raise ValueError(f"{path} is no tab-separated table ({one_line(error)}); correct it") from error
     names = [column.partition(":")[0] for column in table.columns]
     table.columns = [FIELDS.get(name, name) for name in names]
     _check_columns(path, table)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.io.reading import read_lines, regular_file
+
 
 def load_npy(path: Path) -> np.ndarray:
     """A saved array, as a memory map.
@@ -14,11 +16,14 @@ def load_npy(path: Path) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or holds objects or several arrays.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no feature file {path}; give a .npy file")
+    regular_file(path)
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of the tokenizer, zipfile and numpy's own, whatever the damage leads them to
         raise ValueError(
             f"{path} is not a whole .npy file of numbers, perhaps cut short; save it again with numpy.save"
         ) from error
@@ -34,17 +39,11 @@ def read_ids(path: Path) -> list[str]:
         FileNotFoundError: there is no such file.
         ValueError: it is not text, or a line is empty.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"there is no file {path}; it must give the item id of each feature row, one a line"
         )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text ({error}); give a text file with one item id a line"
-        ) from error
-    ids = [line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")]
+    ids = read_lines(path)
     if "" in ids:
         raise ValueError(f"{path}, line {ids.index('') + 1}: no item id; every line must give one")
     return ids

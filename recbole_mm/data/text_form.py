@@ -15,6 +15,7 @@ from recbole_mm.data.feature_table import (
     first_non_finite,
 )
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import open_regular, regular_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +26,7 @@ HEADER_BYTES = 4096
 
 def has_feature_header(path: Path, item_field: str = "item_id", field_separator: str = "\t") -> bool:
     """Whether the first line is that of a feature file: an item id (token) and one float_seq."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         header = file.readline(HEADER_BYTES).decode("utf-8-sig", errors="replace")
     fields = header.rstrip("\r\n").split(field_separator)
     return len(fields) == 2 and fields[0] == f"{item_field}:token" and fields[1].endswith(":float_seq")
@@ -84,7 +85,7 @@ def read_text(
     ids: list[str] = []
     blocks: list[np.ndarray] = []
     read = 1
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.readline()
         while block := file.readlines(BLOCK_BYTES):
             numbered = [(read + i, line) for i, line in enumerate(block, 1) if line.strip()]
@@ -108,10 +109,10 @@ def read_text(
 
 
 def _check_header(path: Path, item_field: str, field_separator: str) -> None:
-    if path.stat().st_size == 0:
+    if regular_file(path).stat().st_size == 0:
         raise ValueError(f"{path} is empty; make it again, or delete it")
     if not has_feature_header(path, item_field, field_separator):
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found = file.readline(80).decode("utf-8", errors="replace").rstrip("\r\n")
         expected = f"{item_field}:token{field_separator}<name>:float_seq"
         raise ValueError(f"{path}, line 1: the header must be {expected!r}, found {found!r}")

@@ -18,15 +18,14 @@ from recbole_mm.encoder.content_encoder import (
 )
 from recbole_mm.encoder.load import CLIP_TYPES, TIMM_TYPE, load_encoder
 from recbole_mm.encoder.pretrained import (
-    EncoderError,
     clear_errors,
+    encoder_folder,
     quiet,
     require_transformers,
     revision,
     stored_weights,
 )
-
-SENTENCE_FILE = "modules.json"
+from recbole_mm.encoder.safety import MODULES_FILE, EncoderError
 
 
 def load_image_encoder(name: str, device: str = "cpu") -> ContentEncoder:
@@ -42,12 +41,13 @@ def load_image_encoder(name: str, device: str = "cpu") -> ContentEncoder:
     from transformers import AutoConfig
 
     with quiet(), clear_errors(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        folder = encoder_folder(name)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.model_type in CLIP_TYPES or _is_clip_resnet(config):
             tower = load_encoder(name)
-            encoder = ClipImages(tower, _facts(name, config, pooling="projection", **_pixels(tower.processor)))
+            encoder = ClipImages(tower, _facts(name, folder, pooling="projection", **_pixels(tower.processor)))
         else:
-            encoder = _auto_images(name, config)
+            encoder = _auto_images(name, folder, config)
     return encoder.eval().requires_grad_(False).to(device)
 
 
@@ -55,17 +55,17 @@ def _is_clip_resnet(config) -> bool:
     return config.model_type == TIMM_TYPE and "clip" in config.architecture
 
 
-def _auto_images(name: str, config) -> AutoImages:
+def _auto_images(name: str, folder: Path, config) -> AutoImages:
     from transformers import AutoImageProcessor, AutoModel
 
-    model = stored_weights(AutoModel, name, config, optional="pooler")
+    model = stored_weights(AutoModel, folder, config, optional="pooler")
     is_dual = hasattr(model, "get_image_features")
     if not is_dual and model.main_input_name != "pixel_values":
         raise EncoderError(f"it is of type '{config.model_type}', which reads no pictures")
     # Pillow's resizing, as for CLIP
-    processor = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
     pooling = "projection" if is_dual else _image_pooling(model, processor)
-    return AutoImages(model, processor, pooling, _facts(name, config, pooling=pooling, **_pixels(processor)))
+    return AutoImages(model, processor, pooling, _facts(name, folder, pooling=pooling, **_pixels(processor)))
 
 
 def _image_pooling(model, processor) -> str:
@@ -93,57 +93,47 @@ def load_text_encoder(name: str, device: str = "cpu") -> ContentEncoder:
     from transformers import AutoConfig
 
     with quiet(), clear_errors(name):
-        if _is_sentence_model(name):
-            encoder = _sentence_texts(name, device)
+        folder = encoder_folder(name)
+        if (folder / MODULES_FILE).is_file():
+            encoder = _sentence_texts(name, folder, device)
         else:
-            encoder = _auto_texts(name, AutoConfig.from_pretrained(name, trust_remote_code=False))
+            encoder = _auto_texts(name, folder, AutoConfig.from_pretrained(folder, trust_remote_code=False))
     return encoder.eval().requires_grad_(False).to(device)
 
 
-def _auto_texts(name: str, config) -> AutoTexts:
+def _auto_texts(name: str, folder: Path, config) -> AutoTexts:
     from transformers import AutoModel, AutoTokenizer, CLIPTextModelWithProjection
 
     if config.model_type == "clip_text_model":
-        model, pooling = stored_weights(CLIPTextModelWithProjection, name, config), "text projection"
+        model, pooling = stored_weights(CLIPTextModelWithProjection, folder, config), "text projection"
     else:
-        model = stored_weights(AutoModel, name, config, optional="pooler")
+        model = stored_weights(AutoModel, folder, config, optional="pooler")
         is_dual = hasattr(model, "get_text_features")
         if not is_dual and model.main_input_name != "input_ids":
             raise EncoderError(f"it is of type '{config.model_type}', which reads no texts")
         pooling = "projection" if is_dual else "mean"
         if config.is_encoder_decoder:
             model = model.get_encoder()
-    tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # of GPT's kin; padding is masked
     context = context_of(model, config.get_text_config(), tokenizer)
-    facts = _facts(name, config, pooling=pooling, tokenizer=type(tokenizer).__name__, context=context)
+    facts = _facts(name, folder, pooling=pooling, tokenizer=type(tokenizer).__name__, context=context)
     return AutoTexts(model, tokenizer, context, pooling, facts)
 
 
-def _is_sentence_model(name: str) -> bool:
-    from transformers.utils import cached_file
-
-    if Path(name).is_dir():
-        return (Path(name) / SENTENCE_FILE).is_file()
-    found = cached_file(name, SENTENCE_FILE, _raise_exceptions_for_missing_entries=False)
-    return found is not None
-
-
-def _sentence_texts(name: str, device: str) -> SentenceTexts:
+def _sentence_texts(name: str, folder: Path, device: str) -> SentenceTexts:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise EncoderError(
             'it is a model of sentence-transformers; type: pip install "recbole-mm[sentence]"'
         ) from error
-    from transformers.utils import cached_file
-
-    model = SentenceTransformer(str(name), device=device, trust_remote_code=False)
-    version = revision(name, None) if Path(name).is_dir() else Path(cached_file(name, SENTENCE_FILE)).parent.name
-    preprocessing = {"modules": [type(module).__name__ for module in model], "context": model.max_seq_length}
-    return SentenceTexts(model, {"encoder": str(name), "revision": version, "preprocessing": preprocessing})
+    options = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
+    model = SentenceTransformer(str(folder), device=device, **options)
+    modules = [type(module).__name__ for module in model]
+    return SentenceTexts(model, _facts(name, folder, modules=modules, context=model.max_seq_length))
 
 
-def _facts(name: str, config, **preprocessing: Any) -> dict[str, Any]:
-    return {"encoder": str(name), "revision": revision(name, config), "preprocessing": preprocessing}
+def _facts(name: str, folder: Path, **preprocessing: Any) -> dict[str, Any]:
+    return {"encoder": str(name), "revision": revision(name, folder), "preprocessing": preprocessing}

@@ -11,13 +11,14 @@ from torch.utils.checkpoint import checkpoint
 
 from recbole_mm.encoder.content_encoder import count_longer
 from recbole_mm.encoder.pretrained import (
-    EncoderError,
     clear_errors,
+    encoder_folder,
     quiet,
     require_transformers,
     revision,
     stored_weights,
 )
+from recbole_mm.encoder.safety import EncoderError
 from recbole_mm.io.files import atomic_file
 
 if TYPE_CHECKING:
@@ -197,19 +198,20 @@ def load_dual_encoder(name: str | Path) -> DualEncoder:
         name: a folder as ``save_pretrained`` writes it, or a name on the hub.
 
     Raises:
-        ValueError: there is none, it is damaged or has not both towers, or transformers is not installed.
+        ValueError: as :func:`~recbole_mm.encoder.load_encoder`, or it has not both towers.
     """
     require_transformers()
     from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
     with quiet(), clear_errors(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        folder = encoder_folder(name)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.model_type != "clip":
             raise EncoderError(
                 f"it is of type '{config.model_type}', and tuning needs the two towers of a CLIP (type 'clip')"
             )
-        model = stored_weights(CLIPModel, name, config)
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        processor = CLIPImageProcessorPil.from_pretrained(name)
-        facts = {"encoder": str(name), "revision": revision(name, config)}
+        model = stored_weights(CLIPModel, folder, config)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        processor = CLIPImageProcessorPil.from_pretrained(folder)
+        facts = {"encoder": str(name), "revision": revision(name, folder)}
     return DualEncoder(model, tokenizer, processor, facts)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
+from recbole_mm.encoder.safety import EncoderError, check_safe
+from recbole_mm.io.reading import open_regular
+
 CODE_SUFFIXES = (".py", ".pyc")
-
-
-class EncoderError(Exception):
-    """What is wrong with an encoder, without its name; :func:`clear_errors` adds it."""
+# of a hub's files those that are read: no pickles, no code, and no weights in forms of other libraries
+READ_FROM_HUB = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
 def usable_device(name: str | None) -> str:
@@ -64,11 +65,28 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def stored_weights(kind, name: str | Path, config, optional: str | None = None):
+def encoder_folder(name: str | Path) -> Path:
+    """The folder of an encoder's files, downloaded into the hub's cache where `name` is none; nothing of it has run.
+
+    Raises:
+        EncoderError: it would run code or be unpickled, see :func:`~recbole_mm.encoder.safety.check_safe`.
+        OSError, ValueError: there is none.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(str(name), allow_patterns=READ_FROM_HUB))
+    check_safe(folder)
+    return folder
+
+
+def stored_weights(kind, folder: Path, config, optional: str | None = None):
     """The model in single precision, all of whose weights are in the files: transformers makes up missing ones.
 
     Args:
         kind: class of transformers, or an Auto class.
+        folder: of :func:`encoder_folder`.
         optional: a part of the model that is removed, set to None, where the files lack weights of it.
 
     Raises:
@@ -76,7 +94,12 @@ def stored_weights(kind, name: str | Path, config, optional: str | None = None):
     """
     # some are stored in half precision, which transformers would keep
     model, found = kind.from_pretrained(
-        name, config=config, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        folder,
+        config=config,
+        dtype=torch.float32,
+        output_loading_info=True,
+        trust_remote_code=False,
+        use_safetensors=True,
     )
     absent = set(found["missing_keys"])
     of_optional = {key for key in absent if optional is not None and key.startswith(f"{optional}.")}
@@ -88,19 +111,19 @@ def stored_weights(kind, name: str | Path, config, optional: str | None = None):
     return model
 
 
-def revision(name: str | Path, config) -> str:
+def revision(name: str | Path, folder: Path) -> str:
     """Which version an encoder is: the hub's commit, or the hash of a folder's files, ``sha256:...``.
 
     Args:
-        config: what AutoConfig read, which knows the commit.
+        folder: of :func:`encoder_folder`; the hub's cache names it after the commit.
     """
     if not Path(name).is_dir():
-        return str(config._commit_hash)
+        return folder.name
     digest = hashlib.sha256()
-    for file in sorted(Path(name).rglob("*")):
+    for file in sorted(folder.rglob("*")):
         if file.is_file() and file.suffix not in CODE_SUFFIXES and not file.name.startswith("."):
-            digest.update(file.relative_to(name).as_posix().encode())
-            with file.open("rb") as opened:
+            digest.update(file.relative_to(folder).as_posix().encode())
+            with open_regular(file) as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
     return f"sha256:{digest.hexdigest()[:16]}"
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_mm.data.convert import check_free_modality
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.extract import Extraction, extract
 from recbole_mm.extraction.tfidf import TFIDF, extract_tfidf
+from recbole_mm.io.files import check_writable
 
 if TYPE_CHECKING:
     from recbole_mm.encoder.content_encoder import ContentEncoder
@@ -37,6 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    check_writable(check_free_modality(args.modality, args.dataset))  # before the encoder loads
     if args.images is not None:
         result = _extract_pictures(args)
     else:
@@ -84,6 +87,8 @@ def _extract(
 
 def _report(result: Extraction, dataset_dir: Path) -> None:
     print(f"Wrote {result.path}: {result.n_rows} items ({result.path.stat().st_size / 1e6:.1f} MB)")
+    if result.n_without_interactions:
+        print(f"{result.n_without_interactions} of them have no interactions: the .item file alone has them")
     if result.n_reused:
         print(f"{result.n_reused} of them were finished by an earlier run that was interrupted")
     if result.truncated:

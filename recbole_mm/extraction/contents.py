@@ -9,7 +9,9 @@ from typing import Any
 
 from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
-from recbole_mm.io.pictures import PictureError, open_picture
+from recbole_mm.io.files import is_folder
+from recbole_mm.io.pictures import PictureError, open_picture, open_picture_file
+from recbole_mm.io.tables import read_table
 
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 TEXT_SEPARATOR = " "
@@ -24,14 +26,28 @@ class Contents(ABC):
     """What the items have to encode.
 
     Attributes:
-        items: ids of all items with an interaction, in the order of their first.
+        items: ids of all items with an interaction, in the order of their first, and then of all others of the
+            `.item` file, where there is one.
+        n_with_interactions: how many of them have an interaction.
         facts: what the features depend on beside the encoder, for the feature file's metadata.
         source: where the contents are from, for the same place.
     """
 
     items: list[str]
+    n_with_interactions: int
     facts: dict[str, Any]
     source: str
+
+    def __init__(self, dataset_dir: Path):
+        if not is_folder(dataset_dir):
+            raise FileNotFoundError(f"there is no folder {dataset_dir}; give the folder that holds the .inter file")
+        name = dataset_name(dataset_dir)
+        interactions, _ = read_interactions(dataset_dir, name, ["item_id"])
+        with_interactions = dict.fromkeys(interactions["item_id"])
+        file = dataset_dir / f"{name}.item"
+        described = dict.fromkeys(_item_column(file, read_table(file))) if file.exists() else {}
+        self.items = list(with_interactions | described)
+        self.n_with_interactions = len(with_interactions)
 
     @abstractmethod
     def read(self, item: str) -> Any:
@@ -52,7 +68,7 @@ class Pictures(Contents):
     def __init__(self, dataset_dir: Path, folder: Path):
         if not folder.is_dir():
             raise FileNotFoundError(f"--images: there is no folder {folder}")
-        self.items = item_ids(dataset_dir)
+        super().__init__(dataset_dir)
         self.facts, self.source = {}, folder.name
         # matched by the folder's listing, so that no item id, such as "../x", leads out of it
         files = sorted(folder.iterdir(), reverse=True)  # of two files for an item, the first by name
@@ -73,9 +89,9 @@ class Pictures(Contents):
 
     def digest(self, item: str) -> str:
         try:
-            with self._file(item).open("rb") as file:
+            with open_picture_file(self._file(item)) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
+        except (PictureError, OSError) as error:
             raise MissingContent(str(error)) from error
 
     def _file(self, item: str) -> Path:
@@ -93,7 +109,7 @@ class Texts(Contents):
     """
 
     def __init__(self, dataset_dir: Path, fields: list[str]):
-        self.items = item_ids(dataset_dir)
+        super().__init__(dataset_dir)
         file = dataset_dir / f"{dataset_name(dataset_dir)}.item"
         self.facts, self.source = {"fields": fields, "separator": TEXT_SEPARATOR}, file.name
         self.texts = _read_texts(file, fields)
@@ -108,38 +124,25 @@ class Texts(Contents):
         return hashlib.sha256(self.read(item).encode()).hexdigest()
 
 
-def item_ids(dataset_dir: Path) -> list[str]:
-    """Ids of the items with an interaction, in the order of their first; raises as `read_interactions`."""
-    if not dataset_dir.is_dir():
-        raise FileNotFoundError(f"there is no folder {dataset_dir}; give the folder that holds the .inter file")
-    interactions, _ = read_interactions(dataset_dir, dataset_name(dataset_dir), ["item_id"])
-    return list(dict.fromkeys(interactions["item_id"]))
-
-
 def _read_texts(file: Path, fields: list[str]) -> dict[str, str]:
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"there is no {file} to read {', '.join(fields)} from")
-    table = _read_table(file)
+    table = read_table(file)
     columns = {name.rpartition(":")[0]: name for name in table.columns if name.rpartition(":")[2] in TEXT_TYPES}
     for field in fields:
         if field not in columns:
             there = ", ".join(name for name in columns if name != "item_id")
             raise ValueError(f"{file.name} has no text field '{field}'; it has {there or 'none'}")
-    if "item_id" not in columns:
-        raise ValueError(f"{file} has no column item_id:token")
     rows = table[[columns[field] for field in fields]].itertuples(index=False)
     texts: dict[str, str] = {}
-    for item, row in zip(table[columns["item_id"]], rows, strict=True):
+    for item, row in zip(_item_column(file, table), rows, strict=True):
         text = TEXT_SEPARATOR.join(value.strip() for value in row if value.strip())
         if texts.setdefault(item, text) != text:
             raise ValueError(f"{file}: item {item!r} has two rows with different texts; keep one of them")
     return texts
 
 
-def _read_table(file: Path):
-    import pandas as pd
-
-    try:
-        return pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False, index_col=False)
-    except ValueError as error:  # as are pandas' ParserError and UnicodeDecodeError
-        raise ValueError(f"{file} cannot be read as a tab-separated table ({error}); mend it") from error
+def _item_column(file: Path, table):
+    if "item_id:token" not in table:
+        raise ValueError(f"{file} has no column item_id:token")
+    return table["item_id:token"]

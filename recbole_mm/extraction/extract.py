@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from recbole_mm.encoder.pretrained import memory_errors
 from recbole_mm.extraction.contents import Contents, MissingContent
 from recbole_mm.extraction.row_store import Key, RowStore
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.locks import only_holder
 
 
 @dataclass
@@ -32,6 +34,7 @@ class Extraction:
         missing: reason by item, for those left out of the file.
         missing_file: the same as a table, beside the feature file; None where nothing is missing.
         truncated: texts that were longer than the encoder's context and cut there.
+        n_without_interactions: items of `n_rows` that only the `.item` file has.
     """
 
     path: Path
@@ -40,6 +43,7 @@ class Extraction:
     missing: dict[str, str] = field(default_factory=dict)
     missing_file: Path | None = None
     truncated: int = 0
+    n_without_interactions: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,18 +139,28 @@ def extract(
     Raises:
         ValueError: the name cannot be a modality's, or it exists as text; no item can be encoded; a feature is not
             finite (in float16, if asked for); out of memory. Finished rows are kept in all these cases.
+        BlockingIOError: another process extracts this modality.
+        OSError: the files cannot be written.
     """
     if batch_size < 1:
         raise ValueError(f"--batch-size: {batch_size} must be at least 1")
-    path = check_free_modality(modality, dataset_dir)
     facts = encoder.facts | {"preprocessing": {**encoder.facts["preprocessing"], **contents.facts}}
     dtype = np.float16 if half else np.float32
-    store = RowStore(dataset_dir, f"{dataset_name(dataset_dir)}.{modality}", {**facts, "dtype": dtype.__name__})
-    keys, missing, n_new = _encode_all(Batches(contents, batch_size, dtype), encoder, store, encode)
-    result = write_features(path, {item: store[item, digest] for item, digest in keys}, contents, facts, missing)
-    store.delete()
+    with extracting(modality, dataset_dir) as path:
+        store = RowStore(dataset_dir, f"{dataset_name(dataset_dir)}.{modality}", {**facts, "dtype": dtype.__name__})
+        keys, missing, n_new = _encode_all(Batches(contents, batch_size, dtype), encoder, store, encode)
+        result = write_features(path, {item: store[item, digest] for item, digest in keys}, contents, facts, missing)
+        store.delete()
     result.n_reused, result.truncated = len(keys) - n_new, store.truncated
     return result
+
+
+@contextmanager
+def extracting(modality: str, dataset_dir: Path) -> Iterator[Path]:
+    """The binary file of a modality that this process alone writes; raises as :func:`extract`."""
+    path = check_free_modality(modality, dataset_dir)
+    with only_holder(path.with_name(f".{path.stem}.lock"), f"extracting {path}"):
+        yield path
 
 
 def _encode_all(
@@ -195,7 +209,9 @@ def write_features(
     metadata = {"revision": facts["revision"], "preprocessing": json.dumps(facts["preprocessing"], default=str)}
     values = np.stack(list(rows.values()))
     write_arrow(path, list(rows), values, encoder=facts["encoder"], source=contents.source, extra=metadata)
-    return Extraction(path, len(rows), missing=missing, missing_file=_write_missing(path, missing))
+    of_item_file = sum(item in rows for item in contents.items[contents.n_with_interactions :])
+    file = _write_missing(path, missing)
+    return Extraction(path, len(rows), missing=missing, missing_file=file, n_without_interactions=of_item_file)
 
 
 def _write_missing(path: Path, missing: dict[str, str]) -> Path | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from recbole_mm.io.errors import naming
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import read_npz
+from recbole_mm.io.temporaries import delete
 
 Key = tuple[str, str]  # item id and digest of its content
 
@@ -34,8 +35,10 @@ class RowStore:
 
     def __init__(self, folder: Path, label: str, settings: dict[str, Any]):
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-        self.folder = folder / f".{label}.extracting-{key[:12]}"
-        self.folder.mkdir(exist_ok=True)
+        self._of_label = f".{label}.extracting-"
+        self.folder = folder / f"{self._of_label}{key[:12]}"
+        with naming(self.folder):
+            self.folder.mkdir(exist_ok=True)
         self._rows: dict[Key, np.ndarray] = {}
         self._next = self.truncated = 0
         for file in sorted(self.folder.glob("[0-9]*.npz")):
@@ -44,12 +47,15 @@ class RowStore:
 
     def _read(self, file: Path) -> None:
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                keys = zip(stored["items"].tolist(), stored["digests"].tolist(), strict=True)
-                self._rows |= zip(keys, stored["rows"], strict=True)
-                self.truncated += int(stored["truncated"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-            file.unlink()  # damaged by a crash of the machine: its rows are computed again
+            stored = read_npz(file)
+            keys = zip(stored["items"].tolist(), stored["digests"].tolist(), strict=True)
+            rows = dict(zip(keys, stored["rows"], strict=True))
+            truncated = int(stored["truncated"])
+        except (OSError, ValueError, KeyError, TypeError):
+            delete(file)  # damaged by a crash of the machine: its rows are computed again
+            return
+        self._rows |= rows
+        self.truncated += truncated
 
     def __contains__(self, key: Key) -> bool:
         return key in self._rows
@@ -74,5 +80,7 @@ class RowStore:
         self._rows |= zip(keys, rows, strict=True)
 
     def delete(self) -> None:
-        """Remove it from disk, once the rows are in the feature file."""
-        shutil.rmtree(self.folder)
+        """Remove it from disk, once the rows are in the feature file, and the stores of other settings with it."""
+        for folder in self.folder.parent.iterdir():
+            if folder.name.startswith(self._of_label):
+                delete(folder)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.data.convert import check_free_modality
 from recbole_mm.extraction.contents import MissingContent, Texts
-from recbole_mm.extraction.extract import Extraction, write_features
+from recbole_mm.extraction.extract import Extraction, extracting, write_features
 
 TFIDF = "tfidf"
 MIN_ITEMS = 2  # a word of one item says nothing about any other
@@ -23,8 +22,13 @@ def extract_tfidf(
 
     Raises:
         ValueError: `width` is above the number of texts or of words; no word is in two texts.
+        OSError: another process extracts this modality, or the file cannot be written.
     """
-    path = check_free_modality(modality, dataset_dir)
+    with extracting(modality, dataset_dir) as path:
+        return _extract(path, texts, width, half)
+
+
+def _extract(path: Path, texts: Texts, width: int, half: bool) -> Extraction:
     found, missing = _split(texts)
     if not found:
         return write_features(path, {}, texts, {"revision": "", "encoder": TFIDF, "preprocessing": {}}, missing)

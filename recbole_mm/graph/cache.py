@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+
+from recbole_mm.io.errors import naming
+from recbole_mm.io.files import atomic_file
+from recbole_mm.io.locks import waiting_lock
+from recbole_mm.io.reading import read_npz
 
 FORMAT = 1
 
@@ -43,28 +46,25 @@ class GraphCache:
         arrays = _load(file)
         if arrays is not None:
             return arrays
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_name(f".{file.stem}.lock")):
+        with naming(file):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with waiting_lock(file.with_name(f".{file.stem}.lock")):
             arrays = _load(file)
             return self._build(file, build) if arrays is None else arrays
 
     def _build(self, file: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         arrays = build()
-        temporary = file.with_name(f".{file.stem}.{os.getpid()}.tmp.npz")
-        try:
-            np.savez(temporary, **arrays)
-            os.replace(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # the file object, as numpy adds a suffix to a name that lacks it
+        with atomic_file(file) as temporary, temporary.open("wb") as sink:
+            np.savez(sink, **arrays)
         return arrays
 
 
 def _load(file: Path) -> dict[str, np.ndarray] | None:
     """The arrays of a file; None where it is absent or damaged."""
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return read_npz(file)
+    except (OSError, ValueError):
         return None
 
 

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+
+from recbole_mm.io.reading import open_regular
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 
+# Pillow's readers of pixels alone: that of EPS, for one, runs another program.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+MOST_BYTES = 1 << 30
+
+
 class PictureError(ValueError):
     """A picture that cannot be used, where others may be."""
+
+
+def open_picture_file(file: Path) -> BinaryIO:
+    """The bytes of a picture's file; raises PictureError where it is no regular file, or larger than 1 GiB."""
+    try:
+        opened = open_regular(file)
+    except OSError as error:
+        raise PictureError(f"{file} cannot be read as a picture ({error}); replace it") from error
+    size = file.stat().st_size
+    if size > MOST_BYTES:
+        opened.close()
+        raise PictureError(f"{file} is no picture: it has {size / 1e9:.1f} GB, and the most is 1.07; replace it")
+    return opened
 
 
 def open_picture(file: Path) -> Picture:
@@ -21,26 +41,24 @@ def open_picture(file: Path) -> Picture:
     is the first frame.
 
     Raises:
-        PictureError: there is no such file, or it is no picture, cut short, damaged, or so large (over 89 million
-            pixels) that it may be meant to exhaust the memory.
+        PictureError: there is no such file, or it is no picture of FORMATS, cut short, damaged, or so large (over 89
+            million pixels) that it may be meant to exhaust the memory; or it is a pipe, device or folder.
         ValueError: Pillow is not installed.
     """
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise ValueError('pictures need Pillow; type: pip install "recbole-mm[clip]"') from error
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]  # some are left out of some builds of Pillow
     try:
-        with warnings.catch_warnings():
+        with open_picture_file(file) as opened, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as picture:
+            with Image.open(opened, formats=formats) as picture:
                 return _as_rgb(ImageOps.exif_transpose(picture))
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:  # what Pillow's readers raise
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's readers raise of every kind, whatever the damage leads them to
         reason = "it is no picture" if isinstance(error, Image.UnidentifiedImageError) else str(error)
         raise PictureError(f"{file} cannot be read as a picture ({reason}); replace it") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recbole_mm.io.files import atomic_file
+from recbole_mm.io.files import atomic_file, check_folder_writable, check_writable
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.recommend.export import export_vectors
 from recbole_mm.recommend.ranking import SCHEMA, Ranker, read_users
@@ -45,6 +45,7 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     """Write the recommendations; raises ValueError or OSError for bad input."""
     if arguments.k < 1 or arguments.block_mb < 1:
         raise ValueError("--k and --block_mb must be at least 1")
+    check_writable(arguments.out)
     opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle, arguments.trust_plugins)
     users = read_users(arguments.users, opened.dataset)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,7 @@ def _blocks(arguments: argparse.Namespace, opened: OpenedCheckpoint, users: np.n
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the vectors; raises ValueError or OSError for bad input."""
+    check_folder_writable(arguments.out.parent)
     opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle, arguments.trust_plugins)
     print(f"wrote {export_vectors(opened, arguments.out)}")
     return 0

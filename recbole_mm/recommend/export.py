@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from recbole_mm.io.files import is_occupied, publish_folder, temporary_folder
+from recbole_mm.io.files import is_occupied, publish_new_folder, temporary_folder
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.base import MultimodalRecommender
 
@@ -46,7 +46,7 @@ def export_vectors(opened: OpenedCheckpoint, folder: Path) -> Path:
             ids = "\n".join(dataset.field2id_token[field][1:].astype(str)) + "\n"
             (temporary / f"{name}_ids.txt").write_text(ids, encoding="utf-8")
         (temporary / SCORING_FILE).write_text(json.dumps(scoring, indent=2), encoding="utf-8")
-        publish_folder(temporary, folder)
+        publish_new_folder(temporary, folder)
     return folder
 
 

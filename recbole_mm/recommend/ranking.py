@@ -13,6 +13,7 @@ from recbole.data.interaction import Interaction
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from recbole_mm.io.reading import read_lines
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.base import MultimodalRecommender
 
@@ -107,11 +108,11 @@ def read_users(file: Path | None, dataset) -> np.ndarray:
     """
     if file is None:
         return np.arange(1, dataset.user_num)
-    if not file.is_file():
+    if not file.exists():
         raise FileNotFoundError(f"--users: {file} does not exist")
     known = dataset.field2token_id[dataset.uid_field]
     found: dict[int, None] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(file), start=1):
         token = line.strip()
         if token and (token not in known or known[token] == 0):
             raise ValueError(f"{file}, line {number}: user '{token}' is not in data set '{dataset.dataset_name}'")

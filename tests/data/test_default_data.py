@@ -102,10 +102,10 @@ def test_a_killed_build_is_not_taken_for_complete(built, tmp_path):
     result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
     assert result.returncode == -9
     (stale,) = tmp_path.iterdir()
-    assert stale.name.startswith(f".{DEFAULT_DATASET}.tmp-") and (stale / f"{DEFAULT_DATASET}.inter").exists()
+    assert stale.name.startswith(f".{DEFAULT_DATASET}.") and (stale / f"{DEFAULT_DATASET}.inter").exists()
     folder = build_default_data(tmp_path, report=lambda line: None)
     assert contents(folder) == contents(built)
-    assert stale.exists()
+    assert not stale.exists()
 
 
 def test_two_builds_at_once_both_end_well(built, tmp_path):

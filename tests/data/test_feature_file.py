@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recbole_mm.data import convert
+from recbole_mm.data.arrow_form import read_metadata
 from recbole_mm.data.convert import convert_arrow
 from recbole_mm.data.feature_file import find_modalities, read_features, write_arrow
+from recbole_mm.data.text_form import read_text
+from recbole_mm.data.text_identity import TextFile
 
 HEADER = "item_id:token\tvisual_feature:float_seq\n"
 
@@ -55,6 +61,82 @@ def test_binary_is_read_while_the_text_is_the_one_it_was_made_from(folder):
     assert read_features(folder, "toy", "visual").path == binary
     os.utime(text, ns=(1, 1))  # copied or checked out anew: another time, the same content
     assert read_features(folder, "toy", "visual").path == binary
+
+
+def test_text_changed_with_size_and_time_kept_is_an_error(folder):
+    text = write_lines(folder, "a\t1 2\nb\t3 4\n")
+    os.utime(text, ns=(10**9, 10**9))
+    age(text)
+    convert_arrow(folder, "visual")
+    assert read_features(folder, "toy", "visual").path.suffix == ".arrow"
+    before = text.stat()
+    change_one_digit(text)
+    os.utime(text, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (text.stat().st_size, text.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    with pytest.raises(ValueError, match="has changed since"):
+        read_features(folder, "toy", "visual")
+
+
+def test_text_changed_right_after_its_conversion_is_an_error(folder):
+    """Within one tick of the file system's clock nothing but the content differs, so that no status is noted."""
+    text = write_lines(folder, "a\t1 2\nb\t3 4\n")
+    convert_arrow(folder, "visual")
+    assert "text_status" not in read_metadata(folder / "toy.visual.arrow")
+    before = text.stat()
+    change_one_digit(text)
+    os.utime(text, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ValueError, match="has changed since"):
+        read_features(folder, "toy", "visual")
+
+
+def test_text_is_hashed_only_where_its_status_is_not_as_noted(folder, monkeypatch):
+    text = write_lines(folder, "a\t1 2\nb\t3 4\n")
+    age(text)
+    convert_arrow(folder, "visual")
+    monkeypatch.setattr(TextFile, "hash", lambda self: pytest.fail("hashed"))
+    read_features(folder, "toy", "visual")
+    os.utime(text, ns=(1, 1))
+    with pytest.raises(pytest.fail.Exception, match="hashed"):
+        read_features(folder, "toy", "visual")
+
+
+def test_text_that_changes_while_it_is_converted_is_an_error(folder, monkeypatch):
+    def change_after_reading(path):
+        table = read_text(path)
+        change_one_digit(path)
+        return table
+
+    write_lines(folder, "a\t1 2\nb\t3 4\n")
+    monkeypatch.setattr(convert, "read_text", change_after_reading)
+    with pytest.raises(ValueError, match="toy.visual has changed while it was read; convert it again"):
+        convert_arrow(folder, "visual")
+    assert not (folder / "toy.visual.arrow").exists()
+
+
+def test_a_binary_form_of_earlier_versions_is_hashed(folder):
+    text = write_lines(folder, "a\t1 2\nb\t3 4\n")
+    table = read_text(text)
+    status = text.stat()
+    noted = {"text_size": str(status.st_size), "text_mtime_ns": str(status.st_mtime_ns)}
+    noted["text_sha256"] = hashlib.sha256(text.read_bytes()).hexdigest()
+    write_arrow(folder / "toy.visual.arrow", table.ids, table.values, extra=noted)
+    assert read_features(folder, "toy", "visual").path.suffix == ".arrow"
+    change_one_digit(text)
+    os.utime(text, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(ValueError, match="has changed since"):
+        read_features(folder, "toy", "visual")
+
+
+def age(path: Path) -> None:
+    """Wait until the file is so old that another change of it would have another time."""
+    while time.time_ns() - path.stat().st_ctime_ns <= 1.01e9:
+        time.sleep(0.05)
+
+
+def change_one_digit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-2] = ord("1") if content[-2] != ord("1") else ord("2")
+    path.write_bytes(content)
 
 
 def test_changed_text_is_an_error_until_it_is_converted_again(folder):

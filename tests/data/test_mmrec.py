@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 import yaml
 
 from recbole_mm.data.convert import convert_mmrec
+from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_features
+from recbole_mm.io import files
+from tests.io.test_files import killed
 
 VISUAL = np.arange(12, dtype=np.float16).reshape(4, 3) / 4
 TEXTUAL = np.random.default_rng(1).standard_normal((4, 5))
@@ -189,6 +193,37 @@ def test_existing_folder_is_replaced_only_when_asked(source, tmp_path):
     assert (target / "mine").exists()
     convert_mmrec(source, "toy", tmp_path / "out", overwrite=True)
     assert not (target / "mine").exists() and (target / "toy.yaml").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["toy"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_killed_while_it_replaces_the_old_or_the_new_folder_is_whole(source, tmp_path, moment, exchanges):
+    """Killed at the exchange, or between the two renames of a file system that has none; `describe` finds a folder."""
+    target = convert_mmrec(source, "toy", tmp_path / "out")
+    (target / "mine").write_text("notes")
+
+    def die_while_replacing():
+        exchange, rename = files.exchange, os.rename
+
+        def killing(call):
+            def call_and_die(*arguments):
+                if moment == "after":
+                    call(*arguments)
+                os._exit(9)
+
+            return call_and_die
+
+        if exchanges:
+            files.exchange = killing(exchange)
+        else:
+            files.exchange = lambda first, second: setattr(os, "rename", killing(rename))
+        convert_mmrec(source, "toy", tmp_path / "out", overwrite=True)
+
+    assert killed(die_while_replacing) == 9
+    assert describe(target)["users"] == 2
+    assert (target / "mine").exists() == (not exchanges or moment == "before")
+    convert_mmrec(source, "toy", tmp_path / "out", overwrite=True)
     assert [path.name for path in target.parent.iterdir()] == ["toy"]
 
 

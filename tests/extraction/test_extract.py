@@ -178,6 +178,68 @@ class TestResume:
         assert (shop / "shop.visual.arrow").read_bytes() == whole
 
 
+    def test_rows_of_other_settings_are_deleted_at_the_end_and_those_of_other_modalities_stay(self, shop):
+        for modality, half in (("visual", False), ("visual", True), ("visual_2", False)):
+            with pytest.raises(KeyboardInterrupt):
+                extract(shop, modality, Pictures(shop, Path("images")), Counting(dies_at=4), batch_size=2, half=half)
+        assert len(list(shop.glob(".shop.visual.extracting-*"))) == 2
+        extract(shop, "visual", Pictures(shop, Path("images")), Counting())
+        assert [path.name[:26] for path in shop.glob(".shop*")] == [".shop.visual_2.extracting-"]
+
+
+class TestItems:
+    """Beside the items with interactions those that the `.item` file alone has, such as new products."""
+
+    @pytest.fixture
+    def with_new(self, shop) -> Path:
+        with (shop / "shop.item").open("a") as file:
+            file.write("new\tNEW\tA doll in space\nbare\tBARE\t\n")
+        rows = (shop / "shop.item").read_text().splitlines(keepends=True)
+        (shop / "shop.item").write_text("".join(row for row in rows if not row.startswith("d\t")))
+        Image.new("RGB", (9, 9), "white").save("images/new.png")
+        return shop
+
+    def test_pictures(self, with_new):
+        result = extract(with_new, "visual", Pictures(with_new, Path("images")), Counting())
+        assert read_features(with_new, "shop", "visual").ids == ["a", "b", "c", "d", "e", "new"]
+        assert (result.missing, result.n_without_interactions) == ({"bare": "no picture"}, 1)
+
+    def test_texts(self, with_new, clip, capsys):
+        assert run(f"extract --dataset {with_new} --modality textual --fields plot --encoder {clip}") == 0
+        assert read_features(with_new, "shop", "textual").ids == ["a", "b", "e", "new"]
+        assert "4 items (" in (shown := capsys.readouterr().out)
+        assert "1 of them have no interactions" in shown and "3 items have no features" in shown
+
+    def test_tfidf(self, with_new):
+        assert run(f"extract --dataset {with_new} --modality textual --fields plot --encoder tfidf --width 2") == 0
+        assert read_features(with_new, "shop", "textual").ids == ["a", "b", "new"]
+
+    def test_pictures_without_an_item_file(self, shop, capsys):
+        (shop / "shop.item").unlink()
+        assert extract(shop, "visual", Pictures(shop, Path("images")), Counting()).n_without_interactions == 0
+        assert read_features(shop, "shop", "visual").ids == list(PLOTS)
+
+
+class TestTwoAtOnce:
+    @pytest.mark.parametrize("second", ["tfidf", "pictures"])
+    def test_the_second_says_that_the_first_runs(self, shop, capsys, second):
+        class Slow(Counting):
+            def forward(self, contents):
+                outcomes.append(main(shlex.split(f"extract --dataset {shop} --modality visual {options}")))
+                return super().forward(contents)
+
+        options = "--fields plot --encoder tfidf --width 1"
+        if second == "pictures":
+            options = f"--images images --encoder {write_dual_clip(Path('clip'))}"
+        outcomes = []
+        extract(shop, "visual", Pictures(shop, Path("images")), Slow())
+        assert outcomes == [2]
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert f"shop.visual.arrow: process {os.getpid()} on " in error and "does this already; wait" in error
+        assert run(f"extract --dataset {shop} --modality visual {options}") == 0
+        assert not list(shop.glob(".*"))
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -188,6 +250,7 @@ class TestBadInput:
             ("--modality textual --fields title,actors", "no text field 'actors'; it has title, plot"),
             ("--modality visual --images images --batch-size 0", "--batch-size: 0 must be at least 1"),
             ("--modality visual --images images --device nothing", "--device: nothing cannot be used"),
+            ("--modality visual --images images --dataset /sys/kernel", "kernel.visual.arrow cannot be written (Perm"),
         ],
     )
     def test_one_line(self, shop, clip, capsys, options, message):

@@ -1,0 +1,110 @@
+"""What an encoder's files may not do: run code of theirs, be unpickled, or lead elsewhere.
+
+The folder is read before any library is given it, so that the answer does not hang on the library's version.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.io.reading import open_regular
+
+MODULES_FILE = "modules.json"
+ADAPTER_FILE = "adapter_config.json"
+_OWN_TYPES = "sentence_transformers."
+_TRUSTED_TYPES = (_OWN_TYPES, "torch.nn.")
+_TYPE_KEYS = ("type", "types", "tokenizer_class", "activation_function")
+_PICKLES = ("pytorch_model", "adapter_model")
+_SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+class EncoderError(Exception):
+    """What is wrong with an encoder, without its name; :func:`~recbole_mm.encoder.pretrained.clear_errors` adds it."""
+
+
+def check_safe(folder: Path) -> None:
+    """Raise EncoderError where loading the folder would import what it names, unpickle, or read other folders."""
+    if (folder / ADAPTER_FILE).exists():
+        raise EncoderError(
+            f"it is an adapter ({ADAPTER_FILE}), whose weights belong to another model; save the merged model "
+            "(merge_and_unload of peft, then save_pretrained)"
+        )
+    places = {Path(place): names for place, _, names in os.walk(folder)}
+    for place, names in places.items():
+        _check_weights(place.relative_to(folder), names)
+        for name in names:
+            if name == MODULES_FILE or "config" in name and name.endswith(".json") or name.endswith(".index.json"):
+                _check_settings(place / name, folder)
+    if (folder / MODULES_FILE).exists():
+        _check_modules(folder, places.keys())
+
+
+def _check_weights(place: Path, names: list[str]) -> None:
+    pickles = sorted(name for name in names if name.startswith(_PICKLES) and ".bin" in name)
+    if pickles and not any(name in _SAFE_WEIGHTS for name in names):
+        raise EncoderError(
+            f"its weights {place / pickles[0]} are a pickle, which can run code; ask for model.safetensors, or where "
+            "you trust them load them with transformers and save_pretrained them into a new folder"
+        )
+
+
+def _check_settings(file: Path, folder: Path) -> None:
+    shown = file.relative_to(folder)
+    settings = _read_json(file, shown)
+    for key, text in _strings(settings):
+        if key in _TYPE_KEYS and "." in text and not text.startswith(_TRUSTED_TYPES):
+            raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
+        if key.endswith("attn_implementation") and "/" in text:
+            raise EncoderError(f"{shown} names {text!r}, code on the hub, for its attention; remove the entry")
+    if file.name.endswith(".index.json"):
+        _check_shards(settings, shown)
+
+
+def _check_shards(index: Any, shown: Path) -> None:
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(shards, dict):
+        raise EncoderError(f"{shown} has no weight_map; replace it")
+    if not shown.name.startswith(_PICKLES):
+        for shard in shards.values():
+            if not isinstance(shard, str) or not shard.endswith(".safetensors") or Path(shard).name != shard:
+                raise EncoderError(f"{shown} names {shard!r}, which is no .safetensors file beside it; replace it")
+
+
+def _check_modules(folder: Path, places: Any) -> None:
+    modules = _read_json(folder / MODULES_FILE, Path(MODULES_FILE))
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise EncoderError(f"{MODULES_FILE} is no list of modules; replace it")
+    for module in modules:
+        kind, path = module.get("type"), module.get("path")
+        if not isinstance(kind, str) or not kind.startswith(_OWN_TYPES):
+            raise EncoderError(
+                f"{MODULES_FILE} names the module type {kind!r}, which is not of the package sentence_transformers; "
+                "nothing was run"
+            )
+        if not isinstance(path, str) or folder / path not in places:
+            raise EncoderError(f"{MODULES_FILE} names the path {path!r}, which is no folder in the encoder's")
+
+
+def _read_json(file: Path, shown: Path) -> Any:
+    with open_regular(file) as opened:
+        content = opened.read()
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise EncoderError(f"{shown} is no JSON ({error}); replace it") from error
+
+
+def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """All strings with the key that they stand under, those of a dictionary of types under its own."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _strings(part, key)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _strings(part, key if key == "types" else name)

@@ -1,0 +1,94 @@
+"""What the disk says when it takes no file, in one line with the final name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from recbole_mm.io.temporaries import temporary_name
+
+_OTHER_FOLDER = "choose a folder that you may write to"
+_REMEDIES = {
+    errno.ENOSPC: "free space there, or choose another folder",
+    errno.EDQUOT: "your quota is used up: free space there, or choose another folder",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or choose another file system",
+    errno.EROFS: _OTHER_FOLDER,
+    errno.EACCES: _OTHER_FOLDER,
+    errno.EPERM: _OTHER_FOLDER,
+    errno.ENOENT: "make the folder first",
+    errno.ENOTDIR: "a part of the path is a file; choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_PROBE_BYTES = 1 << 16
+
+
+def one_line(error: Exception) -> str:
+    """The message of a library's error, which may have several lines."""
+    return " ".join(str(error).split())
+
+
+def write_error(path: Path, error: OSError) -> OSError:
+    """The error of writing `path` as one line that names it and what to do; it keeps its class and number."""
+    reason = os.strerror(error.errno) if error.errno else one_line(error)
+    remedy = _REMEDIES.get(error.errno, "choose another folder")
+    named = type(error)(f"{path} cannot be written ({reason}); {remedy}")
+    named.errno = error.errno
+    return named
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the system's calls inside name `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+@contextmanager
+def naming_full_disk(path: Path, temporary: Path) -> Iterator[None]:
+    """Errors inside that a full or read-only disk caused name `path`; others, such as of a reader, pass as they are.
+
+    Libraries say it in many ways, with and without the system's number, so the disk itself is asked.
+
+    Args:
+        temporary: file or folder that is being written.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _number(error)
+        if number is None:
+            number = _refusal(temporary)
+        if number not in _OF_WRITING:
+            raise
+        raise write_error(path, OSError(number, os.strerror(number))) from error
+
+
+def _number(error: Exception) -> int | None:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    of_rust = re.search(r"\(os error (\d+)\)", str(error))
+    return int(of_rust[1]) if of_rust else None
+
+
+def _refusal(temporary: Path) -> int | None:
+    """The number of the error that some more bytes cause; None where the disk takes them."""
+    file = temporary_name(temporary / "probe") if temporary.is_dir() else temporary
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, bytes(_PROBE_BYTES))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+            with suppress(OSError):
+                os.unlink(file)
+    except OSError as error:
+        return error.errno
+    return None

@@ -1,0 +1,89 @@
+"""Opening what a user names: regular files, and links to them, alone.
+
+A pipe would wait for ever for somebody to write, and a device may do anything at all when it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def regular_file(path: str | os.PathLike) -> Path:
+    """The path, where a regular file stands, or a link to one.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        OSError: it is something else, or cannot be reached.
+    """
+    path = Path(path)
+    try:
+        _check_mode(path, os.stat(path).st_mode)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}") from error
+    return path
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+    """A regular file, or the one that a link points at, opened to read its bytes; never waits.
+
+    Raises:
+        OSError: as :func:`regular_file`, or the file may not be read.
+    """
+    path = regular_file(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _check_mode(path, os.fstat(descriptor).st_mode)  # again, as it may be another one by now
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_lines(path: str | os.PathLike) -> list[str]:
+    """The lines of a text file, without their ends; those that are empty at its end are left out.
+
+    Raises:
+        OSError: as :func:`open_regular`.
+        ValueError: it is not UTF-8.
+    """
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8 text ({error.reason}); save the file as UTF-8") from error
+    return [line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")]
+
+
+def _check_mode(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}; give a regular file")
+
+
+def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file of ours, without unpickling.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is damaged, or holds objects.
+    """
+    with open_regular(path) as file:
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except Exception as error:  # of zipfile, zlib, struct and numpy's own, whatever the damage leads them to
+            raise ValueError(f"{path} is no whole .npz file ({error!r}); delete it") from error

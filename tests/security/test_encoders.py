@@ -1,0 +1,175 @@
+"""Encoders made to run code, to be unpickled, or to lead elsewhere: refused in one line, before a library reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_mm.encoder import load_dual_encoder, load_encoder, load_image_encoder, load_text_encoder
+from tests.tiny_clip import write_dual_clip
+
+transformers = pytest.importorskip("transformers")
+
+TYPE = "sentence_transformers.models.Transformer"
+LOADERS = (load_encoder, load_dual_encoder, load_image_encoder, load_text_encoder)
+
+
+class Payload:
+    def __reduce__(self):
+        return os.mkdir, ("PWNED",)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return write_dual_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture
+def folder(clip, tmp_path) -> Path:
+    return Path(shutil.copytree(clip, tmp_path / "encoder"))
+
+
+def refusal(load, name) -> str:
+    with pytest.raises(ValueError, match=f"^encoder {name}.* cannot be loaded: ") as caught:
+        load(str(name))
+    assert "\n" not in str(caught.value)
+    assert not Path("PWNED").exists()
+    return str(caught.value)
+
+
+def write_code(folder: Path) -> None:
+    (folder / "evil.py").write_text("import os\nos.mkdir('PWNED')\nclass Evil:\n    pass\n")
+
+
+class TestModuleTypes:
+    @pytest.mark.parametrize(
+        "kind", ["evil.Evil", "os.abort", "sentence_transformers_evil.A", "org/name--evil.Evil", "", None, 3, ["a"]]
+    )
+    def test_of_another_package(self, folder, monkeypatch, kind):
+        write_code(folder)
+        monkeypatch.syspath_prepend(str(folder))  # as where the command is run in the encoder's folder
+        (folder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": kind}]))
+        assert "modules.json names" in refusal(load_text_encoder, folder)
+
+    @pytest.mark.parametrize("key", ["types", "tokenizer_class", "activation_function"])
+    def test_named_by_a_module_of_its_own(self, folder, key):
+        """A Router names types, WordEmbeddings a tokenizer, and Dense a function, each by its dotted path."""
+        (folder / "1_Any").mkdir()
+        settings = {key: {"a": "evil.Evil"} if key == "types" else "os.abort"}
+        (folder / "1_Any" / "router_config.json").write_text(json.dumps(settings))
+        (folder / "modules.json").write_text(json.dumps([{"path": "1_Any", "type": TYPE}]))
+        assert "1_Any/router_config.json names" in refusal(load_text_encoder, folder)
+
+    @pytest.mark.parametrize("path", ["../outside", "1_Missing", "1_Linked", None])
+    def test_in_a_folder_elsewhere(self, folder, path):
+        (folder.parent / "outside").mkdir()
+        (folder / "1_Linked").symlink_to(folder.parent / "outside")
+        (folder / "modules.json").write_text(json.dumps([{"path": path, "type": TYPE}]))
+        assert "which is no folder in the encoder's" in refusal(load_text_encoder, folder)
+
+    @pytest.mark.parametrize("content", ["{}", "[3]", "[", "[" * 100_000, "\xff"])
+    def test_no_list_of_modules(self, folder, content):
+        (folder / "modules.json").write_text(content, encoding="latin-1")
+        assert "modules.json is no" in refusal(load_text_encoder, folder)
+
+
+class TestPickles:
+    @pytest.mark.parametrize("load", LOADERS)
+    def test_weights(self, folder, load):
+        (folder / "model.safetensors").unlink()
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload()))
+        assert "pytorch_model.bin are a pickle, which can run code; ask for model.safetensors" in refusal(load, folder)
+
+    def test_weights_without_harm_are_refused_all_the_same(self, folder):
+        (folder / "model.safetensors").unlink()
+        torch.save(transformers.CLIPModel.from_pretrained(write_dual_clip(folder.parent / "b")).state_dict(),
+                   folder / "pytorch_model.bin")  # fmt: skip
+        assert "are a pickle" in refusal(load_image_encoder, folder)
+
+    @pytest.mark.parametrize("name", ["pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"])
+    def test_in_shards(self, folder, name):
+        (folder / "model.safetensors").unlink()
+        (folder / name).write_text('{"weight_map": {"a": "pytorch_model-00001-of-00002.bin"}}')
+        assert "are a pickle" in refusal(load_image_encoder, folder)
+
+    def test_of_a_module_in_a_folder_of_its_own(self, folder):
+        (folder / "2_Dense").mkdir()
+        (folder / "2_Dense" / "pytorch_model.bin").write_bytes(pickle.dumps(Payload()))
+        (folder / "modules.json").write_text(json.dumps([{"path": "", "type": TYPE}]))
+        assert "2_Dense/pytorch_model.bin are a pickle" in refusal(load_text_encoder, folder)
+
+    def test_beside_safe_weights_are_not_read(self, folder):
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload()))
+        assert load_image_encoder(str(folder)).facts["revision"]
+        assert not Path("PWNED").exists()
+
+    @pytest.mark.parametrize("shard", ["pytorch_model.bin", "../other/model.safetensors", 3])
+    def test_that_an_index_leads_to(self, folder, shard):
+        (folder / "model.safetensors").unlink()
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+        assert "no .safetensors file beside it" in refusal(load_image_encoder, folder)
+
+
+class TestElsewhere:
+    def test_an_adapter(self, folder):
+        (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somebody/else"}))
+        assert "it is an adapter" in refusal(load_image_encoder, folder)
+
+    def test_attention_from_the_hub(self, folder):
+        config = json.loads((folder / "config.json").read_text())
+        config["vision_config"]["_attn_implementation"] = "somebody/kernel"
+        (folder / "config.json").write_text(json.dumps(config))
+        assert "code on the hub" in refusal(load_image_encoder, folder)
+
+    @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer_config.json"])
+    @pytest.mark.parametrize("load", [load_dual_encoder, load_text_encoder])
+    def test_code_by_auto_map_never_runs_nor_is_asked_for(self, folder, monkeypatch, name, load):
+        monkeypatch.setattr("builtins.input", lambda text: pytest.fail("asked"))
+        write_code(folder)
+        settings = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+        kinds = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoImageProcessor")
+        settings["auto_map"] = {kind: "evil.Evil" for kind in kinds}
+        (folder / name).write_text(json.dumps(settings))
+        try:
+            load(str(folder))
+        except ValueError as error:
+            assert "\n" not in str(error)
+        assert not Path("PWNED").exists()
+
+
+class TestHub:
+    """A hub's cache as its client writes it, and no network: the same checks."""
+
+    @pytest.fixture
+    def cached(self, clip, tmp_path, monkeypatch) -> Path:
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        repository = tmp_path / "models--some--clip"
+        snapshot = Path(shutil.copytree(clip, repository / "snapshots" / ("a" * 40)))
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("a" * 40)
+        return snapshot
+
+    def test_the_revision_is_the_commit(self, cached):
+        for load in (load_dual_encoder, load_image_encoder, load_text_encoder):
+            assert load("some/clip").facts == load("some/clip").facts | {"encoder": "some/clip", "revision": "a" * 40}
+
+    def test_module_types(self, cached):
+        (cached / "modules.json").write_text(json.dumps([{"path": "", "type": "evil.Evil"}]))
+        assert "'evil.Evil'" in refusal(load_text_encoder, "some/clip")
+
+    def test_pickles(self, cached):
+        (cached / "model.safetensors").unlink()
+        (cached / "pytorch_model.bin").write_bytes(pickle.dumps(Payload()))
+        assert "are a pickle" in refusal(load_image_encoder, "some/clip")
+
+    def test_none_of_that_name(self, cached):
+        assert "which is no folder, from the hub" in refusal(load_image_encoder, "some/other")
