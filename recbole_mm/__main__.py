@@ -9,8 +9,8 @@ import sys
 from recbole_mm.analysis.cli import add_parsers as add_analysis_parsers
 from recbole_mm.data.cli import add_parsers as add_data_parsers
 from recbole_mm.extraction.cli import add_parser as add_extract_parser
+from recbole_mm.model_list import add_parser as add_models_parser
 from recbole_mm.recommend.cli import add_parsers as add_recommend_parsers
-from recbole_mm.registry import MODELS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,8 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data_parsers(commands)
     add_extract_parser(commands)
-    models = commands.add_parser("models", help="list the models with paper, year, modalities and backbones")
-    models.set_defaults(run=lambda _: list_models())
+    add_models_parser(commands)
     add_analysis_parsers(commands)
     add_recommend_parsers(commands)
     arguments = parser.parse_args(argv)
@@ -35,17 +34,6 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def list_models() -> int:
-    """Print one block per registered model."""
-    for name in MODELS:
-        facts = MODELS.entry(name).facts
-        print(f"{name} ({facts['year']}): {facts['paper']}")
-        print(f"    modalities: {facts['modalities']}")
-        if facts["backbones"]:
-            print(f"    backbones:  {', '.join(facts['backbones'])}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -82,3 +82,20 @@ def test_incomplete_commands(arguments, capsys):
         main(arguments)
     assert ended.value.code == 2
     assert "usage: python -m recbole_mm" in capsys.readouterr().err
+
+
+def test_the_settings_of_a_model_are_listed(capsys):
+    assert main(["models", "FREEDOM"]) == 0
+    shown = capsys.readouterr().out
+    assert "knn_k: 10    a whole number of at least 1\n    Nearest items of each item, itself included.\n" in shown
+    assert "grid (FREEDOM.hyper): " in shown
+    assert main(["models", "POWEDualGNN"]) == 0
+    assert "weak_weight: 0.01    a number of at least 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("Fredom", "did you mean FREEDOM?"), ("BPR", "BPR is RecBole's own model")]
+)
+def test_the_settings_of_another_model_are_not_listed(capsys, name, message):
+    assert main(["models", name]) == 2
+    assert message in capsys.readouterr().err

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from recbole_mm.io.reading import regular_file
+
 # RecBole's own rule (configurator.py:107), under which 1e-3 is a number; YAML 1.1 wants 1.0e-3
 _FLOAT = re.compile(
     r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
@@ -71,10 +73,10 @@ def read_settings_file(file: str | Path) -> dict[str, Any]:
         ValueError: it is no YAML, holds anything but settings or a key twice; the message names file and line.
     """
     path = Path(file)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"configuration file {file} does not exist")
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8-sig"))
+        content = parse_yaml(regular_file(path).read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
         raise ValueError(f"configuration file {file} is no yaml: {_reason(error)}") from error
     if not isinstance(content, dict):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.io.reading import read_lines
 from recbole_mm.setting_rules import properties_dir
 
 # Kind of range -> names of the numbers it takes; `choice` takes a list. As in RecBole's HyperTuning, loguniform's
@@ -61,7 +62,7 @@ def read_hyper_file(file: Path) -> list[SearchRange]:
     stands there twice, and for a file without ranges.
     """
     ranges: dict[str, SearchRange] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(file), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         where = f"{file}, line {number}"
