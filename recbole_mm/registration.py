@@ -28,7 +28,7 @@ from recbole.utils.argument_list import dataset_arguments
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.host import compat
+from recbole_mm.host.mend import patch_in_place
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import MODELS, TRAINERS, Entry
@@ -166,7 +166,7 @@ def _evaluate_as_configured() -> None:
             samplers[2].used_ids = Sampler(["train", "test"], [train, test]).used_ids["test"]
         return samplers
 
-    create = compat.patch_in_place(recbole.data.utils.create_samplers, create_samplers)
+    create = patch_in_place(recbole.data.utils.create_samplers, create_samplers)
 
 
 def _set_eval_batch_size(config: Config, dataset) -> None:

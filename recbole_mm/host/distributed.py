@@ -10,7 +10,7 @@ from recbole.quick_start.quick_start import run, run_recboles
 from recbole.trainer.trainer import AbstractTrainer
 from recbole.utils.utils import ensure_dir
 
-from recbole_mm.host.compat import mend
+from recbole_mm.host.mend import mend
 
 _ON_GPU = "(len(gpu_id) > 0 and torch.cuda.is_available())"
 _RANK = 'self.final_config_dict["local_rank"]'
