@@ -14,9 +14,10 @@ from recbole_mm.host import compat
 compat.apply()
 
 from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
-from recbole_mm.host import distributed  # noqa: E402
+from recbole_mm.host import baselines, distributed, metrics  # noqa: E402
 
-distributed.apply()
+for mends in (baselines, distributed, metrics):
+    mends.apply()
 registration.apply()
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter  # noqa: E402

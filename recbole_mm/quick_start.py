@@ -141,7 +141,9 @@ def prepare_training(config: Config, dataset=None):
     train_data, *evaluation_data = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
-    return get_trainer(config["MODEL_TYPE"], config["model"])(config, model), train_data, *evaluation_data
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer.eval_collector.data_collect(train_data)  # for an evaluation without a training before it
+    return trainer, train_data, *evaluation_data
 
 
 def restart_log(config: Config) -> None:
