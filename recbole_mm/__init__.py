@@ -14,9 +14,9 @@ from recbole_mm.host import compat
 compat.apply()
 
 from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
-from recbole_mm.host import baselines, distributed, metrics  # noqa: E402
+from recbole_mm.host import baselines, distributed, divergence, logs, metrics, training  # noqa: E402
 
-for mends in (baselines, distributed, metrics):
+for mends in (baselines, distributed, divergence, logs, metrics, training):
     mends.apply()
 registration.apply()
 
