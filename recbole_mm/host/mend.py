@@ -17,9 +17,11 @@ def mend(function: Callable, old: str, new: str) -> bool:
     lines as ``old``, so that tracebacks show RecBole's own lines.
 
     Returns False where ``old`` does not occur: a fork or another patch has already changed the line.
-    Raises RuntimeError where the source cannot be read.
+    Raises RuntimeError where the source cannot be read, or :func:`patch_in_place` has come before.
     """
     function = inspect.unwrap(function)
+    if "_replacement" in (function.__kwdefaults__ or {}):
+        raise RuntimeError(f"{function.__qualname__} is patched already, which mending would undo; mend it before")
     source = _mended_source.get(function) or _source(function)
     if old not in source:
         return False

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 from recbole.trainer.trainer import AbstractTrainer, NCLTrainer, PretrainTrainer, Trainer
+from safetensors import SafetensorError
 
 from recbole_mm.host.divergence import EpochWatch, ScoresNotFinite, describe
 from recbole_mm.host.mend import patch_in_place
 
 _MEGABYTE = 1e6
+_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "I/O error")
+note_file: Path | None = None  # where a child process leaves word of its checkpoint for its parent
 
 
 def apply() -> None:
@@ -29,18 +33,20 @@ def _wrap(loop) -> None:
     def train(trainer, *arguments, **options):
         show_to_model(trainer)
         trainer.epoch_watch = EpochWatch(trainer.start_epoch)
+        if note_file is not None:
+            note_file.write_text(_note(trainer), encoding="utf-8")
         check_free_space(trainer)
         try:
             return run(trainer, *arguments, **options)
         except ScoresNotFinite as error:
             trainer.epoch_watch.epoch -= 1  # of the epoch that has just ended
             raise ValueError(describe(trainer, "its scores hold NaN or infinity")) from error
-        except RuntimeError as error:
-            if "PytorchStreamWriter" not in str(error) and "inline_container" not in str(error):
+        except (RuntimeError, SafetensorError) as error:  # what torch and safetensors raise instead of an OSError
+            if not any(text in str(error) for text in _WRITE_ERRORS):
                 raise
             raise OSError(f"checkpoint {trainer.saved_model_file} cannot be written; is its disk full?") from error
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(how_to_go_on(trainer)) from None
+            raise KeyboardInterrupt(_how_to_go_on(**json.loads(_note(trainer)))) from None
         finally:
             trainer.tensorboard.close()
 
@@ -69,13 +75,21 @@ def check_free_space(trainer) -> None:
         )
 
 
-def how_to_go_on(trainer) -> str:
-    """What to do after a training was interrupted."""
-    best = Path(trainer.saved_model_file)
+def _note(trainer) -> str:
+    return json.dumps({"file": trainer.saved_model_file, "resumes": getattr(trainer, "resumes_exactly", False)})
+
+
+def how_to_go_on(note: Path) -> str:
+    """What to do after the training that left this :data:`note_file` was ended."""
+    if not note.is_file():
+        return "training had not begun"
+    return _how_to_go_on(**json.loads(note.read_text(encoding="utf-8")))
+
+
+def _how_to_go_on(file: str, resumes: bool) -> str:
+    best = Path(file)
     last = best.with_name(f"{best.stem}-last.safetensors")
-    saved = next((file for file in (best, last) if file.is_file() and file.stat().st_size), None)
+    saved = next((path for path in (best, last) if path.is_file() and path.stat().st_size), None)
     if saved is None:
         return "no epoch was saved yet"
-    if getattr(trainer, "resumes_exactly", False):
-        return f"go on with --resume_from={saved}"
-    return f"the best epoch so far is in {saved}"
+    return f"go on with --resume_from={saved}" if resumes else f"the best epoch so far is in {saved}"

@@ -70,3 +70,13 @@ def test_mend_without_source_says_what_to_install():
     exec("def function(): return 1", scope)
     with pytest.raises(RuntimeError, match="frozen.function .* pip install --no-deps recbole==1.2.1"):
         mend(scope["function"], "1", "2")
+
+
+def test_mending_what_is_patched_would_undo_it():
+    def function() -> int:
+        return 1
+
+    patch_in_place(function, lambda: 2)
+    with pytest.raises(RuntimeError, match="patched already"):
+        mend(function, "1", "3")
+    assert function() == 2
