@@ -9,7 +9,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # and with pages of 4 KB the gradient of features takes ten times as long to appear as to be filled
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-from recbole_mm.tuning.command import main  # noqa: E402
+try:
+    from recbole_mm.tuning.command import main
+except KeyboardInterrupt:
+    print("interrupted; nothing had begun", file=sys.stderr)
+    sys.exit(130)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,17 +6,22 @@ own names: ``run_recbole(model="POWERec", ...)``, ``HyperTuning``, ``load_data_a
 
 from importlib.util import find_spec
 
+from recbole_mm import early_interrupt
+
+early_interrupt.end_quietly()
+
 if find_spec("recbole") is None:
     raise ImportError("recbole_mm extends RecBole, which is not installed; type: pip install --no-deps recbole==1.2.1")
 
-from recbole_mm.host import compat
+from recbole_mm.host import compat  # noqa: E402
 
 compat.apply()
 
 from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
-from recbole_mm.host import distributed  # noqa: E402
+from recbole_mm.host import baselines, distributed, divergence, logs, metrics, training  # noqa: E402
 
-distributed.apply()
+for mends in (baselines, distributed, metrics, divergence, logs, training):  # in this order: mends, then wrappers
+    mends.apply()
 registration.apply()
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter  # noqa: E402

@@ -8,13 +8,16 @@ import sys
 
 from recbole_mm.analysis.cli import add_parsers as add_analysis_parsers
 from recbole_mm.data.cli import add_parsers as add_data_parsers
+from recbole_mm.early_interrupt import end_as_usual
+from recbole_mm.ending import EXPECTED, end
 from recbole_mm.extraction.cli import add_parser as add_extract_parser
 from recbole_mm.model_list import add_parser as add_models_parser
 from recbole_mm.recommend.cli import add_parsers as add_recommend_parsers
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; bad input is one line on standard error and exit code 2."""
+    """Run one command; bad input is one line on standard error and exit code 2, Ctrl-C one and exit code 130."""
+    end_as_usual()
     parser = argparse.ArgumentParser(prog="python -m recbole_mm", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data_parsers(commands)
@@ -31,9 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except EXPECTED as error:
+        return end(error)
 
 
 if __name__ == "__main__":

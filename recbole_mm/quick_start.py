@@ -15,11 +15,13 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import run as run_recbole_processes
 from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_color
-from torch.multiprocessing import ProcessRaisedException
 
 from recbole_mm.configuration import checked_config
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
-from recbole_mm.host.distributed import own_error
+from recbole_mm.ending import EXPECTED, end
+from recbole_mm.host.distributed import check_processes, child_processes
+from recbole_mm.host.logs import close_log
+from recbole_mm.io.folders import check_writable
 from recbole_mm.io.names import closest
 from recbole_mm.registration import recbole_properties_dir
 
@@ -34,15 +36,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run_command(action: Callable[[], object], settings: list[str]) -> int:
-    """Run a command whose configuration keys are `settings`; its exit code, 2 after bad input, which it prints."""
+    """Run a command whose configuration keys are `settings`; gives its exit code, :func:`end`'s after an error."""
     sys.argv[1:] = settings  # RecBole's Config reads the rest of the command line itself
     try:
         action()
-    except (ValueError, NotImplementedError, OSError) as error:
+    except EXPECTED as error:
         if "--state=DEBUG" in settings:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return end(error)
     return 0
 
 
@@ -91,22 +92,31 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
     Raises:
         ValueError: as :func:`checked_config`, and for an unknown data set, naming the closest one there is.
         FileNotFoundError: a configuration file does not exist.
+        OSError: a folder of the run cannot be written to.
+        ChildProcessError: one of several processes was killed.
     """
+    check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})
     config_dict = {**(config_dict or {})}
     config = checked_config(model, dataset, config_file_list, config_dict)
     config_dict["protocol"] = config["protocol"]
     if "data_path" not in config.external_config_dict:
         config_dict["data_path"] = find_data(dataset)
+    check_folders(config)
     started = time.time()
     try:
-        result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
-    except ProcessRaisedException as error:
-        message = own_error(error)
-        if message is None:
-            raise
-        raise ValueError(message) from error
-    _summarise(result, config, started)
+        with child_processes():
+            result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
+        _summarise(result, config, started)
+    finally:
+        close_log()
     return result
+
+
+def check_folders(config: Config) -> None:
+    """Raise OSError, naming the key, where a folder that a training writes to cannot be written to."""
+    for key in ("checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"):
+        if config[key]:
+            check_writable(config[key], key)
 
 
 def objective_function(config_dict=None, config_file_list=None, saved=True):
@@ -146,7 +156,9 @@ def prepare_training(config: Config, dataset=None):
     train_data, *evaluation_data = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
-    return get_trainer(config["MODEL_TYPE"], config["model"])(config, model), train_data, *evaluation_data
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    trainer.eval_collector.data_collect(train_data)  # for an evaluation without a training before it
+    return trainer, train_data, *evaluation_data
 
 
 def restart_log(config: Config) -> None:
@@ -194,7 +206,7 @@ def _summarise(result: dict | None, config: Config, started: float) -> None:
         checkpoints = resumed.parent.glob(f"{resumed.stem.removesuffix('-stage-one')}*.pth")
     else:
         checkpoints = Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth")
-    logs = Path("log", config.model).resolve().glob("*.log")  # RecBole's place; its other processes write it too
+    logs = Path(config["log_dir"], config.model).resolve().glob("*.log")  # its processes write it too
     measured = {metric: float(value) for metric, value in ((result or {}).get("test_result") or {}).items()}
     lines = {
         "test result": measured,

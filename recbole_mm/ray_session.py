@@ -35,6 +35,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if address is not None:
         _check_address(address)
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")  # we mean it
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it takes an interrupted search for a finished one
     package = str(Path(recbole_mm.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     # without "local", Ray would join whatever `ray start` left on this machine, alive or dead

@@ -28,8 +28,9 @@ from recbole.utils.argument_list import dataset_arguments
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.host import compat, saved_data
 from recbole_mm.host import config as host_config
+from recbole_mm.host import saved_data
+from recbole_mm.host.mend import patch_in_place
 from recbole_mm.io.names import closest
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.registry import MODELS, TRAINERS, Entry, variants
@@ -104,7 +105,7 @@ def _name_unknown_models() -> None:
             check_model(model_name)
             raise
 
-    get = compat.patch_in_place(recbole.utils.get_model, get_model)
+    get = patch_in_place(recbole.utils.get_model, get_model)
 
 
 def check_model(name: str) -> None:
@@ -134,7 +135,7 @@ def _evaluate_as_configured() -> None:
             samplers[2].used_ids = Sampler(["train", "test"], [train, test]).used_ids["test"]
         return samplers
 
-    create = compat.patch_in_place(recbole.data.utils.create_samplers, create_samplers)
+    create = patch_in_place(recbole.data.utils.create_samplers, create_samplers)
 
 
 def _set_eval_batch_size(config: Config, dataset) -> None:

@@ -34,6 +34,12 @@ class RunSettings(Settings):
     """Items masked at test: train_valid (RecBole's) or train (most published tables of this field)."""
     eval_batch_users: Count | None = 500
     """Users a batch in full-sort evaluation, where eval_batch_size is not set."""
+    tail_ratio: Positive = 0.1
+    """TailPercentage: the rarest share of the training items; above 1, items of as many interactions."""
+    log_dir: Annotated[str, Field(min_length=1)] = "log"
+    """Folder of the log files, one a run."""
+    tensorboard_dir: Annotated[str, Field(min_length=1)] = "log_tensorboard"
+    """Folder of the TensorBoard files."""
 
 
 class SearchSettings(Settings):

@@ -127,6 +127,10 @@ class ModelConformance:
     def test_recboles_plain_trainer_trains_it(self, run):
         trainer = Trainer(run.config, run.model)
         trainer.epochs = 2
+        if run.model.trainer_class:
+            with pytest.raises(ValueError, match=f"derive that trainer from {run.model.trainer_class}"):
+                trainer.fit(run.train_data, run.valid_data, saved=False)
+            return
         score, _ = trainer.fit(run.train_data, run.valid_data, saved=False)
         assert np.isfinite(score)
         assert run.model.epochs_started == 2

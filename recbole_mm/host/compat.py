@@ -1,9 +1,9 @@
 """What unmodified RecBole 1.2.1 needs on today's numpy, pandas, scipy, torch, ray and hyperopt.
 
-Each fix exchanges a few characters inside the RecBole function that no longer runs and recompiles it in
-place (:func:`mend`). numpy, pandas, scipy, torch, ray and the environment of the process stay as they are, so
-no other package can notice, and whoever imported a RecBole function or class before us runs the mended one. Every
-fix asks the installed library whether it is needed: with those of RecBole's own time only what concerns torch
+Each fix exchanges a few characters inside the RecBole function that no longer runs and recompiles it in place
+(:func:`recbole_mm.host.mend.mend`). numpy, pandas, scipy, torch, ray and the environment of the process stay as they
+are, so no other package can notice, and whoever imported a RecBole function or class before us runs the mended one.
+Every fix asks the installed library whether it is needed: with those of RecBole's own time only what concerns torch
 is, and two slips of RecBole's search. Line numbers are RecBole 1.2.1's.
 
 RecBole is imported for it, quick_start included: its ray takes 0.6 s beside the 2 s of torch and the rest,
@@ -17,10 +17,9 @@ import inspect
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterable
 from functools import cache
 from pickle import UnpicklingError
-from types import CodeType, FunctionType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy
 import pandas
@@ -38,7 +37,7 @@ from recbole.trainer import HyperTuning, Trainer
 from recbole.trainer.hyper_tuning import _parameters, exhaustive_search
 from scipy.sparse import dok_matrix
 
-_mended_source: dict[FunctionType, str] = {}
+from recbole_mm.host.mend import mend, mend_each
 
 
 @cache
@@ -48,80 +47,6 @@ def apply() -> list[str]:
     Returns the names of the fixes applied, in the order of :data:`FIXES`.
     """
     return [fix.__name__ for fix in FIXES if fix()]
-
-
-def mend(function: Callable, old: str, new: str) -> bool:
-    """Exchange ``old`` for ``new`` in the source of ``function`` and recompile it in place.
-
-    ``function`` stays the same object with the same globals, defaults and closure: every name bound to it, a
-    method's class included, sees the change. Decorators are looked through and stay. ``new`` has as many
-    lines as ``old``, so that tracebacks show RecBole's own lines.
-
-    Returns False where ``old`` does not occur: a fork or another patch has already changed the line.
-    Raises RuntimeError where the source cannot be read.
-    """
-    function = inspect.unwrap(function)
-    source = _mended_source.get(function) or _source(function)
-    if old not in source:
-        return False
-    source = source.replace(old, new)
-    function.__code__ = _recompile(function, source)
-    _mended_source[function] = source
-    return True
-
-
-def mend_each(functions: Iterable[Callable], old: str, new: str) -> bool:
-    """:func:`mend` every one of ``functions``; whether any was mended."""
-    return any([mend(function, old, new) for function in functions])
-
-
-def _source(function: FunctionType) -> str:
-    try:
-        return inspect.getsource(function)
-    except OSError as error:
-        raise RuntimeError(
-            f"{function.__module__}.{function.__qualname__} does not run on the installed libraries and its "
-            "source cannot be read to mend it; type: pip install --no-deps recbole==1.2.1"
-        ) from error
-
-
-def _recompile(function: FunctionType, source: str) -> CodeType:
-    """Compile ``source`` as the text of ``function``; a method in a class body, as ``super()`` needs."""
-    code = function.__code__
-    is_method = source[0].isspace()
-    header = "class _:\n" if is_method else ""
-    lines_above = "\n" * (code.co_firstlineno - 1 - header.count("\n"))
-    compiled = compile(lines_above + header + source, code.co_filename, "exec", dont_inherit=True)
-    if is_method:
-        compiled = _nested_code(compiled, "_")
-    return _nested_code(compiled, code.co_name).replace(co_qualname=code.co_qualname)
-
-
-def _nested_code(code: CodeType, name: str) -> CodeType:
-    return next(const for const in code.co_consts if isinstance(const, CodeType) and const.co_name == name)
-
-
-def patch_in_place(function: FunctionType, replacement: Callable) -> FunctionType:
-    """Make every call of ``function`` call ``replacement``, also where it was imported by name before.
-
-    Returns the original as a new function, for ``replacement`` to call. Patching again wraps the last patch.
-    Raises ValueError for a function with a closure, whose code Python does not let be exchanged.
-    """
-    if function.__closure__:
-        raise ValueError(f"{function.__qualname__} has a closure: wrap it where it is made, not in place")
-    original = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
-    original.__kwdefaults__ = function.__kwdefaults__
-    original.__doc__ = function.__doc__
-    function.__signature__ = inspect.signature(function)
-
-    # The replacement travels as a default: this code runs under the globals of `function`, without a closure.
-    def call(*args, _replacement, **kwargs):
-        return _replacement(*args, **kwargs)
-
-    function.__kwdefaults__ = {"_replacement": replacement}
-    function.__defaults__ = None
-    function.__code__ = call.__code__.replace(co_name=function.__name__, co_qualname=function.__qualname__)
-    return original
 
 
 def anomaly_detection() -> bool:

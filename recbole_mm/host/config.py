@@ -17,7 +17,7 @@ import yaml
 from recbole.config import Config
 from recbole.model.context_aware_recommender import KD_DAGFM
 
-from recbole_mm.host.compat import mend
+from recbole_mm.host.mend import mend
 from recbole_mm.io.yaml_files import parse_yaml, read_settings_file
 from recbole_mm.settings import plain_value
 

@@ -5,15 +5,28 @@ RecBole hard-codes NCCL and CUDA devices, and its child processes import nothing
 
 from __future__ import annotations
 
+import builtins
+import logging
+import multiprocessing
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
 from recbole.config import Config
 from recbole.quick_start.quick_start import run, run_recboles
 from recbole.trainer.trainer import AbstractTrainer
 from recbole.utils.utils import ensure_dir
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from recbole_mm.host.compat import mend
+from recbole_mm.host import training
+from recbole_mm.host.mend import mend
 
 _ON_GPU = "(len(gpu_id) > 0 and torch.cuda.is_available())"
 _RANK = 'self.final_config_dict["local_rank"]'
+# What the processes that are left say where one of them is gone, of gloo and of NCCL.
+_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe")
 
 
 def apply() -> None:
@@ -38,10 +51,68 @@ def run_process(rank: int, *arguments) -> None:
     run_recboles(rank, *arguments)
 
 
+def _run_noted_process(note: Path, rank: int, *arguments) -> None:
+    if rank == 0:
+        training.note_file = note
+    run_process(rank, *arguments)
+
+
+def check_processes(nproc: int, world_size: int = -1, port: str | int = 5678, group_offset: int = 0) -> None:
+    """Raise ValueError, naming the argument of RecBole's ``run``, where no run can have these processes."""
+    if nproc < 1:
+        raise ValueError(f"--nproc: {nproc} must be at least 1")
+    if not str(port).isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"--port: '{port}' is no port; set a number from 1 to 65535")
+    if group_offset < 0:
+        raise ValueError(f"--group_offset: {group_offset} must not be negative")
+    if world_size != -1 and world_size < nproc + group_offset:
+        raise ValueError(
+            f"--world_size: {world_size} is less than --nproc {nproc} and --group_offset {group_offset}; it counts the "
+            "processes of all machines (-1: those of this one)"
+        )
+
+
+@contextmanager
+def child_processes() -> Iterator[None]:
+    """RecBole's ``run`` within, whose child processes end with it, however it ends.
+
+    Raises:
+        ValueError: bad input, which a child found.
+        ChildProcessError: a child was killed; the message says how to go on.
+        KeyboardInterrupt: as from a training of one process, with how to go on.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "note"
+        run.__globals__["run_recboles"] = partial(_run_noted_process, note)
+        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it tells of each child it ends
+        try:
+            yield
+        except (ProcessRaisedException, ProcessExitedException) as error:
+            message = own_error(error)
+            if message is not None:
+                raise ValueError(message) from error
+            if isinstance(error, ProcessRaisedException) and not any(text in str(error) for text in _LOST_PEER):
+                raise
+            how = getattr(error, "signal_name", None)
+            raise ChildProcessError(
+                f"one of the processes of the run ended{f' by {how}' if how else ''}, as where memory runs out; "
+                f"{training.how_to_go_on(note)}"
+            ) from error
+        except KeyboardInterrupt as stop:  # in a training of one process, it says itself how to go on
+            raise KeyboardInterrupt(str(stop) or training.how_to_go_on(note)) from None
+        finally:
+            run.__globals__["run_recboles"] = run_process
+            for child in multiprocessing.active_children():
+                child.terminate()
+                child.join()
+
+
 def own_error(error: Exception) -> str | None:
     """The message of a child's error of bad input, from its traceback; None where it is another error."""
     last = str(error).strip().splitlines()[-1]
     kind, _, message = last.partition(": ")
     if kind.endswith("DistNetworkError") and "EADDRINUSE" in message:
         return "--port: another process of this machine has the port already; set another (--port=5679)"
-    return message if kind in ("ValueError", "FileNotFoundError", "NotImplementedError") else None
+    known = getattr(builtins, kind, None)
+    expected = (ValueError, OSError, NotImplementedError)
+    return message if isinstance(known, type) and issubclass(known, expected) else None

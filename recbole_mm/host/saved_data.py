@@ -13,7 +13,7 @@ import recbole.data.utils
 from recbole.data.utils import create_dataset, load_split_dataloaders
 from recbole.model.general_recommender import LDiffRec
 
-from recbole_mm.host.compat import mend
+from recbole_mm.host.mend import mend
 
 # Keys under which RecBole finds pickles: its saved data, and pretrained parts of its models.
 PICKLE_KEYS = (

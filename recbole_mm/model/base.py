@@ -75,6 +75,7 @@ class MultimodalRecommender(GeneralRecommender):
     has_item_ids = True
     loss_reduction = "mean"
     other_parameter_name = ["epochs_started"]
+    trainer_class: str | None = None  # the class its trainer must derive from, where that is not RecBole's Trainer
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
@@ -103,6 +104,7 @@ class MultimodalRecommender(GeneralRecommender):
         self.graph_cache = GraphCache(self.settings.graph_dir or Path(config["checkpoint_dir"]) / "graphs")
         self.epochs_started = 0
         self.trainer_starts_epochs = False
+        self.trainer_classes: tuple[str, ...] = ()
         self._scores_are_cached = False
         self._cached_tables: tuple[Tensor, Tensor] | None = None
 
@@ -201,7 +203,15 @@ class MultimodalRecommender(GeneralRecommender):
     # ---------------------------------------------------------------- epochs
 
     def start_epoch(self, epoch: int) -> None:
-        """Called once before each training epoch, by MultimodalTrainer or, under RecBole's own Trainer, by train()."""
+        """Called once before each training epoch, by MultimodalTrainer or, under RecBole's own Trainer, by train().
+
+        Raises ValueError where the model has a :attr:`trainer_class` and that is another trainer.
+        """
+        if self.trainer_class and self.trainer_classes and self.trainer_class not in self.trainer_classes:
+            raise ValueError(
+                f"{type(self).__name__} is trained in stages, which {self.trainer_classes[0]} leaves out; derive that "
+                f"trainer from {self.trainer_class}"
+            )
         self.epochs_started = epoch + 1
         self.before_epoch(epoch)
 

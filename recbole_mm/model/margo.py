@@ -77,6 +77,7 @@ class MARGO(LateFusionRecommender):
     "w/o weight", stage one alone), ``two_stage`` (False is "w/o two-stage"), ``stop_gradient`` (False is "w/o nograd").
     """
 
+    trainer_class = "recbole_mm.trainer.staged.StagedTrainer"
     adapts_features = True  # in its backbone, whose adapters are built there
     projected_features = ()
     without_stage_two = "item_weights: False"

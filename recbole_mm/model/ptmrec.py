@@ -108,6 +108,7 @@ class PTMRec(MultimodalRecommender):
     adapts_features = True  # in its backbone, whose adapters are built there
     takes_late_fusion = True  # where its backbone does
     projected_features = ()
+    trainer_class = "recbole_mm.trainer.tuning_trainer.TuningTrainer"
     without_stage_two = "peft: none"
     other_parameter_name = [*MultimodalRecommender.other_parameter_name, "stage"]
 

@@ -163,3 +163,6 @@ class _StageWriter:
 
     def add_hparams(self, *arguments):
         self._writer.add_hparams(*arguments)
+
+    def close(self):
+        self._writer.close()

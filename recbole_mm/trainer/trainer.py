@@ -12,6 +12,7 @@ from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_mm.host.divergence import check_batches
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
 from recbole_mm.trainer.checkpoint import (
@@ -38,6 +39,8 @@ class MultimodalTrainer(Trainer):
     one encoding per evaluation, and checkpoints that carry the random states, so that a killed run goes on from its
     last one (``resume_from: FILE``) to the numbers it would have reached.
     """
+
+    resumes_exactly = True
 
     def __init__(self, config, model):
         self._in_processes = not config["single_spec"]
@@ -98,7 +101,7 @@ class MultimodalTrainer(Trainer):
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        """One epoch. Losses are summed on the device and checked for NaN once, at its end."""
+        """One epoch. Losses stay on the device and are summed and checked once, at its end."""
         self.model.train()
         self.model.start_epoch(epoch_idx)
         loss_func = loss_func or self.model.calculate_loss
@@ -108,16 +111,16 @@ class MultimodalTrainer(Trainer):
         if show_progress:
             batches = tqdm(train_data, ncols=100, desc=set_color(self._progress_label(epoch_idx), "pink"))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
-        total = None
+        losses = []
         for interaction in batches:
-            loss = self._train_batch(interaction.to(self.device), loss_func, scaler)
-            total = loss if total is None else total + loss
+            losses.append(self._train_batch(interaction.to(self.device), loss_func, scaler))
             if self.gpu_available and show_progress:
                 batches.set_postfix_str(set_color("GPU RAM: " + get_gpu_usage(self.device), "yellow"))
         self.optimizer.zero_grad()  # gradients of trained features are large, and an evaluation needs none
         if self.scheduler is not None:
             self.scheduler.step()
-        self._check_nan(total.sum())
+        check_batches(self, losses)
+        total = sum(losses)
         return tuple(total.tolist()) if total.dim() else total.item()
 
     def _progress_label(self, epoch: int) -> str:

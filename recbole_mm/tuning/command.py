@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
-from recbole_mm.quick_start import parse_with_settings, run_command
+from recbole_mm.io.folders import check_writable
+from recbole_mm.quick_start import check_folders, parse_with_settings, run_command
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
 from recbole_mm.tuning.search import Search, Winner, prepare_search
 
@@ -70,9 +71,16 @@ def _check_options(options: argparse.Namespace) -> None:
 def _search_here(search: Search, options: argparse.Namespace) -> None:
     output_file = options.output_file or RESULT_FILE
     early_stop = options.early_stop or 10
-    winner = search_with_hyperopt(
-        search, output_file, options.algo, options.max_evals, early_stop, options.display_file
-    )
+    check_folders(search.config)
+    check_writable(output_file.absolute().parent, "--output_file")
+    try:
+        winner = search_with_hyperopt(
+            search, output_file, options.algo, options.max_evals, early_stop, options.display_file
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"the trials so far are in {output_file}; with --tool=Ray, a search goes on after it was interrupted"
+        ) from None
     best_file = output_file.with_suffix(".best.yaml")
     winner.write_yaml(best_file)
     _summarise(search, winner, {"results": output_file, "best settings": best_file})
@@ -82,9 +90,15 @@ def _search_on_ray(search: Search, options: argparse.Namespace) -> None:
     from recbole_mm.tuning.ray_search import BEST_FILE, RESULTS_FILE, search_with_ray
 
     folder = options.search_dir or Path("saved") / "search" / f"{search.model}-{search.dataset}"
-    winner = search_with_ray(
-        search, folder, options.algo, options.max_evals, bool(options.resume), options.ray_address
-    )
+    check_folders(search.config)
+    check_writable(folder.absolute().parent, "--search_dir")
+    try:
+        winner = search_with_ray(
+            search, folder, options.algo, options.max_evals, bool(options.resume), options.ray_address
+        )
+    except KeyboardInterrupt:
+        has_begun = (folder / "search.json").is_file()
+        raise KeyboardInterrupt("go on with the same command and --resume" if has_begun else "") from None
     _summarise(search, winner, {"results": folder / RESULTS_FILE, "best settings": folder / BEST_FILE})
 
 

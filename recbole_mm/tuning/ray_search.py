@@ -26,7 +26,8 @@ from recbole_mm.tuning.shared_data import load_shared_data
 RESULTS_FILE, BEST_FILE = "results.csv", "best.yaml"
 _DESCRIPTION_FILE = "search.json"
 _RETRIES = 3  # of a trial whose process or node died; its own errors are not tried again
-_PATHS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "dataset_save_path", "graph_dir")
+_PATHS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "dataset_save_path", "graph_dir", "log_dir",
+          "tensorboard_dir")  # fmt: skip
 
 
 def search_with_ray(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import warnings
 from importlib.util import module_from_spec, spec_from_file_location
@@ -31,6 +32,11 @@ QUICK = dict(
 
 def unapplied_compat() -> ModuleType:
     """compat.py by itself: the package would apply it."""
+    for name in ("recbole_mm", "recbole_mm.host"):
+        if name not in sys.modules:
+            package = ModuleType(name)
+            package.__path__ = [str(ROOT / name.replace(".", "/"))]
+            sys.modules[name] = package
     spec = spec_from_file_location("compat", ROOT / "recbole_mm" / "host" / "compat.py")
     compat = module_from_spec(spec)
     spec.loader.exec_module(compat)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
-import pickle
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recbole_mm.host import compat
+from recbole_mm.host import mend as mechanism
 from tests.host.compat_checks import CHECKS, QUICK, ROOT, small_config, unapplied_compat
 
 
@@ -50,8 +48,10 @@ def needed(name: str) -> bool:
 
 def test_every_line_to_mend_is_found(monkeypatch):
     fresh, missed = unapplied_compat(), []
-    mend = fresh.mend
-    monkeypatch.setattr(fresh, "mend", lambda *edit: mend(*edit) or missed.append(edit))
+    original = mechanism.mend
+    monkeypatch.setattr(mechanism, "_mended_source", {})  # as in a process that has mended nothing
+    for module in (fresh, mechanism):
+        monkeypatch.setattr(module, "mend", lambda *edit: original(*edit) or missed.append(edit))
     fresh.apply()
     assert missed == []
 
@@ -153,64 +153,3 @@ def objective_with_one_fix_left_out(folder: str):
         objective_function(dict(QUICK, model="BPR", dataset="tiny"))
 
     return objective
-
-
-def add(left: int, right: int = 1, *, factor: int = 1) -> int:
-    """Sum, times factor."""
-    return (left + right) * factor
-
-
-def test_patch_in_place_reaches_names_held_before():
-    held = add
-    original = compat.patch_in_place(add, lambda *args, **kwargs: -original(*args, **kwargs))
-    second = compat.patch_in_place(add, lambda *args, **kwargs: 100 + second(*args, **kwargs))
-    assert held is add
-    assert held(2, factor=3) == 100 - 9
-    assert held(2, 3) == 100 - 5
-    assert original(2) == 3
-    assert pickle.loads(pickle.dumps(held)) is add
-    assert list(inspect.signature(held).parameters) == ["left", "right", "factor"]
-    assert held.__doc__ == original.__doc__ == "Sum, times factor."
-
-
-def test_patch_in_place_refuses_a_closure():
-    value = 1
-
-    def closure() -> int:
-        return value
-
-    with pytest.raises(ValueError, match="closure"):
-        compat.patch_in_place(closure, lambda: 2)
-    assert closure() == 1
-
-
-class Base:
-    def describe(self) -> str:
-        return "base"
-
-
-class Child(Base):
-    def describe(self) -> str:
-        text = super().describe() + " old"
-        if text == "base new":
-            raise ValueError(text)
-        return text
-
-
-def test_mend_keeps_super_and_line_numbers():
-    child = Child()
-    line = Child.describe.__code__.co_firstlineno
-    assert not compat.mend(Child.describe, "absent", "anything")
-    assert child.describe() == "base old"
-    assert compat.mend(Child.describe, '" old"', '" new"')
-    with pytest.raises(ValueError, match="base new") as raised:
-        child.describe()
-    assert traceback.extract_tb(raised.value.__traceback__)[-1].lineno == line + 3
-    assert Child.describe.__code__.co_qualname == "Child.describe"
-
-
-def test_mend_without_source_says_what_to_install():
-    scope: dict = {"__name__": "frozen"}
-    exec("def function(): return 1", scope)
-    with pytest.raises(RuntimeError, match="frozen.function .* pip install --no-deps recbole==1.2.1"):
-        compat.mend(scope["function"], "1", "2")

@@ -1,0 +1,96 @@
+"""Where RecBole's log and TensorBoard files go, when they are closed, and what happens where they cannot be written."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import suppress
+
+from recbole.trainer.trainer import DecisionTreeTrainer, Trainer
+from recbole.utils import get_local_time
+from recbole.utils.logger import init_logger
+from recbole.utils.utils import get_tensorboard
+from torch.utils.tensorboard import SummaryWriter
+
+from recbole_mm.host.mend import mend, mend_each, patch_in_place
+
+_run_handlers: list[logging.Handler] = []
+
+
+def apply() -> None:
+    """Give RecBole's log and TensorBoard files folders by key and an end. Called once, at import.
+
+    utils/logger.py:67: ``log_dir``; utils/utils.py:220: ``tensorboard_dir``, for which trainer/trainer.py:123, 887
+    hand their configuration on. A second run in one process logs into a file of its own instead of the first one's.
+    """
+    mend(init_logger, 'LOGROOT = "./log/"', 'LOGROOT = os.path.join(config["log_dir"] or "./log", "")')
+    init_logger.__globals__["LogFile"] = LogFile
+    mend(init_logger, "logging.FileHandler(logfilepath)", "LogFile(logfilepath)")
+    mend_each(
+        (Trainer.__init__, DecisionTreeTrainer.__init__),
+        "get_tensorboard(self.logger)",
+        "get_tensorboard(self.logger, config)",
+    )
+    patch_in_place(get_tensorboard, tensorboard_writer)
+
+    def open_log(config) -> None:
+        close_log()
+        before = logging.getLogger().handlers[:]
+        open_new(config)
+        _run_handlers.extend(handler for handler in logging.getLogger().handlers if handler not in before)
+
+    open_new = patch_in_place(init_logger, open_log)
+
+
+def close_log() -> None:
+    """Close the log that RecBole opened last, and print no more; other handlers stay."""
+    while _run_handlers:
+        handler = _run_handlers.pop()
+        logging.getLogger().removeHandler(handler)
+        with suppress(OSError):  # of a full disk, which the handler has told of
+            handler.close()
+
+
+class LogFile(logging.FileHandler):
+    """A log file that the run goes on without where its disk is full, after one line on standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called by logging where a record cannot be written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger().removeHandler(self)
+        with suppress(OSError):
+            self.close()
+        print(f"warning: log {self.baseFilename}: {error.strerror}; the run goes on without it", file=sys.stderr)
+
+
+class TensorBoardWriter:
+    """torch's SummaryWriter, which has a folder and a thread from its first value until it is closed, not before."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
+
+    def __getattr__(self, name: str):
+        if name.startswith("_"):  # asked for by copy and pickle before there is a folder
+            raise AttributeError(name)
+        if self._writer is None:
+            self._writer = SummaryWriter(self._folder)
+        return getattr(self._writer, name)
+
+    def close(self) -> None:
+        """Write what is left and end the thread; a later value opens another file in the same folder."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+
+def tensorboard_writer(logger: logging.Logger, config=None) -> TensorBoardWriter:
+    """RecBole's ``get_tensorboard`` with ``tensorboard_dir``: a folder in it by the name of the log file."""
+    names = (getattr(handler, "baseFilename", None) for handler in logger.handlers)
+    log = next(filter(None, names), f"model-{get_local_time()}")
+    folder = (config and config["tensorboard_dir"]) or "log_tensorboard"
+    return TensorBoardWriter(os.path.join(folder, os.path.basename(log).split(".")[0]))

@@ -1,0 +1,95 @@
+"""Around each of RecBole's training loops: room on the disk before, a way to go on after Ctrl-C, no thread left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from recbole.trainer.trainer import AbstractTrainer, NCLTrainer, PretrainTrainer, Trainer
+from safetensors import SafetensorError
+
+from recbole_mm.host.divergence import EpochWatch, ScoresNotFinite, describe
+from recbole_mm.host.mend import patch_in_place
+
+_MEGABYTE = 1e6
+_WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "I/O error")
+note_file: Path | None = None  # where a child process leaves word of its checkpoint for its parent
+
+
+def apply() -> None:
+    """Wrap the loops, trainer/trainer.py:399, 773 and 1294. Called once, at import."""
+
+    def make_trainer(trainer, *arguments, **options):
+        make(trainer, *arguments, **options)
+        show_to_model(trainer)
+
+    make = patch_in_place(AbstractTrainer.__init__, make_trainer)
+    for loop in (Trainer.fit, NCLTrainer.fit, PretrainTrainer.pretrain):
+        _wrap(loop)
+
+
+def _wrap(loop) -> None:
+    def train(trainer, *arguments, **options):
+        show_to_model(trainer)
+        trainer.epoch_watch = EpochWatch(trainer.start_epoch)
+        if note_file is not None:
+            note_file.write_text(_note(trainer), encoding="utf-8")
+        check_free_space(trainer)
+        try:
+            return run(trainer, *arguments, **options)
+        except ScoresNotFinite as error:
+            trainer.epoch_watch.epoch -= 1  # of the epoch that has just ended
+            raise ValueError(describe(trainer, "its scores hold NaN or infinity")) from error
+        except (RuntimeError, SafetensorError) as error:  # what torch and safetensors raise instead of an OSError
+            if not any(text in str(error) for text in _WRITE_ERRORS):
+                raise
+            raise OSError(f"checkpoint {trainer.saved_model_file} cannot be written; is its disk full?") from error
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_how_to_go_on(**json.loads(_note(trainer)))) from None
+        finally:
+            trainer.tensorboard.close()
+
+    run = patch_in_place(loop, train)
+
+
+def show_to_model(trainer) -> None:
+    """Let a model that needs a certain trainer know the classes of this one, by their full names."""
+    if getattr(trainer.model, "trainer_class", None):
+        classes = type(trainer).__mro__
+        trainer.model.trainer_classes = tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in classes)
+
+
+def check_free_space(trainer) -> None:
+    """Raise OSError where the disk of the checkpoints has no room for those of one epoch.
+
+    That is the weights twice, in both forms, and what the optimizer keeps, twice the weights with Adam.
+    """
+    folder = Path(trainer.checkpoint_dir)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in trainer.model.state_dict().values())
+    needed, free = 4 * weights, shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            f"checkpoint_dir: {folder} has {free / _MEGABYTE:,.0f} MB left, and a checkpoint of "
+            f"{trainer.config['model']} takes up to {needed / _MEGABYTE:,.0f} MB; free some, or set another folder"
+        )
+
+
+def _note(trainer) -> str:
+    return json.dumps({"file": trainer.saved_model_file, "resumes": getattr(trainer, "resumes_exactly", False)})
+
+
+def how_to_go_on(note: Path) -> str:
+    """What to do after the training that left this :data:`note_file` was ended."""
+    if not note.is_file():
+        return "training had not begun"
+    return _how_to_go_on(**json.loads(note.read_text(encoding="utf-8")))
+
+
+def _how_to_go_on(file: str, resumes: bool) -> str:
+    best = Path(file)
+    last = best.with_name(f"{best.stem}-last.safetensors")
+    saved = next((path for path in (best, last) if path.is_file() and path.stat().st_size), None)
+    if saved is None:
+        return "no epoch was saved yet"
+    return f"go on with --resume_from={saved}" if resumes else f"the best epoch so far is in {saved}"
