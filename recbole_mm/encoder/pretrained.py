@@ -14,7 +14,7 @@ from recbole_mm.io.reading import open_regular
 
 CODE_SUFFIXES = (".py", ".pyc")
 # of a hub's files those that are read: no pickles, no code, and no weights in forms of other libraries
-READ_FROM_HUB = ("*.json", "*.safetensors", "*.txt", "*.model")
+READ_FROM_HUB = ("*.json", "*.safetensors", "*.txt", "*.model", "*.vocab", "*.bpe", "*.codes", "*.tiktoken")
 
 
 def usable_device(name: str | None) -> str:
