@@ -18,7 +18,8 @@ import pytest
 from tests.toy import PRE_SPLIT, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
-ENDLESS = {**PRE_SPLIT, "epochs": 10**6, "stopping_step": 10**6, "embedding_size": 8, "train_batch_size": 64, "topk": [5],
+ENDLESS = {**PRE_SPLIT, "epochs": 10**6, "stopping_step": 10**6, "embedding_size": 8, "train_batch_size": 64,
+           "topk": [5],
            "metrics": ["NDCG"], "valid_metric": "NDCG@5", "gpu_id": "", "show_progress": False}  # fmt: skip
 PATIENCE = 120  # seconds until a command has begun, on a machine that is busy with other things
 
@@ -69,7 +70,9 @@ def free_port() -> int:
         return listening.getsockname()[1]
 
 
-@pytest.mark.parametrize("model, advice", [("LayerGCN", "go on with --resume_from="), ("BPR", "the best epoch so far is in ")])
+@pytest.mark.parametrize(
+    "model, advice", [("LayerGCN", "go on with --resume_from="), ("BPR", "the best epoch so far is in ")]
+)
 def test_a_training_that_is_interrupted(settings, model, advice):
     process = train(model, settings)
     wait_until(has_saved)
@@ -96,7 +99,8 @@ def test_one_of_several_processes_is_killed(settings, rank):
     children = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
     children[rank].kill()
     line = last_line(process, 2)
-    assert line.startswith("error: one of the processes of the run ended by SIGKILL, as where memory runs out; go on with ")
+    killed = "error: one of the processes of the run ended by SIGKILL, as where memory runs out; go on with "
+    assert line.startswith(killed)
     assert Path(line.rpartition("--resume_from=")[2]).is_file()
     assert not any(child.is_running() for child in children)
 
@@ -112,7 +116,8 @@ def test_a_search_that_is_interrupted(settings):
 
 
 def test_a_ray_search_that_is_interrupted_goes_on(settings):
-    options = ["--params_file=few.hyper", "--model=BPR", "--dataset=toy", settings, "--tool=Ray", "--concurrent_trials=1"]
+    options = ["--params_file=few.hyper", "--model=BPR", "--dataset=toy", settings, "--tool=Ray"]
+    options.append("--concurrent_trials=1")
     process = started(str(ROOT / "run_hyper_mm.py"), *options)
     folder = Path("saved/search/BPR-toy")
     wait_until(lambda: any(folder.glob("trial-*/checkpoint_*")))
