@@ -157,10 +157,11 @@ def write_results(name: str, *paragraphs: str) -> Path:
 
 def write_file(path: Path, text: str) -> Path:
     """Write a file of results; a failure leaves the previous one."""
+    from recbole_mm.io.files import atomic_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.io.pictures import PictureError, open_picture
+
 SIDE = 240  # pixels a picture is shrunk to fit: 1.6 inches at the resolution of our figures
 BOX = (1.6, 1.8)  # inches that a picture fits
 CARD = (1.75, 2.5)  # inches, with three lines of title and the note below the picture
@@ -71,11 +73,9 @@ def _draw_card(axis, card: Card, centre: float, top: float) -> bool:
 
 def read_picture(file: Path) -> np.ndarray | None:
     """Pixels ``[height, width, 3]``, uint8, shrunk to fit 240 x 240; None where it is no readable picture."""
-    from PIL import Image
-
     try:
-        with Image.open(file) as picture:
-            picture.thumbnail((SIDE, SIDE))
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # what Pillow's readers raise
+        picture = open_picture(file)
+    except PictureError:
         return None
+    picture.thumbnail((SIDE, SIDE))
+    return np.asarray(picture)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recbole_mm.analysis.contact_sheet import read_picture
 from recbole_mm.data.feature_file import find_modalities, read_features
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.extraction import Pictures, Texts, extract
@@ -99,6 +100,12 @@ def test_formats_that_run_programs_are_no_pictures(tmp_path, monkeypatch, suffix
 def test_formats_of_pixels_are(tmp_path, form):
     Image.new("RGB", (4, 4), "white").save(tmp_path / "a.jpg", format=form)
     assert open_picture(tmp_path / "a.jpg").getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_unreadable_on_a_contact_sheet(tmp_path, kind):
+    make(tmp_path / "a.png", kind)
+    assert read_picture(tmp_path / "a.png") is None
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "device", "link to a device", "folder"])
