@@ -17,6 +17,7 @@ from recbole_mm.data.feature_table import (
     first_non_finite,
 )
 from recbole_mm.data.text_identity import TextFile
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import open_regular
 
@@ -126,7 +127,7 @@ def _open(path: Path) -> tuple[pa.Table, mmap.mmap]:
         _metadata(table), table.schema.names  # both are decoded only when they are asked for
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} is not a whole Arrow file, perhaps cut short ({error}); make it again"
+            f"{path} is not a whole Arrow file, perhaps cut short ({one_line(error)}); make it again"
         ) from error
     return table, mapping
 
@@ -139,10 +140,11 @@ def _check_schema(path: Path, schema: pa.Schema) -> None:
     numbers = (pa.float32(), pa.float16())
     named = ITEM_COLUMN in schema.names and schema.field(ITEM_COLUMN).type in texts
     if not named or len(lists) != 1 or lists[0].type.value_type not in numbers or lists[0].type.list_size < 1:
-        found = ", ".join(f"{column.name}: {column.type}" for column in schema)
+        columns = ", ".join(f"{column.name}: {column.type}" for column in schema)
+        found = " ".join(columns.split()) or "no columns"  # a name may hold anything
         raise ValueError(
             f"{path}: expected the columns {ITEM_COLUMN} (string) and one fixed-size list of float32 or "
-            f"float16, found {found or 'no columns'}; write it with recbole_mm.data.feature_file.write_arrow"
+            f"float16, found {found}; write it with recbole_mm.data.feature_file.write_arrow"
         )
 
 
@@ -153,7 +155,7 @@ def _item_ids(path: Path, table: pa.Table) -> list[str]:
     try:
         column.validate(full=True)
     except pa.ArrowException as error:
-        raise ValueError(f"{path}: its item ids are damaged ({error}); make the file again") from error
+        raise ValueError(f"{path}: its item ids are damaged ({one_line(error)}); make the file again") from error
     ids = column.to_pylist()
     for row, item in enumerate(ids):
         if not item:

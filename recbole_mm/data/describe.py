@@ -63,7 +63,7 @@ def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.Da
 
     Raises:
         FileNotFoundError: there is no `.inter` file.
-        ValueError: it is no table with these fields as tokens, or empty.
+        ValueError: it is no table with these fields as tokens, or empty; an interaction has no id.
     """
     import pandas as pd
 
@@ -83,6 +83,9 @@ def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.Da
 def _read_pairs(path: Path, fields: list[str]) -> pd.DataFrame:
     columns = [f"{field}:token" for field in fields]
     table = read_table(path, columns)
+    for column in columns:
+        if (empty := table[column] == "").any():
+            raise ValueError(f"{path}: interaction {int(empty.idxmax()) + 1} has no {column}; correct or delete it")
     return table.rename(columns=dict(zip(columns, fields, strict=True)))
 
 

@@ -129,3 +129,12 @@ def test_data_without_features_say_how_to_make_them(tmp_path):
     )
     write_text(folder / "toy.visual", "visual", ["a"], np.ones((1, 2)))
     assert "visual: toy.visual (text" in format_description(describe(folder))
+
+
+@pytest.mark.parametrize("row", ["u\t", "\ta", "u"])
+def test_an_interaction_without_an_id_is_an_error(tmp_path, row):
+    folder = tmp_path / "toys"
+    folder.mkdir()
+    (folder / "toys.inter").write_text(f"user_id:token\titem_id:token\nu\ta\n{row}\n")
+    with pytest.raises(ValueError, match="toys.inter: interaction 2 has no (user|item)_id:token; correct or delete it"):
+        describe(folder)

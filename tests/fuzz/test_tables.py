@@ -37,10 +37,10 @@ def test_damaged_interactions(shop, data):
     file = shop / "shop.inter"
     file.write_bytes(data.draw(mutated(INTER.encode())))
     read = read_or_refuse(lambda: read_interactions(shop, "shop", ["user_id", "item_id"]), file)
-    if read is not None and '"' not in (text := file.read_bytes().decode()):
-        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if read is not None and '"' not in (text := file.read_bytes().decode(errors="replace")):
+        lines = [line for line in text.removeprefix("\ufeff").replace("\r", "\n").split("\n") if line]
         columns = [lines[0].split("\t").index(f"{field}:token") for field in ("user_id", "item_id")]
-        rows = [line.split("\t") + [""] * 2 for line in lines[1:] if line]
+        rows = [line.split("\t") + [""] * len(lines[0]) for line in lines[1:]]
         expected = [[row[column] for column in columns] for row in rows]
         assert read[0].to_numpy().tolist() == expected
 
