@@ -16,6 +16,7 @@ from pathlib import Path
 
 from recbole_mm.io.errors import naming, naming_full_disk, write_error
 from recbole_mm.io.exchange import exchange
+from recbole_mm.io.reading import NEVER_WAITING
 from recbole_mm.io.temporaries import REPLACED, delete, delete_leftovers, temporary_name
 
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -88,7 +89,7 @@ def _check_replaceable(path: Path) -> None:
 
 
 def _flush(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(file, os.O_RDONLY | NEVER_WAITING | getattr(os, "O_NOFOLLOW", 0))
     try:
         os.fsync(descriptor)
     finally:

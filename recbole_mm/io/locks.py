@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from recbole_mm.io.errors import naming
+from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import read_lines
 
 _MOST_SHOWN = 200
 
 
 @contextmanager
 def waiting_lock(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`, after its present holder. The file is there while it is held."""
-    with _held(path, _lock(path, fcntl.LOCK_EX)):
+    """Hold the lock at `path`, after its present holder. Its file stays, so that all who wait have the same one."""
+    with naming(path):
+        lock = FileLock(path).acquire()
+    with lock:
         yield
 
 
@@ -26,61 +32,31 @@ def only_holder(path: Path, work: str) -> Iterator[None]:
     """Hold the lock at `path`.
 
     Args:
+        path: of the lock; its holder says who it is in a file beside it.
         work: what is done under it, for the message.
 
     Raises:
         BlockingIOError: another process holds it; says which, and since when.
     """
+    note = path.with_name(f"{path.name}.holder")
     try:
-        descriptor = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BlockingIOError(f"{work}: {_holder(path)} does this already; wait until it ends, or stop it") from error
-    with _held(path, descriptor):
-        yield
-
-
-@contextmanager
-def _held(path: Path, descriptor: int) -> Iterator[None]:
-    try:
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}, since {since}\n".encode())
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # while it is held: whoever waits for this file sees that it is gone
-        os.close(descriptor)
-
-
-def _lock(path: Path, operation: int) -> int:
-    while True:
         with naming(path):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            lock = FileLock(path).acquire(timeout=0)
+    except Timeout as error:
+        raise BlockingIOError(f"{work}: {_holder(note)} does this already; wait until it ends, or stop it") from error
+    with lock:
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        with atomic_file(note) as temporary:
+            temporary.write_text(f"process {os.getpid()} on {platform.node()}, since {since}\n", encoding="utf-8")
         try:
-            fcntl.flock(descriptor, operation)
-            if _is_at(path, descriptor):
-                return descriptor
-            os.close(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+            yield
+        finally:
+            note.unlink(missing_ok=True)
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the file is the one of that name, and not one that its last holder has deleted."""
+def _holder(note: Path) -> str:
     try:
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _holder(path: Path) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace", opener=_without_links) as file:
-            text = " ".join(file.read(_MOST_SHOWN).split())
-    except OSError:
+        text = read_lines(note)[0][:_MOST_SHOWN]
+    except (OSError, ValueError):
         text = ""
     return text if text.isprintable() and text else "another process"
-
-
-def _without_links(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -12,6 +12,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+# of a pipe or a terminal; Windows has neither flag
+NEVER_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -43,7 +46,7 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
         OSError: as :func:`regular_file`, or the file may not be read.
     """
     path = regular_file(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | NEVER_WAITING)
     try:
         _check_mode(path, os.fstat(descriptor).st_mode)  # again, as it may be another one by now
         return os.fdopen(descriptor, "rb")

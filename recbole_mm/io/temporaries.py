@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -66,7 +67,7 @@ def _machine() -> str:
         namespace = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
         namespace = 0
-    return f"{re.sub('[^A-Za-z0-9]', '_', os.uname().nodename)[:40]}_{namespace:x}"
+    return f"{re.sub('[^A-Za-z0-9]', '_', platform.node())[:40]}_{namespace:x}"
 
 
 def _is_alive(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import time
 
@@ -30,15 +31,15 @@ def hold(path, held, until) -> int:
 def test_a_second_holder_is_told_of_the_first(tmp_path):
     path, held, until = (tmp_path / name for name in (".a.lock", "held", "until"))
     child = hold(path, held, until)
-    holder = rf"process {child} on {re.escape(os.uname().nodename)}, since [\d: -]+"
+    holder = rf"process {child} on {re.escape(platform.node())}, since [\d: -]+"
     message = f"extracting toys: {holder} does this already; "
     with pytest.raises(BlockingIOError, match=message), only_holder(path, "extracting toys"):
         pytest.fail("the block must not run")
     until.touch()
     os.waitpid(child, 0)
     with only_holder(path, "extracting toys"):
-        assert path.exists()
-    assert names(tmp_path) == ["held", "until"]
+        assert path.with_name(".a.lock.holder").exists()
+    assert names(tmp_path) == [".a.lock", "held", "until"]
 
 
 def test_a_waiting_lock_waits_for_the_first(tmp_path):
@@ -61,7 +62,8 @@ def test_a_dead_holders_lock_is_free_whatever_it_says(tmp_path, content):
             os._exit(9)
 
     assert killed(die) == 9
-    (tmp_path / ".a.lock").write_bytes(content)
+    for name in (".a.lock", ".a.lock.holder"):
+        (tmp_path / name).write_bytes(content)
     with only_holder(tmp_path / ".a.lock", "work"):
         pass
-    assert names(tmp_path) == []
+    assert names(tmp_path) == [".a.lock"]
