@@ -21,7 +21,7 @@ from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.ending import EXPECTED, end
 from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
-from recbole_mm.io.folders import check_writable
+from recbole_mm.io.folders import make_run_folder
 from recbole_mm.io.names import closest
 from recbole_mm.registration import recbole_properties_dir
 
@@ -116,7 +116,7 @@ def check_folders(config: Config) -> None:
     """Raise OSError, naming the key, where a folder that a training writes to cannot be written to."""
     for key in ("checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"):
         if config[key]:
-            check_writable(config[key], key)
+            make_run_folder(config[key], key)
 
 
 def objective_function(config_dict=None, config_file_list=None, saved=True):

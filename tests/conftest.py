@@ -30,7 +30,7 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-STARTS_RAY = ("test_compat", "test_ray_cluster", "test_ray_job", "test_ray_search", "test_recommend")
+STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_job", "test_ray_search", "test_recommend")
 
 
 @pytest.hookimpl(tryfirst=True)

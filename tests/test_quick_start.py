@@ -204,3 +204,18 @@ def test_malformed_settings(capsys, arguments, argument, message):
 def test_bad_values_end_in_one_line(capsys, arguments, setting, message):
     assert refused(capsys, [*arguments, setting]).startswith(message)
     assert not list(Path.cwd().glob("saved/*"))
+
+
+@pytest.mark.parametrize("key", ["checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"])
+def test_a_folder_that_cannot_be_written_to(capsys, arguments, key):
+    Path("taken").touch()
+    arguments = [argument for argument in arguments if not argument.startswith(f"--{key}=")]
+    line = refused(capsys, ["--model=LayerGCN", *arguments, f"--{key}=taken/below"])
+    assert line == f"{key}: nothing can be written to taken/below (Not a directory); set another folder"
+    assert not Path("log").exists() or not any(Path("log").iterdir())
+
+
+def test_logs_go_where_the_key_says(arguments, capsys):
+    assert main(["--model=BPR", *arguments, "--log_dir=logs", "--tensorboard_dir=boards"]) == 0
+    assert {"logs", "boards"} <= {path.name for path in Path().iterdir()}
+    assert not {"log", "log_tensorboard"} & {path.name for path in Path().iterdir()}

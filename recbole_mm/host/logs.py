@@ -68,24 +68,55 @@ class LogFile(logging.FileHandler):
 
 
 class TensorBoardWriter:
-    """torch's SummaryWriter, which has a folder and a thread from its first value until it is closed, not before."""
+    """torch's SummaryWriter, which has a folder and a thread from its first value until it is closed, not before.
+
+    The run goes on without it where its disk is full, after one line on standard error.
+    """
 
     def __init__(self, folder: str):
         self._folder = folder
         self._writer: SummaryWriter | None = None
+        self._is_lost = False
+
+    def add_scalar(self, *values, **options) -> None:
+        """As SummaryWriter's."""
+        self._attempt("add_scalar", *values, **options)
+
+    def add_hparams(self, *values, **options) -> None:
+        """As SummaryWriter's."""
+        self._attempt("add_hparams", *values, **options)
+
+    def _attempt(self, method: str, *values, **options) -> None:
+        if self._is_lost:
+            return
+        try:
+            getattr(self._opened(), method)(*values, **options)
+        except OSError as error:
+            self._lose(error)
 
     def __getattr__(self, name: str):
         if name.startswith("_"):  # asked for by copy and pickle before there is a folder
             raise AttributeError(name)
+        return getattr(self._opened(), name)
+
+    def _opened(self) -> SummaryWriter:
         if self._writer is None:
             self._writer = SummaryWriter(self._folder)
-        return getattr(self._writer, name)
+        return self._writer
 
     def close(self) -> None:
         """Write what is left and end the thread; a later value opens another file in the same folder."""
         writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        try:
+            if writer is not None:
+                writer.close()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        if not self._is_lost:
+            print(f"warning: {self._folder}: {error.strerror}; the run goes on without it", file=sys.stderr)
+        self._is_lost = True
 
 
 def tensorboard_writer(logger: logging.Logger, config=None) -> TensorBoardWriter:

@@ -70,8 +70,8 @@ def check_free_space(trainer) -> None:
     needed, free = 4 * weights, shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
-            f"checkpoint_dir: {folder} has {free / _MEGABYTE:,.0f} MB left, and a checkpoint of "
-            f"{trainer.config['model']} takes up to {needed / _MEGABYTE:,.0f} MB; free some, or set another folder"
+            f"checkpoint_dir: {folder} has {free / _MEGABYTE:,.1f} MB left, and a checkpoint of "
+            f"{trainer.config['model']} takes up to {needed / _MEGABYTE:,.1f} MB; free some, or set another folder"
         )
 
 

@@ -61,7 +61,11 @@ def check_folder_writable(folder: str | os.PathLike) -> None:
 def _try_writing_below(folder: Path) -> None:
     folder = Path(os.path.abspath(folder))
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    os.unlink(_create(temporary_name(there / "check")))
+    file = _create(temporary_name(there / "check"))
+    try:
+        file.write_bytes(bytes(4096))  # more than none, which a full disk takes
+    finally:
+        file.unlink()
 
 
 def _new_file(path: Path) -> Path:

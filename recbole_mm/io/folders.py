@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
+from recbole_mm.io.files import check_folder_writable
 
-def check_writable(folder: str | Path, key: str) -> None:
-    """Raise OSError, naming the key that sets `folder`, where it cannot be made or no file can be written to it."""
+
+def make_run_folder(folder: str | Path, key: str) -> None:
+    """Make a folder, where it is not there; raises OSError naming the key that sets it where nothing can be written."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))  # more than none, which a full disk takes
+        check_folder_writable(folder)
     except OSError as error:
-        raise OSError(f"{key}: nothing can be written to {folder} ({error.strerror}); set another folder") from error
+        reason = error.strerror or error
+        raise OSError(f"{key}: nothing can be written to {folder} ({reason}); set another folder") from error

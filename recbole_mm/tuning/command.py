@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
-from recbole_mm.io.folders import check_writable
+from recbole_mm.io.folders import make_run_folder
 from recbole_mm.quick_start import check_folders, parse_with_settings, run_command
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
 from recbole_mm.tuning.search import Search, Winner, prepare_search
@@ -72,7 +72,7 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
     output_file = options.output_file or RESULT_FILE
     early_stop = options.early_stop or 10
     check_folders(search.config)
-    check_writable(output_file.absolute().parent, "--output_file")
+    make_run_folder(output_file.absolute().parent, "--output_file")
     try:
         winner = search_with_hyperopt(
             search, output_file, options.algo, options.max_evals, early_stop, options.display_file
@@ -91,7 +91,7 @@ def _search_on_ray(search: Search, options: argparse.Namespace) -> None:
 
     folder = options.search_dir or Path("saved") / "search" / f"{search.model}-{search.dataset}"
     check_folders(search.config)
-    check_writable(folder.absolute().parent, "--search_dir")
+    make_run_folder(folder.absolute().parent, "--search_dir")
     try:
         winner = search_with_ray(
             search, folder, options.algo, options.max_evals, bool(options.resume), options.ray_address

@@ -100,5 +100,5 @@ def test_a_users_staged_trainer_trains_it(folder):
 def test_a_disk_without_room_for_a_checkpoint(folder):
     run = start("BPR", folder, **SETTINGS)
     run.model.register_buffer("table", run.model.user_embedding.weight.new_empty(1).expand(1 << 48))
-    with pytest.raises(OSError, match=r"^checkpoint_dir: .*saved has [\d,]+ MB left, and a checkpoint of BPR takes"):
+    with pytest.raises(OSError, match=r"^checkpoint_dir: .*saved has [\d,.]+ MB left, and a checkpoint of BPR takes"):
         run.trainer().fit(run.train_data, run.valid_data)

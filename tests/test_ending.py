@@ -1,0 +1,33 @@
+"""How commands end."""
+
+from __future__ import annotations
+
+import pytest
+from ray.exceptions import OutOfMemoryError, RayTaskError
+
+from recbole_mm.ending import EXPECTED, end
+
+
+@pytest.mark.parametrize(
+    "error, code, line",
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt("go on so"), 130, "interrupted; go on so"),
+        (ValueError("bad"), 2, "error: bad"),
+        (FileNotFoundError("gone"), 2, "error: gone"),
+        (RayTaskError("task", "its\ntraceback", ValueError("bad")), 2, "error: bad"),
+        (
+            OutOfMemoryError("killed\nmany lines"), 2,
+            "error: a process of Ray's ended: killed; type the same command again",
+        ),
+    ],
+)  # fmt: skip
+def test_one_line_and_its_code(error, code, line, capsys):
+    assert isinstance(error, EXPECTED)
+    assert end(error) == code
+    assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_a_fault_of_ours_in_a_process_of_rays_keeps_its_traceback():
+    with pytest.raises(RayTaskError):
+        end(RayTaskError("task", "its\ntraceback", TypeError("ours")))
