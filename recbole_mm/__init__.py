@@ -14,9 +14,10 @@ from recbole_mm.host import compat
 compat.apply()
 
 from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
-from recbole_mm.host import distributed  # noqa: E402
+from recbole_mm.host import distributed, run_names  # noqa: E402
 
 distributed.apply()
+run_names.apply()
 registration.apply()
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter  # noqa: E402

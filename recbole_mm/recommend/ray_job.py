@@ -22,6 +22,7 @@ class RankJob:
 
     checkpoint: Path
     trust_pickle: bool
+    data_path: Path
     k: int
     exclude_seen: bool
 
@@ -31,7 +32,8 @@ class RankBlock:
 
     def __init__(self, job: RankJob):
         sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
-        self._ranker = Ranker(open_checkpoint(job.checkpoint, job.trust_pickle), job.k, job.exclude_seen)
+        opened = open_checkpoint(job.checkpoint, job.trust_pickle, job.data_path)
+        self._ranker = Ranker(opened, job.k, job.exclude_seen)
 
     def __call__(self, users: pa.Table) -> pa.Table:
         return self._ranker.rank(users["user"].to_numpy())
