@@ -94,11 +94,11 @@ def start(model: str, folder: Path, **settings: Any) -> Run:
     Raises:
         ValueError: there is no such model.
     """
-    from recbole_mm.configuration import make_config
+    from recbole.config import Config
     from recbole_mm.quick_start import prepare_training
 
     settings = {**QUIET, **data_settings(folder), "data_path": str(folder.parent), **settings}
-    trainer, *loaders = prepare_training(make_config(model, folder.name, config_dict=settings))
+    trainer, *loaders = prepare_training(Config(model, folder.name, config_dict=settings))
     return Run(trainer.config, *loaders, trainer.model, trainer)
 
 

@@ -18,9 +18,9 @@ from recbole_mm.host import compat  # noqa: E402
 compat.apply()
 
 from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
-from recbole_mm.host import baselines, distributed, divergence, logs, metrics, training  # noqa: E402
+from recbole_mm.host import baselines, distributed, divergence, logs, metrics, run_names, training  # noqa: E402
 
-for mends in (baselines, distributed, metrics, divergence, logs, training):  # in this order: mends, then wrappers
+for mends in (baselines, distributed, metrics, divergence, logs, training, run_names):  # in this order: mends, wrappers
     mends.apply()
 registration.apply()
 

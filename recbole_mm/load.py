@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
-from recbole.quick_start import load_data_and_model
 from recbole.utils import get_model, init_seed
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.host.config import StoredSettings
-from recbole_mm.trainer.checkpoint import fingerprint, has_safe_pair, one_line, read_pickle, read_safe_pair
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, one_line, read_pickle, read_safe_pair
+from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
+from recbole_mm.trainer.resume import load_other_parameter
+
+_WITHOUT_FOLDER = (DEFAULT_DATASET, "ml-100k")  # made on first use; part of RecBole
 
 
 @dataclass(frozen=True)
@@ -31,48 +37,116 @@ class OpenedCheckpoint:
 
 
 def open_checkpoint(
-    file: str | Path, trust_pickle: bool = False, trust_plugins: bool = False
+    file: str | Path,
+    trust_pickle: bool = False,
+    data_path: str | Path | None = None,
+    trust_plugins: bool = False,
 ) -> OpenedCheckpoint:
     """Rebuild configuration, data set, splits and model of a checkpoint.
 
     Args:
-        file: the `.pth`, or its `.safetensors` or `.json`.
-        trust_plugins: import the modules that the checkpoint names under ``plugins``, which runs their code.
+        file: any of a run's files.
         trust_pickle: open a `.pth` that has no safe pair beside it, which runs whatever code is in it.
+        data_path: folder that holds the data set's folder; without it, that of the training: as it was given there,
+            from this working folder, then where that was, then where that is from the checkpoint's folder.
+        trust_plugins: import the modules that the checkpoint names under ``plugins``, which runs their code.
 
     Raises:
         FileNotFoundError: no such checkpoint, or its data set is not there, or a bare `.pth` without `trust_pickle`.
-        ValueError: a damaged checkpoint, or the data set is no longer the one it was trained on.
+        ValueError: a damaged checkpoint, weights that are not finite, or a data set or features that are no longer
+            those it was trained on.
     """
     path = Path(file)
     if trust_pickle and path.is_file() and not has_safe_pair(path):
-        read_pickle(path)  # says clearly what is wrong with it, where load_data_and_model would not
-        config, model, *data = load_data_and_model(str(path))
-        return OpenedCheckpoint(path, config, model.eval(), *data)
-    saved = read_safe_pair(path)
-    config = Config(saved.model, saved.dataset, config_dict=StoredSettings(saved.settings, trust_plugins))
-    if not Path(config["data_path"]).is_dir() and saved.dataset != DEFAULT_DATASET:
-        raise FileNotFoundError(
-            f"checkpoint {path} was trained on data set '{saved.dataset}' in {config['data_path']}, which is not "
-            f"there; bring it back, or run this where that path leads to it"
-        )
+        saved, config = _read_trusted(path, data_path)
+    else:
+        saved = read_safe_pair(path)
+        settings = {**saved.settings, "data_path": _find_data(saved, data_path)}
+        config = Config(saved.model, saved.dataset, config_dict=StoredSettings(settings, trust_plugins))
+    _check_finite(saved)
+    return _rebuild(saved, config)
+
+
+def add_opening_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that opens checkpoints, which are :func:`open_checkpoint`'s arguments."""
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="open a .pth without a safe pair, which runs the code in it"
+    )
+    parser.add_argument("--trust-plugins", action="store_true", help="import the modules that the checkpoint names")
+    parser.add_argument(
+        "--data_path", type=Path, metavar="DIR", help="folder of the data set's folder, where it is another by now"
+    )
+
+
+def opening_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_opening_options` parsed, as arguments of :func:`open_checkpoint`."""
+    return {name: getattr(arguments, name) for name in ("trust_pickle", "data_path", "trust_plugins")}
+
+
+def _read_trusted(path: Path, data_path: str | Path | None) -> tuple[SafeCheckpoint, Config]:
+    content = read_pickle(path)
+    config = content["config"]
+    if data_path is not None:
+        config["data_path"] = str(Path(data_path) / config["dataset"])
+    saved = SafeCheckpoint(
+        path, config["model"], config["dataset"], {}, content.get("fingerprint"), None, content["state_dict"],
+        content.get("other_parameter") or {}, content.get("features"),
+    )  # fmt: skip
+    return saved, config
+
+
+def _find_data(saved: SafeCheckpoint, data_path: str | Path | None) -> str:
+    stored = saved.settings.get("data_path")
+    if data_path is not None:
+        folders = [str(data_path)]
+    else:
+        folders = [*([stored] if isinstance(stored, str) else []), *saved.data_paths]
+    for folder in folders:
+        if (Path(folder) / saved.dataset).is_dir():
+            return folder
+    if data_path is None and saved.dataset in _WITHOUT_FOLDER:
+        return "dataset_atomic"
+    raise FileNotFoundError(
+        f"checkpoint {saved.path} was trained on data set '{saved.dataset}', which is not in "
+        f"{' or '.join(dict.fromkeys(folders)) or 'any folder it names'}; bring it back, or give --data_path the "
+        f"folder that {saved.dataset}/ is in now"
+    )
+
+
+def _check_finite(saved: SafeCheckpoint) -> None:
+    for name, weights in saved.weights.items():
+        if weights.is_floating_point() and not torch.isfinite(weights).all():
+            raise ValueError(
+                f"checkpoint {saved.path}: {name} holds NaN or infinite weights, whose scores mean nothing: the "
+                "training diverged; train again, with a lower learning_rate"
+            )
+
+
+def _rebuild(saved: SafeCheckpoint, config: Config) -> OpenedCheckpoint:
+    checkpoint = f"checkpoint {saved.path}"
     init_seed(config["seed"], config["reproducibility"])
-    logging.getLogger(__name__).info("Opening %s: %s on %s", path, saved.model, saved.dataset)
+    logging.getLogger(__name__).info("Opening %s: %s on %s", saved.path, saved.model, saved.dataset)
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
     train_set = loaders[0]._dataset
     if saved.fingerprint is not None and fingerprint(train_set) != saved.fingerprint:
         raise ValueError(
-            f"checkpoint {path} was trained on another version of data set '{saved.dataset}' than the one in "
+            f"{checkpoint} was trained on another version of data set '{saved.dataset}' than the one in "
             f"{config['data_path']}: its users, items or training interactions differ"
         )
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train_set).to(config["device"])
+    is_own = isinstance(model, MultimodalRecommender)
+    if is_own:
+        check_same_features(checkpoint, saved.features, feature_fingerprints(model, train_set))
     try:
         model.load_state_dict(saved.weights)
     except RuntimeError as error:
         raise ValueError(
-            f"checkpoint {path}: its weights do not fit its settings and the features ({one_line(error)})"
+            f"{checkpoint}: its weights do not fit its settings and the features ({one_line(error)})"
         ) from error
-    model.load_other_parameter(saved.other_parameter)
-    return OpenedCheckpoint(path, config, model.eval(), dataset, *loaders)
+    if is_own:
+        load_other_parameter(model, saved.other_parameter, checkpoint)
+    else:
+        model.load_other_parameter(saved.other_parameter)
+    return OpenedCheckpoint(saved.path, config, model.eval(), dataset, *loaders)

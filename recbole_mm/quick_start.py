@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import logging
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -87,7 +85,9 @@ def parse_with_settings(
 
 
 def run(model, dataset, config_file_list=None, config_dict=None, saved=True, nproc=1, **processes):
-    """RecBole's ``run`` (same arguments and result) after checking names and keys, with a summary at the end.
+    """RecBole's ``run`` (same arguments) after checking names and keys, with a summary at the end.
+
+    Returns RecBole's result, with the run's `checkpoint` and `log` files.
 
     Raises:
         ValueError: as :func:`checked_config`, and for an unknown data set, naming the closest one there is.
@@ -102,11 +102,10 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
     if "data_path" not in config.external_config_dict:
         config_dict["data_path"] = find_data(dataset)
     check_folders(config)
-    started = time.time()
     try:
         with child_processes():
             result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
-        _summarise(result, config, started)
+        _summarise(result or {})
     finally:
         close_log()
     return result
@@ -132,7 +131,6 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     config = Config(config_dict=lists, config_file_list=config_file_list)  # hyperopt makes tuples of lists
     restart_log(config)
     trainer, train_data, valid_data, _ = prepare_training(config)
-    trainer.saved_model_file = str(_unused(Path(trainer.saved_model_file)))
     score, result = trainer.fit(train_data, valid_data, verbose=False, saved=saved)
     return {
         "model": config["model"],
@@ -171,12 +169,6 @@ def restart_log(config: Config) -> None:
     init_logger(config)
 
 
-def _unused(path: Path) -> Path:
-    """RecBole names checkpoints by the second; this is `path`, or where it is taken, the first free number after it."""
-    names = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
-    return path if not path.exists() else next(name for name in names if not name.exists())
-
-
 def find_data(dataset: str) -> str:
     """Folder that holds `dataset`; builds the default data set on first use.
 
@@ -199,27 +191,10 @@ def find_data(dataset: str) -> str:
     return "dataset"
 
 
-def _summarise(result: dict | None, config: Config, started: float) -> None:
-    """The last lines: the test result and where everything is."""
-    resumed = config["resume_from"] and Path(config["resume_from"])
-    if resumed:  # its folder is where the run goes on; from an earlier stage, under another name
-        checkpoints = resumed.parent.glob(f"{resumed.stem.removesuffix('-stage-one')}*.pth")
-    else:
-        checkpoints = Path(config["checkpoint_dir"]).glob(f"{config.model}-*.pth")
-    logs = Path(config["log_dir"], config.model).resolve().glob("*.log")  # its processes write it too
-    measured = {metric: float(value) for metric, value in ((result or {}).get("test_result") or {}).items()}
-    lines = {
-        "test result": measured,
-        # a resumed run writes its checkpoint again only where it gets better
-        "checkpoint": _newest(checkpoints, started) or resumed,
-        "log": _newest(logs, started),
-    }
-    for name, value in lines.items():
+def _summarise(result: dict) -> None:
+    """The last lines: the test result, and the run's own files where they were written."""
+    measured = {metric: float(value) for metric, value in (result.get("test_result") or {}).items()}
+    files = {name: result[name] for name in ("checkpoint", "log") if result.get(name) and Path(result[name]).exists()}
+    for name, value in {"test result": measured, **files}.items():
         if value:
             print(f"{set_color(name, 'yellow') if sys.stdout.isatty() else name}: {value}")
-
-
-def _newest(files: Iterable[Path], since: float) -> Path | None:
-    """The file last written, where that was after a time."""
-    written = [(file.stat().st_mtime, file) for file in files]
-    return max((one for one in written if one[0] >= since - 1), default=(since, None))[1]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.io.files import atomic_file, check_folder_writable
-from recbole_mm.load import OpenedCheckpoint, open_checkpoint
+from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options
 from recbole_mm.registry import MODELS
 from recbole_mm.trainer.checkpoint import settings
 
@@ -22,6 +22,7 @@ MOST_SETTINGS = 3  # in a checkpoint's label
 OF_THE_RUN = {
     *"gpu_id use_gpu worker state show_progress log_wandb wandb_project eval_batch_users".split(),
     *"data_path checkpoint_dir graph_dir resume_from save_dataset dataset_save_path".split(),
+    *"last_state_minutes trust_pickle".split(),
     *"save_dataloaders dataloaders_save_path concurrent_trials cpus_per_trial gpus_per_trial".split(),
 }  # settings that change no result
 
@@ -37,17 +38,12 @@ def add_analysis(kinds, name: str, help: str, write: Write) -> argparse.Argument
     """
     parser = kinds.add_parser(name, help=help, description=help)
     parser.add_argument(
-        "checkpoints", nargs="+", metavar="CHECKPOINT", help=".pth, .safetensors or .json of a run"
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="any file of a run"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("analysis"), help="folder to write into (default: %(default)s)"
     )
-    parser.add_argument(
-        "--trust-pickle",
-        action="store_true",
-        help="open a .pth without a safe pair, which runs the code in it",
-    )
-    parser.add_argument("--trust-plugins", action="store_true", help="import the modules that the checkpoints name")
+    add_opening_options(parser)
     parser.set_defaults(run=partial(_run, write))
     return parser
 
@@ -64,7 +60,7 @@ def _run(write: Write, arguments: argparse.Namespace) -> int:
     if find_spec("matplotlib") is None:  # before minutes of work, not after
         raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
     check_folder_writable(arguments.out)
-    opened = [open_checkpoint(file, arguments.trust_pickle, arguments.trust_plugins) for file in arguments.checkpoints]
+    opened = [open_checkpoint(file, **opening_options(arguments)) for file in arguments.checkpoints]
     for file in write(opened, arguments):
         print(f"wrote {file}")
     return 0

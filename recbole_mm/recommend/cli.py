@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_writable
-from recbole_mm.load import OpenedCheckpoint, open_checkpoint
+from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options
 from recbole_mm.recommend.export import export_vectors
 from recbole_mm.recommend.ranking import SCHEMA, Ranker, read_users
 
@@ -33,11 +33,8 @@ def add_parsers(commands) -> None:
 
 def _add(commands, name: str, help: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help, description=help)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".pth, .safetensors or .json of a run")
-    parser.add_argument(
-        "--trust-pickle", action="store_true", help="open a .pth without a safe pair, which runs the code in it"
-    )
-    parser.add_argument("--trust-plugins", action="store_true", help="import the modules that the checkpoint names")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="any file of a run")
+    add_opening_options(parser)
     return parser
 
 
@@ -46,7 +43,7 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     if arguments.k < 1 or arguments.block_mb < 1:
         raise ValueError("--k and --block_mb must be at least 1")
     check_writable(arguments.out)
-    opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle, arguments.trust_plugins)
+    opened = open_checkpoint(arguments.checkpoint, **opening_options(arguments))
     users = read_users(arguments.users, opened.dataset)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
@@ -66,15 +63,15 @@ def _blocks(arguments: argparse.Namespace, opened: OpenedCheckpoint, users: np.n
         return ranker.blocks(users, block_bytes)
     from recbole_mm.recommend.ray_job import RankJob, ranked_blocks
 
-    job = RankJob(
-        arguments.checkpoint.resolve(), arguments.trust_pickle, arguments.trust_plugins, arguments.k, exclude_seen
-    )
+    data_path = Path(opened.config["data_path"]).resolve().parent  # where it was found; a worker is elsewhere
+    opening = {**opening_options(arguments), "data_path": data_path}
+    job = RankJob(arguments.checkpoint.resolve(), opening, arguments.k, exclude_seen)
     return ranked_blocks(users, ranker.users_per_block(block_bytes), arguments.ray_address, job)
 
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the vectors; raises ValueError or OSError for bad input."""
     check_folder_writable(arguments.out.parent)
-    opened = open_checkpoint(arguments.checkpoint, arguments.trust_pickle, arguments.trust_plugins)
+    opened = open_checkpoint(arguments.checkpoint, **opening_options(arguments))
     print(f"wrote {export_vectors(opened, arguments.out)}")
     return 0

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +22,7 @@ class RankJob:
     """What every process of a job is told; its fields are those of :func:`open_checkpoint` and :class:`Ranker`."""
 
     checkpoint: Path
-    trust_pickle: bool
-    trust_plugins: bool
+    opening: dict[str, Any]
     k: int
     exclude_seen: bool
 
@@ -32,7 +32,7 @@ class RankBlock:
 
     def __init__(self, job: RankJob):
         sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
-        opened = open_checkpoint(job.checkpoint, job.trust_pickle, job.trust_plugins)
+        opened = open_checkpoint(job.checkpoint, **job.opening)
         self._ranker = Ranker(opened, job.k, job.exclude_seen)
 
     def __call__(self, users: pa.Table) -> pa.Table:

@@ -1,8 +1,13 @@
 """What a checkpoint holds and how it reaches the disk.
 
 RecBole's `.pth` is a pickle: loading one runs whatever it says. Beside each stands a pair of the same name that opens
-without unpickling: `.safetensors` (weights) and `.json` (model, configuration, data set, metrics). All three are
-written to a temporary file first and renamed, so that a killed process leaves the previous one whole.
+without unpickling: `.safetensors` (weights) and `.json` (model, configuration, data set, metrics), and
+`.resume.safetensors`, the state that training goes on from. All four of an epoch carry one write id and are made
+whole under other names before the first of them is renamed. A process killed between these renames, which go in the
+order resume, pth, safetensors, json, leaves
+
+* the new state beside the old weights: a resumed run writes the others again, whoever opens the pair gets the old one;
+* the new weights beside the old description: the weights carry the new one too, and the write id they replace.
 """
 
 from __future__ import annotations
@@ -11,25 +16,32 @@ import copy
 import hashlib
 import json
 import os
-import random
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-FORMAT = 1
+from recbole_mm.io.files import atomic_file
+from recbole_mm.io.run_files import RunFiles
+from recbole_mm.io.tensor_file import named_errors, pack, read_content, read_tensor_file, unpack, write_tensor_file
+from recbole_mm.trainer.description import FORMAT, Description, parse_description, read_description
+from recbole_mm.trainer.training_state import TrainingState, write_state
+
 KEYS_OF_THE_PROCESSES = ("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset")
 
 
 @dataclass(frozen=True)
 class SafeCheckpoint:
-    """A checkpoint that was opened without unpickling."""
+    """A checkpoint that was opened without unpickling.
+
+    Attributes:
+        path: the file it was asked for by.
+        data_paths: folders that its data may be in, the one of its settings first.
+    """
 
     path: Path
     model: str
@@ -40,34 +52,70 @@ class SafeCheckpoint:
     weights: dict[str, Tensor]
     other_parameter: dict[str, Any]
     features: dict[str, str] | None
+    write_id: str | None = None
+    data_paths: tuple[str, ...] = ()
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it; a failure leaves `path` as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+# ---------------------------------------------------------------- writing
 
 
-def write_safe_pair(path: Path, config, model, data_fingerprint: str | None, features, valid_result) -> None:
-    """Write `<stem>.safetensors` and `<stem>.json` beside the `.pth` at `path`."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+def write_checkpoint(files: RunFiles, config, state: TrainingState) -> None:
+    """Write the best epoch's state in all its forms, or none of them; raises OSError naming the file that failed."""
+    tensors = dict(state.state_dict)
+    other_parameter = pack(state.other_parameter, "other_parameter", tensors)
     description = {
         "format": FORMAT,
-        "model": config["model"],
-        "dataset": config["dataset"],
-        "fingerprint": data_fingerprint,
-        "features": features,
-        "valid_result": None if valid_result is None else {k: float(v) for k, v in valid_result.items()},
-        "other_parameter": model.other_parameter(),
+        "write_id": state.write_id,
+        "replaces": _write_id_of(files.description),
+        "model": state.model,
+        "dataset": state.dataset,
+        "fingerprint": state.fingerprint,
+        "features": state.features,
+        "valid_result": state.best_valid_result,
+        "other_parameter": other_parameter,
         "settings": settings(config),
+        **_data_paths(config, files),
     }
-    write_atomically(path.with_suffix(".safetensors"), lambda file: save_file(weights, file))
-    text = json.dumps(description, indent=2)
-    write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text, encoding="utf-8"))
+    with ExitStack() as renames:  # in the reverse order of these lines, and only where all could be written
+        described = renames.enter_context(atomic_file(files.description))
+        weighed = renames.enter_context(atomic_file(files.weights))
+        pickled = renames.enter_context(atomic_file(files.pickle))
+        resumed = renames.enter_context(atomic_file(files.resume))
+        write_state(resumed, state)
+        _write_pickle(pickled, {"config": of_one_process(config), **dict(state)})
+        write_tensor_file(weighed, tensors, description)
+        text = json.dumps({**description, "sha256": _sha256(weighed)}, indent=2)
+        described.write_text(text, encoding="utf-8")
+
+
+def _write_pickle(path: Path, content: dict[str, Any]) -> None:
+    try:
+        torch.save(content, path, pickle_protocol=4)
+    except RuntimeError as error:  # as torch's own writer ends on a full disk
+        raise OSError(f"{path} cannot be written: {one_line(error)}") from error
+
+
+def _write_id_of(description: Path) -> str | None:
+    """The write id of the description that stands there; None where there is none that can be read."""
+    try:
+        return read_description(description).write_id
+    except (ValueError, FileNotFoundError):
+        return None
+
+
+def _data_paths(config, files: RunFiles) -> dict[str, str]:
+    """Where the data are, for a reader in another working folder, and for one that has moved both."""
+    folder = Path(os.path.abspath(config["data_path"])).parent  # RecBole's config adds the data set's name
+    try:
+        relative = os.path.relpath(folder, files.pickle.absolute().parent)
+    except ValueError:  # on another drive
+        relative = str(folder)
+    return {"data_path": str(folder), "data_path_from_here": relative}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def settings(config) -> dict[str, Any]:
@@ -98,47 +146,63 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float, bool))
 
 
-def fingerprint(dataset) -> str:
-    """Hash of a data set's user and item ids in their internal order and of its split's interactions, in any order."""
-    digest = hashlib.sha256()
-    for field in (dataset.uid_field, dataset.iid_field):
-        digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
-    users, items = (dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
-    digest.update(np.sort(users.astype(np.int64) * dataset.item_num + items).tobytes())
-    return digest.hexdigest()
-
-
-def feature_fingerprints(model, dataset) -> dict[str, str]:
-    """Hash of the features of each modality that a model reads, in its order."""
-    return {name: dataset.modality_fingerprint(name) for name in model.modalities}
-
-
-def check_same_features(checkpoint: str, theirs: dict[str, str] | None, ours: dict[str, str]) -> None:
-    """Raise ValueError, which names both sides, where a checkpoint was trained on other features than this run's.
-
-    Args:
-        checkpoint: for the message, such as ``checkpoint FILE``.
-        theirs: its :func:`feature_fingerprints`; None for one written before there were any, which passes.
-        ours: those of this run.
-    """
-    if theirs is None:
-        return
-    if list(theirs) != list(ours):
-        raise ValueError(
-            f"{checkpoint} was trained on the modalities {', '.join(theirs)} in this order, this run has "
-            f"{', '.join(ours)}; set `modalities` to the same"
-        )
-    changed = [name for name in ours if theirs[name] != ours[name]]
-    if changed:
-        raise ValueError(
-            f"{checkpoint} was trained on other {' and '.join(changed)} features than this run reads; bring its files "
-            "and its missing_modality and normalize_feature back, or train again"
-        )
+# ---------------------------------------------------------------- reading
 
 
 def has_safe_pair(path: Path) -> bool:
-    """Whether both files stand beside the checkpoint that open without unpickling."""
-    return path.with_suffix(".json").exists() and path.with_suffix(".safetensors").exists()
+    """Whether what stands beside the checkpoint opens without unpickling: its weights and their description."""
+    files = RunFiles.of(path)
+    if not files.weights.exists():
+        return False
+    return files.description.exists() or read_content(files.weights) is not None
+
+
+def read_safe_pair(file: str | os.PathLike) -> SafeCheckpoint:
+    """Open a checkpoint by any of its names without unpickling.
+
+    Raises:
+        FileNotFoundError: the file, or its `.safetensors`/`.json` pair, is not there.
+        ValueError: one of the pair is damaged, of a later format, or not of the same write as the other.
+    """
+    path, files = Path(file), RunFiles.of(file)
+    if not path.exists():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    if not has_safe_pair(path):
+        part = files.description if files.weights.exists() else files.weights
+        raise FileNotFoundError(
+            f"checkpoint {path} has no {part.name} beside it; restore that file, or pass --trust-pickle to open "
+            f"the .pth, which is a pickle and runs the code in it, if you trust where it came from"
+        )
+    tensors, content = read_tensor_file(files.weights)
+    described = _description_of(files, content)
+    with named_errors(files.description):
+        other_parameter = unpack(described.other_parameter, tensors)
+    here = files.pickle.absolute().parent
+    data_paths = [described.data_path, described.data_path_from_here and str(here / described.data_path_from_here)]
+    return SafeCheckpoint(
+        path, described.model, described.dataset, described.settings, described.fingerprint, described.valid_result,
+        tensors, other_parameter, described.features, described.write_id, tuple(filter(None, data_paths)),
+    )  # fmt: skip
+
+
+def _description_of(files: RunFiles, content: Any) -> Description:
+    """That of the `.json`, or where a kill left an older one, that which the weights carry themselves."""
+    own = None if content is None else parse_description(content, files.weights)
+    if not files.description.exists():
+        return own
+    described = read_description(files.description)
+    if own is None and described.write_id is None:
+        return described  # of format 1
+    if own is not None and described.write_id == own.write_id:
+        if described.sha256 != _sha256(files.weights):
+            raise ValueError(f"checkpoint {files.weights} has changed since it was written; restore the file")
+        return described
+    if own is not None and own.replaces == described.write_id:
+        return own
+    raise ValueError(
+        f"checkpoint {files.weights} and {files.description.name} are of different runs or epochs; restore the two "
+        "that were written together"
+    )
 
 
 def read_pickle(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -147,56 +211,23 @@ def read_pickle(path: Path, device: torch.device | str = "cpu") -> dict[str, Any
         content = torch.load(path, map_location=device, weights_only=False)
     except Exception as error:  # a damaged pickle can ask for anything at all
         raise ValueError(f"checkpoint {path} is damaged and cannot be opened ({error!r})") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
+    if not isinstance(content, dict) or not {"state_dict", "config"} <= content.keys():
         raise ValueError(f"{path} is no checkpoint of a model")
     return content
 
 
-def read_safe_pair(file: str | os.PathLike) -> SafeCheckpoint:
-    """Open a checkpoint by any of its three names without unpickling.
-
-    Raises:
-        FileNotFoundError: the file, or its `.safetensors`/`.json` pair, is not there.
-        ValueError: one of the pair is damaged.
-    """
+def read_trusted(file: str | os.PathLike) -> SafeCheckpoint:
+    """A trusted `.pth`, as :func:`read_safe_pair` gives the pair; raises ValueError where it is damaged."""
     path = Path(file)
-    if not path.exists():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
-    described, weighed = path.with_suffix(".json"), path.with_suffix(".safetensors")
-    for part in (described, weighed):
-        if not part.exists():
-            raise FileNotFoundError(
-                f"checkpoint {path} has no {part.name} beside it; restore that file, or pass --trust-pickle to open "
-                f"the .pth, which is a pickle and runs the code in it, if you trust where it came from"
-            )
-    try:
-        content = json.loads(described.read_text(encoding="utf-8"))
-        weights = load_file(weighed)
-        return SafeCheckpoint(
-            path, content["model"], content["dataset"], content["settings"], content["fingerprint"],
-            content["valid_result"], weights, content["other_parameter"], content.get("features"),
-        )  # fmt: skip
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"checkpoint {path} is damaged ({error!r}); train again or restore the file") from error
+    content = read_pickle(path)
+    config = content["config"]
+    return SafeCheckpoint(
+        path, config["model"], config["dataset"], settings(config), content.get("fingerprint"),
+        content.get("best_valid_result"), content["state_dict"], content.get("other_parameter") or {},
+        content.get("features"),
+    )  # fmt: skip
 
 
 def one_line(error: Exception) -> str:
     """The message of an error of torch's, which may have many lines, for an error of ours."""
     return " ".join(str(error).split())
-
-
-def random_state() -> dict[str, Any]:
-    """The states of all random generators a training run draws from."""
-    state = {"python": random.getstate(), "numpy": np.random.get_state(), "torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """Restore what :func:`random_state` gave."""
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])

@@ -17,13 +17,6 @@ def keep_constants_local(model: torch.nn.Module) -> None:
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, constants)
 
 
-def agree_on(value: str) -> str:
-    """The first process's value, in all: RecBole names files by the second, in which processes may differ."""
-    values = [value]
-    dist.broadcast_object_list(values, src=0)
-    return values[0]
-
-
 def loss_factor(model: torch.nn.Module) -> int:
     """What a process's loss is multiplied by: gradients are averaged, and a sum over the batch must stay a sum."""
     return model.n_processes if model.loss_reduction == "sum" else 1

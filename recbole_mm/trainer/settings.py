@@ -19,7 +19,9 @@ class TrainerSettings(Settings):
     lr_decay: LearningRateDecay | None = None
     """Multiplies the learning rate by factor^(epoch / epochs), such as {factor: 0.96, epochs: 50}."""
     resume_from: str | None = None
-    """Checkpoint of an interrupted run of ours to go on from."""
+    """Any file of an interrupted run of ours, which goes on from its last epoch."""
+    last_state_minutes: Weight = 0
+    """Least minutes between the states written to go on from; 0: after every epoch."""
 
 
 class StageSettings(Settings):

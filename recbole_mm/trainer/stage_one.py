@@ -7,15 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from recbole_mm.trainer.checkpoint import (
-    SafeCheckpoint,
-    check_same_features,
-    feature_fingerprints,
-    fingerprint,
-    has_safe_pair,
-    one_line,
-    read_safe_pair,
-)
+from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, one_line, read_safe_pair, read_trusted
+from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 
 # what a backbone reads that decides how it is trained, or where, not what its weights mean
 OF_THE_TRAINING = {"seed", "device", "dataset", "checkpoint_dir", "graph_dir", "train_batch_size", "reg_weight",
@@ -56,12 +49,7 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
             sides.
     """
     checkpoint = f"stage_one_checkpoint {file}"
-    if Path(file).is_file() and not has_safe_pair(Path(file)):
-        raise FileNotFoundError(
-            f"{checkpoint} has no .safetensors and .json of its name beside it, which its weights are read from; "
-            "restore them, or train stage one again"
-        )
-    saved = read_safe_pair(file)
+    saved = _read(file, checkpoint, model.config["trust_pickle"] is True)
     is_staged = saved.model == type(model).__name__
     theirs = saved.settings.get("backbone") if is_staged else saved.model
     if theirs != model.backbone_name:
@@ -80,6 +68,17 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
     _check_same_settings(checkpoint, saved, is_staged, model.backbone_settings)
     prefix = "backbone." if is_staged else ""
     return {k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)}
+
+
+def _read(file: str, checkpoint: str, trust_pickle: bool) -> SafeCheckpoint:
+    if not Path(file).is_file() or has_safe_pair(Path(file)):
+        return read_safe_pair(file)
+    if trust_pickle:
+        return read_trusted(file)
+    raise FileNotFoundError(
+        f"{checkpoint} has no .safetensors and .json of its name beside it, which its weights are read from; "
+        "restore them, train stage one again, or set trust_pickle: True if you trust the .pth, a pickle"
+    )
 
 
 def _check_same_settings(checkpoint: str, saved: SafeCheckpoint, is_staged: bool, ours: dict[str, Any]) -> None:

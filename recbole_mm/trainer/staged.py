@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 from recbole.utils import dict2str, set_color
 
+from recbole_mm.io.run_files import RunFiles
+from recbole_mm.trainer.resume import best_weights, find_resume_point
 from recbole_mm.trainer.trainer import MultimodalTrainer
+from recbole_mm.trainer.training_state import ResumePoint, TrainingState
 
 STAGE_KEYS = ("epochs", "stopping_step", "learning_rate")
 
@@ -58,14 +61,20 @@ class StagedTrainer(MultimodalTrainer):
             if stage != self._resumed_stage:
                 self._begin(stage)
             self.logger.info(f"at most {self.epochs} epochs")
-            best = _BestWeights(self, callback_fn)
+            best = _BestWeights(self, callback_fn, self._resume_point)
             result = super().fit(train_data, valid_data, verbose, saved, show_progress, best)
             if valid_data and result[1]:
                 self.logger.info(f"best validation result: {dict2str(result[1])}")
             if position + 1 < len(self.model.stages):
                 self.model.load_state_dict(best.weights)
         self.logger = self._log
+        if saved:
+            for stage in self.model.stages:
+                RunFiles.of(self._file_of(stage)).last.unlink(missing_ok=True)
         return result
+
+    def _end_well(self) -> None:
+        """Not at the end of a stage: until the next one has a state, a run goes on from that of the one before."""
 
     def _begin(self, stage: str) -> None:
         """Set everything that belongs to one stage to its start."""
@@ -78,7 +87,7 @@ class StagedTrainer(MultimodalTrainer):
         self.scheduler = self._build_scheduler()
         self.start_epoch = self.cur_step = 0
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
-        self.best_valid_result = self._latest_valid_result = self._resumed_random_state = None
+        self.best_valid_result = self._latest_valid_result = self._write_id = None
         self.saved_model_file = str(self._file_of(stage))
         self.tensorboard = _StageWriter(self._writer, stage)
         self.logger = _StageLog(self._log, {"stage": stage})
@@ -106,28 +115,44 @@ class StagedTrainer(MultimodalTrainer):
     def _progress_label(self, epoch: int) -> str:
         return f"Stage {self.stage} {epoch:>4}"
 
-    def _state(self, epoch: int) -> dict:
-        return {**super()._state(epoch), "stage": self.stage}
+    def _state(self, epoch: int, write_id: str | None) -> TrainingState:
+        return super()._state(epoch, write_id).model_copy(update={"stage": self.stage})
 
-    def resume_checkpoint(self, resume_file):
-        """Go on from a checkpoint of any stage; raises as :meth:`MultimodalTrainer.resume_checkpoint`."""
-        file = Path(resume_file)
-        stage = self._read(file).get("stage")
-        if stage not in self.model.stages:
-            raise ValueError(f"checkpoint {resume_file} is of stage '{stage}', this run has {self.model.stages}")
-        self._final_file = self._final_after(file, stage)
+    def _take_on(self, point: ResumePoint) -> None:
+        """As :meth:`MultimodalTrainer._take_on`, in the stage that the run was in."""
+        stage = self._stage_of(point)
+        self._final_file = self._final_after(point.files.pickle, stage)
+        if stage != self.model.stages[-1] and _is_unfinished(point.files, RunFiles.of(self._final_file)):
+            point = find_resume_point(self._final_file, trust_pickle=False)
+            stage = self._stage_of(point)
         self._begin(stage)
-        super().resume_checkpoint(resume_file)
+        super()._take_on(point)
         self._resumed_stage = stage
+
+    def _stage_of(self, point: ResumePoint) -> str:
+        stage = point.state.stage
+        if stage not in self.model.stages:
+            raise ValueError(
+                f"checkpoint {point.files.pickle} is of stage '{stage}', this run has {self.model.stages}"
+            )
+        return stage
+
+
+def _is_unfinished(earlier: RunFiles, final: RunFiles) -> bool:
+    """Whether a run was interrupted in its last stage, and is not begun again from an earlier one."""
+    is_running = earlier.last.exists() or final.last.exists()
+    return is_running and (final.resume.exists() or final.last.exists())
 
 
 class _BestWeights:
     """Callback of one stage's evaluations that keeps the weights of the best, whether or not they are saved."""
 
-    def __init__(self, trainer: StagedTrainer, callback_fn):
+    def __init__(self, trainer: StagedTrainer, callback_fn, resumed: ResumePoint | None):
         self._trainer, self._callback = trainer, callback_fn
-        self._evaluated = False
+        self._evaluated = trainer.best_valid_result is not None
         self._keep()
+        if resumed is not None:
+            self._weights = best_weights(resumed) or self._weights
 
     def __call__(self, epoch: int, valid_score: float) -> None:
         self._evaluated = True

@@ -15,8 +15,9 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_mm.encoder.pretrained import memory_errors
+from recbole_mm.io.files import atomic_file
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.registry import register_trainer
-from recbole_mm.trainer.checkpoint import write_atomically
 from recbole_mm.trainer.staged import StagedTrainer
 
 
@@ -50,7 +51,8 @@ class TuningTrainer(StagedTrainer):
             )
         if saved:
             text = json.dumps({"peft": self.config["peft"], "stages": self._costs}, indent=2)
-            write_atomically(self._final_file.with_suffix(".report.json"), lambda file: file.write_text(text))
+            with atomic_file(RunFiles.of(self._final_file).report) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         return result
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
@@ -63,8 +65,7 @@ class TuningTrainer(StagedTrainer):
         return loss
 
     def _tune_epoch(self, train_data, epoch: int, show_progress: bool) -> float:
-        self.model.train()
-        self.model.start_epoch(epoch)
+        self._start_epoch(epoch)
         batches = train_data
         if show_progress:
             batches = tqdm(train_data, ncols=100, desc=set_color(self._progress_label(epoch), "pink"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ from recbole.trainer import HyperTuning
 from recbole.trainer.hyper_tuning import exhaustive_search
 
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
 from recbole_mm.tuning.search_space import number_of_settings, recbole_form
 
+SEED_VARIABLE = "HYPEROPT_FMIN_SEED"
 ALGORITHMS = ("exhaustive", "random", "bayes")
 
 
@@ -39,14 +43,16 @@ def search_with_hyperopt(
 
     Raises ValueError where `algo` is exhaustive and a range is not a list of choices.
     """
-    os.environ.setdefault("HYPEROPT_FMIN_SEED", str(search.config["seed"]))  # HyperTuning hands no seed on
     trials = _Trials(search)
     limits = {"algo": algo, "max_evals": max_evals, "early_stop": early_stop}
     if algo == "exhaustive":
         limits = _all_settings(number_of_settings(search.ranges))
     tuning = HyperTuning(trials, params_dict=recbole_form(search.ranges), display_file=display_file, **limits)
     try:
-        tuning.run()
+        with _seed(search.config["seed"]):
+            tuning.run()
+        if trials.best is None:
+            raise ValueError(f"no trial of {search.model} reached a finite {search.config['valid_metric']}")
         trials.best["test_result"] = winner_test_metrics(trials.best_settings, trials.best["checkpoint"])
     finally:
         with atomic_file(output_file) as temporary:
@@ -56,6 +62,18 @@ def search_with_hyperopt(
         trials.best_settings, best["best_valid_score"], best["best_valid_result"], best["test_result"],
         Path(best["checkpoint"]),
     )  # fmt: skip
+
+
+@contextmanager
+def _seed(seed: int) -> Iterator[None]:
+    """What hyperopt draws from, which HyperTuning does not hand on; a user's own variable stays above it."""
+    is_set = SEED_VARIABLE in os.environ
+    os.environ.setdefault(SEED_VARIABLE, str(seed))
+    try:
+        yield
+    finally:
+        if not is_set:
+            del os.environ[SEED_VARIABLE]
 
 
 def _all_settings(number: int) -> dict[str, Any]:
@@ -85,16 +103,10 @@ class _Trials:
         else:
             worse = result
         if worse is not None:
-            delete_checkpoint(Path(worse["checkpoint"]))
+            RunFiles.of(worse["checkpoint"]).delete()
         return result
 
 
 def plain(params: dict[str, Any]) -> dict[str, Any]:
     """Values of a trial as a yaml file holds them: hyperopt makes tuples of lists."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in params.items()}
-
-
-def delete_checkpoint(path: Path) -> None:
-    """Delete a checkpoint with the pair beside it and those of its earlier stages."""
-    for file in (*path.parent.glob(f"{path.stem}.*"), *path.parent.glob(f"{path.stem}-stage-*")):
-        file.unlink()

@@ -232,7 +232,8 @@ def _row(search: Search, result) -> dict[str, Any]:
 
 def _choose(search: Search, trials: list[dict[str, Any]]) -> dict[str, Any]:
     """The trial with the best validation score, among those that reached their last stage."""
-    usable = [one for one in trials if one["status"] != "failed" and one["checkpoint"] and not one["stages_left"]]
+    ended = [one for one in trials if one["status"] != "failed" and one["checkpoint"] and not one["stages_left"]]
+    usable = [one for one in ended if search.better(one[SCORE], None)]
     if not usable:
         errors = [f"{one['params']}: {one['error']}" for one in trials if one["error"]]
         raise ValueError(f"no trial ended with a validation score; first error: {errors[0] if errors else 'none'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,9 @@ class Search:
         return self.settings["dataset"]
 
     def better(self, score: float, than: float | None) -> bool:
-        """Whether a validation score is better than another, or than none at all."""
+        """Whether a validation score is better than another, or than none at all; one that is not finite never is."""
+        if not math.isfinite(score):
+            return False
         if than is None:
             return True
         return score > than if self.config["valid_metric_bigger"] else score < than

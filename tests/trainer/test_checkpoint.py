@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 from recbole.config import Config
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
+from recbole_mm.io.run_files import RunFiles
+from recbole_mm.io.tensor_file import read_content
 from recbole_mm.load import open_checkpoint
-from recbole_mm.trainer.checkpoint import fingerprint, read_safe_pair, settings, write_atomically
+from recbole_mm.trainer.checkpoint import read_safe_pair, settings
+from recbole_mm.trainer.fingerprints import fingerprint
 from tests.toy import PRE_SPLIT, QUIET, Run, start, write_dataset, write_planted
 
 SETTINGS = {
@@ -42,44 +46,24 @@ def trained(data_path, tmp_path_factory) -> tuple[Run, dict, Path]:
 @pytest.fixture
 def copied(trained, tmp_path) -> Path:
     """The `.pth` of a copy of the three files, to be damaged."""
-    for file in trained[2].parent.glob(f"{trained[2].stem}.*"):
-        shutil.copy(file, tmp_path / f"copy{file.suffix}")
-    return tmp_path / "copy.pth"
+    copy = RunFiles(tmp_path / "copy.pth")
+    for file, name in zip(RunFiles.of(trained[2]).all, copy.all, strict=True):
+        if file.exists():
+            shutil.copy(file, name)
+    return copy.pickle
 
 
 # ---------------------------------------------------------------- writing
 
 
-def test_atomic_write_replaces(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("old")
-    write_atomically(file, lambda temporary: temporary.write_text("new"))
-    assert file.read_text() == "new"
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_write_that_fails_midway_leaves_the_old_file(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("old")
-
-    def fail(temporary):
-        temporary.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(file, fail)
-    assert file.read_text() == "old"
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("writer", ["torch.save", "recbole_mm.trainer.checkpoint.save_file"])
+@pytest.mark.parametrize("writer", ["torch.save", "recbole_mm.io.tensor_file.save_file"])
 def test_a_checkpoint_that_fails_midway_leaves_the_old_one(data_path, tmp_path, monkeypatch, writer):
     run = start("POWERec", data_path, **SETTINGS, checkpoint_dir=str(tmp_path / "saved"))
     trainer = run.trainer()
     trainer.fit(run.train_data, run.valid_data)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()}
+    before = {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir() if file.is_file()}
 
-    def fail(_, file, **__):
+    def fail(_, file, *__, **___):
         Path(file).write_bytes(b"half")
         raise OSError("disk full")
 
@@ -87,12 +71,7 @@ def test_a_checkpoint_that_fails_midway_leaves_the_old_one(data_path, tmp_path, 
         patched.setattr(writer, fail)
         with pytest.raises(OSError, match="disk full"):
             trainer._save_checkpoint(7)
-    after = {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()}
-    assert after.keys() == before.keys()
-    failed = ".pth" if writer == "torch.save" else ".safetensors"
-    for name in before:
-        if name.endswith(failed):
-            assert after[name] == before[name]
+    assert {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir() if file.is_file()} == before
 
 
 # ---------------------------------------------------------------- the safe pair
@@ -175,6 +154,22 @@ def test_fingerprint_is_of_the_pairs_in_any_order(tmp_path):
     assert one[0] != one[1]
 
 
+def older_format(file: Path) -> None:
+    """Make a pair as it was before there were write ids."""
+    described = json.loads(file.with_suffix(".json").read_text())
+    for field in ("write_id", "replaces", "sha256", "data_path", "data_path_from_here"):
+        del described[field]
+    file.with_suffix(".json").write_text(json.dumps({**described, "format": 1}))
+    save_file(load_file(file.with_suffix(".safetensors")), file.with_suffix(".safetensors"))
+
+
+def test_a_pair_of_the_first_format_opens(copied, trained):
+    older_format(copied)
+    opened = open_checkpoint(copied)
+    for name, tensor in trained[0].model.state_dict().items():
+        assert torch.equal(opened.model.state_dict()[name], tensor)
+
+
 # ---------------------------------------------------------------- what does not open
 
 
@@ -182,7 +177,7 @@ def test_a_bare_pickle_needs_trust(copied, trained):
     copied.with_suffix(".json").unlink()
     copied.with_suffix(".safetensors").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"copy\.pth has no copy\.json beside it; .* pass --trust-pickle"
+        FileNotFoundError, match=r"copy\.pth has no copy\.safetensors beside it; .* pass --trust-pickle"
     ):
         open_checkpoint(copied)
     opened = open_checkpoint(copied, trust_pickle=True)
@@ -193,6 +188,7 @@ def test_a_bare_pickle_needs_trust(copied, trained):
 
 @pytest.mark.parametrize("part", [".json", ".safetensors"])
 def test_half_a_pair_needs_trust_too(copied, part):
+    older_format(copied)
     copied.with_suffix(part).unlink()
     with pytest.raises(
         FileNotFoundError, match=rf"copy\.pth has no copy\{part} beside it; restore that file"
@@ -202,7 +198,7 @@ def test_half_a_pair_needs_trust_too(copied, part):
 
 
 def test_a_trusted_pickle_that_is_damaged(copied):
-    copied.with_suffix(".json").unlink()
+    copied.with_suffix(".safetensors").unlink()
     copied.write_bytes(copied.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"copy\.pth is damaged and cannot be opened"):
         open_checkpoint(copied, trust_pickle=True)
@@ -217,14 +213,14 @@ def test_a_trusted_pickle_that_is_damaged(copied):
 def test_a_damaged_pair(copied, part, damage):
     file = copied.with_suffix(part)
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(ValueError, match=r"checkpoint .*copy\.pth is damaged \("):
+    with pytest.raises(ValueError, match=rf"copy\{part} is damaged \("):
         read_safe_pair(copied)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "null"])
 def test_a_description_of_something_else(copied, content):
     copied.with_suffix(".json").write_text(content)
-    with pytest.raises(ValueError, match=r"copy\.pth is damaged \("):
+    with pytest.raises(ValueError, match=r"copy\.json is damaged \("):
         read_safe_pair(copied)
 
 
@@ -255,9 +251,168 @@ def test_checkpoint_of_another_version_of_the_data(copied, tmp_path):
 
 
 def test_weights_that_do_not_fit_the_features(copied):
-    """The features were made again with another width since."""
-    change_description(copied, settings={"modalities": ["textual"]})
+    """The weights are of another width than the settings say."""
+    change_description(copied, settings={"embedding_size": 4})
     with pytest.raises(
         ValueError, match="its weights do not fit its settings and the features .*size mismatch"
     ):
         open_checkpoint(copied)
+
+
+def test_features_that_changed_since_training(copied, data_path, tmp_path):
+    shutil.copytree(data_path / "toy", tmp_path / "other" / "toy")
+    file = tmp_path / "other" / "toy" / "toy.visual"
+    header, first, *rest = file.read_text().splitlines()
+    item, row = first.split("\t")
+    file.write_text("\n".join([header, f"{item}\t9{row[1:]}", *rest]) + "\n")
+    with pytest.raises(ValueError, match="was trained on other visual features than this run reads"):
+        open_checkpoint(copied, data_path=tmp_path / "other")
+
+
+# ---------------------------------------------------------------- which files belong together
+
+
+def test_all_files_carry_one_write_id(trained):
+    files = RunFiles.of(trained[2])
+    described = json.loads(files.description.read_text())
+    assert described["sha256"] == hashlib.sha256(files.weights.read_bytes()).hexdigest()
+    ids = {read_content(files.weights)["write_id"], read_content(files.resume)["write_id"]}
+    ids |= {torch.load(files.pickle, weights_only=False)["write_id"], described["write_id"]}
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("part", [".json", ".safetensors"])
+def test_a_pair_of_two_runs_is_refused(copied, data_path, tmp_path, part):
+    run = start("POWERec", data_path, **{**SETTINGS, "learning_rate": 0.1}, checkpoint_dir=str(tmp_path / "saved"))
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data)
+    shutil.copy(Path(trainer.saved_model_file).with_suffix(part), copied.with_suffix(part))
+    with pytest.raises(ValueError, match=r"copy\.safetensors and copy\.json are of different runs or epochs"):
+        read_safe_pair(copied)
+
+
+@pytest.mark.parametrize("place", [0.2, 0.6, 0.999])
+def test_every_flipped_bit_of_the_weights_is_found(copied, place):
+    file = copied.with_suffix(".safetensors")
+    content = bytearray(file.read_bytes())
+    content[int(place * len(content))] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"copy\.safetensors (is damaged|has changed)"):
+        read_safe_pair(copied)
+
+
+@pytest.mark.parametrize("field, value, message", [
+    ("format", 3, "has format 3, and this recbole_mm reads formats up to 2"),
+    ("format", "2", "format: input should be a valid integer"),
+    ("write_id", 5, "write_id: input should be a valid string"),
+    ("sha256", None, "no write_id or sha256"),
+    ("model", ["POWERec"], "model: input should be a valid string"),
+    ("dataset", None, "dataset: input should be a valid string"),
+    ("fingerprint", 1, "fingerprint: input should be a valid string"),
+    ("features", {"visual": 1}, "features.visual: input should be a valid string"),
+    ("features", "visual", "features: input should be a valid dictionary"),
+    ("valid_result", {"ndcg@5": "high"}, "valid_result.ndcg@5: input should be a valid number"),
+    ("other_parameter", [], "other_parameter: input should be a valid dictionary"),
+    ("other_parameter", {"epochs_started": "two"}, "other_parameter.epochs_started: 'two'"),
+    ("other_parameter", {"forward": 1}, "other_parameter.forward: 1"),
+    ("other_parameter", {"epochs_started": {"tensor": "none"}}, r"copy\.json is damaged \('none'\)"),
+    ("settings", None, "settings: input should be a valid dictionary"),
+    ("data_path", 1, "data_path: input should be a valid string"),
+])  # fmt: skip
+def test_a_field_of_another_type(copied, field, value, message):
+    described = json.loads(copied.with_suffix(".json").read_text())
+    copied.with_suffix(".json").write_text(json.dumps({**described, field: value}))
+    with pytest.raises(ValueError, match=message) as caught:
+        open_checkpoint(copied)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_description_nested_without_end(copied):
+    copied.with_suffix(".json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"copy\.json is damaged"):
+        read_safe_pair(copied)
+
+
+# ---------------------------------------------------------------- models that keep more than weights
+
+
+def test_tied_layers_and_tensors_beside_the_weights(data_path, tmp_path):
+    run = start("POWERec", data_path, **SETTINGS, checkpoint_dir=str(tmp_path / "saved"))
+    table = run.model.item_embedding
+    run.model.tied, run.model.part = table, torch.nn.Parameter(table.detach()[:2])
+    run.model.seen, run.model.counts = torch.arange(3.0), np.arange(4)
+    run.model.other_parameter_name = [*run.model.other_parameter_name, "seen", "counts"]
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data)
+    saved = read_safe_pair(trainer.saved_model_file)
+    assert saved.weights.keys() == run.model.state_dict().keys()
+    assert torch.equal(saved.weights["tied"], saved.weights["item_embedding"])
+    assert torch.equal(saved.other_parameter["seen"], run.model.seen)
+    assert np.array_equal(saved.other_parameter["counts"], run.model.counts)
+    trainer.evaluate(run.test_data)
+    trainer.resume_checkpoint(trainer.saved_model_file)
+
+
+def test_what_cannot_be_saved_is_noticed_before_the_first_epoch(data_path, tmp_path):
+    run = start("POWERec", data_path, **SETTINGS, checkpoint_dir=str(tmp_path / "saved"))
+    run.model.seen = {1, 2}
+    run.model.other_parameter_name = [*run.model.other_parameter_name, "seen"]
+    with pytest.raises(ValueError, match=r"POWERec\.seen is a set, which cannot be saved"):
+        run.trainer()
+
+
+# ---------------------------------------------------------------- where the data are
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A folder with data and a checkpoint that was trained within it, on a relative path."""
+    write_planted(tmp_path / "project" / "dataset", {"visual": 6})
+    monkeypatch.chdir(tmp_path / "project")
+    run = start("POWERec", Path("dataset"), **SETTINGS, checkpoint_dir="saved")
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data)
+    Path(trainer.saved_model_file).rename("saved/run.pth")
+    for suffix in (".json", ".safetensors"):
+        Path(trainer.saved_model_file).with_suffix(suffix).rename(f"saved/run{suffix}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "project"
+
+
+def test_a_checkpoint_finds_its_data_from_another_folder(project):
+    opened = open_checkpoint(project / "saved" / "run.json")
+    assert Path(opened.config["data_path"]) == project / "dataset" / "toy"
+    assert not list(Path().iterdir())
+
+
+def test_a_moved_project_finds_its_data(project):
+    moved = project.rename(project.with_name("moved"))
+    opened = open_checkpoint(moved / "saved" / "run.json")
+    assert Path(opened.config["data_path"]).resolve() == moved / "dataset" / "toy"
+
+
+def test_data_path_names_the_folder(project):
+    (project / "dataset").rename(project / "data")
+    with pytest.raises(FileNotFoundError, match="data set 'toy', which is not in dataset or .*give --data_path"):
+        open_checkpoint(project / "saved" / "run.json")
+    for options in ({}, {"trust_pickle": True}):
+        opened = open_checkpoint(project / "saved" / "run.pth", data_path=project / "data", **options)
+        assert Path(opened.config["data_path"]) == project / "data" / "toy"
+    with pytest.raises(FileNotFoundError, match="which is not in none; bring it back"):
+        open_checkpoint(project / "saved" / "run.json", data_path="none")
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("trust_pickle", [False, True])
+def test_weights_that_are_not_finite_are_refused(data_path, tmp_path, value, trust_pickle):
+    run = start("POWERec", data_path, **SETTINGS, checkpoint_dir=str(tmp_path))
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data)
+    run.model.item_embedding.data[1, 2] = value
+    trainer._save_checkpoint(2)
+    if trust_pickle:
+        Path(trainer.saved_model_file).with_suffix(".safetensors").unlink()
+    with pytest.raises(ValueError, match="item_embedding holds NaN or infinite weights"):
+        open_checkpoint(trainer.saved_model_file, trust_pickle)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from recbole.trainer import Trainer
 
+from recbole_mm.io.run_files import RunFiles
 from tests.toy import PRE_SPLIT, Run, start, write_dataset, write_planted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,7 +82,7 @@ def test_resumed_run_reaches_the_same_numbers(data_path, tmp_path, model):
 
     def keep(trainer, epoch, _):
         if 3 <= epoch < 9 and trainer.cur_step == 0:
-            shutil.copy(trainer.saved_model_file, left)
+            shutil.copy(RunFiles.of(trainer.saved_model_file).resume, RunFiles.of(left).resume)
             epochs.append(epoch)
 
     uninterrupted = end(begin(data_path, tmp_path / "whole", model), keep)
@@ -216,7 +217,7 @@ def test_checkpoint_of_recboles_own_trainer(data_path, tmp_path):
     trainer = Trainer(run.config, run.model)
     trainer.fit(run.train_data, run.valid_data)
     with pytest.raises(ValueError, match="was not written by recbole_mm's trainer; it cannot resume exactly"):
-        resume(data_path, tmp_path, Path(trainer.saved_model_file))
+        resume(data_path, tmp_path, Path(trainer.saved_model_file), trust_pickle=True)
 
 
 @pytest.mark.parametrize(
@@ -233,10 +234,14 @@ def test_damaged_checkpoint(data_path, tmp_path, finished, damage):
     file = tmp_path / "damaged.pth"
     file.write_bytes(damage(finished.read_bytes()))
     with pytest.raises(ValueError, match=r"checkpoint .*damaged\.pth is damaged and cannot be opened"):
+        resume(data_path, tmp_path, file, trust_pickle=True)
+    state = RunFiles.of(file).resume
+    state.write_bytes(damage(RunFiles.of(finished).resume.read_bytes()))
+    with pytest.raises(ValueError, match=r"damaged\.resume\.safetensors is damaged \("):
         resume(data_path, tmp_path, file)
 
 
 def test_a_pickle_that_is_no_checkpoint(data_path, tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"list\.pth is no checkpoint of a model"):
-        resume(data_path, tmp_path, tmp_path / "list.pth")
+        resume(data_path, tmp_path, tmp_path / "list.pth", trust_pickle=True)

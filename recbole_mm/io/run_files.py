@@ -1,0 +1,97 @@
+"""The files of one training run: their names, a name that no other run has, and deleting exactly those."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_RESUME, _LAST = ".resume.safetensors", "-last.safetensors"
+_OWN_SUFFIXES = (".pth", ".safetensors", ".json")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Paths of a run's files, beside each other and of one stem; none of them need be there.
+
+    Attributes:
+        pickle: RecBole's checkpoint of the best epoch, ``<stem>.pth``.
+    """
+
+    pickle: Path
+
+    @classmethod
+    def of(cls, file: str | os.PathLike) -> RunFiles:
+        """Those of the run that `file`, any of them, belongs to."""
+        path = Path(file)
+        for ending in (_RESUME, _LAST):
+            is_run_of_that_name = path.with_suffix(".json").exists()
+            if path.name.endswith(ending) and path.name != ending and not is_run_of_that_name:
+                return cls(path.with_name(path.name.removesuffix(ending) + ".pth"))
+        return cls(path.with_suffix(".pth") if path.suffix in _OWN_SUFFIXES else path)
+
+    @property
+    def weights(self) -> Path:
+        """``<stem>.safetensors``: weights of the best epoch."""
+        return self.pickle.with_suffix(".safetensors")
+
+    @property
+    def description(self) -> Path:
+        """``<stem>.json``: what the weights are of."""
+        return self.pickle.with_suffix(".json")
+
+    @property
+    def resume(self) -> Path:
+        """``<stem>.resume.safetensors``: the whole state of training after the best epoch."""
+        return self.pickle.with_name(self.pickle.stem + _RESUME)
+
+    @property
+    def last(self) -> Path:
+        """``<stem>-last.safetensors``: the same after a later epoch, while the run is not at its end."""
+        return self.pickle.with_name(self.pickle.stem + _LAST)
+
+    @property
+    def report(self) -> Path:
+        """``<stem>.report.json``: what the stages of PTMRec cost."""
+        return self.pickle.with_suffix(".report.json")
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file that a run may have."""
+        return self.pickle, self.weights, self.description, self.resume, self.last, self.report
+
+    def stages(self) -> list[RunFiles]:
+        """Those of the run's earlier stages, which are there."""
+        form = re.compile(re.escape(self.pickle.stem) + r"-stage-[a-z]+")
+        found = {RunFiles.of(file) for file in self.pickle.parent.iterdir() if file.suffix in _OWN_SUFFIXES}
+        return [files for files in found if form.fullmatch(files.pickle.stem)]
+
+    def delete(self) -> None:
+        """Delete the run's files and those of its earlier stages, and no other run's."""
+        for files in (self, *self.stages()):
+            for file in files.all:
+                file.unlink(missing_ok=True)
+
+
+def reserve(path: Path) -> tuple[Path, Path]:
+    """A name for a run's checkpoint that no other has: `path`, or with the first free number behind it.
+
+    Returns:
+        the name, and the empty file that keeps it from others until the run has ended.
+
+    Raises OSError where nothing can be written into the folder.
+    """
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    for name in itertools.chain([path], numbered):  # which have no end
+        reservation = name.with_name(f".{name.stem}.reserved")
+        try:
+            os.close(os.open(reservation, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OSError(f"checkpoint_dir: {path.parent} takes no files ({error.strerror}); set another") from error
+        if not any(file.exists() for file in RunFiles(name).all):
+            return name, reservation
+        reservation.unlink()

@@ -1,0 +1,77 @@
+"""The description of a checkpoint: the fields of its `.json` with their types, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+FORMAT = 2
+
+
+class Description(BaseModel):
+    """What a checkpoint's weights are of.
+
+    Attributes:
+        format: 1 has no `write_id`, `replaces`, `sha256` and data paths.
+        write_id: the same in all files of one write.
+        replaces: write id of the description that stood there before.
+        sha256: of the `.safetensors`, in the `.json` alone.
+        fingerprint: hash of the users, items and training interactions.
+        features: hash of each modality's features, in the model's order.
+        other_parameter: what the model keeps beside its weights, as :func:`recbole_mm.io.tensor_file.pack` gives it.
+        settings: everything the run's Config was made from.
+        data_path: absolute folder of the data set.
+        data_path_from_here: the same, from the checkpoint's own folder.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, protected_namespaces=())
+
+    format: int
+    write_id: str | None = None
+    replaces: str | None = None
+    sha256: str | None = None
+    model: str
+    dataset: str
+    fingerprint: str | None
+    features: dict[str, str] | None = None
+    valid_result: dict[str, float] | None
+    other_parameter: dict[str, Any]
+    settings: dict[str, Any]
+    data_path: str | None = None
+    data_path_from_here: str | None = None
+
+
+def read_description(file: Path) -> Description:
+    """That of a `.json`; raises ValueError naming the file, and the field where it is one."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"checkpoint {file} is damaged ({error}); restore the file, or train again") from error
+    description = parse_description(content, file)
+    if description.format > 1 and None in (description.write_id, description.sha256):
+        raise ValueError(f"checkpoint {file} is damaged (no write_id or sha256); restore the file, or train again")
+    return description
+
+
+def parse_description(content: Any, file: Path) -> Description:
+    """The description in json values; raises ValueError naming `file` and the field that is not as it should be."""
+    found = content.get("format") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > FORMAT:
+        raise ValueError(
+            f"checkpoint {file} has format {found}, and this recbole_mm reads formats up to {FORMAT}; update recbole_mm"
+        )
+    try:
+        return Description.model_validate(content)
+    except ValidationError as error:
+        message = f"checkpoint {file} is damaged ({first_error(error)}); restore the file, or train again"
+        raise ValueError(message) from None
+
+
+def first_error(error: ValidationError) -> str:
+    """The field and what is wrong with it, of pydantic's first error."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"])) or "content"
+    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}"

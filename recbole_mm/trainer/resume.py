@@ -1,0 +1,128 @@
+"""Where an interrupted run goes on, and how a trainer takes that state on."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from recbole_mm.io.run_files import RunFiles
+from recbole_mm.trainer.checkpoint import has_safe_pair, one_line, read_pickle, read_safe_pair, write_checkpoint
+from recbole_mm.trainer.random_state import set_random_state
+from recbole_mm.trainer.training_state import ResumePoint, TrainingState, newest_state, parse_state
+
+
+def find_resume_point(file: str | Path, trust_pickle: bool) -> ResumePoint:
+    """The state after the last epoch of the run that `file`, any of its files, belongs to.
+
+    Args:
+        file: need not be there itself where another of its run is.
+        trust_pickle: whether a `.pth` without a safe state may be unpickled, which runs the code in it.
+
+    Raises:
+        FileNotFoundError: there is no state of that run.
+        ValueError: it is damaged, a pickle that is not trusted, or not of recbole_mm.
+    """
+    files = RunFiles.of(file)
+    point = newest_state(files)
+    if point is not None:
+        return point
+    if not files.pickle.is_file():
+        reason = "does not exist" if not Path(file).is_file() else f"has no {files.resume.name} beside it; restore it"
+        raise FileNotFoundError(f"resume_from: checkpoint {file} {reason}")
+    if not trust_pickle:
+        raise ValueError(
+            f"resume_from: checkpoint {file} has no {files.resume.name} beside it; restore that file, or set "
+            "trust_pickle: True to read the .pth, a pickle that runs the code in it, if you trust where it came from"
+        )
+    return ResumePoint(files, _read_pickled_state(files.pickle), is_best=True)
+
+
+def _read_pickled_state(path: Path) -> TrainingState:
+    content = read_pickle(path)
+    if "random_state" not in content:
+        raise ValueError(f"checkpoint {path} was not written by recbole_mm's trainer; it cannot resume exactly")
+    config = content.pop("config")
+    result = content["best_valid_result"]
+    content |= {
+        "write_id": content.get("write_id") or secrets.token_hex(16),
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "best_valid_score": float(content["best_valid_score"]),
+        "best_valid_result": None if result is None else {metric: float(value) for metric, value in result.items()},
+    }
+    return parse_state(content, path)
+
+
+def best_weights(point: ResumePoint) -> dict[str, Tensor] | None:
+    """Weights of the best epoch of a run that goes on; None where there is none yet.
+
+    Raises FileNotFoundError or ValueError where the state comes after a best epoch whose checkpoint is not there.
+    """
+    state, files = point.state, point.files
+    if point.is_best or state.write_id is None:
+        return state.state_dict if point.is_best else None
+    if not has_safe_pair(files.pickle):
+        raise FileNotFoundError(
+            f"resume_from: {files.last} comes after the best epoch, whose {files.weights.name} and "
+            f"{files.description.name} are not beside it; restore them"
+        )
+    best = read_safe_pair(files.description if files.description.exists() else files.weights)
+    if best.write_id != state.write_id:
+        raise ValueError(
+            f"resume_from: {files.last} is of another run than {files.weights.name}; delete the one that is not of "
+            "the run to go on with"
+        )
+    return best.weights
+
+
+def complete_best(point: ResumePoint, config) -> None:
+    """Write the best epoch's checkpoint again where the run was killed between its files."""
+    if not point.is_best:
+        return
+    files, written = point.files, None
+    if all(file.exists() for file in (files.pickle, files.weights, files.description, files.resume)):
+        written = read_safe_pair(files.pickle).write_id
+    if written is None or written != point.state.write_id:
+        write_checkpoint(files, config, point.state)
+
+
+_KINDS = ((bool, int, float, np.generic), str, (list, tuple), dict, Tensor, np.ndarray)
+
+
+def load_other_parameter(model, values: dict | None, checkpoint: str) -> None:
+    """Give the model what it keeps beside its weights; raises ValueError where that is not what it has."""
+    loaded = {}
+    for name, value in (values or {}).items():
+        current = getattr(model, name, None)
+        kind = next((kind for kind in _KINDS if isinstance(current, kind)), object)
+        if name not in model.other_parameter_name or not isinstance(value, kind):
+            raise ValueError(f"{checkpoint} is damaged (other_parameter.{name}: {value!r}); restore the file")
+        loaded[name] = value.to(current.device) if kind is Tensor else value
+    model.load_other_parameter(loaded)
+
+
+def load_training(trainer, state: TrainingState, checkpoint: str) -> None:
+    """Give the trainer's model, optimizer and schedule their state; raises ValueError where it does not fit."""
+    try:
+        trainer.model.load_state_dict(state.state_dict)
+        trainer.optimizer.load_state_dict(state.optimizer)
+        if trainer.scheduler is not None and state.scheduler is not None:
+            trainer.scheduler.load_state_dict(state.scheduler)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(
+            f"{checkpoint} does not fit this run: it was trained on data set '{state.dataset}' or with other settings "
+            f"({one_line(error)})"
+        ) from error
+    load_other_parameter(trainer.model, state.other_parameter, checkpoint)
+
+
+def load_random_state(state: TrainingState, generator, checkpoint: str) -> None:
+    """Restore all random generators, that of the training data's loader too; raises ValueError for other values."""
+    try:
+        set_random_state(state.random_state["global"])
+        generator.set_state(state.random_state["loader"].cpu())
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{checkpoint} is damaged (random_state: {one_line(error)}); restore the file") from error
