@@ -53,7 +53,7 @@ def check_losses(trainer, losses: Tensor | tuple[Tensor, ...]) -> None:
         losses: a scalar, or the parts, as a tuple of scalars or ``[n_parts]``.
     """
     parts = losses if isinstance(losses, tuple) else losses.reshape(-1)
-    values = [float(part) for part in parts]
+    values = [float(part.detach()) for part in parts]
     for number, value in enumerate(values, start=1):
         if not math.isfinite(value):
             part = f"part {number} of {len(values)} of its loss" if len(values) > 1 else "its loss"
