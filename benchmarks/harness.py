@@ -95,6 +95,7 @@ def start(model: str, folder: Path, **settings: Any) -> Run:
         ValueError: there is no such model.
     """
     from recbole.config import Config
+
     from recbole_mm.quick_start import prepare_training
 
     settings = {**QUIET, **data_settings(folder), "data_path": str(folder.parent), **settings}

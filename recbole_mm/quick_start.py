@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +128,7 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     """
     lists = {key: list(one) if isinstance(one, tuple) else one for key, one in (config_dict or {}).items()}
     config = Config(config_dict=lists, config_file_list=config_file_list)  # hyperopt makes tuples of lists
-    restart_log(config)
+    init_logger(config)
     trainer, train_data, valid_data, _ = prepare_training(config)
     score, result = trainer.fit(train_data, valid_data, verbose=False, saved=saved)
     return {
@@ -157,16 +156,6 @@ def prepare_training(config: Config, dataset=None):
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     trainer.eval_collector.data_collect(train_data)  # for an evaluation without a training before it
     return trainer, train_data, *evaluation_data
-
-
-def restart_log(config: Config) -> None:
-    """Close the log of the run before, if any, and open one for this run."""
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-        if isinstance(handler, logging.FileHandler):
-            handler.close()
-    init_logger(config)
 
 
 def find_data(dataset: str) -> str:

@@ -200,10 +200,12 @@ def _check_known(config: Config) -> None:
     """A misspelt key is refused, and so is any unknown key of a model that declares its own.
 
     Other models, RecBole's and users' without declared settings, may have keys that nobody lists; such a key passes
-    with a warning unless it is like a known one.
+    with a warning unless it is like a known one. So does one of the command line, which may be another program's:
+    our commands look at theirs by themselves.
     """
     for key in unknown_keys(config, user_settings(config)):
-        if declares_keys(config) or closest(key, known_keys(config), _MISSPELT):
+        is_misspelt = closest(key, known_keys(config), _MISSPELT)
+        if key not in config.cmd_config_dict and (declares_keys(config) or is_misspelt):
             raise ValueError(unknown_key(config, key))
         logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
 
@@ -257,6 +259,8 @@ def _check_adapter(config: Config) -> None:
 
 def _check_valid_metric(final: Mapping[str, Any]) -> None:
     """Refuse to choose by a metric that is not measured; RecBole finds it after an epoch."""
+    if not final["eval_step"]:
+        return
     metric, _, k = final["valid_metric"].partition("@")
     measured = [name.lower() for name in final["metrics"]]
     if metric.lower() not in measured or (k and k not in map(str, final["topk"])):

@@ -87,14 +87,17 @@ def test_recboles_own_model_runs_through_it(arguments, tmp_path, capsys):
 
 def test_a_resumed_run_names_the_checkpoint_it_goes_on_with(arguments, capsys):
     assert main(["--model=LayerGCN", *arguments]) == 0
-    Path(summary(capsys.readouterr().out)["checkpoint"]).rename("elsewhere.pth")
+    checkpoint = Path(summary(capsys.readouterr().out)["checkpoint"])
+    for file in checkpoint.parent.glob(f"{checkpoint.stem}*"):
+        file.rename(file.name.replace(checkpoint.stem, "elsewhere"))
     assert main(["--model=LayerGCN", *arguments, "--resume_from=elsewhere.pth"]) == 0
     assert summary(capsys.readouterr().out)["checkpoint"] == "elsewhere.pth"
 
 
 def test_run_gives_what_recboles_run_gives(folder, capsys):
     result = run("POWERec", "toy", [str(folder / "toy.yaml")], {"epochs": 1, "checkpoint_dir": "saved"})
-    assert set(result) == {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"}
+    scores = {"best_valid_score", "valid_score_bigger", "best_valid_result", "test_result"}
+    assert set(result) == {*scores, "checkpoint", "log"} and Path(result["checkpoint"]).is_file()
     shown = summary(capsys.readouterr().out)["test result"]
     assert shown == str({metric: float(value) for metric, value in result["test_result"].items()})
 

@@ -27,6 +27,8 @@ def apply() -> None:
     mend(init_logger, 'LOGROOT = "./log/"', 'LOGROOT = os.path.join(config["log_dir"] or "./log", "")')
     init_logger.__globals__["LogFile"] = LogFile
     mend(init_logger, "logging.FileHandler(logfilepath)", "LogFile(logfilepath)")
+    init_logger.__globals__["attach"] = _attach
+    mend(init_logger, "logging.basicConfig(level=level, handlers=[sh, fh])", "attach(level, sh, fh)")
     mend_each(
         (Trainer.__init__, DecisionTreeTrainer.__init__),
         "get_tensorboard(self.logger)",
@@ -36,11 +38,23 @@ def apply() -> None:
 
     def open_log(config) -> None:
         close_log()
-        before = logging.getLogger().handlers[:]
         open_new(config)
-        _run_handlers.extend(handler for handler in logging.getLogger().handlers if handler not in before)
 
     open_new = patch_in_place(init_logger, open_log)
+
+
+def _attach(level: int, terminal: logging.Handler, file: logging.Handler) -> None:
+    """Log into the file whatever else logs in this process, which RecBole's basicConfig does not, and to a terminal."""
+    root = logging.getLogger()
+    _run_handlers.extend([file] if root.handlers else [terminal, file])
+    for handler in _run_handlers:
+        root.addHandler(handler)
+    root.setLevel(level)
+
+
+def log_file() -> str | None:
+    """The file that the log of this process goes to."""
+    return next((handler.baseFilename for handler in _run_handlers if isinstance(handler, LogFile)), None)
 
 
 def close_log() -> None:

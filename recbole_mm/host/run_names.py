@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
 from pathlib import Path
@@ -11,7 +10,8 @@ import torch.distributed as dist
 from recbole.quick_start.quick_start import run_recbole
 from recbole.trainer import Trainer
 
-from recbole_mm.host.compat import mend
+from recbole_mm.host.logs import log_file
+from recbole_mm.host.mend import mend
 from recbole_mm.io.run_files import reserve
 
 
@@ -22,7 +22,7 @@ def apply() -> None:
     has `checkpoint` and `log` too, since the trainer is gone when it is returned.
     """
     Trainer.__init__.__globals__["reserve_checkpoint"] = _reserve_checkpoint
-    run_recbole.__globals__["log_file"] = _log_file
+    run_recbole.__globals__["log_file"] = log_file
     path = "os.path.join(self.checkpoint_dir, saved_model_file)"
     mend(Trainer.__init__, path, "reserve_checkpoint(self, saved_model_file)")
     tested = '"test_result": test_result,'
@@ -46,9 +46,3 @@ def _reserve_checkpoint(trainer, name: str) -> str:
 def _release(reservation: Path, process: int) -> None:
     if os.getpid() == process:  # not in a forked copy of it
         reservation.unlink(missing_ok=True)
-
-
-def _log_file() -> str | None:
-    """The file that the log of this process goes to."""
-    files = (handler for handler in logging.getLogger().handlers if isinstance(handler, logging.FileHandler))
-    return next((handler.baseFilename for handler in files), None)

@@ -13,8 +13,9 @@ from typing import Any
 import ray
 from ray import tune
 from recbole.config import Config
+from recbole.utils import init_logger
 
-from recbole_mm.quick_start import prepare_training, restart_log
+from recbole_mm.quick_start import prepare_training
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
 from recbole_mm.tuning.shared_data import SharedData
@@ -48,7 +49,7 @@ def _train(settings: dict[str, Any], shared: SharedData | None) -> None:
         count = _restore(Path(folder), settings)
         settings |= {"checkpoint_dir": folder, "gpu_id": ",".join(map(str, ray.get_gpu_ids()))}
         config = Config(config_dict=settings)
-        restart_log(config)
+        init_logger(config)
         dataset = None if shared is None else shared.dataset(config)
         trainer, train_data, valid_data, _ = prepare_training(config, dataset)
         trainer.saved_model_file = str(Path(folder) / MODEL_FILE)

@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 from recbole.config import Config
+from recbole.utils import init_logger
 
 from recbole_mm.configuration import check_keys, checked_config
 from recbole_mm.io.files import atomic_file
-from recbole_mm.quick_start import find_data, prepare_training, restart_log
+from recbole_mm.quick_start import find_data, prepare_training
 from recbole_mm.setting_rules import check_value
 from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
 
@@ -122,7 +123,7 @@ def winner_test_metrics(settings: dict[str, Any], checkpoint: str | Path) -> dic
         checkpoint: the `.pth` that this search wrote.
     """
     config = Config(config_dict=dict(settings))
-    restart_log(config)
+    init_logger(config)
     trainer, *_, test_data = prepare_training(config)
     result = trainer.evaluate(test_data, load_best_model=True, model_file=str(checkpoint))
     return {metric: float(value) for metric, value in result.items()}
