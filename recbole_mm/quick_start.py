@@ -84,9 +84,7 @@ def parse_with_settings(
 
 
 def run(model, dataset, config_file_list=None, config_dict=None, saved=True, nproc=1, **processes):
-    """RecBole's ``run`` (same arguments) after checking names and keys, with a summary at the end.
-
-    Returns RecBole's result, with the run's `checkpoint` and `log` files.
+    """RecBole's ``run`` (same arguments and result) after checking names and keys, with a summary at the end.
 
     Raises:
         ValueError: as :func:`checked_config`, and for an unknown data set, naming the closest one there is.
@@ -104,7 +102,7 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
     try:
         with child_processes():
             result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
-        _summarise(result or {})
+        _summarise(result)
     finally:
         close_log()
     return result
@@ -180,10 +178,13 @@ def find_data(dataset: str) -> str:
     return "dataset"
 
 
-def _summarise(result: dict) -> None:
-    """The last lines: the test result, and the run's own files where they were written."""
-    measured = {metric: float(value) for metric, value in (result.get("test_result") or {}).items()}
-    files = {name: result[name] for name in ("checkpoint", "log") if result.get(name) and Path(result[name]).exists()}
-    for name, value in {"test result": measured, **files}.items():
+def _summarise(result: dict | None) -> None:
+    """The last lines: the test result, and the run's own files, which are taken out of `result`."""
+    result = {} if result is None else result
+    lines = {"test result": {metric: float(value) for metric, value in (result.get("test_result") or {}).items()}}
+    for name in ("checkpoint", "log"):
+        file = result.pop(name, None)
+        lines[name] = file if file and Path(file).exists() else None
+    for name, value in lines.items():
         if value:
             print(f"{set_color(name, 'yellow') if sys.stdout.isatty() else name}: {value}")

@@ -13,6 +13,7 @@ import pytest
 
 from recbole_mm import MODELS
 from recbole_mm.configuration import check_keys
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import main, run
 from tests.toy import PRE_SPLIT, write_planted
 
@@ -87,9 +88,10 @@ def test_recboles_own_model_runs_through_it(arguments, tmp_path, capsys):
 
 def test_a_resumed_run_names_the_checkpoint_it_goes_on_with(arguments, capsys):
     assert main(["--model=LayerGCN", *arguments]) == 0
-    checkpoint = Path(summary(capsys.readouterr().out)["checkpoint"])
-    for file in checkpoint.parent.glob(f"{checkpoint.stem}*"):
-        file.rename(file.name.replace(checkpoint.stem, "elsewhere"))
+    files = RunFiles.of(summary(capsys.readouterr().out)["checkpoint"])
+    for file, name in zip(files.all, RunFiles(Path("elsewhere.pth")).all, strict=True):
+        if file.exists():
+            file.rename(name)
     assert main(["--model=LayerGCN", *arguments, "--resume_from=elsewhere.pth"]) == 0
     assert summary(capsys.readouterr().out)["checkpoint"] == "elsewhere.pth"
 

@@ -49,7 +49,7 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
             sides.
     """
     checkpoint = f"stage_one_checkpoint {file}"
-    saved = _read(file, checkpoint, model.config["trust_pickle"] is True)
+    saved = _read(file, checkpoint, dataset.config["trust_pickle"] is True)
     is_staged = saved.model == type(model).__name__
     theirs = saved.settings.get("backbone") if is_staged else saved.model
     if theirs != model.backbone_name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,6 +105,8 @@ class _Trials:
             worse = result
         if worse is not None:
             RunFiles.of(worse["checkpoint"]).delete()
+        if not math.isfinite(result["best_valid_score"]):  # compared with NaN, no later trial is better
+            result["best_valid_score"] = -math.inf if result["valid_score_bigger"] else math.inf
         return result
 
 

@@ -15,6 +15,7 @@ from ray import tune
 from recbole.config import Config
 from recbole.utils import init_logger
 
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
@@ -64,17 +65,17 @@ def _restore(folder: Path, settings: dict[str, Any]) -> int:
     if checkpoint is None:
         return 0
     checkpoint.to_directory(folder)
-    names = [MODEL_FILE, *sorted(file.name for file in folder.glob("model-stage-*.pth"))]
-    found = next(folder / name for name in names if (folder / name).is_file())
+    final = RunFiles(folder / MODEL_FILE)
+    states = [files for files in (final, *final.stages()) if files.resume.is_file() or files.last.is_file()]
     saved = json.loads((folder / _COUNT_FILE).read_text(encoding="utf-8"))
-    if not saved["resumes"]:  # RecBole's own trainers start again
+    if not states:  # RecBole's own trainers start again
         return 0
-    settings["resume_from"] = str(found)
+    settings["resume_from"] = str(states[0].pickle)
     return saved["evaluations"]
 
 
 class _Report:
-    """Callback of RecBole's fit: sends the validation metrics, and the checkpoint where they are the best so far."""
+    """Callback of RecBole's fit: sends the validation metrics, and the state that an interrupted trial goes on from."""
 
     def __init__(self, trainer, folder: Path, count: int):
         self._trainer, self._folder, self._count = trainer, folder, count
@@ -99,7 +100,8 @@ class _Report:
         is_best = trainer.cur_step == 0  # RecBole counts the evaluations since the best one
         if is_best:
             self._best = self._latest
-        tune.report({**self.summary(), "epoch": epoch}, checkpoint=self._checkpoint() if is_best else None)
+        is_saved = is_best or (isinstance(trainer, MultimodalTrainer) and trainer.save_last_state(epoch))
+        tune.report({**self.summary(), "epoch": epoch}, checkpoint=self._checkpoint() if is_saved else None)
 
     def summary(self) -> dict[str, Any]:
         """Where the trial stands; also of one that was resumed after its last epoch, and has trained none since."""
@@ -120,6 +122,5 @@ class _Report:
         return len(self._trainer.model.stages) - 1 - self._trainer.model.stages.index(self._trainer.stage)
 
     def _checkpoint(self) -> tune.Checkpoint:
-        saved = {"evaluations": self._count, "resumes": isinstance(self._trainer, MultimodalTrainer)}
-        (self._folder / _COUNT_FILE).write_text(json.dumps(saved), encoding="utf-8")
+        (self._folder / _COUNT_FILE).write_text(json.dumps({"evaluations": self._count}), encoding="utf-8")
         return tune.Checkpoint.from_directory(str(self._folder))

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import run as run_mm
 from tests.conformance import SMALL, ModelConformance
@@ -141,7 +143,9 @@ class TestStages:
     @pytest.mark.parametrize("name", ["mine.pth", "mine-stage-one.pth"])
     def test_resuming_a_renamed_stage_one_leaves_it_and_names_the_final_checkpoint(self, data_path, name, capsys):
         self.finish(self.start(data_path))
-        stage_one = next(Path("saved").glob("*stage-one.pth")).rename(Path("saved") / name)
+        files, renamed = RunFiles(next(Path("saved").glob("*stage-one.pth"))), RunFiles(Path("saved") / name)
+        files.resume.rename(renamed.resume)
+        stage_one = files.pickle.rename(renamed.pickle)
         settings = {**SMALL, **BACKBONE, "learning_rate": 0.01, "epochs": 4, "resume_from": str(stage_one)}
         run_mm("MARGO", "toy", config_dict={"data_path": str(data_path), "checkpoint_dir": "other", **settings})
         assert torch.load(stage_one, weights_only=False)["stage"] == "one"
@@ -213,10 +217,12 @@ class TestStages:
         one, other = same_widths
         self.finish(self.start(one, epochs=1))
         stage_one = next(Path("saved").glob("*stage-one.pth"))
-        described = stage_one.with_suffix(".json")
-        older = json.loads(described.read_text())
-        del older["features"]
+        described, weighed = stage_one.with_suffix(".json"), stage_one.with_suffix(".safetensors")
+        older = json.loads(described.read_text()) | {"format": 1}
+        for field in ("features", "write_id", "replaces", "sha256"):
+            del older[field]
         described.write_text(json.dumps(older))
+        save_file(load_file(weighed), weighed)
         run = self.start(other, epochs=1, stage_one_checkpoint=str(stage_one))
         assert self.finish(run)[0].stage == "two"
 
@@ -233,11 +239,17 @@ class TestStages:
             (trainer.saved_model_file, {}, ValueError, "is of stage two"),
             (stage_one, {"n_layers": 1}, ValueError, r"\(n_layers: 2 there, 1 here\)"),
             (of_dragon.saved_model_file, {**dragon, "backbone": "DRAGON"}, ValueError, "user_weights: True there"),
-            (bare, {}, FileNotFoundError, "has no .safetensors and .json .* train stage one again"),
+            (bare, {}, FileNotFoundError, "has no .safetensors and .json .* trust_pickle: True if you trust"),
         ):
             run = self.start(data_path, stage_one_checkpoint=str(file), **settings)
             with pytest.raises(error, match=message):
                 run.trainer().fit(run.train_data, run.valid_data)
+
+    def test_a_trusted_pickle_serves_as_stage_one(self, data_path):
+        self.finish(self.start(data_path, epochs=1))
+        bare = next(Path("saved").glob("*stage-one.pth")).rename("bare.pth")
+        run = self.start(data_path, epochs=1, stage_one_checkpoint=str(bare), trust_pickle=True)
+        assert self.finish(run)[0].stage == "two"
 
     @pytest.mark.parametrize("key", ["item_weights", "two_stage"])
     def test_a_run_of_one_stage_takes_no_stage_one_checkpoint(self, data_path, key):

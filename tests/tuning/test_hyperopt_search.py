@@ -11,6 +11,7 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.trainer import HyperTuning
 from recbole.trainer import hyper_tuning as recboles
 
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function, run
 from recbole_mm.tuning.command import main
 from recbole_mm.tuning.search import prepare_search
@@ -35,8 +36,9 @@ def test_an_exhaustive_search_tries_everything_and_tests_the_winner(folder, argu
     best = ", ".join(f"{key}:{value}" for key, value in ast.literal_eval(last["best parameters"]).items())
     assert scores[best] == max(scores.values())
     assert [params for params, (_, test) in written.items() if test] == [best]
-    left = sorted(file.suffix for file in Path("saved").glob("POWERec-*"))
-    assert left == [".json", ".pth", ".safetensors"]
+    assert {file for file in Path("saved").iterdir() if file.is_file()} == {
+        file for file in RunFiles.of(last["checkpoint"]).all if file.exists()
+    }
     again = run("POWERec", "toy", ["hyper_example.best.yaml"])
     assert again["test_result"] == ast.literal_eval(last["test result"])
 
@@ -108,6 +110,42 @@ def test_recboles_hyper_tuning_with_our_objective(folder, algo):
     files = {one["checkpoint"] for one in tuning.params2result.values()}
     assert len(files) == len(tuning.params2result)
     assert all(Path(file).is_file() for file in files)
+
+
+def test_each_search_of_a_process_draws_with_its_own_seed(folder, arguments, monkeypatch):
+    monkeypatch.delenv("HYPEROPT_FMIN_SEED", raising=False)
+    hyper = folder / "rates.hyper"
+    hyper.write_text("learning_rate uniform 0.001,0.1\n")
+    tried = []
+    for seed in (1, 2, 1):
+        common = ["--algo=random", "--max_evals=1", "--epochs=1", f"--params_file={hyper}", f"--seed={seed}"]
+        assert main([*arguments[:2], *common]) == 0
+        tried.append(set(blocks()))
+    assert tried[0] == tried[2] != tried[1]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_a_first_trial_without_a_finite_score_does_not_win(folder, arguments, monkeypatch, capsys, value):
+    trials = []
+
+    def objective(settings):
+        trials.append(objective_function(settings))
+        scored = trials[-1] if len(trials) > 1 else {**trials[-1], "best_valid_score": value}
+        return scored
+
+    monkeypatch.setattr("recbole_mm.tuning.hyperopt_search.objective_function", objective)
+    assert main(arguments) == 0
+    assert summary(capsys.readouterr().out)["checkpoint"] in [trial["checkpoint"] for trial in trials[1:]]
+
+
+def test_no_trial_with_a_finite_score_is_one_line(folder, arguments, monkeypatch, capsys):
+    def objective(settings):
+        return {**objective_function(settings), "best_valid_score": float("nan")}
+
+    monkeypatch.setattr("recbole_mm.tuning.hyperopt_search.objective_function", objective)
+    assert main(arguments) == 2
+    assert "error: no trial of POWERec reached a finite NDCG@5" in capsys.readouterr().err
+    assert not [file for file in Path("saved").rglob("POWERec-*") if file.is_file()]
 
 
 @pytest.mark.parametrize("algo", ["random", "bayes"])

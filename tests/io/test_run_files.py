@@ -1,0 +1,51 @@
+"""Names of a run's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recbole_mm.io.run_files import RunFiles, reserve
+
+
+@pytest.mark.parametrize("stem", ["POWERec-Nov-27", "v1.5", "a[0-9]*", "run-last"])
+def test_each_file_leads_to_all(tmp_path, stem):
+    files = RunFiles(tmp_path / f"{stem}.pth")
+    files.description.touch()
+    assert len(set(files.all)) == len(files.all)
+    for file in (files.pickle, files.weights, files.description, files.resume, files.last):
+        assert RunFiles.of(file) == files
+
+
+def test_deleting_takes_the_runs_own_files_and_no_others(tmp_path):
+    kept = ["run-2.pth", "run-2-stage-one.pth", "run[1].safetensors", "run1.json", "run.txt", "other-stage-one.pth"]
+    gone = [file.name for name in ("run.pth", "run-stage-one.pth") for file in RunFiles(Path(name)).all]
+    for name in (*kept, *gone):
+        (tmp_path / name).touch()
+    RunFiles.of(tmp_path / "run.safetensors").delete()
+    assert {file.name for file in tmp_path.iterdir()} == set(kept)
+
+
+def test_glob_characters_in_a_name_are_letters(tmp_path):
+    for name in ("run[1].pth", "run1.pth", "run1-stage-one.pth"):
+        (tmp_path / name).touch()
+    RunFiles(tmp_path / "run[1].pth").delete()
+    assert {file.name for file in tmp_path.iterdir()} == {"run1.pth", "run1-stage-one.pth"}
+
+
+def test_a_name_is_reserved_once(tmp_path):
+    names = [reserve(tmp_path / "run.pth")[0].name for _ in range(3)]
+    assert names == ["run.pth", "run-2.pth", "run-3.pth"]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".pth", "-last.safetensors"])
+def test_a_name_whose_files_are_there_is_taken(tmp_path, suffix):
+    (tmp_path / f"run{suffix}").touch()
+    assert reserve(tmp_path / "run.pth")[0].name == "run-2.pth"
+    assert not (tmp_path / ".run.reserved").exists()
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path):
+    with pytest.raises(OSError, match="checkpoint_dir: .*nowhere takes no files"):
+        reserve(tmp_path / "nowhere" / "run.pth")
