@@ -84,7 +84,7 @@ def parse_with_settings(
 
 
 def run(model, dataset, config_file_list=None, config_dict=None, saved=True, nproc=1, **processes):
-    """RecBole's ``run`` (same arguments and result) after checking names and keys, with a summary at the end.
+    """RecBole's ``run`` after checking names and keys, and a summary; its result names `checkpoint` and `log` too.
 
     Raises:
         ValueError: as :func:`checked_config`, and for an unknown data set, naming the closest one there is.
@@ -179,11 +179,11 @@ def find_data(dataset: str) -> str:
 
 
 def _summarise(result: dict | None) -> None:
-    """The last lines: the test result, and the run's own files, which are taken out of `result`."""
+    """The last lines: the test result, and the run's own files."""
     result = {} if result is None else result
     lines = {"test result": {metric: float(value) for metric, value in (result.get("test_result") or {}).items()}}
     for name in ("checkpoint", "log"):
-        file = result.pop(name, None)
+        file = result.get(name)
         lines[name] = file if file and Path(file).exists() else None
     for name, value in lines.items():
         if value:
