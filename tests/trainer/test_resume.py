@@ -17,6 +17,7 @@ import torch
 from recbole.trainer import Trainer
 
 from recbole_mm.io.run_files import RunFiles
+from recbole_mm.io.tensor_file import read_content, read_tensor_file, write_tensor_file
 from tests.toy import PRE_SPLIT, Run, start, write_dataset, write_planted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +159,119 @@ def wait_for_checkpoint(folder: Path, process: subprocess.Popen) -> Path:
         assert process.poll() is None, "the run ended by itself"
         time.sleep(0.02)
     raise AssertionError("no checkpoint within a minute")
+
+
+# ---------------------------------------------------------------- the state after the last epoch
+
+
+class KilledError(Exception):
+    pass
+
+
+def interrupted(data_path: Path, folder: Path, at: int, **settings) -> RunFiles:
+    """Files of a run that ended when epoch `at` was over and the next had begun."""
+    run = begin(data_path, folder, **settings)
+    trainer = run.trainer()
+    begun = trainer.model.start_epoch
+
+    def start_epoch(epoch):
+        if epoch == at + 1:
+            raise KilledError
+        begun(epoch)
+
+    trainer.model.start_epoch = start_epoch
+    with pytest.raises(KilledError):
+        trainer.fit(run.train_data, run.valid_data)
+    return RunFiles.of(trainer.saved_model_file)
+
+
+@pytest.fixture(scope="module")
+def whole(data_path, tmp_path_factory) -> dict:
+    scores = []
+    run = begin(data_path, tmp_path_factory.mktemp("whole"))
+    ended = end(run, lambda trainer, epoch, score: scores.append(trainer.cur_step))
+    return {**ended, "since best": scores}
+
+
+@pytest.mark.parametrize("name", ["pickle", "weights", "description", "resume", "last"])
+def test_any_file_of_a_run_leads_to_its_last_epoch(data_path, tmp_path, whole, name):
+    at = next(epoch for epoch, since in enumerate(whole["since best"]) if since > 0)
+    files = interrupted(data_path, tmp_path / "saved", at)
+    assert files.last.exists()
+    resumed = end(begin(data_path, tmp_path / "saved", resume_from=str(getattr(files, name))))
+    assert_same_end(resumed, whole)
+    assert min(resumed["losses"]) == at + 1
+    assert not files.last.exists()
+
+
+def test_the_state_is_written_no_more_often_than_told(data_path, tmp_path):
+    settings = {"eval_step": 14, "epochs": 14}
+    every = interrupted(data_path, tmp_path / "every", 5, **settings)
+    first = interrupted(data_path, tmp_path / "first", 5, **settings, last_state_minutes=60)
+    assert [read_content(files.last)["epoch"] for files in (every, first)] == [5, 0]
+
+
+@pytest.mark.parametrize("minutes", [-1, "often", None, True, float("nan")])
+def test_minutes_that_are_none(data_path, tmp_path, minutes):
+    with pytest.raises(ValueError, match="last_state_minutes: .* must be a number of at least 0"):
+        begin(data_path, tmp_path, last_state_minutes=minutes).trainer()
+
+
+def test_a_run_unsaved_leaves_nothing(data_path, tmp_path):
+    run = begin(data_path, tmp_path / "saved", eval_step=2, epochs=4)
+    run.trainer().fit(run.train_data, run.valid_data, saved=False)
+    assert not list((tmp_path / "saved").glob("POWERec-*"))
+
+
+def test_nothing_is_unpickled(data_path, tmp_path, monkeypatch):
+    """Neither on resuming nor when the best weights are evaluated, though a pickle stands there."""
+    short = end(begin(data_path, tmp_path / "saved", epochs=2))
+    Path(short["file"]).write_bytes(b"cposix\nsystem\n(S'touch PWNED'\ntR.")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("something was unpickled"))
+    end(begin(data_path, tmp_path / "saved", epochs=2, resume_from=short["file"]))
+    assert not Path("PWNED").exists()
+
+
+def test_a_trusted_pickle_resumes_to_the_same_numbers(data_path, tmp_path):
+    every_epoch = {"eval_step": 0}
+    whole = end(begin(data_path, tmp_path / "whole", epochs=4, **every_epoch))
+    short = end(begin(data_path, tmp_path / "short", epochs=2, **every_epoch))
+    bare = Path(short["file"]).rename(tmp_path / "bare.pth")
+    run = begin(data_path, tmp_path / "again", epochs=4, resume_from=str(bare), **every_epoch)
+    with pytest.raises(ValueError, match=r"bare\.pth has no bare\.resume\.safetensors .* trust_pickle: True"):
+        run.trainer().fit(run.train_data)
+    run = begin(data_path, tmp_path / "again", epochs=4, resume_from=str(bare), trust_pickle=True, **every_epoch)
+    assert_same_end(end(run), whole)
+
+
+def test_a_last_state_of_another_run_is_refused(data_path, tmp_path, whole):
+    at = next(epoch for epoch, since in enumerate(whole["since best"]) if since > 0)
+    files = interrupted(data_path, tmp_path / "saved", at)
+    other = interrupted(data_path, tmp_path / "other", at)
+    shutil.copy(other.last, files.last)
+    with pytest.raises(ValueError, match="is of another run than"):
+        end(begin(data_path, tmp_path / "saved", resume_from=str(files.pickle)))
+    files.weights.unlink()
+    with pytest.raises(FileNotFoundError, match="comes after the best epoch, whose .* are not beside it"):
+        end(begin(data_path, tmp_path / "saved", resume_from=str(files.pickle)))
+
+
+@pytest.mark.parametrize("field, value, message", [
+    ("epoch", "three", "is no state of training"),
+    ("cur_step", -1, "cur_step: input should be greater than or equal to 0"),
+    ("best_valid_score", "high", "best_valid_score: input should be a valid number"),
+    ("state_dict", [1], "state_dict: input should be a valid dictionary"),
+    ("optimizer", {"state": {}}, "does not fit this run"),
+    ("random_state", {"global": {}, "loader": None}, r"random_state: 'python'"),
+    ("other_parameter", {"epochs_started": "x"}, "other_parameter.epochs_started"),
+    ("model", None, "model: input should be a valid string"),
+])  # fmt: skip
+def test_a_state_with_a_field_of_another_type(data_path, tmp_path, finished, field, value, message):
+    tensors, content = read_tensor_file(RunFiles.of(finished).resume)
+    write_tensor_file(tmp_path / "x.resume.safetensors", tensors, {**content, field: value})
+    with pytest.raises(ValueError, match=message) as caught:
+        resume(data_path, tmp_path, tmp_path / "x.resume.safetensors")
+    assert "\n" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- what cannot be resumed
