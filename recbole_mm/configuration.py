@@ -11,7 +11,7 @@ from recbole.config import Config
 
 from recbole_mm.host.config import user_settings
 from recbole_mm.registration import recbole_models
-from recbole_mm.setting_rules import declares_keys, unknown_key, unknown_keys
+from recbole_mm.setting_checks import declares_keys, unknown_key, unknown_keys
 
 
 def checked_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:

@@ -34,7 +34,8 @@ from recbole_mm.host.mend import patch_in_place
 from recbole_mm.io.names import closest
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.registry import MODELS, TRAINERS, Entry, variants
-from recbole_mm.setting_rules import check, complete_sources, defaults
+from recbole_mm.setting_checks import check
+from recbole_mm.setting_rules import complete_sources, defaults
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
 

@@ -1,4 +1,4 @@
-"""The settings of one run: which parts declare them, their defaults in RecBole's order, and what is refused.
+"""The settings of one run: which parts declare them, their defaults in RecBole's order, and what files may say.
 
 Every Config of the process passes here, whoever makes it: our commands, plain ``run_recbole``, a search's trial, a
 checkpoint that is opened.
@@ -6,8 +6,6 @@ checkpoint that is opened.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +13,16 @@ from recbole.config import Config
 
 from recbole_mm.data.dataset import DatasetSettings
 from recbole_mm.host.config import is_from_file, user_settings
-from recbole_mm.host.recbole_settings import RecBoleSettings
-from recbole_mm.host.saved_data import PICKLE_KEYS, check_trust
-from recbole_mm.io.names import closest
+from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.yaml_files import read_settings_file
-from recbole_mm.model.base import LATE_FUSION_KEYS, MultimodalRecommender, no_late_fusion
 from recbole_mm.model.settings import ModelSettings
-from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import ADAPTERS, MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL, RunSettings, SearchSettings
-from recbole_mm.settings import Settings, plain_value
+from recbole_mm.settings import Settings
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
-_MISSPELT = 0.8  # likeness of two keys from which on the one is taken for a slip of the other
 TRUST_KEYS = ("trust_pickle", "trust_plugins")
-_KEYS_OF_THE_LAUNCHER = {
-    *("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset"),
-    *("model", "dataset", "config_file", "config_files", "single_spec", "device", "verbose", "variant_of"),
-    *("neg_sampling", "training_neg_sample_num"),  # RecBole itself says that these are deprecated
-}
 
 
 # ---------------------------------------------------------------- which parts a run has
@@ -58,7 +46,8 @@ def model_settings(name: str, backbone: str | None = None) -> list[type[Settings
     return [*of_backbone, *stages, entry.target.settings_class]
 
 
-def _own_settings(config: Config) -> list[type[Settings]]:
+def own_settings(config: Config) -> list[type[Settings]]:
+    """What the model of a run declares, its backbone's first; nothing where it is not one of ours."""
     own = model_settings(config.model)
     if not own:
         return []
@@ -103,7 +92,7 @@ def _run_defaults(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in (ModelSettings, *common_settings()):
         found |= kind.default_values()
-    own = _own_settings(config)
+    own = own_settings(config)
     if not own:
         del found["embedding_size"]  # RecBole's models have their own
     protocol = _protocol(config)
@@ -130,141 +119,3 @@ def properties_dir() -> Path:
     """Folder of the yaml and hyper files: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).parent / "properties"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "properties"
-
-
-# ---------------------------------------------------------------- checks
-
-
-def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
-    """The finished settings, each of its declared type; raises ValueError, one line, for what cannot be."""
-    config.final_config_dict = final
-    own = _own_settings(config)
-    for kind in _parts(own):
-        _rename_earlier_keys(config, final, kind.aliases)
-        values = _values_for(kind, final, own)
-        final |= kind.read(values, config.model, config.setting_sources).changed(values)
-    if issubclass(config.model_class, MultimodalRecommender):
-        config.model_class.check_backbone(config)  # before keys that may be another backbone's
-    if not config.is_stored:
-        _check_known(config)
-    check_trust(final)
-    _check_adapter(config)
-    _check_valid_metric(final)
-    return final
-
-
-def _rename_earlier_keys(config: Config, final: dict[str, Any], aliases: Mapping[str, str]) -> None:
-    """Take a key's earlier name for its present one."""
-    given = user_settings(config)
-    for earlier, key in aliases.items():
-        if earlier not in given:
-            continue
-        if key in given:
-            raise ValueError(f"{earlier} is the earlier name of {key}, and both are set; leave {earlier} out")
-        logging.getLogger(__name__).warning("%s is called %s now; change it where you set it", earlier, key)
-        given[key] = final[key] = given.pop(earlier)
-        final.pop(earlier)
-        if earlier in config.setting_sources:
-            config.setting_sources[key] = config.setting_sources.pop(earlier)
-
-
-def check_value(config: Config, key: str, value: Any, where: str) -> None:
-    """Raise ValueError where one key, such as a search varies, cannot have a value.
-
-    Args:
-        config: of the run.
-        key: known to it.
-        value: to try.
-        where: it stands, for the message.
-    """
-    own = _own_settings(config)
-    for kind in _parts(own):
-        kind.read(_values_for(kind, {key: plain_value(value)}, own), config.model, {key: where})
-
-
-def _parts(own: list[type[Settings]]) -> list[type[Settings]]:
-    return [RecBoleSettings, *common_settings(), *(own or [ModelSettings])]
-
-
-def _values_for(kind: type[Settings], final: dict[str, Any], own: list[type[Settings]]) -> dict[str, Any]:
-    """The settings as one part sees them."""
-    left_out = set()
-    if not own and kind is ModelSettings:
-        left_out = {"embedding_size"}  # RecBole's models have their own
-    elif kind in own[:-1]:
-        left_out = {"backbone"}  # the wrapper's, not that of a backbone
-    return {key: value for key, value in final.items() if key not in left_out}
-
-
-def _check_known(config: Config) -> None:
-    """A misspelt key is refused, and so is any unknown key of a model that declares its own.
-
-    Other models, RecBole's and users' without declared settings, may have keys that nobody lists; such a key passes
-    with a warning unless it is like a known one. So does one of the command line, which may be another program's:
-    our commands look at theirs by themselves.
-    """
-    for key in unknown_keys(config, user_settings(config)):
-        is_misspelt = closest(key, known_keys(config), _MISSPELT)
-        if key not in config.cmd_config_dict and (declares_keys(config) or is_misspelt):
-            raise ValueError(unknown_key(config, key))
-        logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
-
-
-def declares_keys(config: Config) -> bool:
-    """Whether a model says which keys it has: those of ours do, and users' that declare settings."""
-    base = variants().get(config.model, config.model)
-    if base not in MODELS:
-        return False
-    entry = MODELS.entry(base)
-    return entry.facts["declares_settings"] or entry.target.__module__.startswith("recbole_mm.")
-
-
-def known_keys(config: Config) -> set[str]:
-    """Names of all keys that this run can have."""
-    name = config["feature_adapter"]
-    adapter = adapter_class(name) if isinstance(name, str) and name in ADAPTERS else None
-    kinds = [RecBoleSettings, *common_settings(), ModelSettings, *_own_settings(config)]
-    return {
-        *config.internal_config_dict,
-        *_KEYS_OF_THE_LAUNCHER,
-        *(key for keys in config.parameters.values() for key in keys),
-        *(key for kind in kinds for key in (*kind.model_fields, *kind.aliases)),
-        *(adapter.keys if adapter else ()),
-    }
-
-
-def unknown_keys(config: Config, keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that neither RecBole nor the model, the data set or the trainer knows."""
-    known = known_keys(config)
-    return [key for key in keys if key not in known]
-
-
-def unknown_key(config: Config, key: str, where: str = "") -> str:
-    """The line about a key that is not known, with the closest that is."""
-    place = where or f"{config.setting_sources[key]}: " if key in config.setting_sources else where
-    if key in LATE_FUSION_KEYS:
-        return f"{place}{no_late_fusion(config.model, key)}"
-    return (
-        f"{place}unknown key '{key}'{closest(key, known_keys(config))}; {config.model} takes the keys of its yaml, of "
-        f"RecBole's overall.yaml and of the data set"
-    )
-
-
-def _check_adapter(config: Config) -> None:
-    if adapter_class(config["feature_adapter"]) and not issubclass(config.model_class, MultimodalRecommender):
-        raise ValueError(
-            f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
-        )
-
-
-def _check_valid_metric(final: Mapping[str, Any]) -> None:
-    """Refuse to choose by a metric that is not measured; RecBole finds it after an epoch."""
-    if not final["eval_step"]:
-        return
-    metric, _, k = final["valid_metric"].partition("@")
-    measured = [name.lower() for name in final["metrics"]]
-    if metric.lower() not in measured or (k and k not in map(str, final["topk"])):
-        raise ValueError(
-            f"valid_metric: {final['valid_metric']} is not measured; set it to one of `metrics` {final['metrics']} "
-            f"at one of `topk` {final['topk']}, or add it there"
-        )

@@ -15,7 +15,7 @@ from recbole.utils import init_logger
 from recbole_mm.configuration import check_keys, checked_config
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import find_data, prepare_training
-from recbole_mm.setting_rules import check_value
+from recbole_mm.setting_checks import check_value
 from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
 
 

@@ -121,6 +121,7 @@ def test_an_opened_checkpoint_evaluates_to_the_same_numbers(trained):
 
 def test_settings_are_plain_values():
     given = {**QUIET, "embedding_size": np.int64(8), "weak_weight": np.float32(0.5), "topk": [5], "epochs": 3}
+    given["valid_metric"] = "NDCG@5"
     kept = settings(Config("POWERec", "toy", config_dict=given))
     assert kept == json.loads(json.dumps(kept))
     assert (kept["embedding_size"], kept["weak_weight"], kept["topk"], kept["epochs"]) == (8, 0.5, [5], 3)

@@ -213,7 +213,7 @@ def test_the_state_is_written_no_more_often_than_told(data_path, tmp_path):
 
 @pytest.mark.parametrize("minutes", [-1, "often", None, True, float("nan")])
 def test_minutes_that_are_none(data_path, tmp_path, minutes):
-    with pytest.raises(ValueError, match="last_state_minutes: .* must be a number of at least 0"):
+    with pytest.raises(ValueError, match="last_state_minutes: .* is not allowed for POWERec; give a"):
         begin(data_path, tmp_path, last_state_minutes=minutes).trainer()
 
 

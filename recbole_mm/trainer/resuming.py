@@ -1,0 +1,197 @@
+"""A Trainer of RecBole's whose killed runs go on to the numbers they would have reached."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import torch
+from recbole.trainer import Trainer
+from recbole.utils import set_color
+
+from recbole_mm.io.files import atomic_file
+from recbole_mm.io.run_files import RunFiles
+from recbole_mm.io.tensor_file import pack
+from recbole_mm.trainer.checkpoint import has_safe_pair, read_safe_pair, read_trusted, write_checkpoint
+from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
+from recbole_mm.trainer.random_state import random_state
+from recbole_mm.trainer.resume import (
+    best_weights,
+    complete_best,
+    find_resume_point,
+    load_other_parameter,
+    load_random_state,
+    load_training,
+)
+from recbole_mm.trainer.training_state import ResumePoint, TrainingState, write_state
+
+
+class ResumingTrainer(Trainer):
+    """Writes the whole state after every epoch, and goes on from the last one (``resume_from: FILE``).
+
+    ``last_state_minutes: N`` writes it at most every N minutes, beside that of each best epoch. A subclass has a
+    `scheduler` of the learning rate, or None.
+    """
+
+    resumes_exactly = True
+
+    def __init__(self, config, model):
+        super().__init__(config, model)
+        self._train_data = None
+        self._latest_valid_result = None
+        self._data_fingerprint: str | None = None
+        self._feature_fingerprints: dict[str, str] | None = None
+        self._resume_point: ResumePoint | None = None
+        self._has_resumed = False
+        self._saves = False
+        self._saved_epoch = -1
+        self._saved_at = -float("inf")
+        self._write_id: str | None = None
+        self._check_can_be_saved()
+
+    def _check_can_be_saved(self) -> None:
+        state = {**self.model.state_dict(), **self.model.other_parameter()}
+        pack(state, type(self.model).__name__, {})
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """As RecBole's; starts from the checkpoint ``resume_from`` where the configuration names one."""
+        self._train_data = train_data
+        self._data_fingerprint = fingerprint(train_data._dataset)
+        self._feature_fingerprints = feature_fingerprints(self.model, train_data._dataset)
+        _give_generator(train_data, self.config["seed"])
+        if self.config["resume_from"] and not self._has_resumed:
+            self.resume_checkpoint(self.config["resume_from"])
+        if self._resume_point is not None:
+            self._go_on(self._resume_point, train_data)
+            self._resume_point = None
+        elif saved:
+            self._remove_states(("last", "resume"))  # of an earlier run of that name
+        self._saves, self._saved_epoch = saved, self.start_epoch - 1
+        result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        self._saves = False
+        if saved:
+            self._end_well()
+        return result
+
+    def _load_best(self, file: str) -> None:
+        is_trusted = self.config["trust_pickle"] is True and not has_safe_pair(file)
+        saved = read_trusted(file) if is_trusted else read_safe_pair(file)
+        self.model.load_state_dict(saved.weights)
+        load_other_parameter(self.model, saved.other_parameter, f"checkpoint {file}")
+        self.logger.info(f"Loading model structure and parameters from {file}")
+
+    # ---------------------------------------------------------------- saving
+
+    def _is_first_process(self) -> bool:
+        return self.config["single_spec"] or self.config["local_rank"] == 0
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        if epoch < 0 and self._has_resumed:
+            return  # RecBole says -1 where no epoch is left to train; the best one is on disk
+        self.best_valid_result = self._latest_valid_result
+        self._saved_epoch, self._saved_at = epoch, time.monotonic()
+        if not self._is_first_process():
+            return
+        write_id = secrets.token_hex(16)
+        files = RunFiles.of(kwargs.pop("saved_model_file", self.saved_model_file))
+        write_checkpoint(files, self.config, self._state(epoch, write_id))
+        self._write_id = write_id
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {files.pickle}")
+
+    def save_last_state(self, epoch: int) -> bool:
+        """Write the state after an epoch that is not the best one; not sooner than ``last_state_minutes`` allow.
+
+        Returns:
+            whether it was time to.
+        """
+        if time.monotonic() - self._saved_at < 60 * self.config["last_state_minutes"]:
+            return False
+        self._saved_epoch, self._saved_at = epoch, time.monotonic()
+        if self._is_first_process():
+            with atomic_file(RunFiles.of(self.saved_model_file).last) as temporary:
+                write_state(temporary, self._state(epoch, self._write_id))
+        return True
+
+    def _end_well(self) -> None:
+        """A run that has ended has no later epoch to go on from than its best one."""
+        self._remove_states(("last",))
+
+    def _remove_states(self, kinds: tuple[str, ...]) -> None:
+        files = RunFiles.of(self.saved_model_file)
+        if self._is_first_process():
+            for kind in kinds:
+                getattr(files, kind).unlink(missing_ok=True)
+
+    def _state(self, epoch: int, write_id: str | None) -> TrainingState:
+        result = self.best_valid_result
+        return TrainingState(
+            model=self.config["model"],
+            dataset=self.config["dataset"],
+            write_id=write_id,
+            epoch=epoch,
+            cur_step=self.cur_step,
+            best_valid_score=float(self.best_valid_score),
+            best_valid_result=None if result is None else {name: float(value) for name, value in result.items()},
+            state_dict=dict(self.model.state_dict()),
+            other_parameter=self.model.other_parameter(),
+            optimizer=self.optimizer.state_dict(),
+            scheduler=None if self.scheduler is None else self.scheduler.state_dict(),
+            fingerprint=self._data_fingerprint,
+            features=self._feature_fingerprints,
+            random_state={
+                "global": random_state(),
+                "loader": None if self._train_data is None else self._train_data.generator.get_state(),
+            },
+        )
+
+    # ---------------------------------------------------------------- resuming
+
+    def resume_checkpoint(self, resume_file):
+        """Go on from the last epoch of the run that `resume_file`, any of its files, belongs to.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or of another model, or its weights do not fit this data set, or it is a
+                `.pth` without a safe state and ``trust_pickle`` is not set.
+        """
+        point = find_resume_point(resume_file, self.config["trust_pickle"] is True)
+        saved_model = point.state.model
+        if saved_model.lower() != self.config["model"].lower():
+            raise ValueError(
+                f"checkpoint {resume_file} is of model {saved_model}, this run is of {self.config['model']}"
+            )
+        self._take_on(point)
+
+    def _take_on(self, point: ResumePoint) -> None:
+        """Set everything as it was at a point, but the random states: what is built until training draws from them."""
+        state = point.state
+        load_training(self, state, f"checkpoint {point.files.pickle}")
+        self.saved_model_file = str(point.files.pickle)
+        self.start_epoch = state.epoch + 1
+        self.cur_step = state.cur_step
+        self.best_valid_score = state.best_valid_score
+        self.best_valid_result = self._latest_valid_result = state.best_valid_result
+        self._write_id = state.write_id
+        self._resume_point = point
+        self._has_resumed = True
+        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
+
+    def _go_on(self, point: ResumePoint, train_data) -> None:
+        checkpoint = f"checkpoint {point.files.pickle}"
+        if point.state.fingerprint not in (None, self._data_fingerprint):
+            raise ValueError(
+                f"{checkpoint} was trained on other users, items or training interactions than "
+                f"those of '{self.config['dataset']}' in {self.config['data_path']}; resume it on its own data set"
+            )
+        check_same_features(checkpoint, point.state.features, self._feature_fingerprints)
+        best_weights(point)  # notices now, and not after the last epoch, that they are not there
+        if self._is_first_process():
+            complete_best(point, self.config)
+        load_random_state(point.state, train_data.generator, checkpoint)
+
+
+def _give_generator(train_data, seed: int) -> None:
+    """RecBole's `save_dataloaders` leaves its loaders without one, so that they would shuffle unlike those it saved."""
+    if train_data.generator is None:
+        train_data.generator = train_data.sampler.generator = torch.Generator().manual_seed(seed)
