@@ -7,13 +7,18 @@ RECBOLE = recbole==1.2.1
 # Tests are small: processes side by side, with one thread each, are faster than threads.
 PYTEST = $(1)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup
 
-.PHONY: run test test-classic lint bench properties
+.PHONY: run test test-slow test-classic lint bench properties
 
 run: $(VENV)/.installed
 	$(VENV)/bin/python run_recbole_mm.py --model=POWERec
 
 test: $(VENV)/.installed
 	$(call PYTEST,$(VENV))
+
+# What takes long: 2,000 generated cases for every reader, and random kills of real runs.
+test-slow: $(VENV)/.installed
+	RECBOLE_MM_FUZZ=2000 $(VENV)/bin/python -m pytest -n auto --maxprocesses=4 tests/fuzz
+	$(VENV)/bin/python -m pytest -m slow
 
 # The core of the suite on the versions where existing RecBole projects are.
 CORE = tests/host/test_compat.py tests/test_registration.py tests/test_quick_start.py tests/graph tests/nn tests/trainer \

@@ -1,0 +1,82 @@
+"""Kills at random moments of real runs: each goes on to the numbers of the unbroken one, and loses at most an epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.toy import PRE_SPLIT, write_planted
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[1]
+KILLS = int(os.environ.get("RECBOLE_MM_KILLS", "5"))  # of each model
+EPOCHS = 40
+MODELS = {
+    "LayerGCN": {},
+    "FREEDOM": {"knn_k": 4},  # trained features, edges drawn anew each epoch
+    "MARGO": {"knn_k": 4, "backbone": "DRAGON"},  # two stages
+    "PTMRec": {"knn_k": 4, "peft": "none", "backbone": "FREEDOM"},  # a trainer of its own
+}
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return write_planted(tmp_path / "data", {"visual": 12, "textual": 7})
+
+
+def begin(model: str, data: Path, folder: Path, *resume: str) -> subprocess.Popen:
+    """A training of `model` in a process of its own, whose files lie in `folder`."""
+    folder.mkdir(exist_ok=True)
+    settings = {**PRE_SPLIT, **MODELS[model], "embedding_size": 16, "train_batch_size": 16, "epochs": EPOCHS,
+                "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5", "stopping_step": EPOCHS, "gpu_id": "",
+                "learning_rate": 0.001, "show_progress": False, "data_path": str(data)}  # fmt: skip
+    (folder / "mine.yaml").write_text(json.dumps(settings))
+    command = [sys.executable, str(ROOT / "run_recbole_mm.py"), f"--model={model}", "--dataset=toy"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with open(folder / "output.txt", "a") as output:
+        return subprocess.Popen(
+            [*command, "--config_files=mine.yaml", *resume], cwd=folder, env=environment, stdout=output, stderr=output
+        )
+
+
+def results(folder: Path) -> list[str]:
+    return re.findall(r"^test result: (.*)$", (folder / "output.txt").read_text(), re.MULTILINE)
+
+
+def epochs_ended(text: str) -> list[int]:
+    """Epochs of the last stage there is, as the log tells of them."""
+    return [int(epoch) for epoch in re.findall(r"epoch (\d+) training", re.sub(r"\x1b\[[0-9;]*m", "", text))]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_killed_run_goes_on_to_the_same_numbers(model, data, tmp_path):
+    started = time.monotonic()
+    assert begin(model, data, tmp_path / "whole").wait() == 0
+    seconds = time.monotonic() - started
+    (expected,) = results(tmp_path / "whole")
+    randomly = random.Random(7)
+    for number in range(KILLS):
+        folder = tmp_path / f"killed-{number}"
+        process = begin(model, data, folder)
+        while not list(folder.glob("saved/*.json")) and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(randomly.random() * seconds / 2)
+        process.kill()
+        process.wait()
+        before = (folder / "output.txt").read_text()
+        if results(folder):  # it had ended
+            continue
+        newest = max(folder.glob("saved/*.json"), key=lambda file: file.stat().st_mtime)
+        assert begin(model, data, folder, f"--resume_from={newest}").wait() == 0
+        assert results(folder) == [expected]
+        first = epochs_ended((folder / "output.txt").read_text()[len(before) :])
+        assert not first or epochs_ended(before)[-1] - first[0] <= 0 or first[0] == 0
