@@ -120,7 +120,18 @@ def test_a_checkpoint_without_its_data(checkpoint, folder, capsys):
         error = refused(capsys, file, "--out=recs.parquet")
     finally:
         (folder / "moved").rename(folder / "toy")
-    assert error.startswith(f"checkpoint {file} was trained on data set 'toy' in {folder}/toy, which is not there; ")
+    assert error.startswith(f"checkpoint {file} was trained on data set 'toy', which is not in {folder}")
+
+
+def test_data_path_names_the_folder_that_the_data_are_in_now(checkpoint, folder, tmp_path):
+    here = recommend(checkpoint("POWERec"), "--k=5")
+    (tmp_path / "moved").mkdir()
+    (folder / "toy").rename(tmp_path / "moved" / "toy")
+    try:
+        there = recommend(checkpoint("POWERec"), "--k=5", f"--data_path={tmp_path / 'moved'}")
+    finally:
+        (tmp_path / "moved" / "toy").rename(folder / "toy")
+    pd.testing.assert_frame_equal(here, there)
 
 
 def test_a_bare_pickle_needs_trust(checkpoint, capsys):
