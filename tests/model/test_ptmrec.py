@@ -174,6 +174,49 @@ class TestStages(PTMRuns):
             _, best_resumed, result_resumed = self.finish(run)
             assert (best_resumed, result_resumed) == (best, result)
 
+    @pytest.mark.parametrize("stage", ["one", "two"])
+    def test_killed_after_an_epoch_that_is_not_the_best_it_reaches_the_same_numbers(self, data_path, stage):
+        """With a rate of 0 every later epoch is as good as the first, so the score is made worse by hand."""
+        settings = {"epochs": 4, "stopping_step": 9}
+
+        def worse_later(trainer):
+            evaluate = trainer._valid_epoch
+
+            def evaluate_less(*arguments, **options):
+                score, result = evaluate(*arguments, **options)
+                self.evaluated[trainer.stage] = self.evaluated.get(trainer.stage, 0) + 1
+                return score / trainer.model.epochs_started**3, result
+
+            trainer._valid_epoch = evaluate_less
+            return trainer
+
+        def finish(trainer, run):
+            best, result = trainer.fit(run.train_data, run.valid_data)
+            return best, result, trainer.evaluate(run.test_data)
+
+        self.evaluated = {}
+        run = self.start(data_path, **settings)
+        whole = finish(worse_later(run.trainer()), run)
+        run = self.start(data_path, **settings, checkpoint_dir="killed")
+        trainer, begin = worse_later(run.trainer()), run.model.start_epoch
+
+        def end_in_the_third_epoch(epoch):
+            if (trainer.stage, epoch) == (stage, 2):
+                raise InterruptedError
+            begin(epoch)
+
+        run.model.start_epoch = end_in_the_third_epoch
+        with pytest.raises(InterruptedError):
+            trainer.fit(run.train_data, run.valid_data)
+        (state,) = Path("killed").glob(f"*stage-{stage}-last.*") if stage == "one" else (
+            file for file in Path("killed").glob("*-last.safetensors") if "stage" not in file.name
+        )
+        self.evaluated = {}
+        run = self.start(data_path, **settings, resume_from=str(state))
+        assert finish(worse_later(run.trainer()), run) == whole
+        assert self.evaluated == ({"one": 2, "two": 4} if stage == "one" else {"two": 2})
+        assert not list(Path("killed").glob("*-last.*"))
+
     def test_accumulated_gradients_are_those_of_one_batch(self, data_path):
         """VBPR's loss without norms and transfer is a mean over pairs: two halves, each over 2, are the whole.
 

@@ -124,5 +124,16 @@ def test_a_checkpoint_without_its_data(checkpoint, folder, capsys):
     assert "give --data_path the folder that toy/ is in now" in error
 
 
+def test_data_path_names_the_folder_that_the_data_are_in_now(checkpoint, folder, tmp_path):
+    here = recommend(checkpoint("POWERec"), "--k=5")
+    (tmp_path / "moved").mkdir()
+    (folder / "toy").rename(tmp_path / "moved" / "toy")
+    try:
+        there = recommend(checkpoint("POWERec"), "--k=5", f"--data_path={tmp_path / 'moved'}")
+    finally:
+        (tmp_path / "moved" / "toy").rename(folder / "toy")
+    pd.testing.assert_frame_equal(here, there)
+
+
 def test_a_bare_pickle_needs_trust(checkpoint, capsys):
     assert "pass --trust-pickle" in refused(capsys, checkpoint("BPR"), "--out=recs.parquet")
