@@ -19,7 +19,11 @@ from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.host.saved_data import PICKLE_KEYS, check_trust
 from recbole_mm.io.names import closest
 from recbole_mm.io.yaml_files import read_settings_file
-from recbole_mm.model.base import LATE_FUSION_KEYS, MultimodalRecommender, no_late_fusion
+from recbole_mm.model.adapters import no_place_for_adapter
+from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.plugins import import_plugins
@@ -53,7 +57,7 @@ def model_settings(name: str, backbone: str | None = None) -> list[type[Settings
         return []
     entry = MODELS.entry(base)
     is_model = isinstance(backbone, str) and backbone in (*MODELS, *variants())
-    of_backbone = model_settings(backbone) if entry.facts["wraps_backbone"] and is_model else []
+    of_backbone = model_settings(backbone) if issubclass(entry.target, BackboneModel) and is_model else []
     stages = [StageSettings] if entry.facts["staged"] else []
     return [*of_backbone, *stages, entry.target.settings_class]
 
@@ -143,7 +147,7 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
         _rename_earlier_keys(config, final, kind.aliases)
         values = _values_for(kind, final, own)
         final |= kind.read(values, config.model, config.setting_sources).changed(values)
-    if issubclass(config.model_class, MultimodalRecommender):
+    if issubclass(config.model_class, BackboneModel):
         config.model_class.check_backbone(config)  # before keys that may be another backbone's
     if not config.is_stored:
         _check_known(config)
@@ -203,7 +207,7 @@ def _check_known(config: Config) -> None:
     with a warning unless it is like a known one.
     """
     for key in unknown_keys(config, user_settings(config)):
-        if declares_keys(config) or closest(key, known_keys(config), _MISSPELT):
+        if declares_keys(config) or key in LATE_FUSION_KEYS or closest(key, known_keys(config), _MISSPELT):
             raise ValueError(unknown_key(config, key))
         logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
 
@@ -249,10 +253,14 @@ def unknown_key(config: Config, key: str, where: str = "") -> str:
 
 
 def _check_adapter(config: Config) -> None:
-    if adapter_class(config["feature_adapter"]) and not issubclass(config.model_class, MultimodalRecommender):
-        raise ValueError(
-            f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
-        )
+    adapter, model = config["feature_adapter"], config.model_class
+    if adapter_class(adapter) is None or issubclass(model, (MultimodalRecommender, BackboneModel)):
+        return
+    if issubclass(model, Recommender):
+        raise ValueError(no_place_for_adapter(config.model, adapter))
+    raise ValueError(
+        f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
+    )
 
 
 def _check_valid_metric(final: Mapping[str, Any]) -> None:
