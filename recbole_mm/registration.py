@@ -32,7 +32,7 @@ from recbole_mm.host import config as host_config
 from recbole_mm.host import saved_data
 from recbole_mm.host.mend import patch_in_place
 from recbole_mm.io.names import closest
-from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.registry import MODELS, TRAINERS, Entry, variants
 from recbole_mm.setting_checks import check
 from recbole_mm.setting_rules import complete_sources, defaults
@@ -68,10 +68,10 @@ def apply() -> None:
 
 def _publish_model(entry: Entry) -> None:
     """Set the model and its variants where RecBole looks for them."""
-    if not issubclass(entry.target, MultimodalRecommender):
+    if not issubclass(entry.target, Recommender):
         raise ValueError(
-            f"model '{entry.name}' of {entry.target.__module__} does not derive from "
-            f"recbole_mm.model.base.MultimodalRecommender, whose methods the trainer calls"
+            f"model '{entry.name}' of {entry.target.__module__} does not derive from MultimodalRecommender of "
+            f"recbole_mm.model.base, or another of our recommenders, whose methods the trainer calls"
         )
     for name in (entry.name, *entry.facts["variants"]):
         _publish_name(name, entry)

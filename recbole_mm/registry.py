@@ -89,7 +89,6 @@ def register_model(
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     modalities: str = "any",
     backbones: tuple[str, ...] = (),
-    wraps_backbone: bool = False,
     staged: bool = False,
 ):
     """Class decorator: make a recommender known to RecBole under its class name.
@@ -101,7 +100,6 @@ def register_model(
         variants: configurations with a name of their own, each with the defaults in which it differs.
         modalities: which modalities the model reads, in words.
         backbones: values of the ``backbone`` key the model takes, if it has one.
-        wraps_backbone: the backbone is another registered model, whose settings are read before the model's own.
         staged: train in the stages the model names, one after the other.
     """
     facts = {
@@ -111,7 +109,6 @@ def register_model(
         "variants": dict(variants or {}),
         "modalities": modalities,
         "backbones": backbones,
-        "wraps_backbone": wraps_backbone,
         "staged": staged,
     }
 

@@ -12,7 +12,11 @@ from recbole_mm.host.config import user_settings
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.host.saved_data import check_trust
 from recbole_mm.io.names import closest
-from recbole_mm.model.base import LATE_FUSION_KEYS, MultimodalRecommender, no_late_fusion
+from recbole_mm.model.adapters import no_place_for_adapter
+from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.registry import ADAPTERS, MODELS, variants
@@ -35,7 +39,7 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
         _rename_earlier_keys(config, final, kind.aliases)
         values = _values_for(kind, final, own)
         final |= kind.read(values, config.model, config.setting_sources).changed(values)
-    if issubclass(config.model_class, MultimodalRecommender):
+    if issubclass(config.model_class, BackboneModel):
         config.model_class.check_backbone(config)  # before keys that may be another backbone's
     if not config.is_stored:
         _check_known(config)
@@ -96,7 +100,7 @@ def _check_known(config: Config) -> None:
     our commands look at theirs by themselves.
     """
     for key in unknown_keys(config, user_settings(config)):
-        is_misspelt = closest(key, known_keys(config), _MISSPELT)
+        is_misspelt = key in LATE_FUSION_KEYS or closest(key, known_keys(config), _MISSPELT)
         if key not in config.cmd_config_dict and (declares_keys(config) or is_misspelt):
             raise ValueError(unknown_key(config, key))
         logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
@@ -143,10 +147,14 @@ def unknown_key(config: Config, key: str, where: str = "") -> str:
 
 
 def _check_adapter(config: Config) -> None:
-    if adapter_class(config["feature_adapter"]) and not issubclass(config.model_class, MultimodalRecommender):
-        raise ValueError(
-            f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
-        )
+    adapter, model = config["feature_adapter"], config.model_class
+    if adapter_class(adapter) is None or issubclass(model, (MultimodalRecommender, BackboneModel)):
+        return
+    if issubclass(model, Recommender):
+        raise ValueError(no_place_for_adapter(config.model, adapter))
+    raise ValueError(
+        f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
+    )
 
 
 def _check_valid_metric(final: Mapping[str, Any]) -> None:

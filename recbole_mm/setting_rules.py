@@ -15,6 +15,7 @@ from recbole_mm.data.dataset import DatasetSettings
 from recbole_mm.host.config import is_from_file, user_settings
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.yaml_files import read_settings_file
+from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import ADAPTERS, MODELS, variants
@@ -41,7 +42,7 @@ def model_settings(name: str, backbone: str | None = None) -> list[type[Settings
         return []
     entry = MODELS.entry(base)
     is_model = isinstance(backbone, str) and backbone in (*MODELS, *variants())
-    of_backbone = model_settings(backbone) if entry.facts["wraps_backbone"] and is_model else []
+    of_backbone = model_settings(backbone) if issubclass(entry.target, BackboneModel) and is_model else []
     stages = [StageSettings] if entry.facts["staged"] else []
     return [*of_backbone, *stages, entry.target.settings_class]
 

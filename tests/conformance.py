@@ -9,10 +9,11 @@ import pytest
 import torch
 from recbole.quick_start import load_data_and_model
 from recbole.trainer import Trainer
+from recbole.utils import get_model
 
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.feature_adapter import FeatureAdapter
-from recbole_mm.registry import MODELS, register_adapter
+from recbole_mm.registry import register_adapter
 from tests.toy import PRE_SPLIT, popularity_recall, start, write_planted
 
 SMALL = {**PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "eval_step": 1, "topk": [5], "metrics": ["Recall"],
@@ -176,19 +177,57 @@ class ModelConformance:
 
     def test_copies_share_constants(self, run):
         copied = copy.deepcopy(run.model)
-        assert copied.graph is run.model.graph
+        graphs = [(own.graph, other.graph) for own, other in zip(run.model.modules(), copied.modules(), strict=True)
+                  if hasattr(own, "graph")]  # fmt: skip
+        assert graphs
+        assert all(own is other for own, other in graphs)
         state = run.model.state_dict()
         for (name, one), other in zip(copied.named_buffers(), run.model.buffers(), strict=True):
             assert (one.data_ptr() == other.data_ptr()) == (name not in state)
         for one, other in zip(copied.parameters(), run.model.parameters(), strict=True):
             assert one.data_ptr() != other.data_ptr()
 
+    @pytest.mark.parametrize("trained", [(True, True), (False, True), (True, False)])
+    def test_two_models_on_one_data_set_share_nothing_that_is_trained(self, data_path, tmp_path, trained):
+        runs = [self.start(data_path, tmp_path, trainable_features=trains) for trains in trained]
+        train_set = runs[0].train_data._dataset
+        models = [get_model(self.model)(run.config, train_set) for run in runs]
+        first, second = ({**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models)
+        features = {name for name in first if name.endswith("_feature")}
+        assert features == {name for name in second if name.endswith("_feature")}
+        for name in features:
+            assert torch.equal(first[name], second[name])
+        before = {name: first[name].detach().clone() for name in features}
+        with torch.no_grad():
+            for parameter in models[1].parameters():
+                parameter.add_(1.0)
+        assert all(torch.equal(first[name], value) for name, value in before.items())
+
+    def test_mixed_precision(self, data_path, tmp_path):
+        run = self.start(data_path, tmp_path)
+        run.model.train()
+        run.model.start_epoch(0)
+        batch = run.batch()
+        torch.manual_seed(1)
+        full = run.model.calculate_loss(batch)
+        run.model.start_epoch(0)
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = run.model.calculate_loss(batch)
+        mixed.backward()
+        assert all(torch.isfinite(p.grad).all() for p in run.model.parameters() if p.grad is not None)
+        # bfloat16 has 3 digits, of which a product of d terms and its propagation lose one
+        torch.testing.assert_close(mixed.float(), full, rtol=0.05, atol=0.02)
+        trainer = self.start(data_path, tmp_path, enable_amp=True, epochs=1).trainer()
+        score, _ = trainer.fit(run.train_data, run.valid_data, saved=False)
+        assert np.isfinite(score)
+
     def test_state_dict_keys_are_stable(self, run):
         assert set(run.model.state_dict()) == self.state_dict_keys
 
     @pytest.mark.parametrize("adapter", ["befa", "lora", "soft_prompt"])
-    def test_feature_adapter_learns(self, data_path, tmp_path, adapter):
-        if not MODELS.get(self.model).adapts_features:
+    def test_feature_adapter_learns(self, run, data_path, tmp_path, adapter):
+        if not run.model.adapts_features:
             with pytest.raises(ValueError, match=f"feature_adapter: {self.model} has no place"):
                 self.start(data_path, tmp_path, feature_adapter=adapter)
             return
@@ -203,8 +242,8 @@ class ModelConformance:
         assert [name for name, p in adapters.items() if p.grad is None or not p.grad.any()] == []
         assert torch.isfinite(self.scores(run)[:, 1:]).all()
 
-    def test_an_adapter_that_changes_nothing_changes_nothing(self, data_path, tmp_path):
-        if not MODELS.get(self.model).adapts_features or self.adapter_narrows_features:
+    def test_an_adapter_that_changes_nothing_changes_nothing(self, run, data_path, tmp_path):
+        if not run.model.adapts_features or self.adapter_narrows_features:
             pytest.skip("there is no model without the adapter to compare with")
         losses = []
         for adapter in ("none", "unchanged"):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.recommender import Recommender
 
 
-def projecting_model(opened: OpenedCheckpoint) -> nn.Module:
+def projecting_model(opened: OpenedCheckpoint) -> Recommender:
     """The model that projects and adapts features: the checkpoint's, or the backbone that it wraps (MARGO, PTMRec)."""
-    backbone = getattr(opened.model, "backbone", None)
-    return backbone if isinstance(backbone, nn.Module) else opened.model
+    return opened.model.backbone if isinstance(opened.model, BackboneModel) else opened.model
 
 
 def projected_modalities(opened: OpenedCheckpoint, label: str) -> list[str]:
@@ -24,7 +25,7 @@ def projected_modalities(opened: OpenedCheckpoint, label: str) -> list[str]:
     model = projecting_model(opened)
     if not getattr(model, "adapts_features", False):
         raise ValueError(f"checkpoint {label}: {type(model).__name__} uses no projected features to compare")
-    found = [one for one in model.modalities if one in model.projected_features]
+    found = [name for name in model.modalities if name in model.projected_features]
     if not found:
         raise ValueError(
             f"checkpoint {label}: {type(model).__name__} projects its modalities together, not each by itself"
@@ -43,7 +44,7 @@ class BehaviourCosines:
         model, known = projecting_model(opened), projected_modalities(opened, label)
         if modality not in known:
             raise ValueError(f"checkpoint {label} has no modality '{modality}'; those it has: {', '.join(known)}")
-        if not model.has_item_ids and not hasattr(model, "behaviour_embedding"):
+        if model.behaviour_vectors is None:
             raise ValueError(
                 f"checkpoint {label}: {type(model).__name__} has no ID vectors of items to compare features with, "
                 f"unless its adapter reads them, as befa does"
@@ -101,5 +102,5 @@ class BehaviourCosines:
         projected = self.model.project_features(self.modality, features)
         behaviour = F.embedding(items, self.model.behaviour_vectors)
         before = F.cosine_similarity(projected, behaviour)
-        adapted = self.model.adapt(self.modality, projected, items)
+        adapted = self.model.adapters.adapt(self.modality, projected, items)
         return torch.stack([before, F.cosine_similarity(adapted, behaviour)])

@@ -13,7 +13,7 @@ import numpy as np
 
 from recbole_mm.io.files import atomic_file, check_folder_writable
 from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options
-from recbole_mm.registry import MODELS
+from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.trainer.checkpoint import settings
 
 Write = Callable[[list[OpenedCheckpoint], argparse.Namespace], list[Path]]
@@ -95,7 +95,7 @@ def _file_names(paths: list[Path]) -> list[str]:
 
 def _model_and_adapter(opened: OpenedCheckpoint) -> str:
     config, name = opened.config, opened.config["model"]
-    if name in MODELS and MODELS.entry(name).facts["wraps_backbone"]:
+    if isinstance(opened.model, BackboneModel):
         name = f"{name} over {config['backbone']}"
     adapter = config["feature_adapter"]
     return name if adapter in (None, "none") else f"{name} + {adapter}"

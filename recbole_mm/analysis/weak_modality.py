@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from recbole_mm.analysis.command import add_analysis, checkpoint_labels, save_figure, write_csv
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.late_fusion import ModalityRatings
 
 BINS = 60
 
@@ -37,7 +37,7 @@ def triplet_margins(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
         ValueError: the model has no rating per modality.
     """
     model = opened.model
-    if not isinstance(model, LateFusionRecommender):
+    if not isinstance(model, ModalityRatings):
         raise ValueError(
             f"{opened.path}: {type(model).__name__} has no rating per modality; weak-modality needs a "
             "late-fusion model such as POWERec"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.late_fusion import ModalityRatings
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
     """
     model = opened.model
     with torch.no_grad():
-        item_weights = model.item_weights() if isinstance(model, LateFusionRecommender) else None
+        item_weights = model.item_weights() if isinstance(model, ModalityRatings) else None
     if item_weights is not None:
         return _table(opened, label, "item", model.rated_modalities, item_weights)
     user_weights = getattr(model, "user_fusion", None)

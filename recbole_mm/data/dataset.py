@@ -48,7 +48,7 @@ class MultimodalDataset(Dataset):
         self._features: dict[str, torch.Tensor] = {}
         self._present: dict[str, torch.Tensor] = {}
         self._fingerprints: dict[str, str] = {}
-        self._features_are_lent = False
+        self._lent: set[str] = set()  # features that others read, so that nobody may change them
         super().__init__(config)
 
     @property
@@ -61,6 +61,7 @@ class MultimodalDataset(Dataset):
     def modality_feature(self, name: str) -> torch.Tensor:
         """Features of one modality: float32 ``[item_num, width]``; row 0 ([PAD]) is zero. Shared: do not change it."""
         self._require_modality(name, self._features)
+        self._lent.add(name)
         return self._features[name]
 
     def take_modality_feature(self, name: str) -> torch.Tensor:
@@ -69,13 +70,18 @@ class MultimodalDataset(Dataset):
         It reads the file again where it is asked again, so that trained features are not held twice.
         """
         self.modality_fingerprint(name)  # while the features are here
+        self._require_modality(name, self._features)
         feature = self._features.pop(name)
-        return feature.clone() if self._features_are_lent else feature
+        if name not in self._lent:
+            return feature
+        self._lent.discard(name)
+        return feature.clone()
 
     def modality_fingerprint(self, name: str) -> str:
         """Hash of the features of one modality: of the items that have a row of their own, and what the others get."""
         if name not in self._fingerprints:
-            feature, present = self.modality_feature(name).numpy(), self.modality_mask(name).numpy()
+            self._require_modality(name, self._features)
+            feature, present = self._features[name].numpy(), self.modality_mask(name).numpy()
             complete = present[1:].all()
             policy = "" if complete else self.config["missing_modality"] or "mean"
             digest = hashlib.sha256(repr((feature.shape, policy)).encode())
@@ -95,7 +101,7 @@ class MultimodalDataset(Dataset):
 
     def borrow_modalities(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
         """Use what :meth:`modality_arrays` of the same data set gave, read-only memory included, instead of files."""
-        self._modalities, self._features_are_lent = list(arrays), True
+        self._modalities, self._lent = list(arrays), set(arrays)
         with warnings.catch_warnings():  # torch warns that writing to read-only memory is undefined; nobody does
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self._features = {name: torch.from_numpy(feature) for name, (feature, _) in arrays.items()}
@@ -229,10 +235,10 @@ class MultimodalDataset(Dataset):
 
     def copy(self, new_inter_feat):
         copied = super().copy(new_inter_feat)  # goes through __getstate__, which leaves the matrices out
-        for name in ("_modalities", "_features", "_present", "_fingerprints", "_features_are_lent"):
+        for name in ("_modalities", "_features", "_present", "_fingerprints", "_lent"):
             setattr(copied, name, getattr(self, name))
         return copied
 
     def __getstate__(self):
-        emptied = {"_modalities": None, "_features": {}, "_present": {}, "_fingerprints": {}}
-        return {**self.__dict__, **emptied, "_features_are_lent": False}
+        emptied = {"_modalities": None, "_features": {}, "_present": {}, "_fingerprints": {}, "_lent": set()}
+        return {**self.__dict__, **emptied}

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_sum
-from recbole_mm.nn.row_projection import project_rows
 from recbole_mm.nn.segments import segment_entries, segment_softmax
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
@@ -80,8 +81,6 @@ class ACF(MultimodalRecommender):
     user's history; a user whose history is empty is u alone.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.reg_weight: float = self.settings.reg_weight
@@ -90,7 +89,7 @@ class ACF(MultimodalRecommender):
         self.user_embedding = id_table(self.n_users, size)
         self.item_embedding = id_table(self.n_items, size)
         self.history_embedding = id_table(self.n_items, size)
-        self.projections = nn.ModuleList(nn.Linear(self.feature(m).shape[1], size) for m in self.modalities)
+        self.projections = ModalityProjections(self)
         self.component_user = nn.Linear(size, hidden)
         self.component_content = nn.Linear(size, hidden, bias=False)
         self.component_attention = nn.Linear(hidden, 1, bias=False)
@@ -121,10 +120,7 @@ class ACF(MultimodalRecommender):
 
         Of distinct items ``[n]``, before each is paired with several users.
         """
-        contents = [
-            self.adapt(name, project_rows(self.feature(name), items, layer.weight) + layer.bias, items)
-            for name, layer in zip(self.modalities, self.projections, strict=True)
-        ]
+        contents = [self.projections.project(name, items) for name in self.modalities]
         own = self.item_own(F.embedding(items, self.item_embedding))
         own = own + self.item_history(F.embedding(items, self.history_embedding))
         keys = [self.component_content(content) for content in contents]

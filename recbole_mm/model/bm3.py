@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.nn.loss import norm_per_row
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
-from recbole_mm.nn.row_projection import project_rows
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Layers, Rate, Weight
@@ -66,8 +66,6 @@ class BM3(MultimodalRecommender):
     modalities; the paper has two.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -78,7 +76,7 @@ class BM3(MultimodalRecommender):
         self.user_embedding = id_table(self.n_users, size)
         self.item_embedding = id_table(self.n_items, size)
         self.predictor = nn.Linear(size, size)
-        self.projections = nn.ModuleList(nn.Linear(self.feature(m).shape[1], size) for m in self.modalities)
+        self.projections = ModalityProjections(self)
         for layer in (self.predictor, *self.projections):
             nn.init.xavier_normal_(layer.weight)
         self.full_graph = self.graph.symmetric()
@@ -112,9 +110,8 @@ class BM3(MultimodalRecommender):
         loss = loss + _distance(self._online(item), self._target(user), item_place, user_place)
         if self.modality_loss_weight:
             share_of_batch = counts.to(item.dtype) / len(item_place)
-            for name, layer in zip(self.modalities, self.projections, strict=True):
-                feature = project_rows(self.feature(name), items, layer.weight) + layer.bias
-                feature = self.adapt(name, feature, items)
+            for name in self.modalities:
+                feature = self.projections.project(name, items)
                 targets = item_target + self._target(feature)  # of the two distances, which are linear in them
                 cosines = torch.linalg.vecdot(self._online(feature), targets)
                 loss = loss + self.modality_loss_weight * (2 - (share_of_batch * cosines).sum())

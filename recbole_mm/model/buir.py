@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.graph import BipartiteGraph, SparseOperator
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
@@ -43,7 +44,7 @@ class BUIRSettings(ModelSettings):
     year=2021,
     modalities="none: IDs only",
 )
-class BUIR(MultimodalRecommender):
+class BUIR(GraphRecommender):
     r"""Two LightGCN encoders, of which the online one learns to predict the target one; no negative items.
 
     .. math::
@@ -61,7 +62,6 @@ class BUIR(MultimodalRecommender):
     needs to know of it, and a checkpoint, whose last move is still due, goes on to the same numbers.
     """
 
-    needs_modalities = False
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)

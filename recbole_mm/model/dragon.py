@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recbole_mm.graph import SparseOperator, combine
-from recbole_mm.model.base import gather
-from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.graph import combine
+from recbole_mm.model.dual_graph import DualGraphRecommender
 from recbole_mm.model.settings import LateFusionSettings
-from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
+from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import mean_square
 from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.propagation import light_gcn
-from recbole_mm.nn.user_embedding import UserEmbedding
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Layers, Weight, Weights
 
@@ -52,7 +51,7 @@ class DRAGONSettings(LateFusionSettings):
     year=2023,
     modalities="any number",
 )
-class DRAGON(LateFusionRecommender):
+class DRAGON(DualGraphRecommender):
     r"""DualGNN's modalities side by side, with a user-user graph on one side and an item graph on the other.
 
     .. math::
@@ -67,30 +66,12 @@ class DRAGON(LateFusionRecommender):
     ``reg_weight`` times the mean squares of the batch's user rows and of the whole table of user weights.
     """
 
-    loss_base = 2
-    adapts_features = True
-    has_item_ids = False  # items are known by their content alone
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.rated_modalities = list(self.modalities)
         self.n_layers: int = self.settings.n_layers
         self.n_item_layers: int = self.settings.n_item_layers
-        self.weak_weight: float = self.settings.weak_weight
         self.reg_weight: float = self.settings.reg_weight
-        size, n_modalities = self.embedding_size, len(self.modalities)
-        self.user_embedding = UserEmbedding(
-            self.n_users,
-            size,
-            n_modalities,
-            self.settings.user_embedding,
-            self.settings.prompt_num,
-            self.settings.prompt_pooling,
-            nn.init.xavier_normal_,
-        )
-        self.projections = nn.ModuleList(
-            two_layer_projection(self.feature(name).shape[1], size) for name in self.modalities
-        )
+        n_modalities = len(self.modalities)
         self.user_fusion = None
         if self.settings.user_weights and n_modalities > 1:
             self.user_fusion = fusion_weights(self.n_users, n_modalities)
@@ -98,21 +79,11 @@ class DRAGON(LateFusionRecommender):
         weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
         graphs = [self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities]
         self.fused_item_graph = combine(graphs, weights)
-        self.user_graph_sampler = self.sample_user_graphs(config)
-
-    @property
-    def user_graph(self) -> SparseOperator:
-        """The user-user graph of the current epoch; that of its own epoch after a checkpoint is loaded."""
-        return self.user_graph_sampler.sample(max(self.epochs_started - 1, 0))
-
-    def project(self) -> Tensor:
-        """Item vectors before propagation, ``[n_items, M, d]``."""
-        layers = zip(self.projections, self.modalities, strict=True)
-        return torch.stack([self.adapt(name, layer(self.feature(name))) for layer, name in layers], dim=1)
+        self.user_graph_sampler = self.user_graphs(config["seed"])
 
     def propagate(self) -> tuple[Tensor, Tensor]:
         """Users ``c_u [n_users, M * d]`` before the user-user graph, and items ``V_i [n_items, M * d]``."""
-        nodes = self.user_embedding(), self.project()
+        nodes = self.user_embedding(), torch.stack(self.projections.project_all(), dim=1)
         users, items = propagate_modalities(self.user_item_graph, *nodes, self.n_layers)
         if self.user_fusion is not None:
             users = users * self.user_fusion.unsqueeze(-1)

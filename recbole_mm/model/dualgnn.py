@@ -7,13 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.graph import SparseOperator
-from recbole_mm.model.base import gather
-from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.dual_graph import DualGraphRecommender
 from recbole_mm.model.settings import LateFusionSettings
-from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities, two_layer_projection
+from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import mean_square
-from recbole_mm.nn.user_embedding import UserEmbedding
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Layers, Weight
 
@@ -47,7 +45,7 @@ class DualGNNSettings(LateFusionSettings):
     year=2021,
     modalities="any number",
 )
-class DualGNN(LateFusionRecommender):
+class DualGNN(DualGraphRecommender):
     r"""Each modality propagated over the user-item graph; users fuse them and listen to similar users.
 
     .. math::
@@ -66,52 +64,25 @@ class DualGNN(LateFusionRecommender):
     adding up the modalities in place: there the first modality's part of a user is the sum of all.
     """
 
-    loss_base = 2
-    adapts_features = True
-    has_item_ids = False  # items are known by their content alone
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.rated_modalities = list(self.modalities)
         self.n_layers: int = self.settings.n_layers
-        self.weak_weight: float = self.settings.weak_weight
         self.reg_weight: float = self.settings.reg_weight
         self.aliased_fusion: bool = self.settings.aliased_fusion
-        size, n_modalities = self.embedding_size, len(self.modalities)
-        self.user_embedding = UserEmbedding(
-            self.n_users,
-            size,
-            n_modalities,
-            self.settings.user_embedding,
-            self.settings.prompt_num,
-            self.settings.prompt_pooling,
-            nn.init.xavier_normal_,
-        )
-        self.projections = nn.ModuleList(
-            two_layer_projection(self.feature(name).shape[1], size) for name in self.modalities
-        )
+        n_modalities = len(self.modalities)
         self.user_fusion = fusion_weights(self.n_users, n_modalities)
         self.item_fusion = fusion_weights(self.n_items, n_modalities)
+        size = self.embedding_size
         # The published parameter counts include these three; no formula does.
         self.unused = nn.ModuleList(
             [nn.Linear(size, size, bias=False), nn.Linear(size, size, bias=False), nn.Linear(3 * size, size)]
         )
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
-        self.user_graph_sampler = self.sample_user_graphs(config)
-
-    @property
-    def user_graph(self) -> SparseOperator:
-        """The user-user graph of the current epoch; that of its own epoch after a checkpoint is loaded."""
-        return self.user_graph_sampler.sample(max(self.epochs_started - 1, 0))
-
-    def project(self) -> Tensor:
-        """Item vectors before propagation, ``[n_items, M, d]``."""
-        layers = zip(self.projections, self.modalities, strict=True)
-        return torch.stack([self.adapt(name, layer(self.feature(name))) for layer, name in layers], dim=1)
+        self.user_graph_sampler = self.user_graphs(config["seed"])
 
     def fuse(self) -> tuple[Tensor, Tensor]:
         """Users ``r_u [n_users, d]`` before the user-user graph, and items ``R_i^m [n_items, M, d]``."""
-        nodes = self.user_embedding(), self.project()
+        nodes = self.user_embedding(), torch.stack(self.projections.project_all(), dim=1)
         users, items = propagate_modalities(self.user_item_graph, *nodes, self.n_layers)
         weights = self.user_fusion.unsqueeze(-1)
         fused = (weights * users).sum(dim=1)

@@ -6,16 +6,17 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_mm.graph import EdgeSampler, combine
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.distinct import at_distinct
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.propagation import light_gcn
-from recbole_mm.nn.row_projection import project_rows
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Layers, Rate, Weight, Weights
@@ -67,8 +68,6 @@ class FREEDOM(MultimodalRecommender):
     weighted equally.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -80,9 +79,7 @@ class FREEDOM(MultimodalRecommender):
 
         self.user_embedding = id_table(self.n_users, self.embedding_size)
         self.item_embedding = id_table(self.n_items, self.embedding_size)
-        self.projections = nn.ModuleList(
-            nn.Linear(self.feature(name).shape[1], self.embedding_size) for name in self.modalities
-        )
+        self.projections = ModalityProjections(self)
         self.edge_sampler = EdgeSampler(self.graph, self.settings.edge_dropout, "degree", config["seed"])
         self.full_graph = self.graph.symmetric()
         self.training_graph = self.full_graph
@@ -111,15 +108,10 @@ class FREEDOM(MultimodalRecommender):
         loss = _bpr(user, *gather(item_vectors, positives, negatives))
         if not self.modality_loss_weight:
             return loss
-        for modality in range(len(self.modalities)):
-            rows = at_distinct(partial(self.project, modality), positives, negatives)
+        for name in self.modalities:
+            rows = at_distinct(partial(self.projections.project, name), positives, negatives)
             loss = loss + self.modality_loss_weight * _bpr(user, *rows)
         return loss
-
-    def project(self, modality: int, items: Tensor) -> Tensor:
-        """Projected features ``x^m`` of some distinct items, ``[n, d]``."""
-        layer, name = self.projections[modality], self.modalities[modality]
-        return self.adapt(name, project_rows(self.feature(name), items, layer.weight) + layer.bias, items)
 
 
 def _bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.edge_attention import EdgeSet, at_sources, attend, edge_dot, edge_sum, turn
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.initial_values import xavier_normal_part
 from recbole_mm.nn.loss import mean_square
 from recbole_mm.nn.normalise import l2_normalise
@@ -66,56 +67,34 @@ class GRCN(LateFusionRecommender):
     of the users' ID rows and of all preferences.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
         self.n_layers: int = self.settings.n_layers
         self.n_routings: int = self.settings.n_routings
-        self.weak_weight: float = self.settings.weak_weight
         self.reg_weight: float = self.settings.reg_weight
         self.regularise_whole_table: bool = self.settings.regularise_whole_table
-        self.user_embedding = self._user_embedding(config)
+        self.user_embedding = self._user_embedding()
         size, n_modalities = self.embedding_size, len(self.modalities)
         n_nodes = self.n_users + self.n_items - 2  # without [PAD]
         self.item_embedding = id_table(self.n_items, size, xavier_normal_part(n_nodes, size))
         confidence = xavier_normal_part(n_nodes, n_modalities)
         self.user_confidence = id_table(self.n_users, n_modalities, confidence)
         self.item_confidence = id_table(self.n_items, n_modalities, confidence)
-        self.projections = nn.ModuleList(
-            nn.Linear(self.feature(name).shape[1], size) for name in self.modalities
-        )
+        self.projections = ModalityProjections(self, activation=F.leaky_relu_)
         for layer in self.projections:
             nn.init.xavier_normal_(layer.weight)
         interactions = self.graph.raw_block()
         self.to_users = EdgeSet(interactions)
         self.to_items = EdgeSet(interactions.transpose())
 
-    def _user_embedding(self, config) -> UserEmbedding:
+    def _user_embedding(self) -> UserEmbedding:
         """One table per rated modality, or one for all; an ID table is part of one of all nodes."""
-        size, kind = self.embedding_size, self.settings.user_embedding
-        embedding = UserEmbedding(
-            self.n_users,
-            size,
-            len(self.rated_modalities),
-            kind,
-            self.settings.prompt_num,
-            self.settings.prompt_pooling,
-            nn.init.xavier_normal_,
-        )
-        if kind == "separate":
-            n_users, n_items = self.n_users - 1, self.n_items - 1
+        embedding = self.user_tables(nn.init.xavier_normal_)
+        if embedding.kind == "separate":
+            size, n_users, n_items = self.embedding_size, self.n_users - 1, self.n_items - 1
             embedding.tables[0].data *= math.sqrt((n_users + size) / (n_users + n_items + size))
         return embedding
-
-    def project(self, modality: int) -> Tensor:
-        """Content of all items in one modality before normalisation, ``[n_items, d]``."""
-        name = self.modalities[modality]
-        return self.adapt(name, self._project(modality, self.feature(name)))
-
-    def _project(self, modality: int, features: Tensor) -> Tensor:
-        return F.leaky_relu_(self.projections[modality](features))
 
     def route(self, preferences: Tensor, content: Tensor) -> Tensor:
         """Preferences ``[n_users, d]`` moved toward the content ``[n_items, d]`` they attend to."""
@@ -128,8 +107,8 @@ class GRCN(LateFusionRecommender):
         """``R^m`` of users ``[n_users, d]`` and of items ``[n_items, d]``, one per rated modality."""
         tables = self.user_embedding.per_modality()
         users, items, to_users, to_items = [], [], [], []
-        for modality, table in enumerate(tables[1:]):
-            content = l2_normalise(self.project(modality))
+        for name, table in zip(self.modalities, tables[1:], strict=True):
+            content = l2_normalise(self.projections.project(name))
             preferences = self.route(l2_normalise(table), content)
             scores = edge_dot(self.to_users, preferences, content)
             from_items, attention_to_users = attend(self.to_users, scores, content)

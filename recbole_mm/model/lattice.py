@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.learned_graph import BlendedGraph, normalise_symmetrically, similar_items
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
 from recbole_mm.nn.normalise import l2_normalise
@@ -74,8 +76,6 @@ class LATTICE(MultimodalRecommender):
     :meth:`build_graphs`, :meth:`fuse` and :meth:`batch_loss`.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -90,8 +90,7 @@ class LATTICE(MultimodalRecommender):
         size = self.embedding_size
         self.user_embedding = id_table(self.n_users, size)
         self.item_embedding = id_table(self.n_items, size)
-        widths = [self.feature(name).shape[1] for name in self.modalities]
-        self.projections = nn.ModuleList(nn.Linear(width, size) for width in widths)
+        self.projections = ModalityProjections(self)
         self._build_fusion()
         self._training_graphs: list[SparseOperator] | None = None
 
@@ -120,8 +119,7 @@ class LATTICE(MultimodalRecommender):
 
     def similar_items(self) -> list[tuple[Tensor, Tensor]]:
         """Per modality, neighbours by the projected features and their cosines, ``[n_items, k]`` each."""
-        inputs = zip(self.projections, self.modalities, strict=True)
-        return [similar_items(self.adapt(name, layer(self.feature(name))), self.knn_k) for layer, name in inputs]
+        return [similar_items(projected, self.knn_k) for projected in self.projections.project_all()]
 
     def graph_parameters(self) -> list[nn.Parameter]:
         """The parameters that item graphs are built from."""
@@ -129,11 +127,7 @@ class LATTICE(MultimodalRecommender):
 
     def feature_parameters(self) -> list[nn.Parameter]:
         """The parameters of the projected features: the features where they are trained, projections and adapters."""
-        return [*self.trained_features(), *self.projections.parameters(), *self.feature_adapters.parameters()]
-
-    def trained_features(self) -> list[nn.Parameter]:
-        """The features, where the configuration has them trained."""
-        return [feature for feature in map(self.feature, self.modalities) if feature.requires_grad]
+        return [*self.features.trained(), *self.projections.parameters(), *self.feature_adapters.parameters()]
 
     @property
     def _has_constant_graphs(self) -> bool:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from recbole_mm.graph import EdgeSampler
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_sum
 from recbole_mm.nn.propagation import layer_gcn
 from recbole_mm.nn.user_embedding import id_table
@@ -41,14 +42,13 @@ class LayerGCNSettings(ModelSettings):
     year=2023,
     modalities="none: IDs only",
 )
-class LayerGCN(MultimodalRecommender):
+class LayerGCN(GraphRecommender):
     r"""``X_l = \cos(Z_l, X_0) Z_l`` with ``Z_l = G X_{l-1}``; the vectors are the sum of the layers 1 to L.
 
     Edges are dropped anew each epoch, by degree and uniformly in turn. Loss: BPR and half the squared norm of the
     batch's ID rows, both summed over the batch.
     """
 
-    needs_modalities = False
     loss_reduction = "sum"
 
     def __init__(self, config, dataset):

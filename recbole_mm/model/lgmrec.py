@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import MatrixProjections, xavier_matrices
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, norm_per_row, table_contrast
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
@@ -82,8 +84,6 @@ class LGMRec(MultimodalRecommender):
     counts once, the one named first being the anchor; a single modality has no contrast.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -99,9 +99,9 @@ class LGMRec(MultimodalRecommender):
 
         self.user_embedding = id_table(self.n_users, self.embedding_size)
         self.item_embedding = id_table(self.n_items, self.embedding_size)
-        widths = [self.feature(name).shape[1] for name in self.modalities]
-        self.projections = nn.ParameterList(_xavier(width, self.embedding_size) for width in widths)
-        self.hyperedges = nn.ParameterList(_xavier(width, self.n_hyperedges) for width in widths)
+        widths = self.features.widths
+        self.projections = MatrixProjections(self, xavier_matrices(widths, self.embedding_size))
+        self.hyperedges = nn.ParameterList(xavier_matrices(widths, self.n_hyperedges))
         self.symmetric = self.graph.symmetric()
         self.mean_of_items = self.graph.user_mean_block()
         self.interactions = self.graph.raw_block()
@@ -120,7 +120,7 @@ class LGMRec(MultimodalRecommender):
             ``C [n_nodes, d]``, ``X^m`` side by side ``[n_nodes, M * d]``, the memberships in h hyperedges
             ``U^m [n_users, M, h]`` and ``I^m [n_items, M, h]``, and the hyperedges' ``K^m [M, h, d]``.
         """
-        projected, logits = self.project()
+        projected, logits = self.project_and_assign()
         modal = torch.cat([self.mean_of_items @ projected, projected])
         modal = light_gcn(self.symmetric, modal, self.n_mm_layers, "last")
         local = torch.cat([self.user_embedding, self.item_embedding])
@@ -128,17 +128,14 @@ class LGMRec(MultimodalRecommender):
         members = self.memberships(self.interactions @ logits), self.memberships(logits)
         return local, modal, members, self.hyperedge_vectors(members[1], local[self.n_users :])
 
-    def project(self) -> tuple[Tensor, Tensor]:
+    def project_and_assign(self) -> tuple[Tensor, Tensor]:
         """``f^m W^m``, adapted, and ``f^m H^m``, each side by side: ``[n_items, M * d]`` and ``[n_items, M * h]``."""
         maps = [torch.cat(pair, dim=1) for pair in zip(self.projections, self.hyperedges, strict=True)]
         both = [self.feature(name) @ weights for name, weights in zip(self.modalities, maps, strict=True)]
-        parts = [one.split([self.embedding_size, self.n_hyperedges], dim=1) for one in both]
+        parts = [product.split([self.embedding_size, self.n_hyperedges], dim=1) for product in both]
         projected, logits = zip(*parts, strict=True)
-        adapted = [self.adapt(name, one) for name, one in zip(self.modalities, projected, strict=True)]
+        adapted = list(map(self.adapters.adapt, self.modalities, projected))
         return torch.cat(adapted, dim=1), torch.cat(logits, dim=1)
-
-    def _project(self, modality: int, features: Tensor) -> Tensor:
-        return features @ self.projections[modality]
 
     def memberships(self, logits: Tensor) -> Tensor:
         """How much each row belongs to each hyperedge, ``[n, M, h]``, from logits ``[n, M * h]``."""
@@ -217,7 +214,3 @@ def _rows(members: Tensor, *ids: Tensor) -> tuple[Tensor, ...]:
 def _gumbel_noise(like: Tensor) -> Tensor:
     # Drawn as float32 whatever the model's type, as is the dropout: float64 then sees the same numbers.
     return torch.empty(like.shape, device=like.device).exponential_().log_().neg_().to(like.dtype)
-
-
-def _xavier(*shape: int) -> nn.Parameter:
-    return nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
 from recbole_mm.nn.modality_fusion import ModalityFusion
 from recbole_mm.nn.propagation import light_gcn
@@ -86,8 +88,6 @@ class LUDP(MultimodalRecommender):
     A user without training interactions has the preference ``E_u``.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -106,13 +106,12 @@ class LUDP(MultimodalRecommender):
         if self.has_user_preference:
             self._build_user_preference(self.settings)
         else:
-            if self.feature_adapters:
+            if self.adapters:
                 raise ValueError(
                     "feature_adapter: LUDP reads projected features for its user preferences only; leave the key at "
                     "none, or set user_preference: True"
                 )
-            for name in self.modalities:
-                self.feature(name).requires_grad_(False)
+            self.features.freeze()
 
     def _build_item_graphs(self, k: int, norm: str, fusion: str) -> None:
         self.item_graphs = [self.item_graph(name, k, GRAPH_WEIGHTINGS[norm]) for name in self.modalities]
@@ -120,15 +119,15 @@ class LUDP(MultimodalRecommender):
 
     def _build_user_preference(self, settings: LUDPSettings) -> None:
         width = settings.preference_size
-        if self.feature_adapters and width != self.embedding_size:
+        if self.adapters and width != self.embedding_size:
             raise ValueError(
                 f"preference_size: {width} must equal embedding_size: {self.embedding_size} with a feature_adapter"
             )
-        maps = [nn.Linear(self.feature(name).shape[1], width, bias=False) for name in self.modalities]
+        maps = [nn.Linear(own, width, bias=False) for own in self.features.widths]
         lifts = [torch.empty(width, self.embedding_size) for _ in self.modalities]
-        for matrix in (*(one.weight for one in maps), *lifts):
+        for matrix in (*(layer.weight for layer in maps), *lifts):
             nn.init.xavier_normal_(matrix)
-        self.projections = nn.ModuleList(maps)
+        self.projections = ModalityProjections(self, maps)
         self.preference_maps = nn.Parameter(torch.stack(lifts))
         self.mean_of_items = self.graph.user_mean_block()
         shared = settings.user_attention == "shared"
@@ -155,9 +154,7 @@ class LUDP(MultimodalRecommender):
 
     def mean_features(self) -> Tensor:
         """Means over each user's items of ``W_1^m e^m``, side by side, ``[n_users, M * preference_size]``."""
-        layers = zip(self.projections, self.modalities, strict=True)
-        adapted = [self.adapt(name, layer(self.feature(name))) for layer, name in layers]
-        return self.mean_of_items @ torch.cat(adapted, dim=1)
+        return self.mean_of_items @ torch.cat(self.projections.project_all(), dim=1)
 
     def preference(self, means: Tensor, ego: Tensor) -> Tensor:
         """``F_m(\\hat p^m)`` of users, ``[n, d]``, from their rows of `mean_features` and of ``E_u``.
@@ -196,4 +193,4 @@ class LUDP(MultimodalRecommender):
             item_egos = gather(self.item_embedding, positives, negatives)
             return half_squared_per_batch(self.train_batch_size, user_ego, *item_egos)
         flat = [parameter.flatten() for parameter in self.parameters() if parameter.requires_grad]
-        return sum(one @ one for one in flat)
+        return sum(values @ values for values in flat)

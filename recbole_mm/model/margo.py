@@ -6,27 +6,23 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from recbole.utils import get_model
 from torch import Tensor, nn
 
-from recbole_mm.io.names import closest
-from recbole_mm.model.base import gather, late_fusion_models
-from recbole_mm.model.late_fusion import LateFusionRecommender
-from recbole_mm.model.settings import ModelSettings
+from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
+from recbole_mm.model.late_fusion import ModalityRatings, late_fusion_models
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss
-from recbole_mm.registry import MODELS, register_model, variants
+from recbole_mm.registry import register_model
 from recbole_mm.settings import Positive, Weight
-from recbole_mm.trainer.stage_one import BackboneSettings, backbone_weights, load_backbone
+from recbole_mm.trainer.stage_one import backbone_weights, load_backbone
 
 
-class MARGOSettings(ModelSettings):
+class MARGOSettings(BackboneModelSettings):
     """MARGO: the paper's settings; alpha per data set is not printed."""
 
     backbone: str = "DRAGON"
     """Late-fusion model: DRAGON, DualGNN, VBPR, GRCN, POWERec or one of yours."""
-    backbone_of_backbone: str = "LayerGCN"
-    """The backbone's own `backbone` key, where it has one (POWERec)."""
     user_weights: bool = False
     """DRAGON's per-user modality weights, which item weights replace."""
     calibration_weight: Weight = 0.1
@@ -56,10 +52,9 @@ class MARGOSettings(ModelSettings):
     year=2025,
     modalities="those of the backbone; at least two ratings per pair",
     backbones=("DRAGON", "DualGNN", "VBPR", "GRCN", "POWERec", "any late-fusion model"),
-    wraps_backbone=True,
     staged=True,
 )
-class MARGO(LateFusionRecommender):
+class MARGO(ModalityRatings, BackboneModel):
     r"""Per-item modality weights over a late-fusion backbone, supervised by how reliably each modality ranks.
 
     Stage one trains the backbone with the sum of its ratings, stage two goes on with weights
@@ -78,41 +73,23 @@ class MARGO(LateFusionRecommender):
     """
 
     trainer_class = "recbole_mm.trainer.staged.StagedTrainer"
-    adapts_features = True  # in its backbone, whose adapters are built there
-    projected_features = ()
+    kind_of_backbone = "a late-fusion model"
+    refusal = "has no rating per modality, which MARGO weights"
     without_stage_two = "item_weights: False"
-    other_parameter_name = [*LateFusionRecommender.other_parameter_name, "stage"]
+    other_parameter_name = [*BackboneModel.other_parameter_name, "stage"]
 
     @classmethod
-    def check_backbone(cls, config) -> None:
-        """Raise ValueError unless the backbone is a late-fusion model; of a variant the message names its base."""
-        name = config["backbone"]
-        late = late_fusion_models()
-        if name in late:
-            return
-        base = variants().get(name)
-        if base in late:
-            own = ", ".join(f"{key}: {value}" for key, value in MODELS.entry(base).facts["variants"][name].items())
-            raise ValueError(f"backbone: '{name}' is {base} with settings of its own; use backbone: {base} with {own}")
-        reason = "has no rating per modality, which MARGO weights" if name in MODELS else "is no model of recbole_mm"
-        raise ValueError(
-            f"backbone: '{name}' {reason}{closest(name, late)}; choose a late-fusion model: {', '.join(late)}"
-        )
+    def backbones(cls) -> list[str]:
+        """Names of the late-fusion models."""
+        return late_fusion_models()
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        self.check_backbone(config)
-        name = self.settings.backbone
         if self.settings.weak_weight:
             raise ValueError(
                 f"weak_weight: {self.settings.weak_weight} is of a loss that MARGO's does not have (Eq. 8: ranking, "
                 "calibration and regulariser); leave it at 0"
             )
-        self.backbone_name: str = name
-        settings = BackboneSettings(config)
-        self.backbone = get_model(name)(settings, dataset)
-        self.backbone_settings = settings.read
-        self.backbone.trainer_starts_epochs = True
         self.rated_modalities = self.backbone.rated_modalities
         self.temperature: float = self.settings.temperature
         self.calibration_weight: float = self.settings.calibration_weight
@@ -144,22 +121,9 @@ class MARGO(LateFusionRecommender):
         """
         load_backbone(self.backbone, backbone_weights(file, self, dataset), file)
 
-    def before_epoch(self, epoch: int) -> None:
-        """What the backbone does before an epoch."""
-        self.backbone.start_epoch(epoch)
-
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """The backbone's vectors per modality."""
-        return self.backbone.encode()
-
     def item_weights(self) -> Tensor | None:
         """``w_i^m [n_items, M]`` in stage two; None in stage one, where ratings are summed."""
         return None if self.stage == "one" else self.item_logits.softmax(dim=-1)
-
-    def load_other_parameter(self, para) -> None:
-        """The backbone's graphs of an epoch are those of the epoch that the checkpoint was written in."""
-        super().load_other_parameter(para)
-        self.backbone.epochs_started = self.epochs_started
 
     def calculate_loss(self, interaction) -> Tensor:
         """BPR of the (weighted) ratings, calibration and the backbone's regulariser, as batch means."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.distinct import at_distinct
 from recbole_mm.nn.fusion import QueryAttention
@@ -71,8 +72,6 @@ class MGCN(MultimodalRecommender):
     adapter BeFA, three layers of the same, takes its place.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -84,8 +83,7 @@ class MGCN(MultimodalRecommender):
         size, n_views = self.embedding_size, len(self.item_graphs)
         self.user_embedding = id_table(self.n_users, size)
         self.item_embedding = id_table(self.n_items, size)
-        widths = [self.feature(name).shape[1] for name in self.modalities]
-        self.projections = nn.ModuleList(nn.Linear(width, size) for width in widths)
+        self.projections = ModalityProjections(self)
         n_purifiers = 0 if self.adapters_purify else n_views
         self.purifiers = nn.ModuleList(nn.Linear(size, size) for _ in range(n_purifiers))
         self._build_fusion(config)
@@ -102,19 +100,14 @@ class MGCN(MultimodalRecommender):
         self.preferences = nn.Linear(size, len(self.item_graphs) * size)
         self.attention = QueryAttention(size)
 
-    def project(self) -> list[Tensor]:
-        """Projected features ``x^m`` of each modality, ``[n_items, d]``."""
-        inputs = zip(self.projections, self.modalities, strict=True)
-        return [self.adapt(name, layer(self.feature(name))) for layer, name in inputs]
-
     @property
     def adapters_purify(self) -> bool:
         """Whether the feature adapters are such gates on behaviour as the purifiers, and take their place (BeFA)."""
-        return self.adapters_gate_behaviour
+        return self.adapters.gate_behaviour
 
     def purifier_inputs(self) -> list[Tensor]:
         """What decides how much of each behaviour dimension a view keeps: per view ``[n_items, d]``."""
-        return self.project()
+        return self.projections.project_all()
 
     def content(self) -> tuple[Tensor, Tensor]:
         """C of users ``[n_users, d]`` and items ``[n_items, d]``."""

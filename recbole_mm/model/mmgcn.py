@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.initial_values import xavier_normal_part
 from recbole_mm.nn.loss import bpr_loss, mean_square
 from recbole_mm.nn.normalise import l2_normalise
@@ -66,8 +68,6 @@ class MMGCN(MultimodalRecommender):
     ``frozen_tables: True`` leaves IDs and preferences at their random start, as both public codes do.
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -76,10 +76,10 @@ class MMGCN(MultimodalRecommender):
         ids = xavier_normal_part(self.n_users + self.n_items - 2, self.embedding_size)
         self._add_table("user_embedding", id_table(self.n_users, self.embedding_size, ids))
         self._add_table("item_embedding", id_table(self.n_items, self.embedding_size, ids))
-        self.content_projections = nn.ModuleList()
+        self.content_projections = ModalityProjections(self, ())
         self.networks = nn.ModuleList()
         content_widths = self.settings.content_widths or {}
-        if self.feature_adapters:
+        if self.adapters:
             content_widths = dict.fromkeys(self.modalities, self.embedding_size)
         for name in self.modalities:
             width = self._add_content(name, content_widths)
@@ -112,24 +112,16 @@ class MMGCN(MultimodalRecommender):
         """Users' preferences before normalisation, ``[n_users, width]``."""
         return getattr(self, f"{self.modalities[modality]}_preference")
 
-    def project(self, modality: int) -> Tensor:
-        """Adapted content of all items before normalisation, ``[n_items, width]``."""
-        name = self.modalities[modality]
-        return self.adapt(name, self._project(modality, self.feature(name)))
-
-    def _project(self, modality: int, features: Tensor) -> Tensor:
-        return self.content_projections[modality](features)
-
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and items ``[n_items, d]``."""
         representations = [self._represent(modality) for modality in range(len(self.modalities))]
-        users, items = (sum(one) / len(one) for one in zip(*representations, strict=True))
+        users, items = (sum(side) / len(side) for side in zip(*representations, strict=True))
         return users, items
 
     def _represent(self, modality: int) -> Nodes:
         """The last layer of one modality."""
         users = l2_normalise(self.preference(modality))
-        items = l2_normalise(self.project(modality))
+        items = l2_normalise(self.content_projections.project(self.modalities[modality]))
         for layer in self.networks[modality]:
             users, items = (
                 layer(self.user_mean, users, items, self.user_embedding),

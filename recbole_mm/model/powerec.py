@@ -10,12 +10,13 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from recbole_mm.graph import EdgeSampler
-from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import LateFusionSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import half_squared_sum
 from recbole_mm.nn.propagation import layer_gcn, light_gcn
-from recbole_mm.nn.user_embedding import UserEmbedding, id_table
+from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, LayersOrZero, Rate, Weight
 
@@ -78,28 +79,19 @@ class POWERec(LateFusionRecommender):
     """
 
     loss_reduction = "sum"
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
         self.backbone: str = self.settings.backbone
         self.n_layers: int = self.settings.n_layers
         self.include_layer_0: bool = self.settings.include_layer_0
-        self.weak_weight: float = self.settings.weak_weight
         self.reg_weight: float = self.settings.reg_weight
 
         self.item_embedding = id_table(self.n_items, self.embedding_size)
-        self.user_embedding = UserEmbedding(
-            self.n_users,
-            self.embedding_size,
-            len(self.rated_modalities),
-            self.settings.user_embedding,
-            self.settings.prompt_num,
-            self.settings.prompt_pooling,
-        )
-        widths = [self.embedding_size, *(self.feature(name).shape[1] for name in self.modalities)]
-        self.projections = nn.ModuleList(nn.Linear(width, self.embedding_size) for width in widths)
+        self.user_embedding = self.user_tables()
+        widths = [self.embedding_size, *self.features.widths]
+        layers = (nn.Linear(width, self.embedding_size) for width in widths)
+        self.projections = ModalityProjections(self, layers, activation=torch.tanh_, names=self.rated_modalities)
 
         if self.backbone != "BPR":
             self.edge_sampler = EdgeSampler(
@@ -113,18 +105,10 @@ class POWERec(LateFusionRecommender):
         if self.backbone != "BPR":
             self.training_graph = self.edge_sampler.sample(epoch)
 
-    def project(self) -> Tensor:
+    def item_inputs(self) -> Tensor:
         """Item vectors before propagation, ``e_i^m`` (Eq. 1), ``[n_items, M, d]``."""
-        inputs = [self.item_embedding, *(self.feature(name) for name in self.modalities)]
-        rows = torch.stack([layer(x) for layer, x in zip(self.projections, inputs, strict=True)], dim=1).tanh_()
-        if not self.feature_adapters:
-            return rows
-        ids, *features = rows.unbind(dim=1)
-        pairs = zip(self.modalities, features, strict=True)
-        return torch.stack([ids, *(self.adapt(name, feature) for name, feature in pairs)], dim=1)
-
-    def _project(self, modality: int, features: Tensor) -> Tensor:
-        return self.projections[1 + modality](features).tanh_()  # the first is of the IDs
+        ids = self.projections.of("id", self.item_embedding)
+        return torch.stack([ids, *map(self.projections.project, self.modalities)], dim=1)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """``H^m`` of users ``[n_users, M, d]`` and items ``[n_items, M, d]``."""
@@ -139,7 +123,7 @@ class POWERec(LateFusionRecommender):
 
     def _propagate(self, rows: Tensor | None = None) -> Tensor:
         """``H^m`` of the nodes `rows`, or of all, users and then items: ``[n, M, d]``."""
-        nodes = torch.cat([self.user_embedding(), self.project()])
+        nodes = torch.cat([self.user_embedding(), self.item_inputs()])
         shape, nodes = nodes.shape, nodes.flatten(1)
         graph = None if self.backbone == "BPR" else self.training_graph if self.training else self.full_graph
         if self.backbone == "LayerGCN":

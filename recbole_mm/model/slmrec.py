@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator
-from recbole_mm.model.base import MultimodalRecommender, gather
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.log_sum_exp import sum_of_log_sum_exp
 from recbole_mm.nn.loss import info_nce
 from recbole_mm.nn.user_embedding import id_table
@@ -69,8 +71,6 @@ class SLMRec(MultimodalRecommender):
     Features are L2-normalised per row by the data set (``normalize_feature: True`` in this model's yaml).
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
@@ -82,8 +82,7 @@ class SLMRec(MultimodalRecommender):
         n_views = 1 + len(self.modalities)
         self.user_embedding = id_table(self.n_users, width)
         self.item_embedding = id_table(self.n_items, width)
-        widths = [self.feature(name).shape[1] for name in self.modalities]
-        self.projections = nn.ModuleList(_linear(one, width) for one in widths)
+        self.projections = ModalityProjections(self, (_linear(own, width) for own in self.features.widths))
         self.user_map = _linear(n_views * width, width)
         self.item_map = _linear(n_views * width, width)
         self.id_head = _linear(width, width)
@@ -107,9 +106,7 @@ class SLMRec(MultimodalRecommender):
         the users, whom all views share, is propagated once, ``[n, d]``, and what starts at the items of each
         view side by side, ``[n, (1 + M) * d]``, both over half the graph.
         """
-        layers = zip(self.projections, self.modalities, strict=True)
-        projected = [self.adapt(name, layer(self.feature(name))) for layer, name in layers]
-        items = torch.cat([self.item_embedding, *projected], dim=1)
+        items = torch.cat([self.item_embedding, *self.projections.project_all()], dim=1)
         there, back = self.to_users.transpose(), self.to_users
         users_from_users, items_from_users = _alternate(self.user_embedding, there, back, self.n_layers)
         items_from_items, users_from_items = _alternate(items, back, there, self.n_layers)

@@ -95,7 +95,7 @@ class SMORE(MGCN):
 
     def purifier_inputs(self) -> list[Tensor]:
         """The filtered modalities and their fusion, ``[n_items, d]`` each."""
-        spectra = [torch.fft.rfft(x, norm="ortho") for x in self.project()]
+        spectra = [torch.fft.rfft(x, norm="ortho") for x in self.projections.project_all()]
         spectra.append(reduce(torch.mul, spectra))
         filters = torch.view_as_complex(self.filters)
         return [

@@ -6,16 +6,15 @@ import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.model.base import gather
 from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.projections import JointProjection
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.distinct import at_distinct
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import norm_per_row
-from recbole_mm.nn.row_projection import project_rows
-from recbole_mm.nn.user_embedding import UserEmbedding, id_table
+from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Weight
 
@@ -52,22 +51,16 @@ class VBPR(LateFusionRecommender):
     loss (``weak_weight``).
     """
 
-    adapts_features = True
-
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", "content"]
-        self.weak_weight: float = self.settings.weak_weight
         self.reg_weight: float = self.settings.reg_weight
         size = self.embedding_size
         kind = self.settings.user_embedding
         initialise = _as_one_table(2 * size) if kind == "separate" else nn.init.xavier_uniform_
-        self.user_embedding = UserEmbedding(
-            self.n_users, size, 2, kind, self.settings.prompt_num, self.settings.prompt_pooling, initialise
-        )
+        self.user_embedding = self.user_tables(initialise)
         self.item_embedding = id_table(self.n_items, size)
-        self.widths = [self.feature(name).shape[1] for name in self.modalities]
-        self.content_projection = nn.Linear(sum(self.widths), size)
+        self.content_projection = JointProjection(self)
         nn.init.xavier_normal_(self.content_projection.weight)
         nn.init.zeros_(self.content_projection.bias)
 
@@ -76,21 +69,9 @@ class VBPR(LateFusionRecommender):
         """One: all modalities are projected together, and a single one by itself."""
         return self.modalities if len(self.modalities) == 1 else ["content"]
 
-    def _project(self, modality: int, features: Tensor) -> Tensor:
-        return self.content_projection(features)
-
     def content(self, items: Tensor | None = None) -> Tensor:
-        """Projected and adapted content of some distinct items or of all, ``[n, d]``.
-
-        A product with concatenated features is the sum of the products with each, which needs no copy.
-        """
-        weights = self.content_projection.weight.split(self.widths, dim=1)
-        projected = self.content_projection.bias
-        for name, weight in zip(self.modalities, weights, strict=True):
-            feature = self.feature(name)
-            part = F.linear(feature, weight) if items is None else project_rows(feature, items, weight)
-            projected = projected + part
-        return self.adapt(self.projected_features[0], projected, items)
+        """Projected and adapted content of some distinct items or of all, ``[n, d]``."""
+        return self.content_projection.project(self.projected_features[0], items)
 
     def behaviour_tables(self) -> tuple[Tensor, Tensor]:
         """The ID halves."""
@@ -98,8 +79,7 @@ class VBPR(LateFusionRecommender):
 
     def modality_vectors(self, modality: str, features: Tensor) -> Tensor:
         """What one modality adds to the content, with the bias."""
-        weights = self.content_projection.weight.split(self.widths, dim=1)
-        return F.linear(features, weights[self.modalities.index(modality)], self.content_projection.bias)
+        return self.content_projection.share(modality, features)
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, 2, d]`` and items ``[n_items, 2, d]``: by ID and by content."""

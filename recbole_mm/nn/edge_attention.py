@@ -1,7 +1,8 @@
 """Attention over the edges of a graph, and sums over edges whose weights are learned.
 
 No tensor ``[n_edges, d]`` is ever made: what an edge needs of its two ends is a dot product, what a node
-needs of its edges a weighted sum, and both, with their gradients, run over the rows of a CSR structure.
+needs of its edges a weighted sum, and both, with their gradients, run over the rows of a CSR structure. In half
+precision, which torch's sparse products lack, they are computed in float32.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from recbole_mm.graph import SparseOperator
+from recbole_mm.nn.precision import full_precision
 
 
 class EdgeSet(nn.Module):
@@ -103,7 +105,7 @@ def attend(edges: EdgeSet, scores: Tensor, sources: Tensor) -> tuple[Tensor, Ten
 
 def edge_dot(edges: EdgeSet, targets: Tensor, sources: Tensor) -> Tensor:
     """``<x_target, y_source>`` of each edge, ``[n_edges]``, with gradients to both ends."""
-    return _EdgeDot.apply(targets, sources, edges)
+    return _EdgeDot.apply(full_precision(targets), full_precision(sources), edges)
 
 
 def edge_sum(edges: EdgeSet, weights: Tensor, sources: Tensor) -> Tensor:
@@ -113,7 +115,7 @@ def edge_sum(edges: EdgeSet, weights: Tensor, sources: Tensor) -> Tensor:
         weights: ``[n_edges]``.
         sources: ``[n_sources, d]``.
     """
-    return _EdgeSum.apply(weights, sources, edges)
+    return _EdgeSum.apply(full_precision(weights), full_precision(sources), edges)
 
 
 def edge_softmax(edges: EdgeSet, scores: Tensor) -> Tensor:
@@ -121,7 +123,7 @@ def edge_softmax(edges: EdgeSet, scores: Tensor) -> Tensor:
 
     For scores of at most 80, such as the cosines of unit vectors: their exponentials are taken as they are.
     """
-    return _EdgeSoftmax.apply(scores, edges)
+    return _EdgeSoftmax.apply(full_precision(scores), edges)
 
 
 def turn(edges: EdgeSet, turned: EdgeSet, values: Tensor) -> Tensor:

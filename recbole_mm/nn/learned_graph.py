@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from recbole_mm.graph import SparseOperator, combine, knn_neighbors
 from recbole_mm.nn.normalise import l2_normalise
+from recbole_mm.nn.precision import full_precision
 
 _BLOCK_BYTES = 8 << 20  # work space of the neighbour search: narrow features are searched fastest in cache
 
@@ -33,6 +34,7 @@ def similar_items(features: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: k out of range, or features that are not finite.
     """
+    features = full_precision(features)
     neighbors, cosines = knn_neighbors(features.detach(), k, block_bytes=_BLOCK_BYTES)
     return neighbors, _PairCosines.apply(l2_normalise(features), neighbors, cosines)
 

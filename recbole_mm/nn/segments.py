@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recbole_mm.nn.precision import full_precision
+
 
 def segment_entries(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """The entries of several ranges, one range after the other.
@@ -23,7 +25,7 @@ def segment_entries(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def segment_softmax(logits: Tensor, segments: Tensor, lengths: Tensor) -> Tensor:
-    """Softmax within each segment, ``[n_entries]``.
+    """Softmax within each segment, ``[n_entries]``; of half precision in float32, as torch's under autocast.
 
     Args:
         logits: ``[n_entries]``, minus infinity for an entry that takes no part.
@@ -32,6 +34,7 @@ def segment_softmax(logits: Tensor, segments: Tensor, lengths: Tensor) -> Tensor
 
     An entry of a segment in which none takes part gets 0.
     """
+    logits = full_precision(logits)
     largest = torch.segment_reduce(logits.detach(), "max", lengths=lengths, initial=-torch.inf, unsafe=True)
     largest = torch.where(largest == -torch.inf, 0.0, largest)
     exponentials = (logits - largest[segments]).exp()

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from recbole_mm.io.files import is_occupied, publish_new_folder, temporary_folder
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.recommender import Recommender
 
 VECTORS_FILE, SCORING_FILE = "embeddings.safetensors", "scoring.json"
 RULE = "score(user, item) = dot product of the user's row of 'user' and the item's row of 'item'; higher is better"
@@ -51,8 +51,8 @@ def export_vectors(opened: OpenedCheckpoint, folder: Path) -> Path:
 
 
 def _check_is_dot_product(model) -> None:
-    ours = isinstance(model, MultimodalRecommender)
-    if not ours or type(model).full_sort_predict is not MultimodalRecommender.full_sort_predict:
+    ours = isinstance(model, Recommender)
+    if not ours or type(model).full_sort_predict is not Recommender.full_sort_predict:
         raise ValueError(
             f"{type(model).__name__} gives no user and item vectors whose dot product is its score; export needs a "
             f"multimodal model (python -m recbole_mm models), recommend takes any"

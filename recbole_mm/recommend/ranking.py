@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recbole_mm.io.reading import read_lines
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.recommender import Recommender
 
 SCHEMA = pa.schema([("user", pa.string()), ("rank", pa.int32()), ("item", pa.string()), ("score", pa.float32())])
 _BYTES_PER_SCORE = 3 * 4  # scores, and what masking and choosing the best need beside them
@@ -43,7 +43,7 @@ class Ranker:
         }
         self._seen = _interactions(opened.dataset) if exclude_seen else None
         self._exit = ExitStack()  # parameters do not change here: all blocks share one encoding
-        if isinstance(self._model, MultimodalRecommender):
+        if isinstance(self._model, Recommender):
             self._exit.enter_context(self._model.scores_cached())
 
     def users_per_block(self, block_bytes: int) -> int:

@@ -199,6 +199,17 @@ def test_a_matrix_given_away_is_read_again(tmp_path):
         train.take_modality_feature("textual")
 
 
+def test_a_matrix_can_be_taken_again_and_never_from_those_who_read_it(tmp_path):
+    dataset = load(write(tmp_path), **TWICE)
+    read = dataset.modality_feature("visual")
+    before = read.clone()
+    for _ in range(2):
+        taken = dataset.take_modality_feature("visual")
+        assert torch.equal(taken, before)
+        taken += 1
+    assert torch.equal(read, before)
+
+
 def test_pickles_carry_no_matrix_and_read_it_again(tmp_path):
     wide = {item: np.arange(500.0) + number for number, item in enumerate("abcd")}
     narrow, broad = write(tmp_path / "narrow"), write(tmp_path / "broad", features={"visual": wide})

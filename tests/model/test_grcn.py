@@ -85,7 +85,7 @@ def test_no_routing_equals_routing_over_edges_from_users_to_items(example):
     model, adjacency = run.model, interactions(run)
     for modality in range(2):
         users = unit(model.user_embedding.tables[1 + modality])
-        items = unit(model.project(modality))
+        items = unit(model.projections.project(model.modalities[modality]))
         gathered_by_users = torch.zeros_like(users)
         gathered_by_items = attention(items, users, adjacency.T) @ users
         assert gathered_by_items.any()

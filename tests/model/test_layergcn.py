@@ -43,7 +43,7 @@ class TestLayerGCN(ModelConformance):
             start("POWERec", data_path, **PRE_SPLIT, **self.settings, embedding_size=8).model.double().eval()
         )
         layer_gcn = self.start(data_path, tmp_path).model.double().eval()
-        egos = powerec.user_embedding()[:, 0], powerec.project()[:, 0]
+        egos = powerec.user_embedding()[:, 0], powerec.item_inputs()[:, 0]
         for table, ego in zip((layer_gcn.user_embedding, layer_gcn.item_embedding), egos, strict=True):
             table.data = ego.detach()
         for with_ego, without, ego in zip(powerec.encode(), layer_gcn.encode(), egos, strict=True):

@@ -88,7 +88,7 @@ class TestFreshFeatures(PTMRuns):
             expected = run.dataset.modality_feature(modality).clone()
             missing = run.dataset.token2id("item_id", "i29")
             items = positives[positives != missing]
-            expected[items] = model._encode(modality, items).detach()
+            expected[items] = model.contents.encode(modality, items).detach()
             torch.testing.assert_close(backbone.feature(modality), expected)  # stored, and no other row changed
             assert not torch.allclose(expected, run.dataset.modality_feature(modality), atol=1e-3)
             vectors.append(backbone.project_features(modality, expected[batch["item_id"]]))
@@ -116,9 +116,9 @@ class TestFreshFeatures(PTMRuns):
     def test_evaluation_sees_every_item_encoded_by_the_encoder_as_it_is(self, data_path):
         run = self.start(data_path, epochs=1)
         trainer, *_ = self.finish(run)
-        inputs = run.model._inputs["visual"]
+        inputs = run.model.contents.inputs("visual")
         with torch.no_grad():
-            expected = run.model._encode("visual", inputs.items)
+            expected = run.model.contents.encode("visual", inputs.items)
         torch.testing.assert_close(run.model.backbone.feature("visual")[inputs.items], expected)
         missing = run.dataset.token2id("item_id", "i29")
         feature = run.model.backbone.feature("visual")[missing]
@@ -261,14 +261,15 @@ class TestSaving(PTMRuns):
         prompts = 2 * 2 * (16 + 12)
         features = 2 * run.dataset.item_num * WIDTH  # FREEDOM trains copies of them in stage one
         assert two["trainable_parameters"] - one["trainable_parameters"] == prompts - features
-        assert two["total_parameters"] - two["trainable_parameters"] == run.model.encoder.n_parameters - prompts
+        encoder = run.model.contents.encoder
+        assert two["total_parameters"] - two["trainable_parameters"] == encoder.n_parameters - prompts
         assert len(two["seconds_per_epoch"]) == 1 and two["peak_memory_mb"] > 0
 
     def test_an_opened_checkpoint_scores_without_the_contents(self, data_path, monkeypatch):
         run = self.start(data_path, epochs=1)
         trainer, *_ = self.finish(run)
         opened = open_checkpoint(trainer.saved_model_file).model
-        monkeypatch.setattr(type(opened), "_read_contents", lambda self: pytest.fail("the pictures were read"))
+        monkeypatch.setattr(type(opened.contents), "_read", lambda self: pytest.fail("the pictures were read"))
         for ours, theirs in zip(run.model.score_tables(), opened.score_tables(), strict=True):
             torch.testing.assert_close(ours, theirs)
 
@@ -277,7 +278,7 @@ class TestBadInput(PTMRuns):
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"backbone": "BM3"}, "backbone: 'BM3' cannot be tuned with PTMRec; choose FREEDOM, MGCN, SMORE, VBPR"),
+            ({"backbone": "BM3"}, "backbone: 'BM3' cannot be tuned with PTMRec; choose .*: BeFAHost, FREEDOM"),
             ({"encoder": None}, "encoder: PTMRec needs the folder or hub name"),
             ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of prompt, lora, adapter, none"),
             ({"prompt_depth": 9}, "prompt_depth: 9 must be from 1 to 3"),
@@ -329,7 +330,7 @@ class TestBadInput(PTMRuns):
         def exhausted(*contents):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-        monkeypatch.setattr(run.model.encoder, "image_features", exhausted)
+        monkeypatch.setattr(run.model.contents.encoder, "image_features", exhausted)
         with pytest.raises(ValueError, match="micro_batch_size .*gradient_checkpointing: True"):
             run.trainer().fit(run.train_data, run.valid_data)
         assert list(Path("saved").glob("*stage-one.pth"))  # nothing is lost

@@ -1,0 +1,113 @@
+"""A data set's pictures and texts behind the dual encoder that makes their features and is tuned in part."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mm.encoder import DualEncoder, TuningSettings, load_dual_encoder, tune
+from recbole_mm.encoder.pretrained import memory_errors
+from recbole_mm.extraction.contents import Contents, Pictures, Texts
+from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
+
+
+class TunedContents:
+    """Features of items, encoded now. The contents are read when they are first asked for, and kept as bytes.
+
+    Args:
+        settings: PTMRec's.
+        dataset: whose items these are.
+        widths: of the modalities in use; those that the encoder makes are among them.
+        normalised: whether features are L2-normalised per row.
+
+    Attributes:
+        encoder: the tuned encoder.
+
+    Raises:
+        ValueError: the encoder makes none of the modalities, or did not make their features.
+    """
+
+    def __init__(self, settings, dataset, widths: dict[str, int], normalised: bool):
+        sizes = {key: getattr(settings, key) for key in TuningSettings.__annotations__}
+        self.encoder: DualEncoder = tune(load_dual_encoder(settings.encoder), settings.peft, TuningSettings(**sizes))
+        self.encoder.checkpoints_gradients = settings.gradient_checkpointing
+        self._normalised, self._mixed_precision = normalised, settings.mixed_precision
+        self._sources = _sources(settings, Path(dataset.dataset_path), widths)
+        for modality in self._sources:
+            file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.{modality}.arrow"
+            check_made_by(self.encoder, file, modality, widths[modality])
+        self._ids = list(map(str, dataset.field2id_token[dataset.iid_field]))
+        self._inputs: dict[str, ItemInputs] = {}
+
+    @property
+    def modalities(self) -> list[str]:
+        """Those that the encoder makes."""
+        return list(self._sources)
+
+    def tunable(self) -> dict[str, nn.Parameter]:
+        """What of the encoder trains, by name."""
+        return self.encoder.tunable()
+
+    def find(self) -> dict[str, Contents]:
+        """Pictures and texts by modality, not yet read; raises where there are none, before hours are trained."""
+        return {modality: kind(*where) for modality, (kind, where) in self._sources.items()}
+
+    def inputs(self, modality: str) -> ItemInputs:
+        """Pixels or tokens of all items that have contents."""
+        if not self._inputs:
+            self._read()
+        return self._inputs[modality]
+
+    def _read(self) -> None:
+        for modality, contents in self.find().items():
+            collect = image_inputs if isinstance(contents, Pictures) else text_inputs
+            self._inputs[modality] = inputs = collect(self.encoder, contents, self._ids)
+            logging.getLogger().info(
+                f"{modality}: {len(inputs.items)} items to encode, {len(inputs.missing)} without contents keep their "
+                f"features; texts cut to the context so far: {self.encoder.truncated}"
+            )
+
+    def encode(self, modality: str, items: Tensor) -> Tensor:
+        """Fresh features ``[n, width]`` of items that have contents."""
+        is_image = self._sources[modality][0] is Pictures
+        tower = self.encoder.image_features if is_image else self.encoder.text_features
+        inputs, device = self.inputs(modality), items.device
+        self.encoder.to(device)
+        # bfloat16 has float32's range and needs no scaling of the loss
+        enabled = self._mixed_precision and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+            rows = inputs.features(tower, items, device).float()
+        return F.normalize(rows, dim=1) if self._normalised else rows
+
+    @torch.no_grad()
+    def encode_into(self, table: Tensor, modality: str, at_once: int) -> None:
+        """Encode all items that have contents into their rows of `table`, ``[n_items, width]``, some at once."""
+        with memory_errors(f"lower micro_batch_size ({at_once})"):
+            for items in self.inputs(modality).items.to(table.device).split(at_once):
+                table[items] = self.encode(modality, items)
+
+    def constants(self) -> Iterator[Any]:
+        """What copies share: frozen values and inputs."""
+        yield from (value for value in self.encoder.parameters() if not value.requires_grad)
+        yield self._inputs
+
+
+def _sources(settings, folder: Path, modalities) -> dict[str, tuple]:
+    """By modality that the encoder makes: the kind of its contents and where they are."""
+    sources = {
+        settings.image_modality: (Pictures, (folder, Path(settings.images or folder / "images"))),
+        settings.text_modality: (Texts, (folder, list(settings.text_fields))),
+    }
+    found = {modality: source for modality, source in sources.items() if modality in modalities}
+    if not found:
+        raise ValueError(
+            f"image_modality: {settings.image_modality} and text_modality: {settings.text_modality} are not in use, "
+            f"which are {', '.join(modalities)}; there is nothing to tune the encoder for"
+        )
+    return found

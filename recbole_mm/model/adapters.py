@@ -1,0 +1,71 @@
+"""The feature adapters of a model: one per projected feature, or none."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mm.nn.feature_adapter import adapter_class
+
+
+class FeatureAdapters:
+    """What ``feature_adapter`` puts behind a model's projections; without the key it changes nothing.
+
+    The layers are registered with the model as ``feature_adapters``.
+
+    Args:
+        model: the owner, of whose ``behaviour_vectors`` adapters read.
+        names: of the projected features.
+        config: of which adapters read their own keys.
+
+    Raises:
+        ValueError: there is no adapter of the configured name.
+    """
+
+    def __init__(self, model: nn.Module, names: list[str], config):
+        self._model = model
+        self.kind = model.settings.feature_adapter
+        adapter = adapter_class(self.kind)
+        layers = {} if adapter is None else {name: adapter(model.embedding_size, config) for name in names}
+        model.feature_adapters = nn.ModuleDict(layers)
+        self.gate_behaviour = bool(layers) and adapter.gates_behaviour
+        self.need_behaviour = bool(layers) and adapter.needs_behaviour
+
+    def __bool__(self) -> bool:
+        return bool(self._model.feature_adapters)
+
+    def adapt(self, name: str, projected: Tensor, items: Tensor | None = None) -> Tensor:
+        """Projected features ``[n, d]`` of some items, or of all, after the adapter; unchanged where there is none.
+
+        Args:
+            name: of the projected feature.
+            items: ``[n]`` item ids; all if not given.
+        """
+        if name not in self._model.feature_adapters:
+            return projected
+        behaviour = None
+        if self.need_behaviour:
+            table = self._model.behaviour_vectors
+            behaviour = table if items is None else F.embedding(items, table)
+        return self._model.feature_adapters[name](projected, behaviour)
+
+    def check(self) -> None:
+        """Raise ValueError where the model has no place for its adapters, or not what they read."""
+        if not self:
+            return
+        model = type(self._model).__name__
+        if not self._model.adapts_features:
+            raise ValueError(no_place_for_adapter(model, self.kind))
+        if self.need_behaviour and self._model.behaviour_vectors is None:
+            raise ValueError(
+                f"feature_adapter: '{self.kind}' reads ID vectors of items, and {model} has no `item_embedding`; "
+                "choose another adapter, or another model"
+            )
+
+
+def no_place_for_adapter(model: str, adapter: str) -> str:
+    """Why a model cannot have a feature adapter."""
+    return (
+        f"feature_adapter: {model} has no place for '{adapter}' between projected features and their use; leave the "
+        f"key at none, or choose another model"
+    )

@@ -1,0 +1,54 @@
+"""What DualGNN and DRAGON are made of: content propagated per modality, and users who listen to similar users."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from recbole_mm.graph import SparseOperator, UserGraphSampler, UserNeighbors, cooccurrence_neighbors
+from recbole_mm.model.late_fusion import LateFusionRecommender
+from recbole_mm.model.projections import ModalityProjections
+from recbole_mm.nn.dual_graph import two_layer_projection
+from recbole_mm.nn.user_embedding import id_table
+
+
+class DualGraphRecommender(LateFusionRecommender):
+    """A late-fusion recommender whose items are known by their content alone, with a user-user graph.
+
+    An adapter that reads ID vectors of items gets a table of them, ``behaviour_embedding``.
+    """
+
+    loss_base = 2
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        if self.adapters.need_behaviour:
+            self.behaviour_embedding = id_table(self.n_items, self.embedding_size)
+        self.user_embedding = self.user_tables(nn.init.xavier_normal_)
+        size = self.embedding_size
+        self.projections = ModalityProjections(
+            self, (two_layer_projection(width, size) for width in self.features.widths)
+        )
+
+    @property
+    def behaviour_vectors(self) -> Tensor | None:
+        """The table made for an adapter that reads one."""
+        return getattr(self, "behaviour_embedding", None)
+
+    def user_graphs(self, seed: int, limit: int = 200) -> UserGraphSampler:
+        """The user-user graphs of the epochs, `user_graph_width` neighbours a user.
+
+        Each user's most co-occurring users come from disk where the same interactions were counted before.
+        """
+        width = self.settings.user_graph_width
+        limit = max(limit, width)
+        parameters = {"n_users": self.n_users, "n_items": self.n_items, "limit": limit}
+        inputs = [self.graph.users, self.graph.items]
+        arrays = self.graph_cache.arrays(
+            "user-neighbors", inputs, parameters, lambda: cooccurrence_neighbors(self.graph, limit)._asdict()
+        )
+        return UserGraphSampler(UserNeighbors(**arrays), width, seed)
+
+    @property
+    def user_graph(self) -> SparseOperator:
+        """The user-user graph of the current epoch; that of its own epoch after a checkpoint is loaded."""
+        return self.user_graph_sampler.sample(max(self.epochs_started - 1, 0))

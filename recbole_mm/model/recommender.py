@@ -1,0 +1,97 @@
+"""What trainer, commands and analyses ask of every recommender of ours: settings, epochs, scores and copies."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch.distributed as dist
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_mm.model.scoring import TableScores
+from recbole_mm.model.settings import ModelSettings
+
+
+class Recommender(TableScores, GeneralRecommender):
+    """A recommender whose score is the dot product of a user and an item vector that :meth:`encode` computes.
+
+    A model derives from one that has the parts it needs: :class:`~recbole_mm.model.base.MultimodalRecommender`
+    (features and a graph), :class:`~recbole_mm.model.graphs.GraphRecommender` (a graph alone) or
+    :class:`~recbole_mm.model.backbone_model.BackboneModel` (another model). It defines :meth:`encode` and
+    ``calculate_loss``, and where its graphs change between epochs :meth:`before_epoch`.
+
+    Attributes:
+        settings: the model's keys, of the class that ``register_model(settings=...)`` was given.
+        modalities: names of the modalities it reads.
+        embedding_size: width d of the user and item vectors.
+        n_processes: processes that train together; their gradients are averaged.
+        train_batch_size: rows of a full batch that this process has, its share of ``train_batch_size``.
+        adapts_features: whether the model has a place for a feature adapter.
+        loss_reduction: ``mean`` or ``sum``, how the model's loss and regulariser go over the batch.
+    """
+
+    settings_class: type[ModelSettings] = ModelSettings
+    input_type = InputType.PAIRWISE
+    adapts_features = False
+    loss_reduction = "mean"
+    other_parameter_name = ["epochs_started"]
+    trainer_class: str | None = None  # the class its trainer must derive from, where that is not RecBole's Trainer
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.settings = self.settings_class.of(config)
+        self.embedding_size: int = self.settings.embedding_size
+        self.n_processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        self.train_batch_size: int = max(1, config["train_batch_size"] // self.n_processes)
+        self.modalities: list[str] = []
+        self.epochs_started = 0
+        self.trainer_starts_epochs = False
+        self.trainer_classes: tuple[str, ...] = ()
+
+    def before_epoch(self, epoch: int) -> None:
+        """What changes between epochs, such as sampled edges: a function of `epoch` and the seed alone."""
+
+    def idle_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the next batch's loss leaves without a gradient, though other batches give them one."""
+        return []
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called once before each training epoch, by MultimodalTrainer or, under RecBole's own Trainer, by train().
+
+        Raises ValueError where the model has a :attr:`trainer_class` and that is another trainer.
+        """
+        if self.trainer_class and self.trainer_classes and self.trainer_class not in self.trainer_classes:
+            raise ValueError(
+                f"{type(self).__name__} is trained in stages, which {self.trainer_classes[0]} leaves out; derive that "
+                f"trainer from {self.trainer_class}"
+            )
+        self.epochs_started = epoch + 1
+        self.before_epoch(epoch)
+
+    def train(self, mode: bool = True):
+        """As in torch. RecBole's plain Trainer calls it once an epoch and has no hook of its own before an epoch."""
+        if mode and not self.trainer_starts_epochs:
+            self.start_epoch(self.epochs_started)
+        return super().train(mode)
+
+    def batch(self, interaction) -> tuple[Tensor, Tensor, Tensor]:
+        """User, positive and negative item ids of a training batch, each ``[batch]``."""
+        return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+
+    def constants(self) -> Iterator[Any]:
+        """What copies of the model share: buffers outside the state_dict, and whatever a subclass adds."""
+        saved = self.state_dict()
+        return (buffer for name, buffer in self.named_buffers() if name not in saved)
+
+    def __deepcopy__(self, memo):
+        """RecBole's get_flops copies every model; constants are not copied."""
+        for constant in self.constants():
+            memo[id(constant)] = constant
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        copied._cached_tables = None
+        return copied

@@ -1,0 +1,56 @@
+"""Scores that are dot products of two tables, and an evaluation that computes the tables once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class TableScores:
+    """The part of a recommender that scores with what :meth:`score_tables` gives."""
+
+    _scores_are_cached = False
+    _cached_tables: tuple[Tensor, Tensor] | None = None
+
+    def encode(self) -> tuple[Tensor, Tensor]:
+        """User and item vectors for the current parameters, in training or evaluation mode."""
+        raise NotImplementedError
+
+    def score_tables(self) -> tuple[Tensor, Tensor]:
+        """Matrices ``[n_users, width]`` and ``[n_items, width]`` whose dot products are the scores.
+
+        Always of the current parameters. The public code of MMGCN, GRCN, DualGNN, DRAGON and SLMRec scores with what
+        its last training batch had computed, before that batch's step; there is no key for it.
+        """
+        return self.encode()
+
+    @contextmanager
+    def scores_cached(self) -> Iterator[None]:
+        """Within the context parameters do not change, so that all batches of an evaluation share one encoding."""
+        self._scores_are_cached = True
+        try:
+            yield
+        finally:
+            self._scores_are_cached, self._cached_tables = False, None
+
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        if not self._scores_are_cached:
+            return self.score_tables()
+        if self._cached_tables is None:
+            self._cached_tables = self.score_tables()
+        return self._cached_tables
+
+    def predict(self, interaction) -> Tensor:
+        """Scores of the user-item pairs of a batch, ``[batch]``."""
+        users, items = self._tables()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=-1)
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Scores of all items for the users of a batch, flattened ``[batch * n_items]``; [PAD] gets minus infinity."""
+        users, items = self._tables()
+        scores = users[interaction[self.USER_ID]] @ items.T
+        scores[:, 0] = -torch.inf
+        return scores.view(-1)
