@@ -102,6 +102,10 @@ class BackboneModel(Recommender):
         """The backbone's vectors."""
         return self.backbone.encode()
 
+    def score_tables(self) -> tuple[Tensor, Tensor]:
+        """The backbone's."""
+        return self.backbone.score_tables()
+
     def before_epoch(self, epoch: int) -> None:
         """What the backbone does before an epoch."""
         self.backbone.start_epoch(epoch)

@@ -215,7 +215,7 @@ class PTMRec(BackboneModel):
     def score_tables(self) -> tuple[Tensor, Tensor]:
         """The backbone's, on refreshed features."""
         self.refresh()
-        return self.backbone.score_tables()
+        return super().score_tables()
 
     def calculate_loss(self, interaction) -> Tensor:
         """The backbone's loss; in stage two on fresh features, and with the transfer."""
