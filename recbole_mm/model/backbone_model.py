@@ -114,6 +114,10 @@ class BackboneModel(Recommender):
         """The backbone's."""
         return self.backbone.idle_parameters()
 
+    def take_stage_one(self, weights: dict[str, Tensor]) -> None:
+        """Have the backbone go on from weights of its own; raises RuntimeError where names or shapes are others."""
+        self.backbone.load_state_dict(weights)
+
     def load_other_parameter(self, para) -> None:
         """The backbone's graphs of an epoch are those of the epoch that the checkpoint was written in."""
         super().load_other_parameter(para)
