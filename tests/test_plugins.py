@@ -40,6 +40,35 @@ class OwnVBPR(VBPR):
 """
 
 
+WRAPPER = """\
+from recbole_mm import register_model
+from recbole_mm.model.backbone_model import BackboneModel
+
+@register_model(paper="none", year=2026)
+class Halved(BackboneModel):
+    def calculate_loss(self, interaction):
+        return 0.5 * self.backbone.calculate_loss(interaction)
+"""
+UNPROJECTED = """\
+from recbole_mm import register_model
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.nn.user_embedding import id_table
+
+@register_model(paper="none", year=2026)
+class Unprojected(MultimodalRecommender):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.users, self.items = (id_table(n, self.embedding_size) for n in (self.n_users, self.n_items))
+
+    def encode(self):
+        return self.users, self.items
+
+    def calculate_loss(self, interaction):
+        users, positives, _ = self.batch(interaction)
+        return -(self.users[users] * self.items[positives]).sum(dim=1).sigmoid().mean()
+"""
+
+
 def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -59,6 +88,48 @@ def test_training_and_an_analysis_find_a_users_model_and_adapter(tmp_path):
     done = run_python(tmp_path, *command)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "top.parquet").is_file()
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    """Trains a model of a plugin's."""
+    write_planted(tmp_path / "dataset", {"visual": 6})
+
+    def train(source: str, model: str, **settings) -> subprocess.CompletedProcess:
+        (tmp_path / "my_module.py").write_text(source, encoding="utf-8")
+        merged = {"plugins": ["my_module"], **PRE_SPLIT, "epochs": 1, "embedding_size": 8, **settings}
+        given = [f"--{key}={value}" for key, value in merged.items()]
+        return run_python(tmp_path, str(ROOT / "run_recbole_mm.py"), f"--model={model}", "--dataset=toy", *given)
+
+    return train
+
+
+def test_a_users_model_around_a_backbone(plugin, tmp_path):
+    settings = {"backbone": "VBPR", "trainable_features": True, "feature_adapter": "lora", "weak_weight": 0.1}
+    done = plugin(WRAPPER, "Halved", **settings)
+    assert done.returncode == 0, done.stderr
+    (checkpoint,) = (tmp_path / "saved").glob("*.pth")
+    command = ["-m", "recbole_mm", "recommend", str(checkpoint), "--out", "top.parquet", "--trust-plugins"]
+    done = run_python(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "settings", "message"),
+    [
+        (WRAPPER, "Halved", {"backbone": "LayerGCN"}, "backbone: 'LayerGCN' reads no features; choose a multimodal"),
+        (WRAPPER, "Halved", {"backbone": "fredom"}, "'fredom' is no model of recbole_mm (did you mean FREEDOM?)"),
+        (WRAPPER, "Halved", {"backbone": "Halved"}, "backbone: 'Halved' reads no features"),
+        (WRAPPER, "Halved", {"backbone": "PODualGNN"}, "use backbone: DualGNN with user_embedding: prompted"),
+        (UNPROJECTED, "Unprojected", {"feature_adapter": "befa"}, "Unprojected has no place for 'befa'"),
+        (UNPROJECTED, "Unprojected", {"weak_weight": 0.1}, "weak_weight: Unprojected has no rating per modality"),
+    ],
+)
+def test_bad_settings_of_a_users_model_are_one_line(plugin, source, model, settings, message):
+    done = plugin(source, model, **settings)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_adapters_own_key_is_unknown_without_it(tmp_path):

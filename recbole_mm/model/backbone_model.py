@@ -102,6 +102,10 @@ class BackboneModel(Recommender):
         """The backbone's vectors."""
         return self.backbone.encode()
 
+    def score_tables(self) -> tuple[Tensor, Tensor]:
+        """The backbone's."""
+        return self.backbone.score_tables()
+
     def before_epoch(self, epoch: int) -> None:
         """What the backbone does before an epoch."""
         self.backbone.start_epoch(epoch)
@@ -109,6 +113,10 @@ class BackboneModel(Recommender):
     def idle_parameters(self) -> list[nn.Parameter]:
         """The backbone's."""
         return self.backbone.idle_parameters()
+
+    def take_stage_one(self, weights: dict[str, Tensor]) -> None:
+        """Have the backbone go on from weights of its own; raises RuntimeError where names or shapes are others."""
+        self.backbone.load_state_dict(weights)
 
     def load_other_parameter(self, para) -> None:
         """The backbone's graphs of an epoch are those of the epoch that the checkpoint was written in."""

@@ -15,7 +15,6 @@ from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Positive, Weight
-from recbole_mm.trainer.stage_one import backbone_weights, load_backbone
 
 
 class MARGOSettings(BackboneModelSettings):
@@ -113,13 +112,6 @@ class MARGO(ModalityRatings, BackboneModel):
         """Begin a stage: ``one`` sums the ratings, ``two`` weights them per item."""
         self.stage = stage
         self.item_logits.requires_grad_(stage == "two")
-
-    def load_stage_one(self, file: str, dataset) -> None:
-        """Take the backbone's weights from the first stage of another run, or from a run of the backbone itself.
-
-        Raises ValueError naming both sides where the checkpoint is of another backbone, stage, other settings or data.
-        """
-        load_backbone(self.backbone, backbone_weights(file, self, dataset), file)
 
     def item_weights(self) -> Tensor | None:
         """``w_i^m [n_items, M]`` in stage two; None in stage one, where ratings are summed."""

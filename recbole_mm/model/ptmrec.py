@@ -15,7 +15,6 @@ from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
 from recbole_mm.registry import MODELS, register_model
 from recbole_mm.settings import Count, Names, Positive, Weight
-from recbole_mm.trainer.stage_one import backbone_weights, load_backbone
 
 BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
 
@@ -173,15 +172,10 @@ class PTMRec(BackboneModel):
             self.backbone.requires_grad_(self.tunes_backbone)
             self.backbone.train_batch_size = self.micro_batch_size  # what some regularisers are divided by
 
-    def load_stage_one(self, file: str, dataset) -> None:
-        """Take the backbone's weights from the first stage of another run, or from a run of the backbone itself.
-
-        Raises ValueError naming both sides where the checkpoint is of another backbone, stage, other settings or data.
-        """
-        weights = backbone_weights(file, self, dataset)
-        for name, table in self.extracted.items():
-            weights.setdefault(f"{name}_feature", table)  # a backbone that trains no copies does not save them
-        load_backbone(self.backbone, weights, file)
+    def take_stage_one(self, weights: dict[str, Tensor]) -> None:
+        """As :meth:`BackboneModel.take_stage_one`; a backbone that trains no features has not saved them."""
+        extracted = {f"{name}_feature": table for name, table in self.extracted.items()}
+        super().take_stage_one(extracted | weights)
 
     # ---------------------------------------------------------------- features
 
@@ -215,7 +209,7 @@ class PTMRec(BackboneModel):
     def score_tables(self) -> tuple[Tensor, Tensor]:
         """The backbone's, on refreshed features."""
         self.refresh()
-        return self.backbone.score_tables()
+        return super().score_tables()
 
     def calculate_loss(self, interaction) -> Tensor:
         """The backbone's loss; in stage two on fresh features, and with the transfer."""

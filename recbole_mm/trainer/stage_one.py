@@ -1,11 +1,11 @@
-"""A backbone inside a staged model: its settings, and its weights from a first stage that was trained before."""
+"""The weights of a staged model's backbone from a first stage that was trained before."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, one_line, read_safe_pair, read_trusted
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
@@ -15,32 +15,12 @@ OF_THE_TRAINING = {"seed", "device", "dataset", "checkpoint_dir", "graph_dir", "
                    "weak_weight"}  # fmt: skip
 
 
-class BackboneSettings:
-    """The configuration as the backbone sees it: its own `backbone` key, where it has one, is ours to choose.
-
-    Attributes:
-        read: every key that the backbone has read, with its value.
-    """
-
-    def __init__(self, config):
-        self._config = config
-        self.read: dict[str, Any] = {}
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._config["backbone_of_backbone" if key == "backbone" else key]
-        self.read[key] = value
-        return value
-
-    def __contains__(self, key: str) -> bool:
-        return ("backbone_of_backbone" if key == "backbone" else key) in self._config
-
-
 def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
     """The backbone's weights from the first stage of another run, or from a run of the backbone itself.
 
     Args:
         file: checkpoint, any of its three files.
-        model: the staged model, with `backbone_name` and `backbone_settings` (:attr:`BackboneSettings.read`).
+        model: the staged model, with `backbone_name` and `backbone_settings`.
         dataset: this run's training data.
 
     Raises:
@@ -95,10 +75,13 @@ def _check_same_settings(checkpoint: str, saved: SafeCheckpoint, is_staged: bool
         )
 
 
-def load_backbone(backbone: nn.Module, weights: dict[str, Tensor], file: str) -> None:
-    """Give the backbone the weights of `file`; raises ValueError where their names or shapes are not its own."""
+def load_stage_one(model, file: str, dataset) -> None:
+    """Give a staged model the backbone's weights of `file`; arguments and errors as of :func:`backbone_weights`.
+
+    Raises ValueError also where the names or shapes of the weights are not the backbone's.
+    """
     try:
-        backbone.load_state_dict(weights)
+        model.take_stage_one(backbone_weights(file, model, dataset))
     except RuntimeError as error:
         raise ValueError(
             f"stage_one_checkpoint {file} has other weights than this run's backbone: {one_line(error)}"

@@ -10,6 +10,7 @@ from recbole.utils import dict2str, set_color
 
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.trainer.resume import best_weights, find_resume_point
+from recbole_mm.trainer.stage_one import load_stage_one
 from recbole_mm.trainer.trainer import MultimodalTrainer
 from recbole_mm.trainer.training_state import ResumePoint, TrainingState
 
@@ -54,7 +55,7 @@ class StagedTrainer(MultimodalTrainer):
             self._final_file = Path(self.saved_model_file)
         first = self.model.stages.index(self._resumed_stage) if self._resumed_stage else 0
         if first == 0 and self.config["stage_one_checkpoint"]:
-            self.model.load_stage_one(self.config["stage_one_checkpoint"], train_data._dataset)
+            load_stage_one(self.model, self.config["stage_one_checkpoint"], train_data._dataset)
             first = 1
         for position in range(first, len(self.model.stages)):
             stage = self.model.stages[position]

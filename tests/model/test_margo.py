@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import run as run_mm
+from recbole_mm.trainer.stage_one import load_stage_one
 from tests.conformance import SMALL, ModelConformance
 from tests.toy import start, write_planted
 
@@ -175,7 +176,7 @@ class TestStages:
         trainer = powerec.trainer()
         trainer.fit(powerec.train_data, powerec.valid_data)
         run = self.start(data_path, stage_one_checkpoint=trainer.saved_model_file)
-        run.model.load_stage_one(trainer.saved_model_file, run.train_data._dataset)
+        load_stage_one(run.model, trainer.saved_model_file, run.train_data._dataset)
         assert torch.equal(run.model.backbone.item_embedding, powerec.model.item_embedding)
 
     def test_wrong_stage_one_checkpoints(self, data_path, tmp_path):

@@ -13,6 +13,7 @@ pytest.importorskip("transformers")
 
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
+from recbole_mm.trainer.stage_one import load_stage_one
 from tests.conformance import SMALL, ModelConformance
 from tests.planted_contents import WIDTH, extract, write_contents
 from tests.tiny_clip import write_dual_clip
@@ -246,7 +247,7 @@ class TestStages(PTMRuns):
             run = self.start(data_path, backbone=backbone, epochs=1, stage_one_checkpoint=trainer.saved_model_file)
             trainer, *_ = self.finish(run)
             assert trainer.stage == "two"
-            run.model.load_stage_one(run.config["stage_one_checkpoint"], run.train_data._dataset)
+            load_stage_one(run.model, run.config["stage_one_checkpoint"], run.train_data._dataset)
             assert torch.equal(run.model.backbone.item_embedding, alone.model.item_embedding)
 
 
