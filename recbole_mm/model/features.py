@@ -51,10 +51,6 @@ class FeatureTables:
         delattr(self._model, _attribute(name))
         self._model.register_buffer(_attribute(name), table)
 
-    def is_saved(self, name: str) -> bool:
-        """Whether checkpoints hold a modality's table."""
-        return _attribute(name) in self._model.state_dict(keep_vars=True)
-
     @contextmanager
     def substituted(self, tables: Mapping[str, Tensor]) -> Iterator[None]:
         """Within the context the model reads other values of some buffers, such as values with a gradient."""

@@ -125,14 +125,15 @@ class PTMRec(BackboneModel):
 
     def _keep_extracted(self) -> None:
         """Have the features as extracted for stage two, and the backbone's in every checkpoint, trained or not."""
+        self.extracted: dict[str, Tensor] = {}
         tables = self.backbone.features
-        trained = any(table.requires_grad for table in map(tables.__getitem__, tables.names))
-        self.extracted = {name: tables[name].detach() for name in tables.names}
-        for name, table in self.extracted.items():
-            if trained:
-                self.extracted[name] = table.clone()
+        for name in tables.names:
+            extracted = tables[name].detach()
+            if tables[name].requires_grad:
+                extracted = extracted.clone()
             else:
-                tables.replace(name, table.clone())
+                tables.replace(name, extracted.clone())
+            self.extracted[name] = extracted
 
     def _build_contents(self, config, dataset) -> TunedContents:
         """Encoder and contents, outside torch's registration: of it only what trains is saved and copied."""
