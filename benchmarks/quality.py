@@ -99,10 +99,11 @@ def train(model: str, folder: str, settings: dict, weights_to: str | None = None
 
 
 def _ending(model: str) -> dict:
-    """When the model's yaml ends training, which the properties of a data set may override."""
-    from recbole_mm.registration import model_yaml
+    """When the model itself ends training, as published, which the properties of a data set may override."""
+    from recbole_mm.setting_rules import model_settings
 
-    settings = yaml.safe_load(model_yaml(model).read_text(encoding="utf-8"))
+    own = model_settings(model)
+    settings = {**own[-1].default_values(), **own[-1].published} if own else {}
     return {key: settings[key] for key in ("epochs", "stopping_step") if key in settings}
 
 

@@ -11,7 +11,7 @@ from recbole.config import Config
 
 from recbole_mm.host.config import user_settings
 from recbole_mm.registration import recbole_models
-from recbole_mm.setting_checks import declares_keys, unknown_key, unknown_keys
+from recbole_mm.setting_checks import declares_keys, is_slip, unknown_key, unknown_keys
 
 
 def checked_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:
@@ -32,14 +32,14 @@ def checked_config(model: str, dataset: str, config_file_list=None, config_dict=
 def check_keys(config: Config, keys: Iterable[str], where: str = "") -> None:
     """Raise ValueError for one of `keys` that neither RecBole nor the model knows: a misspelt key is lost.
 
-    A model of a user's own that declares no settings takes any.
+    A model of a user's own that declares no settings takes any that is not like a known one.
 
     Args:
         config: of the model and data set.
         keys: to check, such as those a user set.
         where: they stand, for the message, such as ``"file x: "``.
     """
-    if config.model not in recbole_models() and not declares_keys(config):
-        return
+    is_strict = config.model in recbole_models() or declares_keys(config)
     for key in unknown_keys(config, keys):
-        raise ValueError(unknown_key(config, key, where))
+        if is_strict or is_slip(config, key):
+            raise ValueError(unknown_key(config, key, where))

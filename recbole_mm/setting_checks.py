@@ -100,10 +100,14 @@ def _check_known(config: Config) -> None:
     our commands look at theirs by themselves.
     """
     for key in unknown_keys(config, user_settings(config)):
-        is_misspelt = key in LATE_FUSION_KEYS or closest(key, known_keys(config), _MISSPELT)
-        if key not in config.cmd_config_dict and (declares_keys(config) or is_misspelt):
+        if key not in config.cmd_config_dict and (declares_keys(config) or is_slip(config, key)):
             raise ValueError(unknown_key(config, key))
         logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
+
+
+def is_slip(config: Config, key: str) -> bool:
+    """Whether an unknown key is a misspelt one, or one of POWERec's components, rather than somebody's own."""
+    return key in LATE_FUSION_KEYS or bool(closest(key, known_keys(config), _MISSPELT))
 
 
 def declares_keys(config: Config) -> bool:

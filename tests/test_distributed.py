@@ -13,8 +13,10 @@ import torch.multiprocessing as mp
 from recbole.quick_start import load_data_and_model
 from recbole.utils import get_trainer
 
+from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main, run
+from recbole_mm.setting_rules import model_settings
 from tests.toy import PRE_SPLIT, Run, start, write_planted
 
 PROCESSES = 3
@@ -34,7 +36,9 @@ OWN = {
 
 
 def start_as_here(model: str, folder: Path, **place) -> Run:
-    return start(model, folder, **{**SETTINGS, **OWN.get(model, {})}, **place)
+    known = {key for kind in (*model_settings(model), RecBoleSettings) for key in kind.model_fields}
+    settings = {key: value for key, value in {**SETTINGS, **OWN.get(model, {})}.items() if key in known}
+    return start(model, folder, **settings, **place)
 
 
 def of_models(*names: str):

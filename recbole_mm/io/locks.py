@@ -39,12 +39,7 @@ def only_holder(path: Path, work: str) -> Iterator[None]:
         BlockingIOError: another process holds it; says which, and since when.
     """
     note = path.with_name(f"{path.name}.holder")
-    try:
-        with naming(path):
-            lock = FileLock(path).acquire(timeout=0)
-    except Timeout as error:
-        raise BlockingIOError(f"{work}: {_holder(note)} does this already; wait until it ends, or stop it") from error
-    with lock:
+    with _acquired(path, note, work):
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         with atomic_file(note) as temporary:
             temporary.write_text(f"process {os.getpid()} on {platform.node()}, since {since}\n", encoding="utf-8")
@@ -52,6 +47,22 @@ def only_holder(path: Path, work: str) -> Iterator[None]:
             yield
         finally:
             note.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # while it is held
+
+
+def _acquired(path: Path, note: Path, work: str):
+    """The lock at `path`, of the file that is there: not of one that its last holder has just deleted."""
+    while True:
+        lock = FileLock(path)
+        try:
+            with naming(path):
+                lock.acquire(timeout=0)
+        except Timeout as error:
+            message = f"{work}: {_holder(note)} does this already; wait until it ends, or stop it"
+            raise BlockingIOError(message) from error
+        if path.exists():
+            return lock
+        lock.release()
 
 
 def _holder(note: Path) -> str:
