@@ -43,6 +43,7 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
         config.model_class.check_backbone(config)  # before keys that may be another backbone's
     if not config.is_stored:
         _check_known(config)
+    _check_like_defaults(config, final, own)
     check_trust(final)
     _check_adapter(config)
     _check_valid_metric(final)
@@ -148,6 +149,28 @@ def unknown_key(config: Config, key: str, where: str = "") -> str:
         f"{place}unknown key '{key}'{closest(key, known_keys(config))}; {config.model} takes the keys of its yaml, of "
         f"RecBole's overall.yaml and of the data set"
     )
+
+
+def _check_like_defaults(config: Config, final: Mapping[str, Any], own: list[type[Settings]]) -> None:
+    """Keys of RecBole's models, which nobody declares: a value is of its default's type, and not below zero."""
+    declared = {key for kind in _parts(own) for key in kind.model_fields if own or key != "embedding_size"}
+    for key, value in user_settings(config).items():
+        default = config.internal_config_dict.get(key)
+        if key in declared or default is None or value is None:
+            continue
+        if isinstance(default, bool):
+            fits, wanted = isinstance(value, bool), "True or False"
+        elif isinstance(default, (int, float)):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            least = 1 if key == "embedding_size" else 0 if default >= 0 else float("-inf")
+            fits, wanted = is_number and least <= value < float("inf"), f"a number of at least {least}"
+        elif isinstance(default, list):
+            fits, wanted = isinstance(value, (list, tuple)), "a list"
+        else:
+            fits, wanted = isinstance(value, type(default)), f"a {type(default).__name__}"
+        if not fits:
+            place = f"{config.setting_sources[key]}: " if key in config.setting_sources else ""
+            raise ValueError(f"{place}{key}: {value!r} is not allowed for {config.model}; give {wanted} ({default!r})")
 
 
 def _check_adapter(config: Config) -> None:
