@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recbole.config import Config
+from recbole.evaluator import metric_types
 
 from recbole_mm.host.config import user_settings
 from recbole_mm.host.recbole_settings import RecBoleSettings
@@ -46,6 +47,7 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     _check_like_defaults(config, final, own)
     check_trust(final)
     _check_adapter(config)
+    _check_metrics(final["metrics"])
     _check_valid_metric(final)
     return final
 
@@ -182,6 +184,15 @@ def _check_adapter(config: Config) -> None:
     raise ValueError(
         f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
     )
+
+
+def _check_metrics(metrics: list[str]) -> None:
+    """RecBole ends with a traceback where metrics of rankings and of values stand together."""
+    for name in metrics:
+        if name.lower() not in metric_types:
+            raise ValueError(f"metrics: there is no metric '{name}'{closest(name, metric_types)}")
+    if len({metric_types[name.lower()] for name in metrics}) > 1:
+        raise ValueError(f"metrics: {metrics} are of rankings and of values, which RecBole cannot measure together")
 
 
 def _check_valid_metric(final: Mapping[str, Any]) -> None:

@@ -89,6 +89,8 @@ def test_no_wrong_value_ends_a_config_otherwise(model, value):
         ("BPR", {"embedding_size": "wide"}, "embedding_size: 'wide' is not allowed for BPR"),
         ("LightGCN", {"reg_weight": float("nan")}, "reg_weight: nan is not allowed for LightGCN"),
         ("NGCF", {"hidden_size_list": "wide"}, "hidden_size_list: 'wide' is not allowed for NGCF; give a list"),
+        ("BPR", {"metrics": ["Recall", "AUC"]}, "metrics: .* are of rankings and of values"),
+        ("BPR", {"metrics": ["Recal"]}, r"metrics: there is no metric 'Recal' \(did you mean recall\?\)"),
         ("MMGCN", {"content_widths": {"visual": "wide"}}, "content_widths.visual: 'wide' is not allowed"),
     ],
 )
