@@ -5,11 +5,13 @@ A mistake in one of them is an error before anything is loaded, not a setting th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from recbole.config import Config
 
 from recbole_mm.host.config import user_settings
+from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.registration import recbole_models
 from recbole_mm.setting_checks import declares_keys, is_slip, unknown_key, unknown_keys
 
@@ -22,9 +24,11 @@ def checked_config(model: str, dataset: str, config_file_list=None, config_dict=
             metric that cannot be; or a configuration file that is no yaml.
         FileNotFoundError: a configuration file does not exist.
     """
+    in_files = any("protocol" in read_settings_file(file) for file in config_file_list or ())
+    on_command_line = any(argument.startswith("--protocol=") for argument in sys.argv[1:])
+    if not in_files and not on_command_line:  # one for all models that our commands run, RecBole's own included
+        config_dict = {"protocol": "shared", **(config_dict or {})}
     config = Config(model, dataset, config_file_list, config_dict)
-    if "protocol" not in user_settings(config):  # one for all models that our commands run, RecBole's own included
-        config = Config(model, dataset, config_file_list, {**(config_dict or {}), "protocol": "shared"})
     check_keys(config, user_settings(config))
     return config
 
