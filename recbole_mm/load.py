@@ -15,7 +15,7 @@ from recbole.utils import get_model, init_seed
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.host.config import StoredSettings
-from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, one_line, read_pickle, read_safe_pair
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 from recbole_mm.trainer.resume import load_other_parameter
@@ -136,7 +136,7 @@ def _rebuild(saved: SafeCheckpoint, config: Config) -> OpenedCheckpoint:
         )
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, train_set).to(config["device"])
-    is_own = isinstance(model, MultimodalRecommender)
+    is_own = isinstance(model, Recommender)
     if is_own:
         check_same_features(checkpoint, saved.features, feature_fingerprints(model, train_set))
     try:

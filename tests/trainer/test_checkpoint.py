@@ -417,3 +417,19 @@ def test_weights_that_are_not_finite_are_refused(data_path, tmp_path, value, tru
         Path(trainer.saved_model_file).with_suffix(".safetensors").unlink()
     with pytest.raises(ValueError, match="item_embedding holds NaN or infinite weights"):
         open_checkpoint(trainer.saved_model_file, trust_pickle)
+
+
+@pytest.mark.parametrize("model", ["POWERec", "MARGO"])
+def test_features_that_have_changed_since_are_refused_around_a_backbone_too(tmp_path, model):
+    path = write_planted(tmp_path / "data", {"visual": 6, "textual": 4})
+    own = {"knn_k": 4} if model == "MARGO" else {}
+    run = start(model, path, **PRE_SPLIT, **own, epochs=1, embedding_size=8, checkpoint_dir=str(tmp_path / "saved"))
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data)
+    file = path / "toy" / "toy.visual"
+    first, *others = file.read_text().splitlines()[1:]
+    item, values = first.split("\t")
+    changed = " ".join(["9", *values.split()[1:]])
+    file.write_text("\n".join([file.read_text().splitlines()[0], f"{item}\t{changed}", *others]) + "\n")
+    with pytest.raises(ValueError, match="trained on other visual features"):
+        open_checkpoint(trainer.saved_model_file)
