@@ -15,8 +15,9 @@ from recbole.utils import get_model, init_seed
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.host.config import StoredSettings
+from recbole_mm.io.errors import one_line
 from recbole_mm.model.recommender import Recommender
-from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, one_line, read_pickle, read_safe_pair
+from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, of_pickle, read_pickle, read_safe_pair
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 from recbole_mm.trainer.resume import load_other_parameter
 
@@ -88,11 +89,7 @@ def _read_trusted(path: Path, data_path: str | Path | None) -> tuple[SafeCheckpo
     config = content["config"]
     if data_path is not None:
         config["data_path"] = str(Path(data_path) / config["dataset"])
-    saved = SafeCheckpoint(
-        path, config["model"], config["dataset"], {}, content.get("fingerprint"), None, content["state_dict"],
-        content.get("other_parameter") or {}, content.get("features"),
-    )  # fmt: skip
-    return saved, config
+    return of_pickle(path, content), config
 
 
 def _find_data(saved: SafeCheckpoint, data_path: str | Path | None) -> str:

@@ -22,11 +22,12 @@ from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.registry import ADAPTERS, MODELS, variants
 from recbole_mm.setting_rules import common_settings, own_settings
-from recbole_mm.settings import Settings, plain_value
+from recbole_mm.settings import Settings, declared_keys, plain_value
+from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES
 
 _MISSPELT = 0.8  # likeness of two keys from which on the one is taken for a slip of the other
 _KEYS_OF_THE_LAUNCHER = {
-    *("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset"),
+    *KEYS_OF_THE_PROCESSES,
     *("model", "dataset", "config_file", "config_files", "single_spec", "device", "verbose", "variant_of"),
     *("neg_sampling", "training_neg_sample_num"),  # RecBole itself says that these are deprecated
 }
@@ -131,7 +132,7 @@ def known_keys(config: Config) -> set[str]:
         *config.internal_config_dict,
         *_KEYS_OF_THE_LAUNCHER,
         *(key for keys in config.parameters.values() for key in keys),
-        *(key for kind in kinds for key in (*kind.model_fields, *kind.aliases)),
+        *declared_keys(kinds),
         *(adapter.keys if adapter else ()),
     }
 

@@ -174,6 +174,6 @@ def plain_value(text: Any) -> Any:
     return text
 
 
-def known_keys(kinds: Iterable[type[Settings]]) -> set[str]:
+def declared_keys(kinds: Iterable[type[Settings]]) -> set[str]:
     """Names of all keys that some settings declare, earlier names included."""
     return {key for kind in kinds for key in (*kind.model_fields, *kind.aliases)}

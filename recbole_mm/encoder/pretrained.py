@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from recbole_mm.encoder.safety import EncoderError, check_safe
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import open_regular
 
 CODE_SUFFIXES = (".py", ".pyc")
@@ -24,7 +25,7 @@ def usable_device(name: str | None) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device: {name} cannot be used ({' '.join(str(error).split())[:120]})") from error
+        raise ValueError(f"--device: {name} cannot be used ({one_line(error)[:120]})") from error
     return name
 
 
@@ -45,7 +46,7 @@ def clear_errors(name: str | Path) -> Iterator[None]:
         yield
     except (EncoderError, SafetensorError, OSError, ValueError, RuntimeError, ImportError) as error:
         kind = "" if Path(name).is_dir() else ", which is no folder, from the hub"
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(f"encoder {name}{kind} cannot be loaded: {reason}") from error
 
 
@@ -135,5 +136,5 @@ def memory_errors(remedy: str) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:  # torch's OutOfMemoryError is a RuntimeError
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
-            raise ValueError(f"out of memory; {remedy} ({' '.join(str(error).split())[:200]})") from error
+            raise ValueError(f"out of memory; {remedy} ({one_line(error)[:200]})") from error
         raise

@@ -128,5 +128,3 @@ def is_from_file(config: Config, key: str) -> bool:
     if key in config.cmd_config_dict:
         return False
     return config.is_stored or (key in config.file_config_dict and key not in config.variable_config_dict)
-
-

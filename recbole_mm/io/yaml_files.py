@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import regular_file
 
 # RecBole's own rule (configurator.py:107), under which 1e-3 is a number; YAML 1.1 wants 1.0e-3
@@ -106,5 +107,5 @@ def _reason(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None)
     if mark is None or problem is None:
-        return " ".join(str(error).split())
+        return one_line(error)
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import named_errors, pack, read_content, read_tensor_file, unpack, write_tensor_file
@@ -218,16 +219,14 @@ def read_pickle(path: Path, device: torch.device | str = "cpu") -> dict[str, Any
 
 def read_trusted(file: str | os.PathLike) -> SafeCheckpoint:
     """A trusted `.pth`, as :func:`read_safe_pair` gives the pair; raises ValueError where it is damaged."""
-    path = Path(file)
-    content = read_pickle(path)
+    return of_pickle(Path(file), read_pickle(Path(file)))
+
+
+def of_pickle(path: Path, content: dict[str, Any]) -> SafeCheckpoint:
+    """What :func:`read_pickle` gave of a trusted `.pth`, as :func:`read_safe_pair` gives the pair."""
     config = content["config"]
     return SafeCheckpoint(
         path, config["model"], config["dataset"], settings(config), content.get("fingerprint"),
         content.get("best_valid_result"), content["state_dict"], content.get("other_parameter") or {},
         content.get("features"),
     )  # fmt: skip
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error of torch's, which may have many lines, for an error of ours."""
-    return " ".join(str(error).split())

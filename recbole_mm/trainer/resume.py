@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.run_files import RunFiles
-from recbole_mm.trainer.checkpoint import has_safe_pair, one_line, read_pickle, read_safe_pair, write_checkpoint
+from recbole_mm.trainer.checkpoint import has_safe_pair, read_pickle, read_safe_pair, write_checkpoint
 from recbole_mm.trainer.random_state import set_random_state
 from recbole_mm.trainer.training_state import ResumePoint, TrainingState, newest_state, parse_state
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, one_line, read_safe_pair, read_trusted
+from recbole_mm.io.errors import one_line
+from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, read_safe_pair, read_trusted
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 
 # what a backbone reads that decides how it is trained, or where, not what its weights mean
