@@ -40,8 +40,8 @@ class LATTICESettings(ModelSettings):
     """Features' gradient after the first batch."""
 
     defaults: ClassVar = {
-        "learning_rate": 0.0005, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 1024, "epochs":
-        1000,
+        "learning_rate": 0.0005, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 1024,
+        "epochs": 1000,
     }
     published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 10, "eval_step": 5}
 

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.model.lattice import LATTICE
-from recbole_mm.model.settings import ModelSettings
+from recbole_mm.model.lattice import LATTICE, LATTICESettings
 from recbole_mm.nn.fusion import QueryAttention
 from recbole_mm.nn.learned_graph import BlendedGraph, normalise_symmetrically
 from recbole_mm.nn.loss import two_table_contrast
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Positive, Share, Weight
+from recbole_mm.settings import Positive, Weight
 
 
-class MICROSettings(ModelSettings):
-    """MICRO (TKDE 2022), as in its authors' public code."""
+class MICROSettings(LATTICESettings):
+    """MICRO (TKDE 2022), as in its authors' public code: LATTICE's settings, and the contrast."""
 
-    trainable_features: bool = True
-    """Whether the features are trained, from their values as loaded."""
-    n_layers: Layers = 2
-    """Layers L on the user-item graph."""
-    n_item_layers: Layers = 1
-    """Layers L' on each item graph."""
-    knn_k: Count = 10
-    """Neighbours k per item in each modality's graphs, itself included."""
-    raw_graph_weight: Share = 0.9
-    """lambda, share of the graph of the features as loaded."""
     contrast_weight: Weight = 0.03
     """Weight of the contrast of each modality with their fusion."""
     contrast_temperature: Positive = 0.5
     """tau of the contrast."""
-    reg_weight: Weight = 1e-05
-    """Weight of half the squares of the final rows, over the batch size."""
-    stale_gradients: Literal["skip", "zero"] = "skip"
-    """Features' gradient after the first batch."""
 
     aliases: ClassVar = {"temperature": "contrast_temperature"}
-    defaults: ClassVar = {
-        "learning_rate": 0.0005, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 1024, "epochs":
-        1000,
-    }
-    published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 10, "eval_step": 5}
 
 
 @register_model(

@@ -9,38 +9,27 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, edgewise_maximum
-from recbole_mm.model.mgcn import MGCN
-from recbole_mm.model.settings import ModelSettings
+from recbole_mm.model.mgcn import MGCN, MGCNSettings
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Counts, Layers, Positive, Rate, Weight
+from recbole_mm.settings import Count, Counts, Layers, Rate, Weight
 
 
-class SMORESettings(ModelSettings):
+class SMORESettings(MGCNSettings):
     """SMORE (WSDM 2025): the published best settings of Sports. Of Baby: n_layers 4, knn_k [40, 15] (visual,
     textual), contrast_weight 0.01, gate_dropout 0.1; of Clothing: knn_k [40, 10], contrast_weight 0.01 and reg_weight
     0.00001.
     """
 
-    trainable_features: bool = True
-    """Whether the features are trained, from their values as loaded."""
     n_layers: Layers = 3
     """Layers L on the user-item graph."""
     knn_k: Count | Counts = 10
     """Neighbours k per item, itself included; a list: per modality."""
     contrast_weight: Weight = 0.03
     """Weight of the InfoNCE of side information and content."""
-    contrast_temperature: Positive = 0.2
-    """tau of the InfoNCE."""
     gate_dropout: Rate = 0
     """Dropout of the preference gates."""
-    reg_weight: Weight = 0.0001
-    """Weight of half the squares of the final rows, over the batch size."""
 
-    aliases: ClassVar = {"temperature": "contrast_temperature"}
-    defaults: ClassVar = {
-        "learning_rate": 0.001, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 2048, "epochs": 1000,
-    }
     published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
