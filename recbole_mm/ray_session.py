@@ -79,4 +79,4 @@ def check_resources(config: Config) -> None:
     for key, resource in (("cpus_per_trial", "CPU"), ("gpus_per_trial", "GPU")):
         most = max(node["Resources"].get(resource, 0) for node in ray.nodes() if node["Alive"])
         if config[key] > most:
-            raise ValueError(f"{key}: {config[key]} is more than any node has ({most:g} {resource}); lower it")
+            raise ValueError(f"{key}: {config[key]:g} is more than any node has ({most:g} {resource}); lower it")

@@ -49,6 +49,8 @@ def needed(name: str) -> bool:
 def test_every_line_to_mend_is_found(monkeypatch):
     fresh, missed = unapplied_compat(), []
     original = mechanism.mend
+    for function in mechanism._mended_source:  # given back after the test, with what other rooms mended in it
+        monkeypatch.setattr(function, "__code__", function.__code__)
     monkeypatch.setattr(mechanism, "_mended_source", {})  # as in a process that has mended nothing
     for module in (fresh, mechanism):
         monkeypatch.setattr(module, "mend", lambda *edit: original(*edit) or missed.append(edit))
