@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_RESUME, _LAST = ".resume.safetensors", "-last.safetensors"
+_RESUME, _LAST, _REPORT = ".resume.safetensors", "-last.safetensors", ".report.json"
 _OWN_SUFFIXES = (".pth", ".safetensors", ".json")
 
 
@@ -26,8 +26,9 @@ class RunFiles:
     def of(cls, file: str | os.PathLike) -> RunFiles:
         """Those of the run that `file`, any of them, belongs to."""
         path = Path(file)
-        for ending in (_RESUME, _LAST):
-            is_run_of_that_name = path.with_suffix(".json").exists()
+        for ending in (_RESUME, _LAST, _REPORT):
+            own = [path.with_suffix(suffix) for suffix in _OWN_SUFFIXES if suffix != path.suffix]
+            is_run_of_that_name = any(file.exists() for file in own)
             if path.name.endswith(ending) and path.name != ending and not is_run_of_that_name:
                 return cls(path.with_name(path.name.removesuffix(ending) + ".pth"))
         return cls(path.with_suffix(".pth") if path.suffix in _OWN_SUFFIXES else path)
@@ -55,7 +56,7 @@ class RunFiles:
     @property
     def report(self) -> Path:
         """``<stem>.report.json``: what the stages of PTMRec cost."""
-        return self.pickle.with_suffix(".report.json")
+        return self.pickle.with_name(self.pickle.stem + _REPORT)
 
     @property
     def all(self) -> tuple[Path, ...]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from recbole.trainer import Trainer
@@ -46,6 +49,7 @@ class ResumingTrainer(Trainer):
         self._saves = False
         self._saved_epoch = -1
         self._saved_at = -float("inf")
+        self._forget_last_states: weakref.finalize | None = None
         self._write_id: str | None = None
         self._check_can_be_saved()
 
@@ -65,7 +69,7 @@ class ResumingTrainer(Trainer):
             self._go_on(self._resume_point, train_data)
             self._resume_point = None
         elif saved:
-            self._remove_states(("last", "resume"))  # of an earlier run of that name
+            self._remove_earlier_states()
         self._saves, self._saved_epoch = saved, self.start_epoch - 1
         result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         self._saves = False
@@ -114,14 +118,22 @@ class ResumingTrainer(Trainer):
         return True
 
     def _end_well(self) -> None:
-        """A run that has ended has no later epoch to go on from than its best one."""
-        self._remove_states(("last",))
+        """A run that has ended has no later epoch to go on from than its best one, but may be killed in its test."""
+        self._keep_until_tested([RunFiles.of(self.saved_model_file).last])
 
-    def _remove_states(self, kinds: tuple[str, ...]) -> None:
+    def _keep_until_tested(self, states: list[Path]) -> None:
+        """Delete these files when the best weights have been evaluated, or this trainer or its process ends."""
+        self._forget_last_states = weakref.finalize(self, _delete, states if self._is_first_process() else [])
+
+    def _has_been_tested(self) -> None:
+        if self._forget_last_states is not None:
+            self._forget_last_states()
+
+    def _remove_earlier_states(self) -> None:
+        """Those of a run that had this run's name."""
         files = RunFiles.of(self.saved_model_file)
         if self._is_first_process():
-            for kind in kinds:
-                getattr(files, kind).unlink(missing_ok=True)
+            _delete([files.last, files.resume])
 
     def _state(self, epoch: int, write_id: str | None) -> TrainingState:
         result = self.best_valid_result
@@ -189,6 +201,11 @@ class ResumingTrainer(Trainer):
         if self._is_first_process():
             complete_best(point, self.config)
         load_random_state(point.state, train_data.generator, checkpoint)
+
+
+def _delete(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def _give_generator(train_data, seed: int) -> None:

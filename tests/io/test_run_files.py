@@ -14,7 +14,7 @@ def test_each_file_leads_to_all(tmp_path, stem):
     files = RunFiles(tmp_path / f"{stem}.pth")
     files.description.touch()
     assert len(set(files.all)) == len(files.all)
-    for file in (files.pickle, files.weights, files.description, files.resume, files.last):
+    for file in files.all:
         assert RunFiles.of(file) == files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -191,6 +192,29 @@ def whole(data_path, tmp_path_factory) -> dict:
     run = begin(data_path, tmp_path_factory.mktemp("whole"))
     ended = end(run, lambda trainer, epoch, score: scores.append(trainer.cur_step))
     return {**ended, "since best": scores}
+
+
+def test_a_run_killed_in_its_test_repeats_no_more_than_its_last_epoch(data_path, tmp_path, whole):
+    run = begin(data_path, tmp_path / "saved")
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data)
+    files = RunFiles.of(trainer.saved_model_file)
+    assert files.last.exists()
+    resumed = end(begin(data_path, tmp_path / "saved", resume_from=str(files.pickle)))
+    assert_same_end(resumed, whole)
+    assert min(resumed["losses"]) == max(whole["losses"])
+    assert not files.last.exists()
+
+
+def test_a_run_that_is_not_tested_leaves_no_last_state(data_path, tmp_path):
+    run = begin(data_path, tmp_path / "saved")
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data)
+    files = RunFiles.of(trainer.saved_model_file)
+    assert files.last.exists()
+    del trainer
+    gc.collect()
+    assert not files.last.exists()
 
 
 @pytest.mark.parametrize("name", ["pickle", "weights", "description", "resume", "last"])
