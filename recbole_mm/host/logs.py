@@ -14,6 +14,7 @@ from recbole.utils.utils import get_tensorboard
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_mm.host.mend import mend, mend_each, patch_in_place
+from recbole_mm.io.new_names import create_new, create_new_folder
 
 _run_handlers: list[logging.Handler] = []
 
@@ -22,11 +23,11 @@ def apply() -> None:
     """Give RecBole's log and TensorBoard files folders by key and an end. Called once, at import.
 
     utils/logger.py:67: ``log_dir``; utils/utils.py:220: ``tensorboard_dir``, for which trainer/trainer.py:123, 887
-    hand their configuration on. A second run in one process logs into a file of its own instead of the first one's.
+    hand their configuration on. Every run has a file and a folder of its own, also the second of a process or a second.
     """
     mend(init_logger, 'LOGROOT = "./log/"', 'LOGROOT = os.path.join(config["log_dir"] or "./log", "")')
-    init_logger.__globals__["LogFile"] = LogFile
-    mend(init_logger, "logging.FileHandler(logfilepath)", "LogFile(logfilepath)")
+    init_logger.__globals__["new_log"] = lambda path: LogFile(create_new(path))
+    mend(init_logger, "logging.FileHandler(logfilepath)", "new_log(logfilepath)")
     init_logger.__globals__["attach"] = _attach
     mend(init_logger, "logging.basicConfig(level=level, handlers=[sh, fh])", "attach(level, sh, fh)")
     mend_each(
@@ -82,13 +83,14 @@ class LogFile(logging.FileHandler):
 
 
 class TensorBoardWriter:
-    """torch's SummaryWriter, which has a folder and a thread from its first value until it is closed, not before.
+    """torch's SummaryWriter, which has a folder, its own, and a thread from its first value until it is closed.
 
     The run goes on without it where its disk is full, after one line on standard error.
     """
 
     def __init__(self, folder: str):
         self._folder = folder
+        self._has_folder = False
         self._writer: SummaryWriter | None = None
         self._is_lost = False
 
@@ -114,6 +116,8 @@ class TensorBoardWriter:
         return getattr(self._opened(), name)
 
     def _opened(self) -> SummaryWriter:
+        if not self._has_folder:
+            self._folder, self._has_folder = str(create_new_folder(self._folder)), True
         if self._writer is None:
             self._writer = SummaryWriter(self._folder)
         return self._writer

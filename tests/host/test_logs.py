@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,28 @@ def test_each_run_of_a_process_has_a_log_of_its_own(folder):
     logs = list(Path("log/BPR").glob("*.log"))
     assert len(logs) == 2
     assert all(log.read_text().count("epoch 0 training") == 1 for log in logs)
+
+
+def test_runs_of_one_second_share_no_log_and_no_folder(folder, monkeypatch):
+    monkeypatch.setattr("recbole.utils.logger.get_local_time", lambda: "now")
+    for _ in range(3):
+        with without_handlers():
+            run_recbole("BPR", "toy", config_dict={**QUIET, **SETTINGS, "data_path": str(folder), "state": "INFO"})
+    logs, folders = list(Path("log/BPR").iterdir()), list(Path("log_tensorboard").iterdir())
+    assert len(logs) == len(folders) == 3
+    assert {log.stem for log in logs} == {events.name for events in folders}
+    assert all(log.read_text().count("epoch 0 training") == 1 for log in logs)
+    assert all(len(list(events.glob("events*"))) == 1 for events in folders)
+
+
+def test_runs_that_log_elsewhere_share_no_tensorboard_folder(folder, monkeypatch):
+    monkeypatch.setattr("recbole.utils.logger.get_local_time", lambda: "now")
+    for place in ("here", "there"):
+        settings = {**QUIET, **SETTINGS, "data_path": str(folder), "state": "INFO", "checkpoint_dir": "saved"}
+        monkeypatch.setattr("recbole.utils.logger.hashlib.md5", lambda text, **_: hashlib.sha1(b"same"))
+        with without_handlers():
+            run_recbole("BPR", "toy", config_dict={**settings, "log_dir": place})
+    assert len(list(Path("log_tensorboard").iterdir())) == 2
 
 
 def test_handlers_of_others_stay():
