@@ -58,7 +58,7 @@ def open_checkpoint(
             those it was trained on.
     """
     path = Path(file)
-    if trust_pickle and path.is_file() and not has_safe_pair(path):
+    if trust_pickle and path.exists() and not has_safe_pair(path):
         saved, config = _read_trusted(path, data_path)
     else:
         saved = read_safe_pair(path)

@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recbole_mm.io.reading import regular_file
+
 _TAGS = ("tensor", "array", "tuple", "dict")
 
 
@@ -83,16 +85,23 @@ def write_tensor_file(path: Path, tensors: dict[str, Tensor], content: Any) -> N
 def read_content(path: Path) -> Any:
     """The `content` of a file, without its tensors; None where another program wrote it.
 
-    Raises ValueError where the file is damaged.
+    Raises:
+        OSError: it is no regular file.
+        ValueError: it is damaged.
     """
-    with named_errors(path), safe_open(path, "pt") as file:
+    with named_errors(path), safe_open(regular_file(path), "pt") as file:
         text = (file.metadata() or {}).get("content")
         return None if text is None else json.loads(text)
 
 
 def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], Any]:
-    """Tensors and content; raises ValueError where the file is damaged or changed since it was written."""
-    with named_errors(path), safe_open(path, "pt") as file:
+    """Tensors and content.
+
+    Raises:
+        OSError: it is no regular file.
+        ValueError: it is damaged, or has changed since it was written.
+    """
+    with named_errors(path), safe_open(regular_file(path), "pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         if "content" not in metadata:

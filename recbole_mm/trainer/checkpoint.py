@@ -27,9 +27,10 @@ from torch import Tensor
 
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import open_regular, regular_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import named_errors, pack, read_content, read_tensor_file, unpack, write_tensor_file
-from recbole_mm.trainer.description import FORMAT, Description, parse_description, read_description
+from recbole_mm.trainer.description import FORMAT, Description, check_same, parse_description, read_description
 from recbole_mm.trainer.training_state import TrainingState, write_state
 
 KEYS_OF_THE_PROCESSES = ("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset")
@@ -100,7 +101,7 @@ def _write_id_of(description: Path) -> str | None:
     """The write id of the description that stands there; None where there is none that can be read."""
     try:
         return read_description(description).write_id
-    except (ValueError, FileNotFoundError):
+    except (ValueError, OSError):
         return None
 
 
@@ -115,7 +116,7 @@ def _data_paths(config, files: RunFiles) -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -197,6 +198,7 @@ def _description_of(files: RunFiles, content: Any) -> Description:
     if own is not None and described.write_id == own.write_id:
         if described.sha256 != _sha256(files.weights):
             raise ValueError(f"checkpoint {files.weights} has changed since it was written; restore the file")
+        check_same(described, own, files.description)
         return described
     if own is not None and own.replaces == described.write_id:
         return own
@@ -207,7 +209,8 @@ def _description_of(files: RunFiles, content: Any) -> Description:
 
 
 def read_pickle(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The content of a trusted `.pth`; raises ValueError where it is damaged."""
+    """The content of a trusted `.pth`; raises ValueError where it is damaged, OSError where it is no file."""
+    regular_file(path)
     try:
         content = torch.load(path, map_location=device, weights_only=False)
     except Exception as error:  # a damaged pickle can ask for anything at all

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from recbole_mm.io.reading import open_regular
+
 FORMAT = 2
 
 
@@ -45,9 +47,15 @@ class Description(BaseModel):
 
 
 def read_description(file: Path) -> Description:
-    """That of a `.json`; raises ValueError naming the file, and the field where it is one."""
+    """That of a `.json`.
+
+    Raises:
+        OSError: it is no regular file.
+        ValueError: it is damaged; names the file, and the field where it is one.
+    """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        with open_regular(file) as opened:
+            content = json.loads(opened.read().decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"checkpoint {file} is damaged ({error}); restore the file, or train again") from error
     description = parse_description(content, file)
@@ -68,6 +76,30 @@ def parse_description(content: Any, file: Path) -> Description:
     except ValidationError as error:
         message = f"checkpoint {file} is damaged ({first_error(error)}); restore the file, or train again"
         raise ValueError(message) from None
+
+
+def check_same(described: Description, own: Description, file: Path) -> None:
+    """Raise ValueError where a `.json` does not say what the weights, written with it, say themselves.
+
+    Args:
+        described: of the `.json`.
+        own: of the weights, in which every changed bit is found.
+        file: the `.json`.
+    """
+    there, written = (_flat(one.model_dump(exclude={"sha256"})) for one in (described, own))
+    changed = [name for name in (*written, *there) if there.get(name) != written.get(name)]
+    if changed:
+        before, now = (values.get(changed[0], "nothing") for values in (written, there))
+        raise ValueError(
+            f"checkpoint {file} has changed since it was written: {changed[0]} was {before} and is {now}; restore the "
+            f"file, or delete it, as the weights beside it have its content too"
+        )
+
+
+def _flat(values: dict[str, Any]) -> dict[str, str]:
+    """JSON text of every field, and of every setting by itself; as text, not a number is equal to itself."""
+    settings = {f"settings.{name}": value for name, value in values.pop("settings").items()}
+    return {name: json.dumps(value, sort_keys=True) for name, value in {**values, **settings}.items()}
 
 
 def first_error(error: ValidationError) -> str:

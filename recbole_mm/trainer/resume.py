@@ -30,8 +30,8 @@ def find_resume_point(file: str | Path, trust_pickle: bool) -> ResumePoint:
     point = newest_state(files)
     if point is not None:
         return point
-    if not files.pickle.is_file():
-        reason = "does not exist" if not Path(file).is_file() else f"has no {files.resume.name} beside it; restore it"
+    if not files.pickle.exists():
+        reason = "does not exist" if not Path(file).exists() else f"has no {files.resume.name} beside it; restore it"
         raise FileNotFoundError(f"resume_from: checkpoint {file} {reason}")
     if not trust_pickle:
         raise ValueError(

@@ -52,7 +52,7 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
 
 
 def _read(file: str, checkpoint: str, trust_pickle: bool) -> SafeCheckpoint:
-    if not Path(file).is_file() or has_safe_pair(Path(file)):
+    if not Path(file).exists() or has_safe_pair(Path(file)):
         return read_safe_pair(file)
     if trust_pickle:
         return read_trusted(file)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import json
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_mm.io.run_files import RunFiles
-from recbole_mm.io.tensor_file import pack, read_tensor_file, unpack, write_tensor_file
+from recbole_mm.io.tensor_file import pack, read_content, read_tensor_file, unpack, write_tensor_file
 from recbole_mm.trainer.checkpoint import read_safe_pair
 from recbole_mm.trainer.resume import find_resume_point
+from tests.forgery import forge
 from tests.fuzz.strategies import fuzz, mutated, read_or_refuse
 from tests.toy import PRE_SPLIT, start, write_planted
 
@@ -58,16 +58,19 @@ def files(trained, tmp_path) -> RunFiles:
 def test_a_damaged_description(files, trained, data):
     whole = trained.description.read_bytes()
     files.description.write_bytes(data.draw(mutated(whole)))
-    read_or_refuse(lambda: read_safe_pair(files.description), Path(files.pickle.stem))
+    read = read_or_refuse(lambda: read_safe_pair(files.description), Path(files.pickle.stem))
+    kept = read_safe_pair(trained.pickle)
+    for field in dataclasses.fields(kept):
+        if field.name not in ("path", "weights", "data_paths"):
+            assert read is None or getattr(read, field.name) == getattr(kept, field.name)
 
 
 @fuzz
 @given(data=st.data())
 def test_fields_of_another_type(files, trained, data):
-    content = json.loads(trained.description.read_text())
-    field = data.draw(st.sampled_from(sorted(content)))
-    changed = copy.deepcopy(content) | {field: data.draw(wrong)}
-    files.description.write_text(json.dumps(changed))
+    field = data.draw(st.sampled_from(sorted(read_content(trained.weights))))
+    shutil.copy(trained.weights, files.weights)
+    forge(files.pickle, {field: data.draw(wrong)})
     read = read_or_refuse(lambda: read_safe_pair(files.pickle), Path(files.pickle.stem))
     assert read is None or isinstance(read.settings, dict) and isinstance(read.model, str)
 

@@ -17,6 +17,7 @@ from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main as run_main
 from recbole_mm.settings import plain_value
 from recbole_mm.tuning.command import main as search_main
+from tests.forgery import forge
 from tests.toy import PRE_SPLIT, QUIET, start, write_planted
 
 CODE = "__import__('pathlib').Path('PWNED').touch()"
@@ -91,9 +92,7 @@ def checkpoint(toy, tmp_path) -> Path:
 
 
 def change(checkpoint: Path, **settings) -> Path:
-    content = json.loads(checkpoint.read_text())
-    content["settings"] |= settings
-    checkpoint.write_text(json.dumps(content))
+    forge(checkpoint, settings=settings)
     return checkpoint
 
 

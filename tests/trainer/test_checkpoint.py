@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from recbole_mm.io.tensor_file import read_content
 from recbole_mm.load import open_checkpoint
 from recbole_mm.trainer.checkpoint import read_safe_pair, settings
 from recbole_mm.trainer.fingerprints import fingerprint
+from tests.forgery import forge
 from tests.toy import PRE_SPLIT, QUIET, Run, start, write_dataset, write_planted
 
 SETTINGS = {
@@ -232,28 +234,62 @@ def test_no_such_checkpoint(tmp_path):
         open_checkpoint(tmp_path / "none.pth", trust_pickle=True)
 
 
-def change_description(file: Path, **changes) -> None:
-    described = json.loads(file.with_suffix(".json").read_text())
-    described["settings"].update(changes.pop("settings", {}))
-    file.with_suffix(".json").write_text(json.dumps({**described, **changes}))
+@pytest.mark.parametrize("change, told", [
+    (lambda content: content["settings"].update(learning_rate=0.5), r"settings\.learning_rate was .* and is 0\.5"),
+    (lambda content: content["settings"].update(n_layer=3), r"settings\.n_layer was nothing and is 3"),
+    (lambda content: content["settings"].pop("prompt_num"), r"settings\.prompt_num was 3 and is nothing"),
+    (lambda content: content.update(fingerprint=None), "fingerprint was .* and is null"),
+    (lambda content: content.update(features=None), "features was .* and is null"),
+    (lambda content: content.update(valid_result=None), "valid_result was .* and is null"),
+    (lambda content: content.update(dataset="toys"), 'dataset was "toy" and is "toys"'),
+    (lambda content: content.update(data_path="/etc"), 'data_path was .* and is "/etc"'),
+])  # fmt: skip
+def test_a_description_that_was_edited_is_refused(copied, change, told):
+    file = copied.with_suffix(".json")
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"copy\.json has changed since it was written: {told}; restore the file"):
+        read_safe_pair(copied)
+    file.unlink()
+    assert read_safe_pair(copied).dataset == "toy"
+
+
+@pytest.mark.parametrize("part", [".json", ".safetensors", ".resume.safetensors", "-last.safetensors", ".pth"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_refused_and_not_waited_for(copied, data_path, part, kind):
+    file = copied.with_name(copied.stem + part)
+    file.unlink(missing_ok=True)
+    {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](file)
+    if part in (".json", ".safetensors"):
+        with pytest.raises(OSError, match=rf"copy\{part} is a {kind}; give a regular file"):
+            open_checkpoint(copied)
+    if part == ".pth":
+        copied.with_suffix(".safetensors").unlink()
+        with pytest.raises(OSError, match=rf"copy\.pth is a {kind}; give a regular file"):
+            open_checkpoint(copied, trust_pickle=True)
+    if "-last" in part or "resume" in part:
+        run = start("POWERec", data_path, **SETTINGS, resume_from=str(copied))
+        with pytest.raises(OSError, match=rf"{part} is a {kind}; give a regular file"):
+            run.trainer().fit(run.train_data, run.valid_data)
 
 
 def test_checkpoint_of_an_unknown_model(copied):
-    change_description(copied, model="POWERek")
+    forge(copied, {"model": "POWERek"})
     with pytest.raises(ValueError, match=r"unknown model 'POWERek' \(did you mean POWERec\?\)"):
         open_checkpoint(copied)
 
 
 def test_checkpoint_of_another_version_of_the_data(copied, tmp_path):
     write_planted(tmp_path / "other", {"visual": 6, "textual": 4}, seed=1)
-    change_description(copied, settings={"data_path": str(tmp_path / "other")})
+    forge(copied, settings={"data_path": str(tmp_path / "other")})
     with pytest.raises(ValueError, match=r"was trained on another version of data set 'toy' than the one in"):
         open_checkpoint(copied)
 
 
 def test_weights_that_do_not_fit_the_features(copied):
     """The weights are of another width than the settings say."""
-    change_description(copied, settings={"embedding_size": 4})
+    forge(copied, settings={"embedding_size": 4})
     with pytest.raises(
         ValueError, match="its weights do not fit its settings and the features .*size mismatch"
     ):
@@ -321,8 +357,11 @@ def test_every_flipped_bit_of_the_weights_is_found(copied, place):
     ("data_path", 1, "data_path: input should be a valid string"),
 ])  # fmt: skip
 def test_a_field_of_another_type(copied, field, value, message):
-    described = json.loads(copied.with_suffix(".json").read_text())
-    copied.with_suffix(".json").write_text(json.dumps({**described, field: value}))
+    if field == "sha256":
+        described = json.loads(copied.with_suffix(".json").read_text())
+        copied.with_suffix(".json").write_text(json.dumps({**described, field: value}))
+    else:
+        forge(copied, {field: value})
     with pytest.raises(ValueError, match=message) as caught:
         open_checkpoint(copied)
     assert "\n" not in str(caught.value)
