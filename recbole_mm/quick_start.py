@@ -20,7 +20,10 @@ from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
 from recbole_mm.io.folders import make_run_folder
 from recbole_mm.io.names import closest
+from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.registration import recbole_properties_dir
+from recbole_mm.trainer.resume import check_resume
+from recbole_mm.trainer.stage_one import check_stage_one
 
 DATA_PATHS = ("dataset_atomic", "dataset")
 _TRUST_FLAGS = {"--trust-plugins": "trust_plugins", "--trust-pickle": "trust_pickle"}
@@ -99,6 +102,7 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
     if "data_path" not in config.external_config_dict:
         config_dict["data_path"] = find_data(dataset)
     check_folders(config)
+    _check_files(config)
     try:
         with child_processes():
             result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
@@ -113,6 +117,15 @@ def check_folders(config: Config) -> None:
     for key in ("checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"):
         if config[key]:
             make_run_folder(config[key], key)
+
+
+def _check_files(config: Config) -> None:
+    """Raise now, and not after data and model are built, what is wrong with the files that a run begins with."""
+    trusts = config["trust_pickle"] is True
+    if config["resume_from"]:
+        check_resume(config["resume_from"], config["model"], trusts)
+    elif config["stage_one_checkpoint"] and issubclass(config.model_class, BackboneModel):
+        check_stage_one(config["stage_one_checkpoint"], config["model"], config["backbone"], trusts)
 
 
 def objective_function(config_dict=None, config_file_list=None, saved=True):

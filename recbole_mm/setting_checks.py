@@ -47,6 +47,7 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
         _check_known(config)
     _check_like_defaults(config, final, own)
     check_trust(final)
+    _check_resumes(config)
     _check_adapter(config)
     _check_metrics(final["metrics"])
     _check_valid_metric(final)
@@ -174,6 +175,14 @@ def _check_like_defaults(config: Config, final: Mapping[str, Any], own: list[typ
         if not fits:
             place = f"{config.setting_sources[key]}: " if key in config.setting_sources else ""
             raise ValueError(f"{place}{key}: {value!r} is not allowed for {config.model}; give {wanted} ({default!r})")
+
+
+def _check_resumes(config: Config) -> None:
+    if config["resume_from"] and not issubclass(config.model_class, Recommender):
+        raise ValueError(
+            f"resume_from: {config.model} is RecBole's own model, whose training does not go on where it ended; leave "
+            f"the key out"
+        )
 
 
 def _check_adapter(config: Config) -> None:

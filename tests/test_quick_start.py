@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from recbole.data.dataset import Dataset
 
 from recbole_mm import MODELS
 from recbole_mm.configuration import check_keys
@@ -209,6 +210,28 @@ def test_malformed_settings(capsys, arguments, argument, message):
 def test_bad_values_end_in_one_line(capsys, arguments, setting, message):
     assert refused(capsys, [*arguments, setting]).startswith(message)
     assert not list(Path.cwd().glob("saved/*"))
+
+
+@pytest.mark.parametrize(
+    "model, setting, message",
+    [
+        ("BPR", "--resume_from=one.pth", "resume_from: BPR is RecBole's own model"),
+        ("VBPR", "--resume_from=none.pth", "resume_from: checkpoint none.pth does not exist"),
+        ("VBPR", "--resume_from=one.pth", "resume_from: checkpoint one.pth is of model LayerGCN, this run is of VBPR"),
+        ("MARGO", "--stage_one_checkpoint=none.pth", "checkpoint none.pth does not exist"),
+        ("MARGO", "--stage_one_checkpoint=one.pth", "stage_one_checkpoint one.pth has backbone LayerGCN, this run has"),
+    ],
+)
+def test_files_that_a_run_cannot_begin_with_are_refused_before_data_are_read(
+    capsys, arguments, monkeypatch, model, setting, message
+):
+    assert main(["--model=LayerGCN", *arguments]) == 0
+    files = RunFiles.of(summary(capsys.readouterr().out)["checkpoint"])
+    for file, name in zip(files.all, RunFiles(Path("one.pth")).all, strict=True):
+        if file.exists():
+            file.rename(name)
+    monkeypatch.setattr(Dataset, "__init__", lambda *_: pytest.fail("data were read"))
+    assert refused(capsys, [f"--model={model}", *arguments, setting]).startswith(message)
 
 
 @pytest.mark.parametrize("key", ["checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +13,13 @@ from recbole_mm.io.errors import one_line
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.trainer.checkpoint import has_safe_pair, read_pickle, read_safe_pair, write_checkpoint
 from recbole_mm.trainer.random_state import set_random_state
-from recbole_mm.trainer.training_state import ResumePoint, TrainingState, newest_state, parse_state
+from recbole_mm.trainer.training_state import (
+    ResumePoint,
+    TrainingState,
+    model_of_newest_state,
+    newest_state,
+    parse_state,
+)
 
 
 def find_resume_point(file: str | Path, trust_pickle: bool) -> ResumePoint:
@@ -30,6 +37,28 @@ def find_resume_point(file: str | Path, trust_pickle: bool) -> ResumePoint:
     point = newest_state(files)
     if point is not None:
         return point
+    _check_pickle(files, file, trust_pickle)
+    return ResumePoint(files, _read_pickled_state(files.pickle), is_best=True)
+
+
+def check_resume(file: str | Path, model: str, trust_pickle: bool) -> None:
+    """Raise what resuming a run of a model from a file would, as far as the file shows it before data are loaded."""
+    files = RunFiles.of(file)
+    saved_model = model_of_newest_state(files)
+    if saved_model is None:
+        _check_pickle(files, file, trust_pickle)
+    else:
+        check_same_model(file, saved_model, model)
+
+
+def check_same_model(file: str | Path, saved: str, model: str) -> None:
+    """Raise ValueError where a checkpoint is of another model than a run."""
+    if str(saved).lower() != model.lower():
+        raise ValueError(f"resume_from: checkpoint {file} is of model {saved}, this run is of {model}")
+
+
+def _check_pickle(files: RunFiles, file: str | Path, trust_pickle: bool) -> None:
+    """Raise where a run without a safe state cannot be resumed from its `.pth`."""
     if not files.pickle.exists():
         reason = "does not exist" if not Path(file).exists() else f"has no {files.resume.name} beside it; restore it"
         raise FileNotFoundError(f"resume_from: checkpoint {file} {reason}")
@@ -38,7 +67,6 @@ def find_resume_point(file: str | Path, trust_pickle: bool) -> ResumePoint:
             f"resume_from: checkpoint {file} has no {files.resume.name} beside it; restore that file, or set "
             "trust_pickle: True to read the .pth, a pickle that runs the code in it, if you trust where it came from"
         )
-    return ResumePoint(files, _read_pickled_state(files.pickle), is_best=True)
 
 
 def _read_pickled_state(path: Path) -> TrainingState:
@@ -109,6 +137,7 @@ def load_training(trainer, state: TrainingState, checkpoint: str) -> None:
     """Give the trainer's model, optimizer and schedule their state; raises ValueError where it does not fit."""
     try:
         trainer.model.load_state_dict(state.state_dict)
+        _check_learner(trainer.optimizer, state.optimizer)
         trainer.optimizer.load_state_dict(state.optimizer)
         if trainer.scheduler is not None and state.scheduler is not None:
             trainer.scheduler.load_state_dict(state.scheduler)
@@ -118,6 +147,13 @@ def load_training(trainer, state: TrainingState, checkpoint: str) -> None:
             f"({one_line(error)})"
         ) from error
     load_other_parameter(trainer.model, state.other_parameter, checkpoint)
+
+
+def _check_learner(optimizer, state: dict[str, Any]) -> None:
+    """torch takes the state of any optimizer for that of another whose groups are as large."""
+    own, saved = ({*groups[0]} - {"initial_lr"} for groups in (optimizer.param_groups, state["param_groups"]))
+    if own != saved:
+        raise ValueError(f"its optimizer is another than {type(optimizer).__name__}; set `learner` as it was")
 
 
 def load_random_state(state: TrainingState, generator, checkpoint: str) -> None:

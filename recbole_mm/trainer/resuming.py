@@ -20,6 +20,7 @@ from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerp
 from recbole_mm.trainer.random_state import random_state
 from recbole_mm.trainer.resume import (
     best_weights,
+    check_same_model,
     complete_best,
     find_resume_point,
     load_other_parameter,
@@ -168,16 +169,17 @@ class ResumingTrainer(Trainer):
                 `.pth` without a safe state and ``trust_pickle`` is not set.
         """
         point = find_resume_point(resume_file, self.config["trust_pickle"] is True)
-        saved_model = point.state.model
-        if saved_model.lower() != self.config["model"].lower():
-            raise ValueError(
-                f"checkpoint {resume_file} is of model {saved_model}, this run is of {self.config['model']}"
-            )
+        check_same_model(resume_file, point.state.model, self.config["model"])
         self._take_on(point)
 
     def _take_on(self, point: ResumePoint) -> None:
         """Set everything as it was at a point, but the random states: what is built until training draws from them."""
         state = point.state
+        if state.epoch >= self.epochs:
+            raise ValueError(
+                f"resume_from: checkpoint {point.files.pickle} has trained {state.epoch + 1} epochs, and `epochs` is "
+                f"{self.epochs}; set more"
+            )
         load_training(self, state, f"checkpoint {point.files.pickle}")
         self.saved_model_file = str(point.files.pickle)
         self.start_epoch = state.epoch + 1

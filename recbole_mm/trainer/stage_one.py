@@ -31,10 +31,7 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
     """
     checkpoint = f"stage_one_checkpoint {file}"
     saved = _read(file, checkpoint, dataset.config["trust_pickle"] is True)
-    is_staged = saved.model == type(model).__name__
-    theirs = saved.settings.get("backbone") if is_staged else saved.model
-    if theirs != model.backbone_name:
-        raise ValueError(f"{checkpoint} has backbone {theirs}, this run has {model.backbone_name}")
+    is_staged = _check_backbone(checkpoint, saved, type(model).__name__, model.backbone_name)
     if saved.fingerprint != fingerprint(dataset):
         raise ValueError(
             f"{checkpoint} was trained on '{saved.dataset}', whose users, items or training interactions are not "
@@ -49,6 +46,21 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
     _check_same_settings(checkpoint, saved, is_staged, model.backbone_settings)
     prefix = "backbone." if is_staged else ""
     return {k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)}
+
+
+def check_stage_one(file: str, model: str, backbone: str, trust_pickle: bool) -> None:
+    """Raise what :func:`backbone_weights` would, as far as the file shows it before data are loaded."""
+    checkpoint = f"stage_one_checkpoint {file}"
+    _check_backbone(checkpoint, _read(file, checkpoint, trust_pickle), model, backbone)
+
+
+def _check_backbone(checkpoint: str, saved: SafeCheckpoint, model: str, backbone: str) -> bool:
+    """Whether a checkpoint is of a staged model, and not of the backbone alone; raises ValueError for another one."""
+    is_staged = saved.model == model
+    saved_backbone = saved.settings.get("backbone") if is_staged else saved.model
+    if saved_backbone != backbone:
+        raise ValueError(f"{checkpoint} has backbone {saved_backbone}, this run has {backbone}")
+    return is_staged
 
 
 def _read(file: str, checkpoint: str, trust_pickle: bool) -> SafeCheckpoint:

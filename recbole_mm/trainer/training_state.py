@@ -69,13 +69,26 @@ def write_state(path: Path, state: TrainingState) -> None:
 def newest_state(files: RunFiles) -> ResumePoint | None:
     """The latest state of a run; None where it has none.
 
-    Raises ValueError where one is damaged.
+    Raises:
+        OSError: one is no regular file.
+        ValueError: one is damaged.
     """
+    newest = _newest(files)
+    return None if newest is None else ResumePoint(files, _read_state(newest), newest == files.resume)
+
+
+def model_of_newest_state(files: RunFiles) -> str | None:
+    """Which model the latest state of a run is of, without reading its tensors; None where the run has no state.
+
+    Raises as :func:`newest_state`.
+    """
+    newest = _newest(files)
+    return None if newest is None else read_content(newest).get("model")
+
+
+def _newest(files: RunFiles) -> Path | None:
     there = [path for path in (files.resume, files.last) if path.exists()]
-    if not there:
-        return None
-    newest = max(there, key=_epoch)
-    return ResumePoint(files, _read_state(newest), newest == files.resume)
+    return max(there, key=_epoch) if there else None
 
 
 def parse_state(content: dict[str, Any], path: Path) -> TrainingState:

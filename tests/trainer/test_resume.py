@@ -319,6 +319,23 @@ def test_no_such_checkpoint(data_path, tmp_path):
         resume(data_path, tmp_path, Path("nowhere.pth"))
 
 
+def test_recboles_own_models_do_not_resume(data_path, tmp_path):
+    with pytest.raises(ValueError, match="resume_from: BPR is RecBole's own model, whose training does not go on"):
+        begin(data_path, tmp_path, "BPR", resume_from="saved/BPR.pth")
+
+
+@pytest.mark.parametrize("learner", ["sgd", "adagrad", "rmsprop"])
+def test_another_learner(data_path, tmp_path, finished, learner):
+    with pytest.raises(ValueError, match=r"its optimizer is another than \w+; set `learner` as it was"):
+        resume(data_path, tmp_path, finished, learner=learner, epochs=3)
+
+
+def test_fewer_epochs_than_there_were(data_path, tmp_path):
+    longer = end(begin(data_path, tmp_path / "longer", epochs=3, eval_step=0))["file"]
+    with pytest.raises(ValueError, match="has trained 3 epochs, and `epochs` is 2; set more"):
+        resume(data_path, tmp_path, Path(longer), epochs=2)
+
+
 def test_checkpoint_of_another_model(data_path, tmp_path, finished):
     with pytest.raises(ValueError, match=r"checkpoint .*\.pth is of model POWERec, this run is of LayerGCN"):
         resume(data_path, tmp_path, finished, "LayerGCN")
