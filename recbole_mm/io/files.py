@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,6 +50,13 @@ def check_writable(path: str | os.PathLike) -> None:
     _check_replaceable(path)
     with naming(path):
         _try_writing_below(path.parent)
+
+
+def check_is_no_input(path: Path, option: str, inputs: Iterable[Path]) -> None:
+    """Raise ValueError where writing a file would replace one that the command reads."""
+    for file in inputs:
+        if path.exists() and file.exists() and path.samefile(file):
+            raise ValueError(f"{option}: {path} is a file that this command reads; choose another name")
 
 
 def check_folder_writable(folder: str | os.PathLike) -> None:

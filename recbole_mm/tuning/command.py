@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
+from recbole_mm.io.files import check_is_no_input
 from recbole_mm.io.folders import make_run_folder
 from recbole_mm.quick_start import check_folders, parse_with_settings, run_command
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
 from recbole_mm.tuning.search import Search, Winner, prepare_search
+from recbole_mm.tuning.search_space import find_hyper_file
 
 RESULT_FILE = Path("hyper_example.result")  # RecBole's own name for it
 
@@ -73,6 +75,10 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
     early_stop = options.early_stop or 10
     check_folders(search.config)
     make_run_folder(output_file.absolute().parent, "--output_file")
+    files = map(Path, (options.config_files or "").split())
+    inputs = [*files, find_hyper_file(options.params_file or options.model)]
+    for written in (output_file, _best_file(output_file)):
+        check_is_no_input(written, "--output_file", inputs)
     try:
         winner = search_with_hyperopt(
             search, output_file, options.algo, options.max_evals, early_stop, options.display_file
@@ -81,9 +87,13 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
         raise KeyboardInterrupt(
             f"the trials so far are in {output_file}; with --tool=Ray, a search goes on after it was interrupted"
         ) from None
-    best_file = output_file.with_suffix(".best.yaml")
+    best_file = _best_file(output_file)
     winner.write_yaml(best_file)
     _summarise(search, winner, {"results": output_file, "best settings": best_file})
+
+
+def _best_file(output_file: Path) -> Path:
+    return output_file.with_suffix(".best.yaml")
 
 
 def _search_on_ray(search: Search, options: argparse.Namespace) -> None:

@@ -113,6 +113,28 @@ def test_bad_input_leaves_no_file(checkpoint, capsys, arguments, message):
     assert not list(Path("new").glob("*"))
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".json", ".pth"])
+@pytest.mark.parametrize("form", ["same", "link", "roundabout"])
+def test_a_file_of_the_checkpoint_is_not_written_over(checkpoint, capsys, tmp_path, suffix, form):
+    file = Path(checkpoint("VBPR")).with_suffix(suffix)
+    before = file.read_bytes()
+    roundabout = file.parent / ".." / file.parent.name / file.name
+    out = {"same": file, "link": tmp_path / "out", "roundabout": roundabout}[form]
+    if form == "link":
+        out.symlink_to(file)
+    message = refused(capsys, str(file.with_suffix(".json")), "--out", str(out))
+    assert message == f"--out: {out} is a file that this command reads; choose another name"
+    assert file.read_bytes() == before
+
+
+def test_the_list_of_users_is_not_written_over(checkpoint, capsys):
+    Path("users.txt").write_text("u1\n")
+    assert "users.txt is a file that this command reads" in refused(
+        capsys, checkpoint("VBPR"), "--users=users.txt", "--out=users.txt"
+    )
+    assert Path("users.txt").read_text() == "u1\n"
+
+
 def test_a_checkpoint_without_its_data(checkpoint, folder, capsys):
     file = checkpoint("POWERec")
     (folder / "toy").rename(folder / "moved")

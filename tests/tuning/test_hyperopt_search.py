@@ -239,6 +239,15 @@ def test_bad_input_starts_no_trial(arguments, capsys, monkeypatch, hyper, settin
     assert not list(Path.cwd().glob("*.result"))
 
 
+def test_a_file_of_settings_is_not_written_over(folder, arguments, capsys):
+    hyper = Path("few.hyper")
+    hyper.write_text("prompt_num choice [1]\n")
+    before = hyper.read_text()
+    assert main([*arguments, f"--params_file={hyper}", f"--output_file={hyper}"]) == 2
+    assert "--output_file: few.hyper is a file that this command reads" in capsys.readouterr().err
+    assert hyper.read_text() == before
+
+
 def test_the_default_file_is_the_models(folder):
     search = prepare_search("BM3", "toy", [str(folder / "toy.yaml")], "BM3")
     assert [one.name for one in search.ranges] == ["n_layers", "dropout", "reg_weight"]
