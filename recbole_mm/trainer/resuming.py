@@ -50,7 +50,6 @@ class ResumingTrainer(Trainer):
         self._saves = False
         self._saved_epoch = -1
         self._saved_at = -float("inf")
-        self._forget_last_states: weakref.finalize | None = None
         self._write_id: str | None = None
         self._check_can_be_saved()
 
@@ -119,16 +118,12 @@ class ResumingTrainer(Trainer):
         return True
 
     def _end_well(self) -> None:
-        """A run that has ended has no later epoch to go on from than its best one, but may be killed in its test."""
-        self._keep_until_tested([RunFiles.of(self.saved_model_file).last])
+        """A run that has ended has no later epoch to go on from than its best one."""
+        self._delete_at_the_end([RunFiles.of(self.saved_model_file).last])
 
-    def _keep_until_tested(self, states: list[Path]) -> None:
-        """Delete these files when the best weights have been evaluated, or this trainer or its process ends."""
-        self._forget_last_states = weakref.finalize(self, _delete, states if self._is_first_process() else [])
-
-    def _has_been_tested(self) -> None:
-        if self._forget_last_states is not None:
-            self._forget_last_states()
+    def _delete_at_the_end(self, states: list[Path]) -> None:
+        """Delete these files with this trainer, or with its process: until then it may be killed in its test."""
+        weakref.finalize(self, _delete, states if self._is_first_process() else [])
 
     def _remove_earlier_states(self) -> None:
         """Those of a run that had this run's name."""

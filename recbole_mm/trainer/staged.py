@@ -70,7 +70,7 @@ class StagedTrainer(MultimodalTrainer):
                 self.model.load_state_dict(best.weights)
         self.logger = self._log
         if saved:
-            self._keep_until_tested([RunFiles.of(self._file_of(stage)).last for stage in self.model.stages])
+            self._delete_at_the_end([RunFiles.of(self._file_of(stage)).last for stage in self.model.stages])
         return result
 
     def _end_well(self) -> None:

@@ -132,8 +132,6 @@ class MultimodalTrainer(ResumingTrainer):
             result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         if self._keeps_freed_memory:
             give_back_freed_memory()
-        if load_best_model and eval_data:
-            self._has_been_tested()
         return result
 
     def _map_reduce(self, result, num_sample):

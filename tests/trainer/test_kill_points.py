@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # One process that imports once and forks: each child trains and ends itself before its n-th rename.
 SCRIPT = '''
-import hashlib, json, os, sys
+import gc, hashlib, json, os, sys
 from pathlib import Path
 import torch
 from recbole_mm.trainer.checkpoint import read_safe_pair
@@ -28,7 +28,13 @@ sys.argv[1:] = []
 rename = os.replace
 
 
-def train(folder, kill_at=None, resume_from=None):
+def train(folder, *arguments):
+    done = train_and_test(folder, *arguments)
+    gc.collect()  # the trainer, with which the last state goes
+    return {**done, "left": sorted(file.name for file in folder.glob("*-last.safetensors"))}
+
+
+def train_and_test(folder, kill_at=None, resume_from=None):
     renames, epochs = [], []
 
     def replace(source, target):
@@ -55,8 +61,7 @@ def train(folder, kill_at=None, resume_from=None):
     test = trainer.evaluate(run.test_data)
     numbers = {"score": score, "valid": dict(result), "test": dict(test), "last": last, "best": digest(run.model)}
     loss = trainer.train_loss_dict[max(trainer.train_loss_dict)] if trainer.train_loss_dict else None
-    return {"numbers": numbers, "loss": loss, "first": first[:1], "epochs": epochs, "renames": renames,
-            "left": sorted(file.name for file in folder.glob("*-last.safetensors"))}
+    return {"numbers": numbers, "loss": loss, "first": first[:1], "epochs": epochs, "renames": renames}
 
 
 def digest(model):

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +44,10 @@ def end(run: Run, callback=None) -> dict:
     """Train to the end; everything that must be the same after a resumed run."""
     trainer = run.trainer()
     valid_data = None if run.config["eval_step"] == 0 else run.valid_data
-    score, result = trainer.fit(
-        run.train_data, valid_data, callback_fn=callback and (lambda *a: callback(trainer, *a))
-    )
+    callback = callback and partial(callback, trainer)
+    score, result = trainer.fit(run.train_data, valid_data, callback_fn=callback)
     last = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
-    return {
+    ended = {
         "best score": score,
         "best result": result,
         "test result": trainer.evaluate(run.test_data),
@@ -58,6 +58,9 @@ def end(run: Run, callback=None) -> dict:
         "best": run.model.state_dict(),
         "file": trainer.saved_model_file,
     }
+    del trainer, callback  # with the trainer goes the last state
+    gc.collect()
+    return ended
 
 
 def assert_same_end(resumed: dict, uninterrupted: dict) -> None:
@@ -206,7 +209,7 @@ def test_a_run_killed_in_its_test_repeats_no_more_than_its_last_epoch(data_path,
     assert not files.last.exists()
 
 
-def test_a_run_that_is_not_tested_leaves_no_last_state(data_path, tmp_path):
+def test_the_last_state_goes_with_its_trainer(data_path, tmp_path):
     run = begin(data_path, tmp_path / "saved")
     trainer = run.trainer()
     trainer.fit(run.train_data, run.valid_data)
