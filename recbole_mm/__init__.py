@@ -18,9 +18,19 @@ from recbole_mm.host import compat  # noqa: E402
 compat.apply()
 
 from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
-from recbole_mm.host import baselines, distributed, divergence, logs, metrics, run_names, training  # noqa: E402
+from recbole_mm.host import (  # noqa: E402
+    atomic_files,
+    baselines,
+    distributed,
+    divergence,
+    logs,
+    metrics,
+    run_names,
+    training,
+)
 
-for mends in (baselines, distributed, metrics, divergence, logs, training, run_names):  # in this order: mends, wrappers
+# in this order: first mends, which change lines, then what wraps whole functions
+for mends in (baselines, distributed, metrics, divergence, logs, training, run_names, atomic_files):
     mends.apply()
 registration.apply()
 

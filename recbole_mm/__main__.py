@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -11,6 +10,7 @@ from recbole_mm.data.cli import add_parsers as add_data_parsers
 from recbole_mm.early_interrupt import end_as_usual
 from recbole_mm.ending import EXPECTED, end
 from recbole_mm.extraction.cli import add_parser as add_extract_parser
+from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.model_list import add_parser as add_models_parser
 from recbole_mm.recommend.cli import add_parsers as add_recommend_parsers
 
@@ -18,7 +18,7 @@ from recbole_mm.recommend.cli import add_parsers as add_recommend_parsers
 def main(argv: list[str] | None = None) -> int:
     """Run one command; bad input is one line on standard error and exit code 2, Ctrl-C one and exit code 130."""
     end_as_usual()
-    parser = argparse.ArgumentParser(prog="python -m recbole_mm", description=__doc__)
+    parser = ArgumentParser(prog="python -m recbole_mm", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data_parsers(commands)
     add_extract_parser(commands)

@@ -7,13 +7,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from recbole.config import Config
 
+from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.host.config import user_settings
 from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.registration import recbole_models
 from recbole_mm.setting_checks import declares_keys, is_slip, unknown_key, unknown_keys
+
+DEFAULT_MODEL = "POWERec"
+
+
+def names_of_run(model: str | None, dataset: str | None, config_file_list=None, config_dict=None) -> tuple[str, str]:
+    """Which model and data set run: as asked for, or as a file or the dictionary says, or the defaults.
+
+    Raises as reading the files does.
+    """
+    settings: dict[str, Any] = {}
+    for file in config_file_list or ():
+        settings |= read_settings_file(file)
+    settings |= config_dict or {}
+    return (
+        settings.get("model", DEFAULT_MODEL) if model is None else model,
+        settings.get("dataset", DEFAULT_DATASET) if dataset is None else dataset,
+    )
 
 
 def checked_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:

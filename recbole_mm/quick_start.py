@@ -7,25 +7,24 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.quick_start import run as run_recbole_processes
 from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_color
 
-from recbole_mm.configuration import checked_config
-from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
+from recbole_mm.configuration import DEFAULT_MODEL, checked_config, names_of_run
+from recbole_mm.data.default_data import DEFAULT_DATASET
+from recbole_mm.data_folders import check_data, find_data
 from recbole_mm.ending import EXPECTED, end
+from recbole_mm.host.config import check_sources
 from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
+from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.folders import make_run_folder
-from recbole_mm.io.names import closest
 from recbole_mm.model.backbone_model import BackboneModel
-from recbole_mm.registration import recbole_properties_dir
 from recbole_mm.trainer.resume import check_resume
 from recbole_mm.trainer.stage_one import check_stage_one
 
-DATA_PATHS = ("dataset_atomic", "dataset")
 _TRUST_FLAGS = {"--trust-plugins": "trust_plugins", "--trust-pickle": "trust_pickle"}
 
 
@@ -48,14 +47,14 @@ def run_command(action: Callable[[], object], settings: list[str]) -> int:
 
 
 def _parse(argv: list[str]) -> tuple[dict, list[str]]:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="run_recbole_mm.py",
         description="Train and test a model of recbole_mm or RecBole.",
         epilog="Any other key of the configuration as --key=value, such as --prompt_num=2.",
         allow_abbrev=False,
     )
-    parser.add_argument("--model", "-m", default="POWERec", help="model name (default: %(default)s)")
-    parser.add_argument("--dataset", "-d", default=DEFAULT_DATASET, help="data set (default: %(default)s)")
+    parser.add_argument("--model", "-m", help=f"model name (default: {DEFAULT_MODEL})")
+    parser.add_argument("--dataset", "-d", help=f"data set (default: {DEFAULT_DATASET})")
     parser.add_argument("--config_files", default=None, help="yaml files, separated by blanks")
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine")
     parser.add_argument("--ip", default="localhost", help="address of the master process")
@@ -86,8 +85,10 @@ def parse_with_settings(
     return options, rest
 
 
-def run(model, dataset, config_file_list=None, config_dict=None, saved=True, nproc=1, **processes):
+def run(model=None, dataset=None, config_file_list=None, config_dict=None, saved=True, nproc=1, **processes):
     """RecBole's ``run`` after checking names and keys, and a summary; its result names `checkpoint` and `log` too.
+
+    Where no model or data set is given, a file or `config_dict` may name it; the defaults are POWERec and ml-100k-mm.
 
     Raises:
         ValueError: as :func:`checked_config`, and for an unknown data set, naming the closest one there is.
@@ -96,13 +97,20 @@ def run(model, dataset, config_file_list=None, config_dict=None, saved=True, npr
         ChildProcessError: one of several processes was killed.
     """
     check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})
-    config_dict = {**(config_dict or {})}
+    config_file_list, config_dict = check_sources(config_file_list, config_dict)
+    model, dataset = names_of_run(model, dataset, config_file_list, config_dict)
     config = checked_config(model, dataset, config_file_list, config_dict)
     config_dict["protocol"] = config["protocol"]
     if "data_path" not in config.external_config_dict:
         config_dict["data_path"] = find_data(dataset)
+    else:
+        check_data(dataset, Path(config.external_config_dict["data_path"]))
     check_folders(config)
     _check_files(config)
+    waits_for = processes.get("world_size", -1) - nproc
+    if waits_for > 0:
+        address = f"{processes.get('ip', 'localhost')}:{processes.get('port', 5678)}"
+        print(f"waiting at {address} for the {waits_for} other processes of --world_size", file=sys.stderr, flush=True)
     try:
         with child_processes():
             result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
@@ -167,28 +175,6 @@ def prepare_training(config: Config, dataset=None):
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     trainer.eval_collector.data_collect(train_data)  # for an evaluation without a training before it
     return trainer, train_data, *evaluation_data
-
-
-def find_data(dataset: str) -> str:
-    """Folder that holds `dataset`; builds the default data set on first use.
-
-    Raises ValueError where there is no such data set, listing those there are.
-    """
-    if dataset == DEFAULT_DATASET and not (Path("dataset") / dataset).is_dir():
-        build_default_data(Path(DATA_PATHS[0]))
-    folders = [Path(path) for path in DATA_PATHS if Path(path).is_dir()]
-    for folder in folders:
-        if (folder / dataset).is_dir():
-            return str(folder)
-    found = (child.name for folder in folders for child in folder.iterdir() if child.is_dir())
-    there = {DEFAULT_DATASET, "ml-100k", *found}
-    urls = yaml.safe_load((recbole_properties_dir() / "dataset" / "url.yaml").read_text(encoding="utf-8"))
-    if dataset not in there | set(urls):
-        raise ValueError(
-            f"unknown data set '{dataset}'{closest(dataset, there | set(urls))}. In {' and '.join(DATA_PATHS)}: "
-            f"{', '.join(sorted(there))}. Set data_path for another folder; RecBole can download {len(urls)} more"
-        )
-    return "dataset"
 
 
 def _summarise(result: dict | None) -> None:

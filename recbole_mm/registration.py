@@ -28,6 +28,7 @@ from recbole.utils.argument_list import dataset_arguments
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.data.field_checks import check_fields
 from recbole_mm.host import config as host_config
 from recbole_mm.host import saved_data
 from recbole_mm.host.mend import patch_in_place
@@ -58,6 +59,7 @@ def apply() -> None:
     host_config.apply(host_config.Hooks(complete_sources, defaults, check))
     saved_data.apply()
     _name_unknown_models()
+    _check_fields()
     _evaluate_as_configured()
     MODELS.subscribe(_publish_model)
     TRAINERS.subscribe(lambda entry: setattr(recbole.trainer, f"{entry.name}Trainer", entry.target))
@@ -102,11 +104,25 @@ def _name_unknown_models() -> None:
     def get_model(model_name):
         try:
             return get(model_name)
-        except (ValueError, ImportError, AttributeError, TypeError):
+        except (ValueError, ImportError, AttributeError, TypeError) as error:
             check_model(model_name)
+            if isinstance(error, ModuleNotFoundError):  # of lightgbm and xgboost, which RecBole does not install
+                raise ValueError(
+                    f"model {model_name} needs the package {error.name}; type: pip install {error.name}"
+                ) from error
             raise
 
     get = patch_in_place(recbole.utils.get_model, get_model)
+
+
+def _check_fields() -> None:
+    """Right after a data set has read its files, whosever model it is for."""
+
+    def init_alias(dataset):
+        check_fields(dataset)
+        initialise(dataset)
+
+    initialise = patch_in_place(recbole.data.dataset.Dataset._init_alias, init_alias)
 
 
 def check_model(name: str) -> None:

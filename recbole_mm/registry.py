@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from recbole_mm.io.names import closest
 from recbole_mm.settings import Settings
 
 
@@ -54,8 +55,8 @@ class Registry:
         """The class registered as `name`; raises ValueError listing the known names."""
         if name not in self._entries:
             raise ValueError(
-                f"unknown {self.kind} '{name}'; registered: {', '.join(self) or 'none'} (the key plugins imports "
-                f"modules that register more)"
+                f"unknown {self.kind} '{name}'{closest(str(name), self)}; registered: {', '.join(self) or 'none'} (the "
+                f"key plugins imports modules that register more)"
             )
         return self._entries[name].target
 

@@ -7,20 +7,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recbole.config import Config
-from recbole.evaluator import metric_types
 
 from recbole_mm.host.config import user_settings
+from recbole_mm.host.recbole_models import check_undeclared
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.host.saved_data import check_trust
 from recbole_mm.io.names import closest
-from recbole_mm.model.adapters import no_place_for_adapter
 from recbole_mm.model.backbone_model import BackboneModel
-from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
-from recbole_mm.model.recommender import Recommender
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.registry import ADAPTERS, MODELS, variants
+from recbole_mm.setting_conflicts import check_conflicts
 from recbole_mm.setting_rules import common_settings, own_settings
 from recbole_mm.settings import Settings, declared_keys, plain_value
 from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES
@@ -45,13 +43,15 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
         config.model_class.check_backbone(config)  # before keys that may be another backbone's
     if not config.is_stored:
         _check_known(config)
-    _check_like_defaults(config, final, own)
+    check_undeclared(config, _declared(own))
     check_trust(final)
-    _check_resumes(config)
-    _check_adapter(config)
-    _check_metrics(final["metrics"])
-    _check_valid_metric(final)
+    check_conflicts(config)
     return final
+
+
+def _declared(own: list[type[Settings]]) -> set[str]:
+    """Keys whose values their declarations have checked."""
+    return {key for kind in _parts(own) for key in kind.model_fields if own or key != "embedding_size"}
 
 
 def _rename_earlier_keys(config: Config, final: dict[str, Any], aliases: Mapping[str, str]) -> None:
@@ -153,66 +153,3 @@ def unknown_key(config: Config, key: str, where: str = "") -> str:
         f"{place}unknown key '{key}'{closest(key, known_keys(config))}; {config.model} takes the keys of its yaml, of "
         f"RecBole's overall.yaml and of the data set"
     )
-
-
-def _check_like_defaults(config: Config, final: Mapping[str, Any], own: list[type[Settings]]) -> None:
-    """Keys of RecBole's models, which nobody declares: a value is of its default's type, and not below zero."""
-    declared = {key for kind in _parts(own) for key in kind.model_fields if own or key != "embedding_size"}
-    for key, value in user_settings(config).items():
-        default = config.internal_config_dict.get(key)
-        if key in declared or default is None or value is None:
-            continue
-        if isinstance(default, bool):
-            fits, wanted = isinstance(value, bool), "True or False"
-        elif isinstance(default, (int, float)):
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            least = 1 if key == "embedding_size" else 0 if default >= 0 else float("-inf")
-            fits, wanted = is_number and least <= value < float("inf"), f"a number of at least {least}"
-        elif isinstance(default, list):
-            fits, wanted = isinstance(value, (list, tuple)), "a list"
-        else:
-            fits, wanted = isinstance(value, type(default)), f"a {type(default).__name__}"
-        if not fits:
-            place = f"{config.setting_sources[key]}: " if key in config.setting_sources else ""
-            raise ValueError(f"{place}{key}: {value!r} is not allowed for {config.model}; give {wanted} ({default!r})")
-
-
-def _check_resumes(config: Config) -> None:
-    if config["resume_from"] and not issubclass(config.model_class, Recommender):
-        raise ValueError(
-            f"resume_from: {config.model} is RecBole's own model, whose training does not go on where it ended; leave "
-            f"the key out"
-        )
-
-
-def _check_adapter(config: Config) -> None:
-    adapter, model = config["feature_adapter"], config.model_class
-    if adapter_class(adapter) is None or issubclass(model, (MultimodalRecommender, BackboneModel)):
-        return
-    if issubclass(model, Recommender):
-        raise ValueError(no_place_for_adapter(config.model, adapter))
-    raise ValueError(
-        f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
-    )
-
-
-def _check_metrics(metrics: list[str]) -> None:
-    """RecBole ends with a traceback where metrics of rankings and of values stand together."""
-    for name in metrics:
-        if name.lower() not in metric_types:
-            raise ValueError(f"metrics: there is no metric '{name}'{closest(name, metric_types)}")
-    if len({metric_types[name.lower()] for name in metrics}) > 1:
-        raise ValueError(f"metrics: {metrics} are of rankings and of values, which RecBole cannot measure together")
-
-
-def _check_valid_metric(final: Mapping[str, Any]) -> None:
-    """Refuse to choose by a metric that is not measured; RecBole finds it after an epoch."""
-    if not final["eval_step"]:
-        return
-    metric, _, k = final["valid_metric"].partition("@")
-    measured = [name.lower() for name in final["metrics"]]
-    if metric.lower() not in measured or (k and k not in map(str, final["topk"])):
-        raise ValueError(
-            f"valid_metric: {final['valid_metric']} is not measured; set it to one of `metrics` {final['metrics']} "
-            f"at one of `topk` {final['topk']}, or add it there"
-        )

@@ -107,7 +107,8 @@ class Settings(BaseModel):
 
 def _one_line(kind: type[Settings], error: ValidationError, given: Mapping, part: str, where: Mapping) -> str:
     """Key, value and what is allowed of the first of pydantic's errors."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # what it misspells is missing
     if not first["loc"]:  # of several keys together; the validator names them
         return _own_message(first)
     path, field = _locate(kind, first["loc"], given)

@@ -85,7 +85,7 @@ def _read_pairs(path: Path, fields: list[str]) -> pd.DataFrame:
     table = read_table(path, columns)
     for column in columns:
         if (empty := table[column] == "").any():
-            raise ValueError(f"{path}: interaction {int(empty.idxmax()) + 1} has no {column}; correct or delete it")
+            raise ValueError(f"{path}, line {empty.idxmax()}: there is no {column}; correct or delete the line")
     return table.rename(columns=dict(zip(columns, fields, strict=True)))
 
 

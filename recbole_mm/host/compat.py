@@ -94,8 +94,7 @@ def numpy_names() -> bool:
 def chained_fillna() -> bool:
     """``feat[field].fillna(..., inplace=True)`` fills a copy since pandas 3.
 
-    data/dataset/dataset.py:648, 650: a missing token became id -9223372036854775808, a missing float NaN;
-    data/dataset/dataset.py:501: an empty sequence cell ended in an AttributeError.
+    data/dataset/dataset.py:648, 650: a missing token became id -9223372036854775808, a missing float NaN.
     """
     frame = pandas.DataFrame({"value": [None, 1.0]})
     with warnings.catch_warnings(action="ignore"):  # pandas 2 and 3 both warn of what is tried out here
@@ -104,7 +103,6 @@ def chained_fillna() -> bool:
         return False
     in_place, assigned = "{0}.fillna(value={1}, inplace=True)", "{0} = {0}.fillna(value={1})"
     fills = (
-        (Dataset._load_feat, "df[field]", '""'),
         (Dataset._fill_nan, "feat[field]", "0"),
         (Dataset._fill_nan, "feat[field]", "feat[field].mean()"),
     )

@@ -6,8 +6,9 @@ with a loader that can name any object of Python, and takes any key and any valu
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -54,12 +55,20 @@ class Hooks:
 
 def apply(hooks: Hooks) -> None:
     """Let every Config of this process be made as the module says. Called once, at import."""
-    get_final = Config._get_final_config_dict
+    get_final, get_names = Config._get_final_config_dict, Config._get_model_and_dataset
 
     def merge(config) -> None:
         sources = config.file_config_dict, config.variable_config_dict, config.cmd_config_dict
         config.external_config_dict = {key: value for source in sources for key, value in source.items()}
         hooks.before_model(config)
+
+    def names(config, model, dataset):
+        _check_name("model", model)
+        _check_name("dataset", dataset)
+        for kind, name in (("model", model), ("dataset", dataset)):
+            if name is None and kind not in user_settings(config):
+                raise ValueError(f"no {kind} is named; give it as an argument or as the key {kind} of a file")
+        return get_names(config, model, dataset)
 
     def read_internal(config, file: str) -> dict[str, Any] | None:
         settings = parse_yaml(Path(file).read_text(encoding="utf-8"))
@@ -73,12 +82,19 @@ def apply(hooks: Hooks) -> None:
     Config._load_variable_config_dict = _read_dictionary
     Config._load_cmd_line = _read_command_line
     Config._merge_external_config_dict = merge
+    Config._get_model_and_dataset = names
     Config._update_internal_config_dict = read_internal
     Config._get_final_config_dict = lambda config: hooks.check(config, get_final(config))
     mend(KD_DAGFM.__init__, "eval(f\"{config['teacher']}\")(", "globals()[config['teacher']](")
 
 
+def _check_name(kind: str, name: Any) -> None:
+    if name is not None and not isinstance(name, str) and not (kind == "model" and isinstance(name, type)):
+        raise ValueError(f"{kind}: {name!r} is no name of a {kind}")
+
+
 def _read_files(config: Config, files: list[str] | None) -> dict[str, Any]:
+    _check_files(files)
     settings: dict[str, Any] = {}
     config.setting_sources = {}
     for file in files or ():
@@ -88,14 +104,29 @@ def _read_files(config: Config, files: list[str] | None) -> dict[str, Any]:
     return settings
 
 
+def _check_files(files: Any) -> None:
+    if isinstance(files, (str, bytes)) or not isinstance(files, (Iterable, type(None))):
+        raise ValueError(f"config_file_list: {files!r} is no list of files; write ['FILE.yaml']")
+    for file in files or ():
+        if not isinstance(file, (str, os.PathLike)):
+            raise ValueError(f"config_file_list: {file!r} is no path of a file")
+
+
+def _check_dictionary(settings: Any) -> None:
+    if not isinstance(settings, (Mapping, type(None))):
+        raise ValueError(f"config_dict: {settings!r} is no dictionary of settings; write {{'epochs': 10}}")
+    for key in settings or ():
+        if not isinstance(key, str):
+            raise ValueError(f"config_dict: {key!r} is no name of a setting")
+
+
 def _read_dictionary(config: Config, settings: dict[str, Any] | None) -> dict[str, Any]:
     config.is_stored = isinstance(settings, StoredSettings)
     config.trusts_plugins = config.is_stored and settings.trusts_plugins
     if settings is None:
         return {}
+    _check_dictionary(settings)
     for key in settings:
-        if not isinstance(key, str):
-            raise ValueError(f"config_dict: {key!r} is no name of a setting")
         config.setting_sources.pop(key, None)
     return dict(settings) if config.is_stored else {key: plain_value(value) for key, value in settings.items()}
 
@@ -116,6 +147,13 @@ def _read_command_line(config: Config) -> dict[str, Any]:
         settings[key] = value
         config.setting_sources.pop(key, None)
     return settings
+
+
+def check_sources(files: Any, settings: Any) -> tuple[list, dict[str, Any]]:
+    """Files and dictionary of a run as lists and dictionaries of its own; raises ValueError where they are none."""
+    _check_files(files)
+    _check_dictionary(settings)
+    return list(files or ()), dict(settings or {})
 
 
 def user_settings(config: Config) -> dict[str, Any]:

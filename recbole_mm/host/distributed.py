@@ -59,6 +59,9 @@ def _run_noted_process(note: Path, rank: int, *arguments) -> None:
 
 def check_processes(nproc: int, world_size: int = -1, port: str | int = 5678, group_offset: int = 0) -> None:
     """Raise ValueError, naming the argument of RecBole's ``run``, where no run can have these processes."""
+    for name, value in (("nproc", nproc), ("world_size", world_size), ("group_offset", group_offset)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"--{name}: {value!r} is no whole number")
     if nproc < 1:
         raise ValueError(f"--nproc: {nproc} must be at least 1")
     if not str(port).isdecimal() or not 0 < int(port) < 65536:

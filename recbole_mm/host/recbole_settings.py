@@ -16,7 +16,10 @@ from recbole_mm.host.recbole_types import (
     Text,
     Upper,
     codec,
+    devices,
+    different,
     joined,
+    no_sparse_adam,
     none_word,
 )
 from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Settings, Weight, Whole
@@ -25,7 +28,7 @@ from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Setting
 class RecBoleSettings(Settings):
     """Keys of RecBole's ``overall.yaml`` and ``dataset/sample.yaml``, with its defaults and meanings."""
 
-    gpu_id: Annotated[str, BeforeValidator(joined)] = "0"
+    gpu_id: Annotated[str, BeforeValidator(joined), AfterValidator(devices)] = "0"
     """GPUs to use, such as 0 or 0,1; empty for none."""
     worker: CountOrZero = 0
     """Processes that load data."""
@@ -61,7 +64,9 @@ class RecBoleSettings(Settings):
     """Most training epochs."""
     train_batch_size: Count = 2048
     """Rows of a training batch."""
-    learner: Annotated[Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"], Lower] = "adam"
+    learner: Annotated[
+        Literal["adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"], Lower, AfterValidator(no_sparse_adam)
+    ] = "adam"
     """Optimizer."""
     learning_rate: Weight = 0.001
     """Learning rate."""
@@ -89,9 +94,9 @@ class RecBoleSettings(Settings):
     """How the data are split, grouped, ordered and evaluated."""
     repeatable: bool = False
     """Whether items of the history can be recommended again."""
-    metrics: Names = ["Recall", "MRR", "NDCG", "Hit", "Precision"]
+    metrics: Annotated[Names, AfterValidator(different)] = ["Recall", "MRR", "NDCG", "Hit", "Precision"]
     """Metrics to measure."""
-    topk: Counts = [10]
+    topk: Annotated[Counts, AfterValidator(different)] = [10]
     """Lengths of the lists that metrics are measured at."""
     valid_metric: Text = "MRR@10"
     """Metric that chooses the best epoch."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from recbole_mm.settings import Count, CountOrZero, Positive, Real, Settings
 
 _NUMBER = r"[-+]?(?:inf|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
 _INTERVAL = rf"[\[(]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]"
 _INTERVALS = re.compile(rf"{_INTERVAL}(?:\s*;\s*{_INTERVAL})*")
+_DEVICES = re.compile(r"(?:\d+(?:,\s*\d+)*)?")
 _MODE = re.compile(r"full|labeled|(?:uni|pop)[1-9]\d*")
 
 
 def _intervals(text: str) -> str:
     if not _INTERVALS.fullmatch(text.strip()):
         raise ValueError("write intervals such as [5,inf) or (0,3];[7,9)")
+    for interval in text.split(";"):
+        low, high = map(float, interval.strip()[1:-1].split(","))
+        if low > high or (low == high and not (interval.strip()[0] == "[" and interval.strip()[-1] == "]")):
+            raise ValueError(f"{interval.strip()} holds no number")
     return text
 
 
@@ -30,10 +34,31 @@ def _evaluation_mode(mode: str) -> str:
 
 def codec(name: str) -> str:
     try:
-        codecs.lookup(name)
+        "".encode(name)  # which takes encodings of texts alone
     except LookupError as error:
-        raise ValueError("no such encoding; utf-8 is one") from error
+        raise ValueError("no encoding of texts; utf-8 is one") from error
     return name
+
+
+def devices(text: str) -> str:
+    if not _DEVICES.fullmatch(text):
+        raise ValueError("write numbers of GPUs, such as 0 or 0,1, or nothing")
+    return text
+
+
+def different(values: list) -> list:
+    """Each value once; names whatever their case."""
+    seen = [value.lower() if isinstance(value, str) else value for value in values]
+    for position, value in enumerate(seen):
+        if value in seen[:position]:
+            raise ValueError(f"{values[position]} stands there twice")
+    return values
+
+
+def no_sparse_adam(learner: str) -> str:
+    if learner == "sparse_adam":
+        raise ValueError("sparse_adam takes sparse gradients alone, and no model here has them")
+    return learner
 
 
 def _split(split: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +105,12 @@ class NegativeSampling(Strict):
     alpha: Annotated[Real | None, BeforeValidator(none_word)] = 1.0
     dynamic: bool = False
     candidate_num: CountOrZero = 0
+
+    @model_validator(mode="after")
+    def _has_candidates(self):
+        if self.dynamic and not self.candidate_num:
+            raise ValueError("dynamic: True chooses among candidates, and candidate_num is 0")
+        return self
 
 
 class GradientClipping(Strict):

@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+from recbole.evaluator import metric_types
 from recbole.trainer.trainer import AbstractTrainer, NCLTrainer, PretrainTrainer, Trainer
+from recbole.utils import EvaluatorType
 from safetensors import SafetensorError
 
 from recbole_mm.host.divergence import EpochWatch, ScoresNotFinite, describe
@@ -32,6 +34,7 @@ def apply() -> None:
 def _wrap(loop) -> None:
     def train(trainer, *arguments, **options):
         show_to_model(trainer)
+        check_lengths(trainer.config, *arguments[:2], **options)
         trainer.epoch_watch = EpochWatch(trainer.start_epoch)
         if note_file is not None:
             note_file.write_text(_note(trainer), encoding="utf-8")
@@ -58,6 +61,17 @@ def show_to_model(trainer) -> None:
     if getattr(trainer.model, "trainer_class", None):
         classes = type(trainer).__mro__
         trainer.model.trainer_classes = tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in classes)
+
+
+def check_lengths(config, train_data, valid_data=None, **_) -> None:
+    """Raise ValueError where lists are to be longer than there are items, which RecBole notices after an epoch."""
+    n_items = train_data._dataset.item_num - 1
+    ranks = metric_types[config["metrics"][0].lower()] == EvaluatorType.RANKING
+    if valid_data and ranks and max(config["topk"]) > n_items:
+        raise ValueError(
+            f"topk: {max(config['topk'])} is more than the {n_items} items of data set '{config['dataset']}' that are "
+            f"left after filtering; set less"
+        )
 
 
 def check_free_space(trainer) -> None:

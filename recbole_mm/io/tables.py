@@ -1,8 +1,17 @@
-"""Reading atomic files and their like as tables of texts."""
+"""Reading atomic files and their like as tables of texts: one set of rules for every file and every command.
+
+Two ways to write quotation marks are found. Files in RecBole's own form have none: a mark is a letter as any other.
+What pandas and spreadsheets write has marks around a cell that holds a mark, a separator or a new line, and doubles the
+marks within. A file is read in the second way where all its lines have as many cells as the header only so, or where
+every cell with a mark has the form that pandas gives it. Words such as NA and null are texts.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import re
 import warnings
 from typing import TYPE_CHECKING
 
@@ -12,28 +21,158 @@ from recbole_mm.io.reading import open_regular
 if TYPE_CHECKING:
     import pandas as pd
 
+MARK = '"'
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_Rows = list[list[str]]
+
 
 def read_table(
     path: str | os.PathLike, columns: list[str] | None = None, *, separator: str = "\t", encoding: str = "utf-8"
 ) -> pd.DataFrame:
-    """All cells as texts; those that a short row lacks are empty.
+    """All cells as texts, and the number of each row's line in the file as the index.
 
     Args:
+        path: of a file whose first line names the columns; blank lines are left out.
         columns: the ones to read; None for all.
+        separator: of the cells, one letter.
+        encoding: of the file; a byte order mark is no part of the first cell.
 
     Raises:
         OSError: it is no regular file, or cannot be read.
-        ValueError: it is no table with these columns; names the file.
+        ValueError: it is no such table, a line has more or fewer cells than the first, or a column is not there; names
+            file and line.
     """
+    text = read_text_file(path, encoding)
+    if not text.strip():
+        raise ValueError(f"{path} is empty; its first line names its columns")
+    if len(separator) != 1:
+        raise ValueError(f"{path}: {separator!r} separates no columns; set field_separator to one letter")
+    table = _split(text, separator) if MARK in text else _split_without_marks(text, separator)
+    if isinstance(table, str):
+        raise ValueError(f"{path}, {table}")
+    _check_names(path, list(table.columns), columns)
+    return table if columns is None else table[columns]
+
+
+def read_text_file(path: str | os.PathLike, encoding: str = "utf-8") -> str:
+    """The text of a file, without a byte order mark.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+        ValueError: it has another encoding; names line and byte.
+    """
+    with open_regular(path) as file:
+        content = file.read()
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = error.start - (content.rfind(b"\n", 0, error.start) + 1)
+        raise ValueError(
+            f"{path}, line {line}, byte {byte + 1}: no {encoding} text ({error.reason}); save the file as UTF-8, or "
+            f"set encoding to the one it has"
+        ) from error
+    except (UnicodeError, LookupError) as error:  # of UTF-16 without its mark, or no encoding of texts
+        raise ValueError(f"{path} is no {encoding} text ({one_line(error)}); save the file as UTF-8") from error
+    return text.removeprefix("\ufeff")
+
+
+def header_of(path: str | os.PathLike, separator: str = "\t", encoding: str = "utf-8") -> list[str]:
+    """The cells of the first line; raises as :func:`read_text_file`."""
+    with open_regular(path) as file:
+        first = file.readline()
+    try:
+        line = first.decode(encoding).removeprefix("\ufeff")
+    except (UnicodeError, LookupError) as error:
+        raise ValueError(f"{path}, line 1: no {encoding} text ({one_line(error)}); save the file as UTF-8") from error
+    return [_unquoted(cell) for cell in line.rstrip("\r\n").split(separator)]
+
+
+def _check_names(path: str | os.PathLike, names: list[str], wanted: list[str] | None) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path}, line 1: the column '{twice}' stands there twice; keep one")
+    missing = [name for name in wanted or () if name not in names]
+    if missing:
+        raise ValueError(f"{path} has no column '{missing[0]}'; its first line is {', '.join(names)}")
+
+
+def _split_without_marks(text: str, separator: str) -> pd.DataFrame | str:
+    """The table, or what is wrong with a line: ``line 7: ...``."""
     import pandas as pd
 
+    names = _first_line(text).split(separator)
+    form = {"sep": separator, "header": None, "skiprows": 1, "names": range(len(names)), "index_col": False}
     try:
-        with open_regular(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of a row that is longer than the header
-            form = {"sep": separator, "encoding": encoding, "index_col": False}
-            table = pd.read_csv(file, usecols=columns, dtype=str, keep_default_na=False, **form)
-    except (ValueError, LookupError, pd.errors.ParserWarning) as error:
-        separated = "tab-separated table" if separator == "\t" else f"table separated by {separator!r}"
-        wanted = f" with the columns {', '.join(columns)}" if columns else ""
-        raise ValueError(f"{path} cannot be read as a {separated}{wanted} ({one_line(error)}); correct it") from error
-    return table.fillna("")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are longer than the first line
+            table = pd.read_csv(
+                io.StringIO(text), **form, dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, engine="c"
+            )
+    except pd.errors.EmptyDataError:
+        return _frame([], names, [])
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError):  # ValueError: a separator of several bytes
+        return _split(text, separator)
+    if table[len(names) - 1].isna().any():  # of a row that is shorter
+        return _split(text, separator)
+    table.columns = names
+    table.index = _lines_of_rows(text, len(table))
+    return table
+
+
+def _lines_of_rows(text: str, n_rows: int) -> range | list[int]:
+    if text.rstrip("\r\n").count("\n") == n_rows:
+        return range(2, n_rows + 2)
+    return [number for number, line in enumerate(text.splitlines()[1:], start=2) if line.strip()][:n_rows]
+
+
+def _split(text: str, separator: str) -> pd.DataFrame | str:
+    """As :func:`_split_without_marks`, of any text."""
+    names = _first_line(text).split(separator)
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    numbered = [(number, line.split(separator)) for number, line in enumerate(lines, start=1) if line.strip()]
+    wrong = next(((number, cells) for number, cells in numbered if len(cells) != len(names)), None)
+    if wrong is not None and MARK in text:
+        by_pandas = _split_as_pandas(text, separator)
+        if by_pandas is not None:
+            return by_pandas
+    if wrong is not None:
+        number, cells = wrong
+        return f"line {number}: {len(cells)} cells where the first line has {len(names)} columns; correct it"
+    rows = [cells for _, cells in numbered]
+    if MARK in text and all(_QUOTED.fullmatch(cell) for cells in rows for cell in cells if MARK in cell):
+        rows = [[_unquoted(cell) for cell in cells] for cells in rows]
+    return _frame(rows[1:], rows[0], [number for number, _ in numbered[1:]])
+
+
+def _split_as_pandas(text: str, separator: str) -> pd.DataFrame | None:
+    """The table of a file with marks around cells, which may go over several lines; None where it is none."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows, lines, before = [], [], 0
+    try:
+        for cells in reader:
+            if cells:
+                rows.append(cells)
+                lines.append(before + 1)
+            before = reader.line_num
+    except csv.Error:
+        return None
+    if any(len(cells) != len(rows[0]) for cells in rows):
+        return None
+    return _frame(rows[1:], rows[0], lines[1:])
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:-1].replace(MARK + MARK, MARK) if _QUOTED.fullmatch(cell) else cell
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0].removesuffix("\r")
+
+
+def _frame(rows: _Rows, names: list[str], lines: list[int]) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.DataFrame(rows, columns=range(len(names)), index=lines, dtype=str)
+    table.columns = names
+    return table

@@ -41,6 +41,16 @@ class SettingsLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
+    def construct_object(self, node, deep=False):
+        """As in yaml, whose constructors end in errors of any kind on `!!int abc`, `!!bool abc` and the like."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"'{node.value}' is no {kind}", node.start_mark
+            ) from error
+
     def construct_mapping(self, node, deep=False):
         """As in yaml; raises ConstructorError naming line and key where a key stands twice."""
         seen = set()

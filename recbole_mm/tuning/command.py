@@ -6,7 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from recbole_mm.configuration import DEFAULT_MODEL, names_of_run
 from recbole_mm.data.default_data import DEFAULT_DATASET
+from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.files import check_is_no_input
 from recbole_mm.io.folders import make_run_folder
 from recbole_mm.quick_start import check_folders, parse_with_settings, run_command
@@ -24,15 +26,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="run_hyper_mm.py",
         description="Search hyper-parameters of a model of recbole_mm or RecBole by its validation metric.",
         epilog="Any key of the configuration, the same for all trials, as --key=value, such as --epochs=50.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--model", "-m", default="POWERec", help="model name (default: %(default)s)")
-    add("--dataset", "-d", default=DEFAULT_DATASET, help="data set (default: %(default)s)")
+    add("--model", "-m", help=f"model name (default: {DEFAULT_MODEL})")
+    add("--dataset", "-d", help=f"data set (default: {DEFAULT_DATASET})")
     add("--config_files", default=None, help="yaml files, separated by blanks")
     add("--params_file", default=None, help=".hyper file, or the name of one of ours (default: the model's)")
     add("--tool", default="Hyperopt", choices=("Hyperopt", "Ray"), help="what searches (default: %(default)s)")
@@ -52,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, fixed: list[str]) -> None:
     _check_options(options)
     files = (options.config_files or "").split() or None
+    options.model, options.dataset = names_of_run(options.model, options.dataset, files)
     search = prepare_search(options.model, options.dataset, files, options.params_file or options.model, fixed)
     sys.argv[1:] = []  # the search has it in its settings
     if options.tool == "Ray":

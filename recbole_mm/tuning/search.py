@@ -13,9 +13,10 @@ from recbole.config import Config
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import check_keys, checked_config
+from recbole_mm.data_folders import check_data, find_data
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.files import atomic_file
-from recbole_mm.quick_start import find_data, prepare_training
+from recbole_mm.quick_start import prepare_training
 from recbole_mm.setting_checks import check_value
 from recbole_mm.setting_rules import TRUST_KEYS
 from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
@@ -116,6 +117,8 @@ def prepare_search(
     settings = {**config.external_config_dict, "model": model, "dataset": dataset}
     if "data_path" not in settings:
         settings["data_path"] = find_data(dataset)
+    else:
+        check_data(dataset, Path(settings["data_path"]))
     return Search(settings, ranges, config)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from recbole_mm.setting_rules import properties_dir
 
 # Kind of range -> names of the numbers it takes; `choice` takes a list. As in RecBole's HyperTuning, loguniform's
 # bounds are natural logarithms of the parameter.
+_LARGEST_LOGARITHM = math.log(sys.float_info.max)
 KINDS = {"choice": (), "uniform": ("low", "high"), "loguniform": ("low", "high"), "quniform": ("low", "high", "q")}
 
 
@@ -102,6 +104,11 @@ def _bounds(kind: str, values: Any, where: str) -> tuple[float, ...]:
     if low >= high or (step and not 0 < step[0] <= high - low):
         rule = "low < high" + (" and 0 < q <= high - low" if step else "")
         raise ValueError(f"{where}: the range {kind} {values} is empty; {_form(kind)} with {rule}")
+    if kind == "loguniform" and high > _LARGEST_LOGARITHM:
+        raise ValueError(
+            f"{where}: the bounds of loguniform are logarithms, and exp({high:g}) is no number; for 1e-4 to 1e-2 write "
+            f"-9.2,-4.6"
+        )
     return (low, high, *step)
 
 

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import warnings
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -273,6 +274,8 @@ def failure_without(name: str) -> str:
     for fix in unapplied_compat().FIXES:
         if fix.__name__ != name:
             fix()
+    if name != "chained_fillna":  # empty cells are filled by the reader of files that comes after them
+        import_module("recbole_mm.host.atomic_files").apply()
     try:
         CHECKS[name][0]()
     except Exception as error:

@@ -1,0 +1,116 @@
+"""The columns that settings name, against those that a data set's files have: before they are filtered and split.
+
+RecBole passes over a column that it does not find, or ends in a KeyError of pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole.utils import ModelType
+
+from recbole_mm.io.names import closest
+from recbole_mm.io.tables import header_of
+
+_OWN_SUFFIXES = ("inter", "user", "item", "kg", "link")
+_LISTS = ("alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id", "normalize_field")
+_DICTS = ("seq_len", "val_interval", "threshold", "discretization")
+
+
+def check_fields(dataset: Any) -> None:
+    """Raise ValueError for a setting that names a column which is not there, or is not loaded.
+
+    Args:
+        dataset: RecBole's, or ours, right after it has read its files.
+    """
+    config = dataset.config
+    _check_columns_to_load(dataset)
+    for key, field in (("USER_ID_FIELD", dataset.uid_field), ("ITEM_ID_FIELD", dataset.iid_field)):
+        if field is not None and field not in dataset.inter_feat:
+            raise ValueError(_missing(dataset, key, field))
+    loaded = {field for feat in _tables(dataset) for field in feat.columns}
+    for key, field in _named_fields(config):
+        if field not in loaded:
+            raise ValueError(_missing(dataset, key, field))
+    is_ordered_by_time = config["eval_args"].get("order") == "TO" and not config["benchmark_filename"]
+    if is_ordered_by_time and dataset.time_field not in dataset.inter_feat:
+        raise ValueError(_missing(dataset, "eval_args: order: TO needs TIME_FIELD", dataset.time_field))
+    if _reads_labels(config) and config["threshold"] is None and dataset.label_field not in dataset.inter_feat:
+        raise ValueError(
+            f"{_missing(dataset, f'{config.model} and labelled rows need LABEL_FIELD', dataset.label_field)}; or make "
+            f"labels of a column of numbers, such as threshold: {{rating: 3}}"
+        )
+
+
+def _check_columns_to_load(dataset: Any) -> None:
+    config = dataset.config
+    suffixes = {*_OWN_SUFFIXES, *(config["additional_feat_suffix"] or ())}
+    for key in ("load_col", "unload_col", "unused_col"):
+        for suffix, columns in (config[key] or {}).items():
+            if suffix not in suffixes:
+                raise ValueError(
+                    f"{key}: there is no kind of file '{suffix}'{closest(suffix, suffixes)}; there are "
+                    f"{', '.join(sorted(suffixes))}"
+                )
+            there = _columns(dataset, suffix)
+            unknown = [column for column in columns if there and columns != "*" and column not in there]
+            if unknown and key != "unused_col":
+                raise ValueError(
+                    f"{key}: {suffix}: no file of data set '{dataset.dataset_name}' has a column '{unknown[0]}'"
+                    f"{closest(unknown[0], there)}; there are {', '.join(there)}"
+                )
+
+
+def _named_fields(config: Any) -> Iterator[tuple[str, str]]:
+    for key in _LISTS:
+        yield from ((key, field) for field in config[key] or ())
+    for key in _DICTS:
+        yield from ((key, field) for field in config[key] or () if isinstance(config[key], Mapping))
+
+
+def _reads_labels(config: Any) -> bool:
+    mode = config["eval_args"].get("mode", "full")
+    if "labeled" in (list(mode.values()) if isinstance(mode, Mapping) else [mode]):
+        return True
+    sampling = config["train_neg_sample_args"]
+    samples = sampling and sampling.get("distribution", "uniform") not in (None, "none")
+    return config["MODEL_TYPE"] == ModelType.CONTEXT and not samples
+
+
+def _tables(dataset: Any) -> list[Any]:
+    names = ("inter_feat", "user_feat", "item_feat", "kg_feat", "link_feat")
+    further = (f"{suffix}_feat" for suffix in dataset.config["additional_feat_suffix"] or ())
+    tables = (getattr(dataset, name, None) for name in (*names, *further))
+    return [table for table in tables if hasattr(table, "columns")]
+
+
+def _missing(dataset: Any, key: str, field: str) -> str:
+    """What to do about a column that is not loaded."""
+    there = {suffix: _columns(dataset, suffix) for suffix in _OWN_SUFFIXES}
+    holding = next((suffix for suffix, columns in there.items() if field in columns), None)
+    if holding is not None:
+        return f"{key}: '{field}' of .{holding} is not loaded; add it to load_col: {{{holding}: [..., {field}]}}"
+    known = list(dict.fromkeys(column for columns in there.values() for column in columns))
+    return (
+        f"{key}: data set '{dataset.dataset_name}' has no column '{field}'{closest(field, known)}; it has "
+        f"{', '.join(known)}: set {key.split()[-1].partition(':')[0]} to the one that is meant"
+    )
+
+
+def _columns(dataset: Any, suffix: str) -> list[str]:
+    """Names of the columns in the first lines of the files of one kind; none where there is no such file."""
+    splits = dataset.config["benchmark_filename"] or ()
+    names = [f"{dataset.dataset_name}.{split}.inter" for split in splits] if suffix == "inter" and splits else []
+    found: dict[str, None] = {}
+    for name in names or [f"{dataset.dataset_name}.{suffix}"]:
+        found |= dict.fromkeys(_header(Path(dataset.dataset_path) / name, dataset.config))
+    return list(found)
+
+
+def _header(file: Path, config: Any) -> list[str]:
+    if not file.is_file():
+        return []
+    columns = header_of(file, config["field_separator"], config["encoding"] or "utf-8")
+    return [column.rpartition(":")[0] or column for column in columns]

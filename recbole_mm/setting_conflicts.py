@@ -1,0 +1,151 @@
+"""Settings that each are right and together cannot be, found before data are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from recbole.config import Config
+from recbole.evaluator import metric_types
+from recbole.utils import EvaluatorType, InputType, ModelType
+
+from recbole_mm.host.config import is_from_file, user_settings
+from recbole_mm.io.names import closest
+from recbole_mm.model.adapters import no_place_for_adapter
+from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.recommender import Recommender
+from recbole_mm.nn.feature_adapter import adapter_class
+from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES
+
+_OF_THE_COMMAND = (*KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE")
+_FILTERS = {
+    "user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)", "val_interval": None,
+    "rm_dup_inter": None,
+}  # fmt: skip
+
+
+def check_conflicts(config: Config) -> None:
+    """Raise ValueError, one line, for settings of a run that do not go together."""
+    final = config.final_config_dict
+    if not config.is_stored:
+        _check_sources(config)
+    _check_resumes(config)
+    _check_adapter(config)
+    _check_metrics(final["metrics"])
+    _check_mode(final)
+    _check_valid_metric(final)
+    _check_negative_items(config)
+    _check_split_data(config)
+    _check_of_sequences(config)
+    if final["load_col"] is not None and "inter" not in final["load_col"]:
+        raise ValueError("load_col: nothing is loaded of the interactions; add inter: [user_id, item_id]")
+    if final["log_wandb"] and find_spec("wandb") is None:
+        raise ValueError("log_wandb: Weights & Biases is not installed; type: pip install wandb")
+
+
+def _check_sources(config: Config) -> None:
+    for key in _OF_THE_COMMAND:
+        if key in user_settings(config) and is_from_file(config, key):
+            raise ValueError(
+                f"{config.setting_sources[key]}: {key} is nothing that a file can set; leave it out, or give the "
+                f"command its option (--nproc, --use_gpu, --gpu_id)"
+            )
+
+
+def _check_resumes(config: Config) -> None:
+    if config["resume_from"] and not issubclass(config.model_class, Recommender):
+        raise ValueError(
+            f"resume_from: {config.model} is RecBole's own model, whose training does not go on where it ended; leave "
+            f"the key out"
+        )
+
+
+def _check_adapter(config: Config) -> None:
+    adapter, model = config["feature_adapter"], config.model_class
+    if adapter_class(adapter) is None or issubclass(model, (MultimodalRecommender, BackboneModel)):
+        return
+    if issubclass(model, Recommender):
+        raise ValueError(no_place_for_adapter(config.model, adapter))
+    raise ValueError(
+        f"feature_adapter: {config.model} is RecBole's own model, which reads no features; leave the key out"
+    )
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def _check_metrics(metrics: list[str]) -> None:
+    """RecBole ends with a traceback where metrics of rankings and of values stand together."""
+    for name in metrics:
+        if name.lower() not in metric_types:
+            raise ValueError(f"metrics: there is no metric '{name}'{closest(name, metric_types)}")
+    if len({metric_types[name.lower()] for name in metrics}) > 1:
+        raise ValueError(f"metrics: {metrics} are of rankings and of values, which RecBole cannot measure together")
+
+
+def _check_mode(final: Mapping[str, Any]) -> None:
+    """Lists of items cannot be ranked among labelled rows alone."""
+    mode = final["eval_args"].get("mode", "full")
+    modes = [one for one in (mode.values() if isinstance(mode, dict) else [mode]) if one is not None]
+    ranks = metric_types[final["metrics"][0].lower()] == EvaluatorType.RANKING
+    if not ranks and any(one != "labeled" for one in modes):
+        raise ValueError(
+            f"metrics: {final['metrics']} are of values, and eval_args: mode: {mode} ranks items; set "
+            f"eval_args: {{mode: labeled}}, or other metrics"
+        )
+    if ranks and "labeled" in modes:
+        raise ValueError(
+            f"eval_args: mode: labeled measures values such as AUC, and metrics: {final['metrics']} are of rankings; "
+            f"set another mode, such as full, or other metrics"
+        )
+
+
+def _check_valid_metric(final: Mapping[str, Any]) -> None:
+    """Refuse to choose by a metric that is not measured; RecBole finds it after an epoch."""
+    if not final["eval_step"]:
+        return
+    metric, _, k = final["valid_metric"].partition("@")
+    measured = [name.lower() for name in final["metrics"]]
+    is_ranking = metric_types.get(metric.lower()) == EvaluatorType.RANKING
+    has_length = k in map(str, final["topk"]) if is_ranking else not k
+    if metric.lower() not in measured or not has_length:
+        lengths = f" at one of `topk` {final['topk']}, such as {metric}@{final['topk'][0]}," if is_ranking else ""
+        raise ValueError(
+            f"valid_metric: {final['valid_metric']} is not measured; set it to one of `metrics` {final['metrics']}"
+            f"{lengths} or add it there"
+        )
+
+
+# ---------------------------------------------------------------- data
+
+
+def _check_negative_items(config: Config) -> None:
+    sampling = config["train_neg_sample_args"]
+    samples = sampling and sampling.get("distribution", "uniform") not in (None, "none")
+    if not samples and getattr(config.model_class, "input_type", None) == InputType.PAIRWISE:
+        raise ValueError(
+            f"train_neg_sample_args: {config.model} trains on pairs of a positive and a negative item, and none is "
+            f"drawn; set a distribution, such as {{'distribution': 'uniform', 'sample_num': 1}}"
+        )
+
+
+def _check_split_data(config: Config) -> None:
+    """RecBole passes filters over where data are split already."""
+    if not config["benchmark_filename"]:
+        return
+    given = user_settings(config)
+    for key, default in _FILTERS.items():
+        if key in given and given[key] not in (None, default):
+            raise ValueError(
+                f"{key}: {given[key]} has no effect on data that are split already (benchmark_filename); filter before "
+                f"they are split, or leave it out"
+            )
+
+
+def _check_of_sequences(config: Config) -> None:
+    if config["transform"] and config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+        raise ValueError(
+            f"transform: {config['transform']} is of sequential models, and {config.model} is none; leave it out"
+        )
