@@ -1,11 +1,10 @@
-"""``python -m recbole_mm models``: what models there are, and the settings of one."""
+"""``recbole-mm models``: what models there are, and the settings of one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from recbole_mm.plugins import import_plugins
 from recbole_mm.registration import check_model
 from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
@@ -18,12 +17,10 @@ def add_parser(commands) -> None:
     """Add `models`, which sets `run`, a function from the parsed arguments to an exit code."""
     parser = commands.add_parser("models", help="list the models, or the settings of one with defaults and ranges")
     parser.add_argument("model", nargs="?", help="name of a model of ours, such as FREEDOM (default: list all)")
-    parser.add_argument("--plugins", nargs="+", default=[], metavar="MODULE", help="modules of your own with models")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments) -> int:
-    import_plugins(arguments.plugins)
     lines = _all_models() if arguments.model is None else _one_model(arguments.model)
     print("\n".join(lines))
     return 0

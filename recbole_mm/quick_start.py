@@ -29,9 +29,9 @@ DATA_PATHS = ("dataset_atomic", "dataset")
 _TRUST_FLAGS = {"--trust-plugins": "trust_plugins", "--trust-pickle": "trust_pickle"}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "recbole-mm run") -> int:
     """Run the command; gives its exit code. Bad input is one line on standard error and code 2."""
-    options, settings = _parse(sys.argv[1:] if argv is None else argv)
+    options, settings = _parse(sys.argv[1:] if argv is None else argv, program)
     return run_command(lambda: run(**options), settings)
 
 
@@ -47,9 +47,9 @@ def run_command(action: Callable[[], object], settings: list[str]) -> int:
     return 0
 
 
-def _parse(argv: list[str]) -> tuple[dict, list[str]]:
+def _parse(argv: list[str], program: str) -> tuple[dict, list[str]]:
     parser = argparse.ArgumentParser(
-        prog="run_recbole_mm.py",
+        prog=program,
         description="Train and test a model of recbole_mm or RecBole.",
         epilog="Any other key of the configuration as --key=value, such as --prompt_num=2.",
         allow_abbrev=False,

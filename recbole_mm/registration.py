@@ -8,9 +8,7 @@ yaml in its own folder. All are set eagerly at import, so that plain ``run_recbo
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -32,8 +30,8 @@ from recbole_mm.host import config as host_config
 from recbole_mm.host import saved_data
 from recbole_mm.host.mend import patch_in_place
 from recbole_mm.io.names import closest
-from recbole_mm.model.recommender import Recommender
-from recbole_mm.registry import MODELS, TRAINERS, Entry, variants
+from recbole_mm.parts import discover
+from recbole_mm.registry import MODELS, TRAINERS, Entry, RegistryError, variants
 from recbole_mm.setting_checks import check
 from recbole_mm.setting_rules import complete_sources, defaults
 from recbole_mm.trainer.staged import StagedTrainer
@@ -62,30 +60,23 @@ def apply() -> None:
     MODELS.subscribe(_publish_model)
     TRAINERS.subscribe(lambda entry: setattr(recbole.trainer, f"{entry.name}Trainer", entry.target))
     for package in (recbole_mm.model, recbole_mm.trainer):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+        discover(package)
 
 
 def _publish_model(entry: Entry) -> None:
     """Set the model and its variants where RecBole looks for them."""
-    if not issubclass(entry.target, Recommender):
-        raise ValueError(
-            f"model '{entry.name}' of {entry.target.__module__} does not derive from MultimodalRecommender of "
-            f"recbole_mm.model.base, or another of our recommenders, whose methods the trainer calls"
-        )
-    for name in (entry.name, *entry.facts["variants"]):
+    for name in entry.names:
         _publish_name(name, entry)
 
 
 def _publish_name(name: str, entry: Entry) -> None:
     """Set model, data set and trainer of one name. RecBole's own models win a name; case makes no difference to it."""
     path = f"recbole.model.general_recommender.{name.lower()}"
-    taken = [*recbole_models(), *(known for known in MODELS if known != name)]
-    clash = next((known for known in taken if known.lower() == name.lower()), None)
+    clash = next((known for known in recbole_models() if known.lower() == name.lower()), None)
     if clash is not None:
-        raise ValueError(
-            f"model '{name}' of {entry.target.__module__}: there is a model '{clash}' already, and RecBole finds "
-            f"models by their names in lower case; rename yours"
+        raise RegistryError(
+            f"model '{name}' of {entry.target.__module__}: the model '{clash}' of RecBole is there already, and RecBole "
+            f"finds models by their names in lower case; rename yours"
         )
     module = ModuleType(path)
     module.__spec__ = ModuleSpec(path, loader=None)  # RecBole asks importlib.util.find_spec, which wants one

@@ -20,6 +20,7 @@ SOURCES = (
     "pyproject.toml",
     "README.md",
     "LICENSE",
+    "recbole_mm_command.py",
     "run_hyper_mm.py",
     "run_recbole_mm.py",
     "recbole_mm",
@@ -60,7 +61,7 @@ def test_every_module_and_every_settings_file_is_in_it(wheel):
         if file.is_file()
     }
     assert len(settings) > 5
-    assert (modules | settings | {"run_hyper_mm.py", "run_recbole_mm.py"}) - packed == set()
+    assert (modules | settings | {"recbole_mm_command.py", "recbole_mm/py.typed", "run_hyper_mm.py", "run_recbole_mm.py"}) - packed == set()
 
 
 SCRIPT = """

@@ -47,7 +47,11 @@ class FeatureAdapter(nn.Module):
         raise NotImplementedError
 
 
-class BefaSettings(Settings):
+class AdapterSettings(Settings):
+    """The keys of a feature adapter; one derives its own from this, each key with the adapter's name in it."""
+
+
+class BefaSettings(AdapterSettings):
     """BeFA's keys."""
 
     adapter_expansion: Positive = 4
@@ -58,7 +62,7 @@ class BefaSettings(Settings):
     """BeFA: 1 as its released code, 2 gates in that code's order (adapter_expansion: 1 only)."""
 
 
-class LoraSettings(Settings):
+class LoraSettings(AdapterSettings):
     """The key of the low-rank adapter."""
 
     adapter_rank: Count = 16

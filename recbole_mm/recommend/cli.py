@@ -1,4 +1,4 @@
-"""``python -m recbole_mm recommend`` and ``export``: what a trained checkpoint is for."""
+"""``recbole-mm recommend`` and ``export``: what a trained checkpoint is for."""
 
 from __future__ import annotations
 
