@@ -47,9 +47,8 @@ def run_parsed(add: Callable[[Any], None], argv: list[str], program: str) -> int
 
 
 def _add_plugins(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--plugins", action="append", default=[], metavar="MODULE", help="import a module of your own; more than one: A,B"
-    )
+    help = "import a module of your own that adds parts; more than one: A,B"
+    parser.add_argument("--plugins", action="append", default=[], metavar="MODULE", help=help)
 
 
 def _names(text: str) -> list[str]:

@@ -14,10 +14,13 @@ from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function
+
 from recbole_mm.io.names import closest
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_TAKEN = "none"  # what keys say where they want no part
 
 
 class RegistryError(ValueError):
@@ -82,10 +85,12 @@ class Registry:
     Args:
         kind: in words, for messages.
         demand: on what is registered.
+        reserved: names that stand for something else where a part is named.
     """
 
-    def __init__(self, kind: str, demand: Derived | Taking | None = None):
+    def __init__(self, kind: str, demand: Derived | Taking | None = None, reserved: tuple[str, ...] = ("none",)):
         self.kind = kind
+        self._reserved = reserved
         self._demand = demand
         self._entries: dict[str, Entry] = {}
         self._listeners: list[Callable[[Entry], None]] = []
@@ -97,21 +102,21 @@ class Registry:
         nothing is entered then.
         """
         entry = Entry(name, target, facts)
-        for one in entry.names:
-            self._check_name(one, target)
         fault = self._demand.fault(target) if self._demand else None
         if fault:
             raise RegistryError(f"{self.kind} '{name}' is {_place(target)}, and {fault}")
+        for one in entry.names:
+            self._check_name(one, target)
         self._check_free(entry)
         for listener in self._listeners:
             listener(entry)
         self._entries[name] = entry
 
     def _check_name(self, name: Any, target: Any) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() == _TAKEN:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in self._reserved:
             raise RegistryError(
                 f"{self.kind} {_place(target)} cannot be called {name!r}; a name is a letter and then letters, digits, "
-                f"- and _, and not '{_TAKEN}'"
+                f"- and _, and not {' or '.join(self._reserved)}"
             )
 
     def _check_free(self, entry: Entry) -> None:
@@ -148,11 +153,41 @@ class Registry:
             )
         return self._entries[name]
 
+    def entries(self) -> list[Entry]:
+        """All, in the order they were registered in."""
+        return list(self._entries.values())
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._entries))
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """A setting's demand to name a part: ``peft: Annotated[str, NameIn(TUNINGS)]``.
+
+    Attributes:
+        registry: of the parts.
+        others: names that may be given besides.
+    """
+
+    registry: Registry
+    others: tuple[str, ...] = ("none",)
+
+    def names(self) -> list[str]:
+        """All that may be given."""
+        return [*self.registry, *self.others]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """How pydantic checks a field."""
+        return no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, name: str) -> str:
+        if name not in self.names():
+            raise PydanticCustomError("unknown_name", "unknown {kind}", {"kind": self.registry.kind})
+        return name
 
 
 def _place(target: Any) -> str:

@@ -23,6 +23,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
 from recbole.utils.argument_list import dataset_arguments
 
+import recbole_mm.encoder
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
@@ -59,7 +60,7 @@ def apply() -> None:
     _evaluate_as_configured()
     MODELS.subscribe(_publish_model)
     TRAINERS.subscribe(lambda entry: setattr(recbole.trainer, f"{entry.name}Trainer", entry.target))
-    for package in (recbole_mm.model, recbole_mm.trainer):
+    for package in (recbole_mm.model, recbole_mm.trainer, recbole_mm.encoder):
         discover(package)
 
 
@@ -75,7 +76,7 @@ def _publish_name(name: str, entry: Entry) -> None:
     clash = next((known for known in recbole_models() if known.lower() == name.lower()), None)
     if clash is not None:
         raise RegistryError(
-            f"model '{name}' of {entry.target.__module__}: the model '{clash}' of RecBole is there already, and RecBole "
+            f"model '{name}' of {entry.target.__module__}: the model '{clash}' is there already, RecBole's own, which "
             f"finds models by their names in lower case; rename yours"
         )
     module = ModuleType(path)

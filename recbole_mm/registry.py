@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from recbole_mm.io.names import closest
 from recbole_mm.parts import Derived, Taking
 from recbole_mm.parts import Entry as Entry
+from recbole_mm.parts import NameIn as NameIn
 from recbole_mm.parts import Registry as Registry
 from recbole_mm.parts import RegistryError as RegistryError
 from recbole_mm.settings import Settings
@@ -26,9 +27,13 @@ MODELS = Registry(
 TRAINERS = Registry("trainer", Derived("recbole_mm.trainer.trainer:MultimodalTrainer"))
 ADAPTERS = Registry("feature adapter", Derived("recbole_mm.nn.feature_adapter:FeatureAdapter"))
 ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")))
-ENCODERS = Registry("encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"))
+ENCODERS = Registry(
+    "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"), reserved=("none", "tfidf")
+)
 TUNINGS = Registry("tuning", Taking(("encoder", "settings")))
-PROPAGATIONS = Registry("propagation", Taking(("graph", "nodes", "n_layers", "n_modalities", "include_layer_0", "rows")))
+PROPAGATIONS = Registry(
+    "propagation", Taking(("graph", "nodes", "n_layers", "n_modalities", "include_layer_0", "rows"))
+)
 
 
 def register_model(
@@ -149,9 +154,9 @@ def register_tuning(name: str, settings: type[Settings] | None = None) -> Decora
 def register_propagation(name: str, *, uses_graph: bool = True) -> Decorator:
     """Function decorator: make a propagation over the user-item graph available to the models that offer a choice.
 
-    The function gets the normalised graph ``[n_nodes, n_nodes]`` (None with ``uses_graph=False``), the nodes ``[n_nodes,
-    n_modalities * d]``, the number of layers, n_modalities, whether layer 0 is part of the readout, and the ``[n]`` rows
-    that are wanted or None for all; it gives the nodes after propagation, of those rows.
+    The function gets the normalised graph ``[n_nodes, n_nodes]`` (None with ``uses_graph=False``), the nodes
+    ``[n_nodes, n_modalities * d]``, the number of layers, n_modalities, whether layer 0 is part of the readout, and the
+    ``[n]`` rows that are wanted or None for all; it gives the nodes after propagation, of those rows.
 
     Args:
         name: of the propagation.

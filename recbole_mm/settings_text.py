@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, runtime_checkable
 
 from pydantic.fields import FieldInfo
 
 _NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", dict: "a dict"}
 _LONGEST = 80
 UNLIMITED = 2**31 - 1  # a bound that stands for none
+
+
+@runtime_checkable
+class Named(Protocol):
+    """Metadata of a field that takes names which are known when it is read."""
+
+    def names(self) -> Iterable[str]:
+        """All that may be given."""
 
 
 def allowed_values(field: FieldInfo) -> str:
@@ -45,6 +54,9 @@ def _of_alternative(annotation: Any, metadata: list) -> str:
         return _in_words(annotation, [*own, *metadata])
     if annotation is type(None):
         return "nothing (~)"
+    names = next((item.names() for item in metadata if isinstance(item, Named)), None)
+    if names is not None:
+        return f"one of {', '.join(names)}"
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, get_args(annotation)))}"
     if get_origin(annotation) in (list, tuple):

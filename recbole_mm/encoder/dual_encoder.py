@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_mm.encoder.content_encoder import count_longer
 from recbole_mm.encoder.pretrained import (
     clear_errors,
     encoder_folder,
@@ -19,6 +18,7 @@ from recbole_mm.encoder.pretrained import (
     stored_weights,
 )
 from recbole_mm.encoder.safety import EncoderError
+from recbole_mm.encoder.text_encoders import count_longer
 from recbole_mm.io.files import atomic_file
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor, nn
 
@@ -15,9 +14,8 @@ from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import half_squared_sum
-from recbole_mm.nn.propagation import layer_gcn, light_gcn
 from recbole_mm.nn.user_embedding import id_table
-from recbole_mm.registry import register_model
+from recbole_mm.registry import PROPAGATIONS, register_model
 from recbole_mm.settings import Count, LayersOrZero, Rate, Weight
 
 BACKBONES = ("LayerGCN", "LightGCN", "BPR")
@@ -126,11 +124,8 @@ class POWERec(LateFusionRecommender):
         nodes = torch.cat([self.user_embedding(), self.item_inputs()])
         shape, nodes = nodes.shape, nodes.flatten(1)
         graph = None if self.backbone == "BPR" else self.training_graph if self.training else self.full_graph
-        if self.backbone == "LayerGCN":
-            nodes = layer_gcn(graph, nodes, self.n_layers, shape[1], self.include_layer_0, rows)
-        else:
-            nodes = nodes if graph is None else light_gcn(graph, nodes, self.n_layers)
-            nodes = nodes if rows is None else F.embedding(rows, nodes)
+        propagate = PROPAGATIONS.get(self.backbone)
+        nodes = propagate(graph, nodes, self.n_layers, shape[1], self.include_layer_0, rows)
         return nodes.view(-1, *shape[1:])
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

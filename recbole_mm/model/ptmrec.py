@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
-from recbole_mm.registry import MODELS, register_model
+from recbole_mm.registry import MODELS, TUNINGS, NameIn, register_model
 from recbole_mm.settings import Count, Names, Positive, Weight
 
 BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
@@ -26,7 +26,7 @@ class PTMRecSettings(BackboneModelSettings):
     """FREEDOM, MGCN, SMORE, VBPR."""
     encoder: str | None = None
     """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
-    peft: Literal["prompt", "lora", "adapter", "none"] = "prompt"
+    peft: Annotated[str, NameIn(TUNINGS)] = "prompt"
     """What of the encoder trains: prompt, lora, adapter; none is stage one alone."""
     prompt_depth: Count = 9
     """J: blocks with prompts of their own, in both towers."""
@@ -140,7 +140,7 @@ class PTMRec(BackboneModel):
         if self.settings.encoder is None:
             raise ValueError("encoder: PTMRec needs the folder or hub name of the CLIP that made the features")
         widths = {name: table.shape[1] for name, table in self.extracted.items()}
-        contents = TunedContents(self.settings, dataset, widths, config["normalize_feature"])
+        contents = TunedContents(self.settings, dataset, widths, config)
         self.tuned.update({name.replace(".", "/"): value for name, value in contents.tunable().items()})
         return contents
 

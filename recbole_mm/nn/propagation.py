@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from recbole_mm.graph import SparseOperator
+from recbole_mm.registry import register_propagation
 
 _EPSILON = 1e-8
 
@@ -57,6 +58,7 @@ def _layer_sum(operator: SparseOperator, nodes: Tensor, n_layers: int) -> Tensor
     return total
 
 
+@register_propagation("LayerGCN")
 def layer_gcn(
     operator: SparseOperator,
     nodes: Tensor,
@@ -87,6 +89,33 @@ def layer_gcn(
     return F.embedding(
         positions, _LayerGCN.apply(nodes, operator, n_layers, n_modalities, include_layer_0, distinct)
     )
+
+
+@register_propagation("LightGCN")
+def light_gcn_of_rows(
+    operator: SparseOperator,
+    nodes: Tensor,
+    n_layers: int,
+    n_modalities: int = 1,
+    include_layer_0: bool = True,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """:func:`light_gcn`'s mean of layers 0 to L, of the nodes `rows` or of all; arguments as :func:`layer_gcn`."""
+    nodes = light_gcn(operator, nodes, n_layers)
+    return nodes if rows is None else F.embedding(rows, nodes)
+
+
+@register_propagation("BPR", uses_graph=False)
+def no_propagation(
+    operator: None,
+    nodes: Tensor,
+    n_layers: int,
+    n_modalities: int = 1,
+    include_layer_0: bool = True,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """The nodes as they are, as matrix factorisation has them; arguments as :func:`layer_gcn`."""
+    return nodes if rows is None else F.embedding(rows, nodes)
 
 
 class _LayerGCN(Function):
