@@ -32,7 +32,11 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "THP_MEM_
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; bad input is one line on standard error and exit code 2, Ctrl-C one and exit code 130."""
-    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        print(_help(), file=sys.stderr)
+        return 2
+    name, *rest = argv
     if name in ("-h", "--help"):
         print(_help())
         return 0

@@ -16,7 +16,7 @@ from recbole_mm import MODELS
 from recbole_mm.configuration import check_keys
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import main, run
-from tests.toy import PRE_SPLIT, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,8 +16,8 @@ from recbole.utils import get_model, get_trainer, init_seed
 from recbole_mm import MODELS, register_model, registration, setting_rules
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_dataset
 from recbole_mm.trainer.trainer import MultimodalTrainer
-from tests.toy import PRE_SPLIT, QUIET, write_dataset
 
 # ---------------------------------------------------------------- names
 

@@ -10,9 +10,9 @@ import torch
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.registry import register_adapter
-from tests.conformance import SMALL
+from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.toy import start, write_planted
 from tests.shape_only import TMALL, build, count_parameters
-from tests.toy import start, write_planted
 
 
 @register_adapter("behaviour_itself")

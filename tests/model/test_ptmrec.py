@@ -13,11 +13,12 @@ pytest.importorskip("transformers")
 
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
+from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.models import ModelConformance
+from recbole_mm.testing.toy import start
 from recbole_mm.trainer.stage_one import load_stage_one
-from tests.conformance import SMALL, ModelConformance
 from tests.planted_contents import WIDTH, extract, write_contents
 from tests.tiny_clip import write_dual_clip
-from tests.toy import start
 
 PTM = {"text_fields": ["title"], "prompt_depth": 2, "lora_rank": 2, "micro_batch_size": 16, "accumulation_steps": 2}
 HOSTS = {

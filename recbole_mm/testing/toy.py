@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,6 @@ import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, get_trainer, init_seed
-
-import recbole_mm  # noqa: F401  registers the models
 
 QUIET = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
 
@@ -36,6 +35,17 @@ class Run:
         np.random.seed(0)
         self.train_data.generator.manual_seed(0)
         return next(iter(self.train_data))
+
+
+def own_process(folder: Path, monkeypatch: Any) -> None:
+    """Give a test what a command has: a working folder of its own, and a bare command line.
+
+    Args:
+        folder: to work in.
+        monkeypatch: pytest's fixture, which gives both back.
+    """
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
 
 
 def start(model: str, data_path: Path, dataset: str = "toy", **settings) -> Run:
