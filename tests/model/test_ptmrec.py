@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 
 pytest.importorskip("transformers")
 
+from recbole_mm.encoder import load_dual_encoder
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
+from recbole_mm.registry import TUNINGS
 from recbole_mm.testing.model_runs import SMALL
 from recbole_mm.testing.models import ModelConformance
 from recbole_mm.testing.toy import start
@@ -65,7 +68,7 @@ class TestConformance(PTMRuns, ModelConformance):
     def start(self, data_path, tmp_path=Path(), **settings):
         return super().start(data_path, tmp_path, **{**self.settings, **settings})
 
-    def test_is_built_from_its_yaml(self, data_path, tmp_path):
+    def test_is_built_from_its_defaults(self, data_path, tmp_path):
         run = self.start(data_path, tmp_path)
         assert (run.config["transfer_weight"], run.config["learning_rate"]) == (1.0, 0.001)
 
@@ -114,6 +117,18 @@ class TestFreshFeatures(PTMRuns):
             run.model.zero_grad()
             run.model.train().calculate_loss(run.batch()).backward()
             assert [name for name, p in run.model.tuned.items() if p.grad is None or not p.grad.any()] == []
+
+    @pytest.mark.parametrize("start", [0.0, 3.0])
+    def test_a_plugins_way_of_tuning_with_a_key_of_its_own(self, data_path, monkeypatch, start):
+        monkeypatch.setattr(TUNINGS, "_entries", dict(TUNINGS._entries))  # another test's process has it not
+        runpy.run_path(str(Path(__file__).parents[1] / "outside" / "my_tuning.py"), run_name="my_tuning")
+        model = self.start(data_path, peft="bitfit", bitfit_start=start).model
+        assert model.tuned and all(name.endswith("self_attn/q_proj/bias") for name in model.tuned)
+        frozen = load_dual_encoder(model.settings.encoder).state_dict()
+        for name, value in model.tuned.items():
+            assert torch.equal(value.detach(), frozen[name.replace("/", ".")] + start)
+        with pytest.raises(ValueError, match="bitfit_start: 'x' is not allowed for PTMRec; give a number"):
+            self.start(data_path, peft="bitfit", bitfit_start="x")
 
     def test_evaluation_sees_every_item_encoded_by_the_encoder_as_it_is(self, data_path):
         run = self.start(data_path, epochs=1)
