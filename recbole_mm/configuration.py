@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from recbole.config import Config
 
@@ -16,7 +17,7 @@ from recbole_mm.registration import recbole_models
 from recbole_mm.setting_checks import declares_keys, is_slip, unknown_key, unknown_keys
 
 
-def checked_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:
+def checked_config(model: str, dataset: str, config_file_list: Any = None, config_dict: Any = None) -> Config:
     """RecBole's Config of a run, after checking the names, the files and the keys.
 
     Raises:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from recbole_mm.registration import check_model
 from recbole_mm.registry import MODELS, variants
@@ -13,14 +15,14 @@ from recbole_mm.settings import Settings
 from recbole_mm.settings_text import allowed_values
 
 
-def add_parser(commands) -> None:
+def add_parser(commands: Any) -> None:
     """Add `models`, which sets `run`, a function from the parsed arguments to an exit code."""
     parser = commands.add_parser("models", help="list the models, or the settings of one with defaults and ranges")
     parser.add_argument("model", nargs="?", help="name of a model of ours, such as FREEDOM (default: list all)")
     parser.set_defaults(run=_run)
 
 
-def _run(arguments) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     lines = _all_models() if arguments.model is None else _one_model(arguments.model)
     print("\n".join(lines))
     return 0

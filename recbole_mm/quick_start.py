@@ -6,10 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.dataset import Dataset
 from recbole.quick_start import run as run_recbole_processes
 from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_color
 
@@ -86,7 +88,7 @@ def parse_with_settings(
     return options, rest
 
 
-def run(model, dataset, config_file_list=None, config_dict=None, saved=True, nproc=1, **processes):
+def run(model: Any, dataset: Dataset, config_file_list: Any = None, config_dict: Any = None, saved: Any = True, nproc: Any = 1, **processes: Any):
     """RecBole's ``run`` after checking names and keys, and a summary; its result names `checkpoint` and `log` too.
 
     Raises:
@@ -128,7 +130,7 @@ def _check_files(config: Config) -> None:
         check_stage_one(config["stage_one_checkpoint"], config["model"], config["backbone"], trusts)
 
 
-def objective_function(config_dict=None, config_file_list=None, saved=True):
+def objective_function(config_dict: Any = None, config_file_list: Any = None, saved: Any = True):
     """RecBole's objective for its ``HyperTuning``, except that it leaves the test split alone.
 
     A search must choose by validation; the test metrics of the winner follow after it
@@ -152,7 +154,7 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     }
 
 
-def prepare_training(config: Config, dataset=None):
+def prepare_training(config: Config, dataset: Dataset = None):
     """Trainer, training, validation and test data of a configuration, seeded as RecBole's ``run_recbole`` does it.
 
     Args:

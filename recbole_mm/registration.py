@@ -13,12 +13,14 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import recbole.data.dataset
 import recbole.data.utils
 import recbole.trainer
 import recbole.utils
 from recbole.config import Config
+from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
 from recbole.utils.argument_list import dataset_arguments
@@ -91,7 +93,7 @@ def _publish_name(name: str, entry: Entry) -> None:
 def _name_unknown_models() -> None:
     """RecBole ends with "No module named 'lightgbm'" where it finds no model of a name."""
 
-    def get_model(model_name):
+    def get_model(model_name: Any):
         try:
             return get(model_name)
         except (ValueError, ImportError, AttributeError, TypeError):
@@ -115,7 +117,7 @@ def check_model(name: str) -> None:
 def _evaluate_as_configured() -> None:
     """Apply `eval_history` and `eval_batch_users` at the one place that sees configuration, data and samplers."""
 
-    def create_samplers(config, dataset, built_datasets):
+    def create_samplers(config: Config, dataset: Dataset, built_datasets: Any):
         samplers = create(config, dataset, built_datasets)
         _set_eval_batch_size(config, dataset)
         logging.getLogger(__name__).info(
@@ -131,7 +133,7 @@ def _evaluate_as_configured() -> None:
     create = patch_in_place(recbole.data.utils.create_samplers, create_samplers)
 
 
-def _set_eval_batch_size(config: Config, dataset) -> None:
+def _set_eval_batch_size(config: Config, dataset: Dataset) -> None:
     """RecBole's `eval_batch_size` counts scores: its default of 4096 is one user a batch, ours is a number of users."""
     scores_all_items = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
     users = config["eval_batch_users"]  # a checkpoint of RecBole without us has none of our keys

@@ -42,7 +42,7 @@ class DualEncoder(nn.Module):
         truncated: how many texts were longer than the context that the prompts leave, and cut there.
     """
 
-    def __init__(self, model, tokenizer, processor, facts: dict[str, Any]):
+    def __init__(self, model: Any, tokenizer: Any, processor: Any, facts: dict[str, Any]):
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.tokenizer, self.processor, self.facts = tokenizer, processor, facts

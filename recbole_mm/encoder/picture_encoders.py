@@ -30,7 +30,7 @@ class AutoImages(ContentEncoder):
 
     has_files = True
 
-    def __init__(self, model, processor, pooling: str, facts: dict[str, Any]):
+    def __init__(self, model: Any, processor: Any, pooling: str, facts: dict[str, Any]):
         super().__init__(facts)
         self.model, self.processor, self.pooling = model, processor, pooling
 
@@ -95,7 +95,7 @@ class ClipImages(ContentEncoder):
         return cls(tower, provenance(name, folder, pooling="projection", **_pixels(tower.processor)))
 
 
-def _image_pooling(model, processor) -> str:
+def _image_pooling(model: Any, processor: Any) -> str:
     """What the model offers, seen on a black picture; its own pooler first, where the files have its weights."""
     black = processor(images=[np.zeros((8, 8, 3), dtype=np.uint8)], return_tensors="pt")
     with torch.no_grad():
@@ -106,5 +106,5 @@ def _image_pooling(model, processor) -> str:
     return "class token" if has_class_token else "mean"
 
 
-def _pixels(processor) -> dict[str, Any]:
+def _pixels(processor: Any) -> dict[str, Any]:
     return {"processor": type(processor).__name__, "settings": processor.to_dict()}

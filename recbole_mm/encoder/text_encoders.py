@@ -25,7 +25,7 @@ class AutoTexts(ContentEncoder):
 
     has_files = True
 
-    def __init__(self, model, tokenizer, context: int | None, pooling: str, facts: dict[str, Any]):
+    def __init__(self, model: Any, tokenizer: Any, context: int | None, pooling: str, facts: dict[str, Any]):
         super().__init__(facts)
         self.model, self.tokenizer, self.context, self.pooling = model, tokenizer, context, pooling
         # SigLIP was trained on texts of one length, and reads the last place
@@ -88,7 +88,7 @@ class SentenceTexts(ContentEncoder):
 
     has_files = True
 
-    def __init__(self, model, facts: dict[str, Any]):
+    def __init__(self, model: Any, facts: dict[str, Any]):
         super().__init__(facts)
         self.model = model
 
@@ -116,14 +116,14 @@ class SentenceTexts(ContentEncoder):
         return cls(model, provenance(name, folder, modules=modules, context=model.max_seq_length))
 
 
-def count_longer(tokenizer, texts: list[str], context: int | None) -> int:
+def count_longer(tokenizer: Any, texts: list[str], context: int | None) -> int:
     """How many texts have more tokens, special ones included, than `context`; none if that is None."""
     if context is None:
         return 0
     return sum(len(ids) > context for ids in tokenizer(texts, verbose=False)["input_ids"])
 
 
-def context_of(model, config, tokenizer) -> int | None:
+def context_of(model: Any, config: Any, tokenizer: Any) -> int | None:
     """How many tokens a text model reads, by its tokenizer and its table of positions; None without a limit."""
     limits = [tokenizer.model_max_length]
     positions = getattr(config, "max_position_embeddings", None)
@@ -133,7 +133,7 @@ def context_of(model, config, tokenizer) -> int | None:
     return limit if limit < UNLIMITED else None
 
 
-def _reserved_positions(model) -> int:
+def _reserved_positions(model: Any) -> int:
     """Positions before the first token's: RoBERTa and its kin count from behind the padding's."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

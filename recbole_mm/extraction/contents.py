@@ -142,7 +142,7 @@ def _read_texts(file: Path, fields: list[str]) -> dict[str, str]:
     return texts
 
 
-def _item_column(file: Path, table):
+def _item_column(file: Path, table: Any):
     if "item_id:token" not in table:
         raise ValueError(f"{file} has no column item_id:token")
     return table["item_id:token"]

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.dataset import Dataset
 from torch import Tensor, nn
 
 from recbole_mm.encoder import DualEncoder, TuningSettings, load_dual_encoder, tune
@@ -34,7 +36,7 @@ class TunedContents:
         ValueError: the encoder makes none of the modalities, or did not make their features.
     """
 
-    def __init__(self, settings, dataset, widths: dict[str, int], config):
+    def __init__(self, settings: Any, dataset: Dataset, widths: dict[str, int], config: Config):
         encoder = load_dual_encoder(settings.encoder)
         self.encoder: DualEncoder = tune(encoder, settings.peft, _tuning_settings(settings, config))
         self.encoder.checkpoints_gradients = settings.gradient_checkpointing
@@ -99,7 +101,7 @@ class TunedContents:
         yield self._inputs
 
 
-def _tuning_settings(settings, config) -> Any:
+def _tuning_settings(settings: Any, config: Config) -> Any:
     """The settings of the way of tuning: PTMRec's sizes, or its own where it declares some."""
     own = TUNINGS.entry(settings.peft).facts["settings"]
     if own is not None:
@@ -107,7 +109,7 @@ def _tuning_settings(settings, config) -> Any:
     return TuningSettings(**{key: getattr(settings, key) for key in TuningSettings.__annotations__})
 
 
-def _sources(settings, folder: Path, modalities) -> dict[str, tuple]:
+def _sources(settings: Any, folder: Path, modalities: Any) -> dict[str, tuple]:
     """By modality that the encoder makes: the kind of its contents and where they are."""
     sources = {
         settings.image_modality: (Pictures, (folder, Path(settings.images or folder / "images"))),

@@ -120,7 +120,7 @@ class named_errors:
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind: Any, error: Any, traceback: Any):
         if isinstance(error, (SafetensorError, ValueError, KeyError, TypeError, RecursionError)):
             raise ValueError(f"{self._path} is damaged ({error}); restore the file") from error
 

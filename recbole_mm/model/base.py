@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from recbole.config import Config
 from torch import Tensor
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator, knn_graph
 from recbole_mm.model.adapters import FeatureAdapters
 from recbole_mm.model.features import FeatureTables
@@ -23,7 +25,7 @@ class MultimodalRecommender(GraphRecommender):
         adapters: what stands behind the projected features.
     """
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if not getattr(dataset, "modalities", None):
             raise ValueError(

@@ -6,8 +6,10 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import model_validator
+from recbole.config import Config
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import EdgeSampler
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -76,8 +78,10 @@ class POWERec(LateFusionRecommender):
     summed over the batch (Eqs. 1 to 8). PORec is ``weak_weight: 0``, BaseRec also ``user_embedding: shared``.
     """
 
+    settings: POWERecSettings
+
     loss_reduction = "sum"
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
         self.backbone: str = self.settings.backbone

@@ -8,8 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
@@ -94,6 +97,8 @@ class PTMRec(BackboneModel):
     scratch without transfer), ``transfer_weight`` (mu; 0 is "w/o loss").
     """
 
+    settings: PTMRecSettings
+
     trainer_class = "recbole_mm.trainer.tuning_trainer.TuningTrainer"
     kind_of_backbone = "a model with behaviour_tables()"
     refusal = "cannot be tuned with PTMRec"
@@ -108,7 +113,7 @@ class PTMRec(BackboneModel):
         """
         return [name for name in super().backbones() if hasattr(MODELS.get(name), "behaviour_tables")]
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.transfer_weight: float = self.settings.transfer_weight if self.settings.two_stage else 0.0
         self.transfer_direction: str = self.settings.transfer_direction
@@ -135,7 +140,7 @@ class PTMRec(BackboneModel):
                 tables.replace(name, extracted.clone())
             self.extracted[name] = extracted
 
-    def _build_contents(self, config, dataset) -> TunedContents:
+    def _build_contents(self, config: Config, dataset: MultimodalDataset) -> TunedContents:
         """Encoder and contents, outside torch's registration: of it only what trains is saved and copied."""
         if self.settings.encoder is None:
             raise ValueError("encoder: PTMRec needs the folder or hub name of the CLIP that made the features")
@@ -212,7 +217,7 @@ class PTMRec(BackboneModel):
         self.refresh()
         return super().score_tables()
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """The backbone's loss; in stage two on fresh features, and with the transfer."""
         if self.stage == "one":
             return self.backbone.calculate_loss(interaction)

@@ -6,7 +6,7 @@ compares it with. A user's own adapter is a :class:`FeatureAdapter` registered u
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class FeatureAdapter(nn.Module):
     gates_behaviour = False
     needs_behaviour = False
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__()
 
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
@@ -90,7 +90,7 @@ class BehaviourDrivenAdapter(FeatureAdapter):
     gates_behaviour = True
     needs_behaviour = True
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__(width, config)
         settings = BefaSettings.of(config)
         expansion, self.n_gates = settings.adapter_expansion, settings.adapter_gates
@@ -121,7 +121,7 @@ class LowRankAdapter(FeatureAdapter):
     Key: ``adapter_rank``.
     """
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__(width, config)
         rank = LoraSettings.of(config).adapter_rank
         self.down = nn.Linear(width, rank, bias=False)
@@ -137,7 +137,7 @@ class LowRankAdapter(FeatureAdapter):
 class SoftPromptAdapter(FeatureAdapter):
     """One learnable vector added to every item's feature, ``x' = x + p``; it starts at zero."""
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__(width, config)
         self.prompt = nn.Parameter(torch.zeros(width))
 

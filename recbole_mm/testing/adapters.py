@@ -30,12 +30,12 @@ class AdapterConformance:
     parameters_without_gradient: tuple[str, ...] = ()
 
     @pytest.fixture(autouse=True)
-    def own_folder(self, tmp_path, monkeypatch):
+    def own_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """RecBole writes logs and checkpoints into the working folder and reads the command line."""
         own_process(tmp_path, monkeypatch)
 
     @pytest.fixture(params=["VBPR", "FREEDOM", "MGCN"])
-    def run(self, request, tmp_path) -> Run:
+    def run(self, request: pytest.FixtureRequest, tmp_path: Path) -> Run:
         """A model with the adapter."""
         if request.param not in self.models:
             pytest.skip(f"not tried in {request.param}")
@@ -48,21 +48,21 @@ class AdapterConformance:
         """The adapter's own, by name."""
         return {name: value for name, value in run.model.named_parameters() if "feature_adapters" in name}
 
-    def test_gives_features_of_the_same_shape(self, run):
+    def test_gives_features_of_the_same_shape(self, run: Run) -> None:
         adapter = ADAPTERS.get(self.adapter)(8, run.config)
         features, behaviour = torch.randn(5, 8), torch.randn(5, 8)
         adapted = adapter(features, behaviour if adapter.needs_behaviour else None)
         assert adapted.shape == features.shape and adapted.dtype == features.dtype
         assert torch.isfinite(adapted).all()
 
-    def test_an_items_feature_depends_on_no_other_item(self, run):
+    def test_an_items_feature_depends_on_no_other_item(self, run: Run) -> None:
         adapter = ADAPTERS.get(self.adapter)(8, run.config).eval()
         features, behaviour = torch.randn(5, 8), torch.randn(5, 8)
         read = behaviour if adapter.needs_behaviour else None
         alone = [adapter(features[i : i + 1], None if read is None else read[i : i + 1]) for i in range(5)]
         torch.testing.assert_close(adapter(features, read), torch.cat(alone))
 
-    def test_all_its_parameters_learn(self, run):
+    def test_all_its_parameters_learn(self, run: Run) -> None:
         own = self.parameters(run)
         with torch.no_grad():  # some start at zero, where the gradient of others is zero too
             for parameter in own.values():
@@ -72,7 +72,7 @@ class AdapterConformance:
         idle = [name for name, value in own.items() if value.grad is None or not value.grad.any()]
         assert [name for name in idle if not name.endswith(self.parameters_without_gradient or ("\0",))] == []
 
-    def test_a_checkpoint_has_it(self, run):
+    def test_a_checkpoint_has_it(self, run: Run) -> None:
         trainer = run.trainer()
         trainer.fit(run.train_data, run.valid_data)
         trainer.evaluate(run.test_data, load_best_model=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from recbole_mm.testing.toy import PRE_SPLIT, own_process, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, Run, own_process, start, write_planted
 
 SMALL = {**PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "eval_step": 1, "topk": [5], "metrics": ["Recall"],
          "valid_metric": "Recall@5", "stopping_step": 100}  # fmt: skip
@@ -37,24 +40,24 @@ class ModelRuns:
     planted_learning_rate = 0.01
 
     @pytest.fixture(autouse=True)
-    def own_folder(self, tmp_path, monkeypatch):
+    def own_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """RecBole writes logs and checkpoints into the working folder and reads the command line."""
         own_process(tmp_path, monkeypatch)
 
     @pytest.fixture(scope="class")
     @classmethod
-    def data_path(cls, tmp_path_factory):
+    def data_path(cls, tmp_path_factory: pytest.TempPathFactory):
         return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 12, "textual": 7, "acoustic": 5})
 
     @pytest.fixture
-    def run(self, data_path, tmp_path):
+    def run(self, data_path: Path, tmp_path: Path):
         return self.start(data_path, tmp_path)
 
-    def start(self, data_path, tmp_path, **settings):
+    def start(self, data_path: Path, tmp_path: Path, **settings: Any):
         merged = {**SMALL, "modalities": ["visual", "textual"], "checkpoint_dir": str(tmp_path / "saved")}
         return start(self.model, data_path, **{**merged, **self.settings, **settings})
 
-    def scores(self, run) -> torch.Tensor:
+    def scores(self, run: Run) -> torch.Tensor:
         """Scores of all users but [PAD], ``[user_num - 1, item_num]``."""
         run.model.eval()
         users = {"user_id": torch.arange(1, run.dataset.user_num)}

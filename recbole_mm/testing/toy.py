@@ -48,7 +48,7 @@ def own_process(folder: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(sys, "argv", ["pytest"])
 
 
-def start(model: str, data_path: Path, dataset: str = "toy", **settings) -> Run:
+def start(model: str, data_path: Path, dataset: str = "toy", **settings: Any) -> Run:
     """Build configuration, data and model as RecBole's run_recbole does."""
     merged = {**QUIET, "data_path": str(data_path), "checkpoint_dir": str(data_path / "saved"), **settings}
     config = Config(model, dataset, config_dict=merged)

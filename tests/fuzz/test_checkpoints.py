@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import pack, read_content, read_tensor_file, unpack, write_tensor_file
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from recbole_mm.trainer.checkpoint import read_safe_pair
 from recbole_mm.trainer.resume import find_resume_point
 from tests.forgery import forge
