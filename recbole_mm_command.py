@@ -84,7 +84,7 @@ def _help() -> str:
                       "", f"{PROGRAM} COMMAND --help has each command's options."])  # fmt: skip
 
 
-def _end(*_) -> None:
+def _end(*_: object) -> None:
     """Ctrl-C while a command still imports what it needs, where an exception would be lost in somebody's import."""
     os.write(2, b"interrupted; nothing had begun\n")
     os._exit(130)

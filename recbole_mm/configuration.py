@@ -17,7 +17,9 @@ from recbole_mm.registration import recbole_models
 from recbole_mm.setting_checks import declares_keys, is_slip, unknown_key, unknown_keys
 
 
-def checked_config(model: str, dataset: str, config_file_list: Any = None, config_dict: Any = None) -> Config:
+def checked_config(
+    model: str, dataset: str, config_file_list: list[str] | None = None, config_dict: dict[str, Any] | None = None
+) -> Config:
     """RecBole's Config of a run, after checking the names, the files and the keys.
 
     Raises:

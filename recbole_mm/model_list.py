@@ -61,7 +61,7 @@ def _one_model(name: str) -> Iterator[str]:
     yield from _grid(properties_dir() / "hyper" / f"{name}.hyper")
 
 
-def _settings(kind: type[Settings], changed: dict) -> Iterator[str]:
+def _settings(kind: type[Settings], changed: dict[str, Any]) -> Iterator[str]:
     for key, field in kind.model_fields.items():
         default = changed.get(key, field.get_default(call_default_factory=True))
         yield f"{key}: {default}    {allowed_values(field)}"

@@ -49,7 +49,7 @@ def run_command(action: Callable[[], object], settings: list[str]) -> int:
     return 0
 
 
-def _parse(argv: list[str], program: str) -> tuple[dict, list[str]]:
+def _parse(argv: list[str], program: str) -> tuple[dict[str, Any], list[str]]:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Train and test a model of recbole_mm or RecBole.",
@@ -64,8 +64,8 @@ def _parse(argv: list[str], program: str) -> tuple[dict, list[str]]:
     parser.add_argument("--port", default="5678", help="port of the master process")
     parser.add_argument("--world_size", type=int, default=-1, help="processes over all machines")
     parser.add_argument("--group_offset", type=int, default=0, help="global rank of this machine's first process")
-    options, rest = parse_with_settings(parser, argv)
-    options = vars(options)
+    parsed, rest = parse_with_settings(parser, argv)
+    options = vars(parsed)
     options["config_file_list"] = (options.pop("config_files") or "").split() or None
     return options, rest
 
@@ -88,7 +88,15 @@ def parse_with_settings(
     return options, rest
 
 
-def run(model: Any, dataset: Dataset, config_file_list: Any = None, config_dict: Any = None, saved: Any = True, nproc: Any = 1, **processes: Any):
+def run(
+    model: str,
+    dataset: str,
+    config_file_list: list[str] | None = None,
+    config_dict: dict[str, Any] | None = None,
+    saved: bool = True,
+    nproc: int = 1,
+    **processes: Any,
+) -> dict[str, Any] | None:
     """RecBole's ``run`` after checking names and keys, and a summary; its result names `checkpoint` and `log` too.
 
     Raises:
@@ -130,7 +138,9 @@ def _check_files(config: Config) -> None:
         check_stage_one(config["stage_one_checkpoint"], config["model"], config["backbone"], trusts)
 
 
-def objective_function(config_dict: Any = None, config_file_list: Any = None, saved: Any = True):
+def objective_function(
+    config_dict: dict[str, Any] | None = None, config_file_list: list[str] | None = None, saved: bool = True
+) -> dict[str, Any]:
     """RecBole's objective for its ``HyperTuning``, except that it leaves the test split alone.
 
     A search must choose by validation; the test metrics of the winner follow after it
@@ -154,7 +164,7 @@ def objective_function(config_dict: Any = None, config_file_list: Any = None, sa
     }
 
 
-def prepare_training(config: Config, dataset: Dataset = None):
+def prepare_training(config: Config, dataset: Dataset | None = None) -> tuple[Any, ...]:
     """Trainer, training, validation and test data of a configuration, seeded as RecBole's ``run_recbole`` does it.
 
     Args:
@@ -193,10 +203,11 @@ def find_data(dataset: str) -> str:
     return "dataset"
 
 
-def _summarise(result: dict | None) -> None:
+def _summarise(result: dict[str, Any] | None) -> None:
     """The last lines: the test result, and the run's own files."""
     result = {} if result is None else result
-    lines = {"test result": {metric: float(value) for metric, value in (result.get("test_result") or {}).items()}}
+    metrics = (result.get("test_result") or {}).items()
+    lines: dict[str, Any] = {"test result": {metric: float(value) for metric, value in metrics}}
     for name in ("checkpoint", "log"):
         file = result.get(name)
         lines[name] = file if file and Path(file).exists() else None

@@ -93,7 +93,7 @@ def _publish_name(name: str, entry: Entry) -> None:
 def _name_unknown_models() -> None:
     """RecBole ends with "No module named 'lightgbm'" where it finds no model of a name."""
 
-    def get_model(model_name: Any):
+    def get_model(model_name: str) -> Any:
         try:
             return get(model_name)
         except (ValueError, ImportError, AttributeError, TypeError):
@@ -117,7 +117,7 @@ def check_model(name: str) -> None:
 def _evaluate_as_configured() -> None:
     """Apply `eval_history` and `eval_batch_users` at the one place that sees configuration, data and samplers."""
 
-    def create_samplers(config: Config, dataset: Dataset, built_datasets: Any):
+    def create_samplers(config: Config, dataset: Dataset, built_datasets: Any) -> Any:
         samplers = create(config, dataset, built_datasets)
         _set_eval_batch_size(config, dataset)
         logging.getLogger(__name__).info(

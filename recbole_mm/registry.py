@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from recbole_mm.io.names import closest
 from recbole_mm.parts import Derived, Taking
@@ -19,7 +19,13 @@ from recbole_mm.parts import RegistryError as RegistryError
 from recbole_mm.settings import Settings
 
 Part = TypeVar("Part", bound=Callable[..., Any])
-Decorator = Callable[[Part], Part]
+
+
+class Decorator(Protocol):
+    """Enters what it decorates, and gives it back."""
+
+    def __call__(self, target: Part, /) -> Part: ...
+
 
 MODELS = Registry(
     "model", Derived("recbole_mm.model.recommender:Recommender", usual="recbole_mm.model.base:MultimodalRecommender")

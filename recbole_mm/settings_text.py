@@ -38,7 +38,7 @@ def type_name(field: FieldInfo) -> str:
     return " or ".join(dict.fromkeys(name for name in names if name != "None"))
 
 
-def _in_words(annotation: Any, metadata: list) -> str:
+def _in_words(annotation: Any, metadata: list[Any]) -> str:
     kinds = [_of_alternative(part, metadata) for part in _alternatives(annotation)]
     words = [word for word in dict.fromkeys(kinds) if word != "nothing (~)"]
     return " or ".join([*words, *(["nothing (~)"] if "nothing (~)" in kinds else [])])
@@ -48,7 +48,7 @@ def _alternatives(annotation: Any) -> list[Any]:
     return list(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
 
 
-def _of_alternative(annotation: Any, metadata: list) -> str:
+def _of_alternative(annotation: Any, metadata: list[Any]) -> str:
     if get_origin(annotation) is Annotated:
         annotation, *own = get_args(annotation)
         return _in_words(annotation, [*own, *metadata])
@@ -67,7 +67,7 @@ def _of_alternative(annotation: Any, metadata: list) -> str:
     return _NAMES.get(kind, getattr(kind, "__name__", str(kind))) + (_bounds(metadata) if kind in (int, float) else "")
 
 
-def _bounds(metadata: list) -> str:
+def _bounds(metadata: list[Any]) -> str:
     found: dict[str, Any] = {}
     for item in metadata:
         for part in item.metadata if isinstance(item, FieldInfo) else [item]:

@@ -84,7 +84,7 @@ def encoder_folder(name: str | Path) -> Path:
     return folder
 
 
-def stored_weights(kind: Any, folder: Path, config: Any, optional: str | None = None):
+def stored_weights(kind: Any, folder: Path, config: Any, optional: str | None = None) -> Any:
     """The model in single precision, all of whose weights are in the files: transformers makes up missing ones.
 
     Args:

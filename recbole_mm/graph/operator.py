@@ -169,10 +169,10 @@ class SparseOperator:
             self._copies[key] = (indptr, indices, values)
         return self._copies[key]
 
-    def __deepcopy__(self, memo: dict) -> SparseOperator:
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseOperator:
         return self
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return SparseOperator, (self._indptr, self._indices, self._values, self.shape, self.symmetric)
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_table(
-    path: str | os.PathLike, columns: list[str] | None = None, *, separator: str = "\t", encoding: str = "utf-8"
+    path: str | os.PathLike[str], columns: list[str] | None = None, *, separator: str = "\t", encoding: str = "utf-8"
 ) -> pd.DataFrame:
     """All cells as texts; those that a short row lacks are empty.
 

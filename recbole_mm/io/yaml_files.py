@@ -32,7 +32,7 @@ class SettingsLoader(yaml.SafeLoader):
         super().__init__(stream)
         self._depth = 0
 
-    def compose_node(self, parent: Any, index: Any):
+    def compose_node(self, parent: Any, index: Any) -> Any:
         """As in yaml, but no deeper than :data:`_DEEPEST`: Python's own limit would end in a RecursionError."""
         self._depth += 1
         if self._depth > _DEEPEST:
@@ -41,7 +41,7 @@ class SettingsLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def construct_mapping(self, node: Any, deep: Any = False):
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """As in yaml; raises ConstructorError naming line and key where a key stands twice."""
         seen = set()
         for key_node, _ in node.value:

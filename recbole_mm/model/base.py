@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from recbole.config import Config
 from torch import Tensor
 
@@ -100,7 +101,7 @@ class MultimodalRecommender(GraphRecommender):
             raise ValueError(f"knn_k: {k} must be from 1 to {self.n_items - 1}, the number of items")
         feature = self.feature(modality).detach()
 
-        def build():
+        def build() -> dict[str, np.ndarray]:
             csr = knn_graph(feature, k, weighting).to_scipy()
             return {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data}
 

@@ -61,7 +61,9 @@ class ModalityRatings:
         return (user_vectors[users] * item_vectors[items]).sum(dim=-1)
 
     @staticmethod
-    def modality_margins(user_vectors: Tensor, item_vectors: Tensor, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    def modality_margins(
+        user_vectors: Tensor, item_vectors: Tensor, users: Tensor, positives: Tensor, negatives: Tensor
+    ) -> Tensor:
         """``d^m = y^m_ui - y^m_uk`` of a batch, ``[batch, M]``, from the vectors that ``encode`` gave."""
         n_modalities = user_vectors.shape[1]
         (user,) = gather(user_vectors.flatten(1), users)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import model_validator
@@ -49,7 +49,7 @@ class POWERecSettings(LateFusionSettings):
     published: ClassVar = {"valid_metric": "NDCG@20", "stopping_step": 20}
 
     @model_validator(mode="after")
-    def _check_layers(self):
+    def _check_layers(self) -> Self:
         if self.backbone != "BPR" and self.n_layers < 1:
             raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for the backbone {self.backbone}")
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch.distributed as dist
 from recbole.config import Config
@@ -74,7 +74,7 @@ class Recommender(TableScores, GeneralRecommender):
         self.epochs_started = epoch + 1
         self.before_epoch(epoch)
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Self:
         """As in torch. RecBole's plain Trainer calls it once an epoch and has no hook of its own before an epoch."""
         if mode and not self.trainer_starts_epochs:
             self.start_epoch(self.epochs_started)
@@ -89,7 +89,7 @@ class Recommender(TableScores, GeneralRecommender):
         saved = self.state_dict()
         return (buffer for name, buffer in self.named_buffers() if name not in saved)
 
-    def __deepcopy__(self, memo: dict[int, Any]):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """RecBole's get_flops copies every model; constants are not copied."""
         for constant in self.constants():
             memo[id(constant)] = constant

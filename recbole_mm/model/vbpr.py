@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -117,7 +118,7 @@ class VBPR(LateFusionRecommender):
         return [torch.stack(pair, dim=1) for pair in rows]
 
 
-def _as_one_table(width: int):
+def _as_one_table(width: int) -> Callable[[Tensor], Tensor]:
     """Xavier uniform values for tables that stand side by side as one table of `width` columns."""
 
     def initialise(table: Tensor) -> Tensor:

@@ -42,7 +42,8 @@ class AdapterConformance:
         folder = write_planted(tmp_path / "data", {"visual": 12, "textual": 7})
         own = {"modalities": ["visual", "textual"], "checkpoint_dir": "saved", **self.settings}
         knn = {} if request.param == "VBPR" else {"knn_k": 3}
-        return start(request.param, folder, **SMALL, **knn, **own, feature_adapter=self.adapter, epochs=2)
+        merged: dict[str, Any] = {**SMALL, **knn, **own, "feature_adapter": self.adapter, "epochs": 2}
+        return start(request.param, folder, **merged)
 
     def parameters(self, run: Run) -> dict[str, torch.nn.Parameter]:
         """The adapter's own, by name."""

@@ -36,7 +36,8 @@ class AnalysisConformance:
     def checkpoint(self, tmp_path: Path) -> str:
         """File of a model that was trained for an epoch."""
         folder = write_planted(tmp_path / "data", {"visual": 12, "textual": 7})
-        run = start(self.model, folder, **SMALL, **{"epochs": 1, "checkpoint_dir": "saved", **self.settings})
+        settings = {**SMALL, "epochs": 1, "checkpoint_dir": "saved", **self.settings}
+        run = start(self.model, folder, **settings)
         trainer = run.trainer()
         trainer.fit(run.train_data, run.valid_data)
         return trainer.saved_model_file

@@ -10,8 +10,16 @@ import torch
 
 from recbole_mm.testing.toy import PRE_SPLIT, Run, own_process, start, write_planted
 
-SMALL = {**PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "eval_step": 1, "topk": [5], "metrics": ["Recall"],
-         "valid_metric": "Recall@5", "stopping_step": 100}  # fmt: skip
+SMALL: dict[str, Any] = {
+    **PRE_SPLIT,
+    "embedding_size": 8,
+    "train_batch_size": 64,
+    "eval_step": 1,
+    "topk": [5],
+    "metrics": ["Recall"],
+    "valid_metric": "Recall@5",
+    "stopping_step": 100,
+}
 
 
 class ModelRuns:
@@ -30,11 +38,11 @@ class ModelRuns:
     """
 
     model: str
-    settings: dict = {}
+    settings: dict[str, Any] = {}
     state_dict_keys: set[str] | None = None
     parameters_without_gradient: set[str] = set()
     modality_counts: tuple[int, ...] = (1, 2, 3)
-    adapter_settings: dict = {}
+    adapter_settings: dict[str, Any] = {}
     adapter_narrows_features = False
     planted_epochs = 60
     planted_learning_rate = 0.01
@@ -46,14 +54,14 @@ class ModelRuns:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def data_path(cls, tmp_path_factory: pytest.TempPathFactory):
+    def data_path(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 12, "textual": 7, "acoustic": 5})
 
     @pytest.fixture
-    def run(self, data_path: Path, tmp_path: Path):
+    def run(self, data_path: Path, tmp_path: Path) -> Run:
         return self.start(data_path, tmp_path)
 
-    def start(self, data_path: Path, tmp_path: Path, **settings: Any):
+    def start(self, data_path: Path, tmp_path: Path, **settings: Any) -> Run:
         merged = {**SMALL, "modalities": ["visual", "textual"], "checkpoint_dir": str(tmp_path / "saved")}
         return start(self.model, data_path, **{**merged, **self.settings, **settings})
 

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.interaction import Interaction
 from recbole.utils import get_model, get_trainer, init_seed
 
-QUIET = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
+QUIET: dict[str, Any] = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
 
 
 @dataclass
@@ -27,10 +28,10 @@ class Run:
     test_data: Any
     model: Any
 
-    def trainer(self):
+    def trainer(self) -> Any:
         return get_trainer(self.config["MODEL_TYPE"], self.config["model"])(self.config, self.model)
 
-    def batch(self):
+    def batch(self) -> Interaction:
         """The first training batch, always the same one for the same seed."""
         np.random.seed(0)
         self.train_data.generator.manual_seed(0)
@@ -54,10 +55,10 @@ def start(model: str, data_path: Path, dataset: str = "toy", **settings: Any) ->
     config = Config(model, dataset, config_dict=merged)
     init_seed(config["seed"], config["reproducibility"])
     data = create_dataset(config)
-    loaders = data_preparation(config, data)
+    train_data, valid_data, test_data = data_preparation(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    built = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
-    return Run(config, data, *loaders, built)
+    built = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    return Run(config, data, train_data, valid_data, test_data, built)
 
 
 def write_dataset(
@@ -92,7 +93,7 @@ def write_planted(folder: Path, widths: dict[str, int], seed: int = 0, name: str
     rng = np.random.default_rng(seed)
     items = [f"i{number}" for number in range(30)]
     group = {item: number % 2 for number, item in enumerate(items)}
-    splits: dict[str, list] = {"train": [], "valid": [], "test": []}
+    splits: dict[str, list[tuple[str, str]]] = {"train": [], "valid": [], "test": []}
     for user in range(40):
         own = [item for item in items if group[item] == user % 2]
         chosen = list(rng.permutation(own)[:11])
@@ -108,7 +109,10 @@ def write_planted(folder: Path, widths: dict[str, int], seed: int = 0, name: str
     return write_dataset(folder, splits, features, name)
 
 
-PRE_SPLIT = {"benchmark_filename": ["train", "valid", "test"], "load_col": {"inter": ["user_id", "item_id"]}}
+PRE_SPLIT: dict[str, Any] = {
+    "benchmark_filename": ["train", "valid", "test"],
+    "load_col": {"inter": ["user_id", "item_id"]},
+}
 
 
 def popularity_recall(run: Run, k: int) -> float:
