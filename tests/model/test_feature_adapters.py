@@ -106,7 +106,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("name", "settings", "message"),
         [
-            ("VBPR", {"feature_adapter": "beffa"}, "unknown feature adapter 'beffa'; registered: "),
+            ("VBPR", {"feature_adapter": "beffa"}, r"adapter 'beffa' \(did you mean befa\?\); registered: "),
             ("BUIR", {"feature_adapter": "befa"}, "feature_adapter: BUIR has no place for 'befa'"),
             ("LUDP", {"feature_adapter": "befa", "user_preference": False}, "for its user preferences only"),
             ("LUDP", {"feature_adapter": "befa", "preference_size": 5}, "preference_size: 5 must equal"),
