@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_mm import command_line, model_list
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 from tests.extraction.shop import write_shop
 
@@ -151,3 +152,18 @@ def test_all_public_names_are_there():
     assert [name for name in recbole_mm.__all__ if getattr(recbole_mm, name, None) is None] == []
     with pytest.raises(AttributeError, match="module 'recbole_mm' has no attribute 'register_modle'"):
         recbole_mm.register_modle  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "given", [["--plugins=os,json"], ["--plugins", "os", "--plugins=json"], ["--plugins=['os', 'json']"]]
+)
+def test_plugins_of_a_command_are_given_as_a_run_takes_them_or_by_name(given, monkeypatch):
+    asked = []
+    monkeypatch.setattr(command_line, "import_plugins", asked.extend)
+    assert command_line.run_parsed(model_list.add_parser, ["models", "FREEDOM", *given], "recbole-mm") == 0
+    assert asked == ["os", "json"]
+
+
+def test_plugins_that_are_no_list_of_names_are_one_line(capsys):
+    assert command_line.run_parsed(model_list.add_parser, ["models", "--plugins=[3]"], "recbole-mm") == 2
+    assert capsys.readouterr().err == "error: plugins: [3] must be a list of module names, such as ['my_adapters']\n"
