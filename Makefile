@@ -29,6 +29,7 @@ test-classic: $(CLASSIC_VENV)/.installed
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/epoch.py

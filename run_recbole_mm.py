@@ -1,19 +1,8 @@
 """Train and test one model: ``python run_recbole_mm.py --model=POWERec --dataset=NAME --any_key=value``."""
 
-import os
 import sys
 
-# before torch loads: threads that spin starve beside a busy process, threads that sleep at once wake late
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-# and with pages of 4 KB the gradient of features takes ten times as long to appear as to be filled
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-try:
-    from recbole_mm.quick_start import main
-except KeyboardInterrupt:
-    print("interrupted; nothing had begun", file=sys.stderr)
-    sys.exit(130)
+from recbole_mm_command import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("run", sys.argv[1:], "run_recbole_mm.py"))

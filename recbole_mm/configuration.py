@@ -20,7 +20,12 @@ from recbole_mm.setting_checks import declares_keys, is_slip, unknown_key, unkno
 DEFAULT_MODEL = "POWERec"
 
 
-def names_of_run(model: str | None, dataset: str | None, config_file_list=None, config_dict=None) -> tuple[str, str]:
+def names_of_run(
+    model: str | None,
+    dataset: str | None,
+    config_file_list: Iterable[str] | None = None,
+    config_dict: dict[str, Any] | None = None,
+) -> tuple[str, str]:
     """Which model and data set run: as asked for, or as a file or the dictionary says, or the defaults.
 
     Raises as reading the files does.
@@ -35,7 +40,9 @@ def names_of_run(model: str | None, dataset: str | None, config_file_list=None, 
     )
 
 
-def checked_config(model: str, dataset: str, config_file_list=None, config_dict=None) -> Config:
+def checked_config(
+    model: str, dataset: str, config_file_list: list[str] | None = None, config_dict: dict[str, Any] | None = None
+) -> Config:
     """RecBole's Config of a run, after checking the names, the files and the keys.
 
     Raises:

@@ -1,11 +1,12 @@
-"""``python -m recbole_mm models``: what models there are, and the settings of one."""
+"""``recbole-mm models``: what models there are, and the settings of one."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from recbole_mm.plugins import import_plugins
 from recbole_mm.registration import check_model
 from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
@@ -14,16 +15,14 @@ from recbole_mm.settings import Settings
 from recbole_mm.settings_text import allowed_values
 
 
-def add_parser(commands) -> None:
+def add_parser(commands: Any) -> None:
     """Add `models`, which sets `run`, a function from the parsed arguments to an exit code."""
     parser = commands.add_parser("models", help="list the models, or the settings of one with defaults and ranges")
     parser.add_argument("model", nargs="?", help="name of a model of ours, such as FREEDOM (default: list all)")
-    parser.add_argument("--plugins", nargs="+", default=[], metavar="MODULE", help="modules of your own with models")
     parser.set_defaults(run=_run)
 
 
-def _run(arguments) -> int:
-    import_plugins(arguments.plugins)
+def _run(arguments: argparse.Namespace) -> int:
     lines = _all_models() if arguments.model is None else _one_model(arguments.model)
     print("\n".join(lines))
     return 0
@@ -62,7 +61,7 @@ def _one_model(name: str) -> Iterator[str]:
     yield from _grid(properties_dir() / "hyper" / f"{name}.hyper")
 
 
-def _settings(kind: type[Settings], changed: dict) -> Iterator[str]:
+def _settings(kind: type[Settings], changed: dict[str, Any]) -> Iterator[str]:
     for key, field in kind.model_fields.items():
         default = changed.get(key, field.get_default(call_default_factory=True))
         yield f"{key}: {default}    {allowed_values(field)}"

@@ -1,4 +1,4 @@
-"""Modules of users' own, which register models and feature adapters: the key ``plugins``."""
+"""Modules of users' own, which register models, adapters and other parts: the key ``plugins``, and entry points."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import sys
 from importlib.metadata import entry_points
 from importlib.util import find_spec
+
+from recbole_mm.parts import RegistryError
 
 ENTRY_POINTS = "recbole_mm.plugins"
 
@@ -44,14 +46,32 @@ def import_plugins(names: list[str] | str | None, trusted: bool = True, where: s
         _import(name)
 
 
+def import_installed() -> None:
+    """Import the modules that installed packages declare as entry points of the group ``recbole_mm.plugins``.
+
+    Raises PluginError where one cannot be imported.
+    """
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.module not in sys.modules:  # it may be what imports us
+            try:
+                importlib.import_module(point.module)
+            except (ImportError, RegistryError) as error:
+                package = point.dist.name if point.dist else "unknown"
+                raise PluginError(
+                    f"plugin '{point.module}' of the installed package {package}: {error}; mend or uninstall {package}"
+                ) from error
+
+
 def _import(name: str) -> None:
     try:
         spec = find_spec(name)
         if spec is not None and spec.origin is None:  # Python takes any folder for a package
             raise PluginError(f"plugins: '{name}' is a folder without an __init__.py, not a module; name the module")
         importlib.import_module(name)
-    except (ModuleNotFoundError, ImportError, ValueError) as error:
-        if isinstance(error, PluginError) or not isinstance(error, ModuleNotFoundError | ValueError):
+    except RegistryError as error:
+        raise PluginError(f"plugins: '{name}': {error}") from error
+    except (ModuleNotFoundError, ValueError) as error:
+        if isinstance(error, PluginError):
             raise
         raise PluginError(
             f"plugins: '{name}' cannot be imported ({error}); the file {name}.py must lie in the working folder "

@@ -6,9 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.dataset import Dataset
 from recbole.quick_start import run as run_recbole_processes
 from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_color
 
@@ -28,9 +30,9 @@ from recbole_mm.trainer.stage_one import check_stage_one
 _TRUST_FLAGS = {"--trust-plugins": "trust_plugins", "--trust-pickle": "trust_pickle"}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "recbole-mm run") -> int:
     """Run the command; gives its exit code. Bad input is one line on standard error and code 2."""
-    options, settings = _parse(sys.argv[1:] if argv is None else argv)
+    options, settings = _parse(sys.argv[1:] if argv is None else argv, program)
     return run_command(lambda: run(**options), settings)
 
 
@@ -46,9 +48,9 @@ def run_command(action: Callable[[], object], settings: list[str]) -> int:
     return 0
 
 
-def _parse(argv: list[str]) -> tuple[dict, list[str]]:
+def _parse(argv: list[str], program: str) -> tuple[dict[str, Any], list[str]]:
     parser = ArgumentParser(
-        prog="run_recbole_mm.py",
+        prog=program,
         description="Train and test a model of recbole_mm or RecBole.",
         epilog="Any other key of the configuration as --key=value, such as --prompt_num=2.",
         allow_abbrev=False,
@@ -61,8 +63,8 @@ def _parse(argv: list[str]) -> tuple[dict, list[str]]:
     parser.add_argument("--port", default="5678", help="port of the master process")
     parser.add_argument("--world_size", type=int, default=-1, help="processes over all machines")
     parser.add_argument("--group_offset", type=int, default=0, help="global rank of this machine's first process")
-    options, rest = parse_with_settings(parser, argv)
-    options = vars(options)
+    parsed, rest = parse_with_settings(parser, argv)
+    options = vars(parsed)
     options["config_file_list"] = (options.pop("config_files") or "").split() or None
     return options, rest
 
@@ -85,7 +87,15 @@ def parse_with_settings(
     return options, rest
 
 
-def run(model=None, dataset=None, config_file_list=None, config_dict=None, saved=True, nproc=1, **processes):
+def run(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: dict[str, Any] | None = None,
+    saved: bool = True,
+    nproc: int = 1,
+    **processes: Any,
+) -> dict[str, Any] | None:
     """RecBole's ``run`` after checking names and keys, and a summary; its result names `checkpoint` and `log` too.
 
     Where no model or data set is given, a file or `config_dict` may name it; the defaults are POWERec and ml-100k-mm.
@@ -136,7 +146,9 @@ def _check_files(config: Config) -> None:
         check_stage_one(config["stage_one_checkpoint"], config["model"], config["backbone"], trusts)
 
 
-def objective_function(config_dict=None, config_file_list=None, saved=True):
+def objective_function(
+    config_dict: dict[str, Any] | None = None, config_file_list: list[str] | None = None, saved: bool = True
+) -> dict[str, Any]:
     """RecBole's objective for its ``HyperTuning``, except that it leaves the test split alone.
 
     A search must choose by validation; the test metrics of the winner follow after it
@@ -160,7 +172,7 @@ def objective_function(config_dict=None, config_file_list=None, saved=True):
     }
 
 
-def prepare_training(config: Config, dataset=None):
+def prepare_training(config: Config, dataset: Dataset | None = None) -> tuple[Any, ...]:
     """Trainer, training, validation and test data of a configuration, seeded as RecBole's ``run_recbole`` does it.
 
     Args:
@@ -177,10 +189,11 @@ def prepare_training(config: Config, dataset=None):
     return trainer, train_data, *evaluation_data
 
 
-def _summarise(result: dict | None) -> None:
+def _summarise(result: dict[str, Any] | None) -> None:
     """The last lines: the test result, and the run's own files."""
     result = {} if result is None else result
-    lines = {"test result": {metric: float(value) for metric, value in (result.get("test_result") or {}).items()}}
+    metrics = (result.get("test_result") or {}).items()
+    lines: dict[str, Any] = {"test result": {metric: float(value) for metric, value in metrics}}
     for name in ("checkpoint", "log"):
         file = result.get(name)
         lines[name] = file if file and Path(file).exists() else None

@@ -8,23 +8,24 @@ yaml in its own folder. All are set eagerly at import, so that plain ``run_recbo
 
 from __future__ import annotations
 
-import importlib
 import logging
-import pkgutil
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import recbole.data.dataset
 import recbole.data.utils
 import recbole.trainer
 import recbole.utils
 from recbole.config import Config
+from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
 from recbole.utils.argument_list import dataset_arguments
 
+import recbole_mm.encoder
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
@@ -33,8 +34,8 @@ from recbole_mm.host import config as host_config
 from recbole_mm.host import saved_data
 from recbole_mm.host.mend import patch_in_place
 from recbole_mm.io.names import closest
-from recbole_mm.model.recommender import Recommender
-from recbole_mm.registry import MODELS, TRAINERS, Entry, variants
+from recbole_mm.parts import discover
+from recbole_mm.registry import MODELS, TRAINERS, Entry, RegistryError, variants
 from recbole_mm.setting_checks import check
 from recbole_mm.setting_rules import complete_sources, defaults
 from recbole_mm.trainer.staged import StagedTrainer
@@ -63,31 +64,24 @@ def apply() -> None:
     _evaluate_as_configured()
     MODELS.subscribe(_publish_model)
     TRAINERS.subscribe(lambda entry: setattr(recbole.trainer, f"{entry.name}Trainer", entry.target))
-    for package in (recbole_mm.model, recbole_mm.trainer):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+    for package in (recbole_mm.model, recbole_mm.trainer, recbole_mm.encoder):
+        discover(package)
 
 
 def _publish_model(entry: Entry) -> None:
     """Set the model and its variants where RecBole looks for them."""
-    if not issubclass(entry.target, Recommender):
-        raise ValueError(
-            f"model '{entry.name}' of {entry.target.__module__} does not derive from MultimodalRecommender of "
-            f"recbole_mm.model.base, or another of our recommenders, whose methods the trainer calls"
-        )
-    for name in (entry.name, *entry.facts["variants"]):
+    for name in entry.names:
         _publish_name(name, entry)
 
 
 def _publish_name(name: str, entry: Entry) -> None:
     """Set model, data set and trainer of one name. RecBole's own models win a name; case makes no difference to it."""
     path = f"recbole.model.general_recommender.{name.lower()}"
-    taken = [*recbole_models(), *(known for known in MODELS if known != name)]
-    clash = next((known for known in taken if known.lower() == name.lower()), None)
+    clash = next((known for known in recbole_models() if known.lower() == name.lower()), None)
     if clash is not None:
-        raise ValueError(
-            f"model '{name}' of {entry.target.__module__}: there is a model '{clash}' already, and RecBole finds "
-            f"models by their names in lower case; rename yours"
+        raise RegistryError(
+            f"model '{name}' of {entry.target.__module__}: the model '{clash}' is there already, RecBole's own, which "
+            f"finds models by their names in lower case; rename yours"
         )
     module = ModuleType(path)
     module.__spec__ = ModuleSpec(path, loader=None)  # RecBole asks importlib.util.find_spec, which wants one
@@ -101,7 +95,7 @@ def _publish_name(name: str, entry: Entry) -> None:
 def _name_unknown_models() -> None:
     """RecBole ends with "No module named 'lightgbm'" where it finds no model of a name."""
 
-    def get_model(model_name):
+    def get_model(model_name: str) -> Any:
         try:
             return get(model_name)
         except (ValueError, ImportError, AttributeError, TypeError) as error:
@@ -118,7 +112,7 @@ def _name_unknown_models() -> None:
 def _check_fields() -> None:
     """Right after a data set has read its files, whosever model it is for."""
 
-    def init_alias(dataset):
+    def init_alias(dataset: Any) -> None:
         check_fields(dataset)
         initialise(dataset)
 
@@ -139,7 +133,7 @@ def check_model(name: str) -> None:
 def _evaluate_as_configured() -> None:
     """Apply `eval_history` and `eval_batch_users` at the one place that sees configuration, data and samplers."""
 
-    def create_samplers(config, dataset, built_datasets):
+    def create_samplers(config: Config, dataset: Dataset, built_datasets: Any) -> Any:
         samplers = create(config, dataset, built_datasets)
         _set_eval_batch_size(config, dataset)
         logging.getLogger(__name__).info(
@@ -155,7 +149,7 @@ def _evaluate_as_configured() -> None:
     create = patch_in_place(recbole.data.utils.create_samplers, create_samplers)
 
 
-def _set_eval_batch_size(config: Config, dataset) -> None:
+def _set_eval_batch_size(config: Config, dataset: Dataset) -> None:
     """RecBole's `eval_batch_size` counts scores: its default of 4096 is one user a batch, ours is a number of users."""
     scores_all_items = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
     users = config["eval_batch_users"]  # a checkpoint of RecBole without us has none of our keys

@@ -1,85 +1,45 @@
-"""What recbole_mm offers: models, trainers and feature adapters, each entered by one call in its own file.
+"""What recbole_mm offers, each part entered by one decorator in its own file, a plugin's in the same way as ours.
 
-The ground floor of the package: it imports nothing heavy, and of ours only the settings, so that any file may register.
+The ground floor of the package: it imports nothing heavy, so that any file may register. What is refused, by type or
+name, is a :class:`~recbole_mm.parts.RegistryError` of one line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol, TypeVar
 
 from recbole_mm.io.names import closest
+from recbole_mm.parts import Derived, Taking
+from recbole_mm.parts import Entry as Entry
+from recbole_mm.parts import NameIn as NameIn
+from recbole_mm.parts import Registry as Registry
+from recbole_mm.parts import RegistryError as RegistryError
 from recbole_mm.settings import Settings
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One registered class with the facts that ``python -m recbole_mm models`` prints about it."""
-
-    name: str
-    target: type
-    facts: dict[str, Any] = field(default_factory=dict)
+Part = TypeVar("Part", bound=Callable[..., Any])
 
 
-class Registry:
-    """Named classes of one kind. A name is given once; an unknown name is an error that lists the known ones."""
+class Decorator(Protocol):
+    """Enters what it decorates, and gives it back."""
 
-    def __init__(self, kind: str):
-        self.kind = kind
-        self._entries: dict[str, Entry] = {}
-        self._listeners: list[Callable[[Entry], None]] = []
-
-    def add(self, name: str, target: type, **facts: Any) -> None:
-        """Enter `target` under `name`; the same definition, run again, takes the place of its former self.
-
-        Raises ValueError where another class has the name, or a listener refuses the entry; nothing is entered then.
-        """
-        known = self._entries.get(name)
-        if known is not None and not _same_definition(known.target, target):
-            raise ValueError(
-                f"{self.kind} '{name}' is already registered by {known.target.__module__}; choose another name"
-            )
-        entry = Entry(name, target, facts)
-        for listener in self._listeners:
-            listener(entry)
-        self._entries[name] = entry
-
-    def subscribe(self, listener: Callable[[Entry], None]) -> None:
-        """Call `listener` for every entry there is and for every later one."""
-        self._listeners.append(listener)
-        for entry in list(self._entries.values()):
-            listener(entry)
-
-    def get(self, name: str) -> type:
-        """The class registered as `name`; raises ValueError listing the known names."""
-        if name not in self._entries:
-            raise ValueError(
-                f"unknown {self.kind} '{name}'{closest(str(name), self)}; registered: {', '.join(self) or 'none'} (the "
-                f"key plugins imports modules that register more)"
-            )
-        return self._entries[name].target
-
-    def entry(self, name: str) -> Entry:
-        """The entry of `name`, facts included."""
-        self.get(name)
-        return self._entries[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
+    def __call__(self, target: Part, /) -> Part: ...
 
 
-def _same_definition(first: type, second: type) -> bool:
-    """Whether both are the same class statement, run twice (a notebook cell, ``importlib.reload``)."""
-    return (first.__module__, first.__qualname__) == (second.__module__, second.__qualname__)
-
-
-MODELS = Registry("model")
-TRAINERS = Registry("trainer")
-ADAPTERS = Registry("feature adapter")
+MODELS = Registry(
+    "model", Derived("recbole_mm.model.recommender:Recommender", usual="recbole_mm.model.base:MultimodalRecommender")
+)
+TRAINERS = Registry("trainer", Derived("recbole_mm.trainer.trainer:MultimodalTrainer"))
+ADAPTERS = Registry("feature adapter", Derived("recbole_mm.nn.feature_adapter:FeatureAdapter"))
+ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")))
+ENCODERS = Registry(
+    "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"), reserved=("none", "tfidf")
+)
+TUNINGS = Registry("tuning", Taking(("encoder", "settings")))
+PROPAGATIONS = Registry(
+    "propagation", Taking(("graph", "nodes", "n_layers", "n_modalities", "include_layer_0", "rows"))
+)
 
 
 def register_model(
@@ -91,11 +51,11 @@ def register_model(
     modalities: str = "any",
     backbones: tuple[str, ...] = (),
     staged: bool = False,
-):
+) -> Decorator:
     """Class decorator: make a recommender known to RecBole under its class name.
 
     Args:
-        paper: title or venue of the paper, for ``python -m recbole_mm models``.
+        paper: title or venue of the paper, for ``recbole-mm models``.
         year: year of the paper.
         settings: the model's keys, see :mod:`recbole_mm.settings`; those of the class it derives from if not given.
         variants: configurations with a name of their own, each with the defaults in which it differs.
@@ -113,10 +73,11 @@ def register_model(
         "staged": staged,
     }
 
-    def enter(target: type) -> type:
+    def enter(target: Part) -> Part:
+        _check_settings("model", getattr(target, "__name__", repr(target)), settings)
+        MODELS.add(getattr(target, "__name__", repr(target)), target, **facts)
         if settings is not None:
-            target.settings_class = settings
-        MODELS.add(target.__name__, target, **facts)
+            target.settings_class = settings  # type: ignore[attr-defined]  # a Recommender, as was checked
         return target
 
     return enter
@@ -127,26 +88,105 @@ def variants() -> dict[str, str]:
     return {variant: name for name in MODELS for variant in MODELS.entry(name).facts.get("variants", ())}
 
 
-def register_trainer(model: str):
-    """Class decorator: train the model named `model` with this trainer instead of MultimodalTrainer."""
+def register_trainer(model: str) -> Decorator:
+    """Class decorator: train the model named `model`, which is registered, with this instead of MultimodalTrainer."""
 
-    def enter(target: type) -> type:
+    def enter(target: Part) -> Part:
+        known = {*MODELS, *variants()}
+        if model not in known:
+            raise RegistryError(
+                f"trainer {target.__module__}.{target.__qualname__}: there is no model {model!r} of recbole_mm or a "
+                f"plugin{closest(str(model), known)}; register the model first"
+            )
         TRAINERS.add(model, target)
         return target
 
     return enter
 
 
-def register_adapter(name: str, settings: type[Settings] | None = None):
+def register_adapter(name: str, settings: type[Settings] | None = None) -> Decorator:
     """Class decorator: make a feature adapter available as ``feature_adapter: name``.
 
     Args:
         name: of the adapter.
         settings: its keys, see :mod:`recbole_mm.settings`.
     """
+    return _entering(ADAPTERS, name, settings=settings)
 
-    def enter(target: type) -> type:
-        ADAPTERS.add(name, target, settings=settings)
+
+def register_analysis(name: str, *, help: str, options: Callable[[ArgumentParser], None] | None = None) -> Decorator:
+    """Function decorator: make an analysis available as ``recbole-mm analyse name CHECKPOINT ... --out FOLDER``.
+
+    The function gets the opened checkpoints (:class:`~recbole_mm.load.OpenedCheckpoint`) and the parsed options, of
+    which ``out`` is the folder to write into; it writes files and gives their paths.
+
+    Args:
+        name: of the analysis.
+        help: one line.
+        options: adds the analysis' own options to its parser.
+    """
+    return _entering(ANALYSES, name, help=help, options=options)
+
+
+def register_encoder(name: str, *, reads: Literal["pictures", "texts"]) -> Decorator:
+    """Class decorator: make an encoder of pictures or texts available to ``recbole-mm extract``.
+
+    ``--encoder name`` makes one without files; a folder or hub name is loaded by the encoder that recognises it
+    (:class:`~recbole_mm.encoder.content_encoder.ContentEncoder`).
+
+    Args:
+        name: of the encoder.
+        reads: what its contents are, ``pictures`` or ``texts``.
+    """
+    if reads not in ("pictures", "texts"):
+        raise RegistryError(f"encoder '{name}': reads={reads!r} is neither 'pictures' nor 'texts'; give one of them")
+    return _entering(ENCODERS, name, reads=reads)
+
+
+def register_tuning(name: str, settings: type[Settings] | None = None) -> Decorator:
+    """Function decorator: make a way of tuning a dual encoder available as PTMRec's ``peft: name``.
+
+    The function gets the :class:`~recbole_mm.encoder.dual_encoder.DualEncoder`, all of whose parameters are frozen, and
+    the settings, and makes new parameters in it, which are all that trains.
+
+    Args:
+        name: of the method.
+        settings: its keys, see :mod:`recbole_mm.settings`; TuningSettings of :mod:`recbole_mm.encoder.tuning` if not
+            given.
+    """
+    return _entering(TUNINGS, name, settings=settings)
+
+
+def register_propagation(name: str, *, uses_graph: bool = True) -> Decorator:
+    """Function decorator: make a propagation over the user-item graph available to the models that offer a choice.
+
+    The function gets the normalised graph ``[n_nodes, n_nodes]`` (None with ``uses_graph=False``), the nodes
+    ``[n_nodes, n_modalities * d]``, the number of layers, n_modalities, whether layer 0 is part of the readout, and the
+    ``[n]`` rows that are wanted or None for all; it gives the nodes after propagation, of those rows.
+
+    Args:
+        name: of the propagation.
+        uses_graph: whether it reads the graph and has layers.
+    """
+    return _entering(PROPAGATIONS, name, uses_graph=uses_graph)
+
+
+def _entering(registry: Registry, name: str, **facts: Any) -> Decorator:
+    """The decorator that enters its target into `registry`."""
+    if not isinstance(name, str):  # the decorator itself, without its brackets, would take the place of the part
+        raise RegistryError(f"{registry.kind}: {name!r} is no name; register it as (\"my-name\"), in brackets")
+    _check_settings(registry.kind, name, facts.get("settings"))
+
+    def enter(target: Part) -> Part:
+        registry.add(name, target, **facts)
         return target
 
     return enter
+
+
+def _check_settings(kind: str, name: str, settings: Any) -> None:
+    if settings is not None and not (isinstance(settings, type) and issubclass(settings, Settings)):
+        raise RegistryError(
+            f"{kind} '{name}': its settings {settings!r} are no class of keys; derive one from Settings of "
+            "recbole_mm.settings"
+        )

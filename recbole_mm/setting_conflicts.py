@@ -122,6 +122,8 @@ def _check_valid_metric(final: Mapping[str, Any]) -> None:
 
 
 def _check_negative_items(config: Config) -> None:
+    if not config.internal_config_dict["train_neg_sample_args"]:
+        return  # a model that draws none
     sampling = config["train_neg_sample_args"]
     samples = sampling and sampling.get("distribution", "uniform") not in (None, "none")
     if not samples and getattr(config.model_class, "input_type", None) == InputType.PAIRWISE:

@@ -18,7 +18,7 @@ from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.plugins import import_plugins
-from recbole_mm.registry import ADAPTERS, MODELS, variants
+from recbole_mm.registry import ADAPTERS, MODELS, TUNINGS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL, RunSettings, SearchSettings
 from recbole_mm.settings import Settings
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
@@ -31,8 +31,8 @@ TRUST_KEYS = ("trust_pickle", "trust_plugins")
 
 def common_settings() -> list[type[Settings]]:
     """What any run may set, those of RecBole's own models included."""
-    adapters = [ADAPTERS.entry(name).facts.get("settings") for name in ADAPTERS]
-    return [RunSettings, SearchSettings, DatasetSettings, TrainerSettings, *filter(None, adapters)]
+    of_parts = [entry.facts["settings"] for entry in (*ADAPTERS.entries(), *TUNINGS.entries())]
+    return [RunSettings, SearchSettings, DatasetSettings, TrainerSettings, *filter(None, of_parts)]
 
 
 def model_settings(name: str, backbone: str | None = None) -> list[type[Settings]]:

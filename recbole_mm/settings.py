@@ -105,7 +105,9 @@ class Settings(BaseModel):
         return {name: value for name, value in plain.items() if name in values and repr(value) != repr(values[name])}
 
 
-def _one_line(kind: type[Settings], error: ValidationError, given: Mapping, part: str, where: Mapping) -> str:
+def _one_line(
+    kind: type[Settings], error: ValidationError, given: Mapping[str, Any], part: str, where: Mapping[str, str]
+) -> str:
     """Key, value and what is allowed of the first of pydantic's errors."""
     errors = error.errors(include_url=False)
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # what it misspells is missing
@@ -114,8 +116,9 @@ def _one_line(kind: type[Settings], error: ValidationError, given: Mapping, part
     path, field = _locate(kind, first["loc"], given)
     place = f"{where[path[0]]}: " if path[0] in where else ""
     of_part = f" for {part}" if part else ""
-    if first["type"] == "extra_forbidden":
-        known = _nested(field).model_fields
+    nested = _nested(field)
+    if first["type"] == "extra_forbidden" and nested is not None:
+        known = nested.model_fields
         key = str(first["loc"][-1])
         return f"{place}{'.'.join(path)}: unknown key '{key}'{closest(key, known)}; it takes {', '.join(known)}"
     value = given.get(path[0]) if len(path) == 1 else first["input"]
@@ -128,7 +131,9 @@ def _one_line(kind: type[Settings], error: ValidationError, given: Mapping, part
     )
 
 
-def _locate(kind: type[Settings], location: tuple, given: Mapping) -> tuple[list[str], FieldInfo]:
+def _locate(
+    kind: type[Settings], location: tuple[Any, ...], given: Mapping[str, Any]
+) -> tuple[list[str], FieldInfo]:
     """The key, and those within its dict, that pydantic's location of an error leads to, and the field of the last."""
     path, field = [str(location[0])], kind.model_fields[location[0]]
     for part in location[1:]:

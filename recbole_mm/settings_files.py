@@ -87,7 +87,7 @@ def _lines(kind: type[Settings]) -> list[str]:
     return lines
 
 
-def _line(key: str, value: Any, field=None) -> str:
+def _line(key: str, value: Any, field: Any = None) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n").removesuffix("\n...")
     setting = f"{key}: {'~' if value is None else text}"
     if field is None or not field.description:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, runtime_checkable
 
 from pydantic.fields import FieldInfo
 
 _NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", dict: "a dict"}
 _LONGEST = 80
 UNLIMITED = 2**31 - 1  # a bound that stands for none
+
+
+@runtime_checkable
+class Named(Protocol):
+    """Metadata of a field that takes names which are known when it is read."""
+
+    def names(self) -> Iterable[str]:
+        """All that may be given."""
 
 
 def allowed_values(field: FieldInfo) -> str:
@@ -29,7 +38,7 @@ def type_name(field: FieldInfo) -> str:
     return " or ".join(dict.fromkeys(name for name in names if name != "None"))
 
 
-def _in_words(annotation: Any, metadata: list) -> str:
+def _in_words(annotation: Any, metadata: list[Any]) -> str:
     kinds = [_of_alternative(part, metadata) for part in _alternatives(annotation)]
     words = [word for word in dict.fromkeys(kinds) if word != "nothing (~)"]
     return " or ".join([*words, *(["nothing (~)"] if "nothing (~)" in kinds else [])])
@@ -39,12 +48,15 @@ def _alternatives(annotation: Any) -> list[Any]:
     return list(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
 
 
-def _of_alternative(annotation: Any, metadata: list) -> str:
+def _of_alternative(annotation: Any, metadata: list[Any]) -> str:
     if get_origin(annotation) is Annotated:
         annotation, *own = get_args(annotation)
         return _in_words(annotation, [*own, *metadata])
     if annotation is type(None):
         return "nothing (~)"
+    names = next((item.names() for item in metadata if isinstance(item, Named)), None)
+    if names is not None:
+        return f"one of {', '.join(names)}"
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, get_args(annotation)))}"
     if get_origin(annotation) in (list, tuple):
@@ -55,7 +67,7 @@ def _of_alternative(annotation: Any, metadata: list) -> str:
     return _NAMES.get(kind, getattr(kind, "__name__", str(kind))) + (_bounds(metadata) if kind in (int, float) else "")
 
 
-def _bounds(metadata: list) -> str:
+def _bounds(metadata: list[Any]) -> str:
     found: dict[str, Any] = {}
     for item in metadata:
         for part in item.metadata if isinstance(item, FieldInfo) else [item]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.graph import SparseOperator
-from tests.toy import Run
+from recbole_mm.testing.toy import Run
 
 
 def kept_cosines(feature: Tensor, k: int) -> Tensor:

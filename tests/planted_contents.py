@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from recbole_mm.__main__ import main
+from recbole_mm.testing.toy import write_planted
 from tests.tiny_clip import write_dual_clip
-from tests.toy import write_planted
 
 WIDTH = 6
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.toy import PRE_SPLIT, Run, start, write_dataset
+from recbole_mm.testing.toy import PRE_SPLIT, Run, start, write_dataset
 
 WIDTHS = {"visual": 5, "textual": 4, "acoustic": 3}
 

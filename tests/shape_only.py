@@ -7,7 +7,7 @@ from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.utils import get_model
 
-from tests.toy import QUIET
+from recbole_mm.testing.toy import QUIET
 
 BABY = {"n_users": 19_445, "n_items": 7_050, "widths": {"visual": 4096, "textual": 384}}
 TMALL = {"n_users": 13_104, "n_items": 7_848, "widths": {"visual": 512, "textual": 512}}

@@ -17,8 +17,8 @@ from recbole_mm.__main__ import main
 from recbole_mm.data.feature_file import read_features
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import run
+from recbole_mm.testing.toy import QUIET
 from tests.tiny_clip import write_dual_clip
-from tests.toy import QUIET
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main, run
 from recbole_mm.setting_rules import model_settings
-from tests.toy import PRE_SPLIT, Run, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, Run, start, write_planted
 
 PROCESSES = 3
 SETTINGS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.toy import PRE_SPLIT, QUIET, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.toy import PRE_SPLIT, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDLESS = {**PRE_SPLIT, "epochs": 10**6, "stopping_step": 10**6, "embedding_size": 8, "train_batch_size": 64,

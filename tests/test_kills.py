@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy import PRE_SPLIT, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,11 @@
-"""`python -m recbole_mm`: what its commands print, and how they end."""
+"""`recbole-mm` and `python -m recbole_mm`: what the commands print, and how they end."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,16 @@ import pytest
 
 from recbole_mm import MODELS
 from recbole_mm.__main__ import main
-from tests.toy import PRE_SPLIT, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
+from recbole_mm_command import COMMANDS, ENVIRONMENT
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("localhost", 0))
+        return listening.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +50,7 @@ def test_models_are_listed(capsys):
 
 def test_a_reader_that_has_seen_enough_is_no_error():
     command = [sys.executable, "-m", "recbole_mm", "models"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert "error" not in process.stderr.read()
@@ -76,12 +88,103 @@ def test_analysis_of_no_checkpoint(capsys):
     assert capsys.readouterr().err == "error: checkpoint none.pth does not exist\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["analyse"], ["guess"], ["describe"]])
+@pytest.mark.parametrize("arguments", [["analyse"], ["describe"], ["extract"]])
 def test_incomplete_commands(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert "usage: python -m recbole_mm" in capsys.readouterr().err
+    assert f"recbole-mm {arguments[0]}" in capsys.readouterr().err
+
+
+def test_no_command(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("usage: recbole-mm COMMAND ...\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("modles", "models"), ("Run", "run"), ("analyze", "analyse"), ("exprot", "export")]
+)
+def test_an_unknown_command_names_the_closest(name, meant, capsys):
+    assert main([name, "--any=1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: unknown command '{name}' (did you mean {meant}?); there are run, tune, models, ")
+
+
+def test_a_command_like_none_lists_them(capsys):
+    assert main(["xyzzy"]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown command 'xyzzy'; there are run, tune, ")
+
+
+def test_the_help_is_that_of_the_commands_own_parsers(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    parser = argparse.ArgumentParser()
+    added = parser.add_subparsers()
+    for home in {home for home, _ in COMMANDS.values()}:
+        module, _, function = home.partition(":")
+        if function != "main":
+            getattr(importlib.import_module(module), function)(added)
+    own = {action.dest: action.help for action in added._choices_actions}
+    assert own == {name: help for name, (home, help) in COMMANDS.items() if not home.endswith(":main")}
+    for name, (_, help) in COMMANDS.items():
+        assert f"  {name:11}{help}\n" in shown
+
+
+HELP = {"module": ["-m", "recbole_mm"], "script": ["-c", "import sys, recbole_mm_command as c; sys.exit(c.main())"]}
+
+
+@pytest.mark.parametrize("way", HELP)
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["modles"], 2)])
+def test_help_needs_no_torch(way, arguments, code):
+    """Half a second is the promise; what takes longer is importing torch, RecBole or pydantic."""
+    command = [sys.executable, "-X", "importtime", *HELP[way], *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    before = os.times()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    after = os.times()
+    assert done.returncode == code
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "recbole_mm_command" in imported
+    assert not {"torch", "numpy", "recbole", "pydantic", "recbole_mm.startup"} & imported
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for variable in ENVIRONMENT:
+        environment.pop(variable, None)
+    command = [sys.executable, *HELP["module"], *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+PLUGIN = """
+import os, sys
+os.environ["SEEN"] = str({name: os.environ.get(name) for name in %r})
+print(os.environ["SEEN"], "recbole_mm.startup" in sys.modules)
+"""
+
+
+def test_run_and_tune_are_the_two_scripts(folder):
+    """With the variables set that torch reads when it loads."""
+    Path("seen.py").write_text(PLUGIN % (list(ENVIRONMENT),), encoding="utf-8")
+    given = {**PRE_SPLIT, "epochs": 1, "data_path": str(folder), "embedding_size": 8, "plugins": ["seen"]}
+    keys = [f"--{key}={value}" for key, value in given.items()]
+    done = run_command("run", "--model=VBPR", "--dataset=toy", *keys)
+    assert done.returncode == 0, done.stderr
+    assert f"{ENVIRONMENT} True" in done.stdout
+    assert "test result: {" in done.stdout
+    Path("few.hyper").write_text("learning_rate choice [0.1]\n")
+    done = run_command("tune", "--model=VBPR", "--dataset=toy", "--params_file=few.hyper", *keys)
+    assert done.returncode == 0, done.stderr
+    assert "best parameters: {'learning_rate': 0.1}" in done.stdout
+
+
+def test_run_in_two_processes(folder):
+    given = {**PRE_SPLIT, "epochs": 1, "data_path": str(folder), "embedding_size": 8, "gpu_id": ""}
+    keys = [f"--{key}={value}" for key, value in given.items()]
+    done = run_command("run", "--model=VBPR", "--dataset=toy", "--nproc=2", f"--port={free_port()}", *keys)
+    assert done.returncode == 0, done.stderr
+    assert "test result: {" in done.stdout
 
 
 def test_the_settings_of_a_model_are_listed(capsys):

@@ -12,7 +12,7 @@ import pytest
 from recbole.config import Config
 
 from recbole_mm.configuration import checked_config
-from tests.toy import PRE_SPLIT, QUIET, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAPTER = """\

@@ -16,7 +16,7 @@ from recbole_mm import MODELS
 from recbole_mm.configuration import check_keys
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import main, run
-from tests.toy import PRE_SPLIT, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -204,7 +204,7 @@ def test_malformed_settings(capsys, arguments, argument, message):
         ("--topk=[10,20]", "valid_metric: NDCG@5 is not measured; "),
         ("--backbone=GAT", "backbone: 'GAT' is not allowed for POWERec; give one of LayerGCN, LightGCN, BPR"),
         ("--resume_from=none.pth", "resume_from: checkpoint none.pth does not exist"),
-        ("--data_path=nowhere", "Neither [nowhere/toy] exists in the device nor [toy] a known dataset name."),
+        ("--data_path=nowhere", "data_path: there is no folder nowhere; it is the folder that holds toy/"),
     ],
 )
 def test_bad_values_end_in_one_line(capsys, arguments, setting, message):

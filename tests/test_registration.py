@@ -16,8 +16,8 @@ from recbole.utils import get_model, get_trainer, init_seed
 from recbole_mm import MODELS, register_model, registration, setting_rules
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_dataset
 from recbole_mm.trainer.trainer import MultimodalTrainer
-from tests.toy import PRE_SPLIT, QUIET, write_dataset
 
 # ---------------------------------------------------------------- names
 
@@ -37,14 +37,15 @@ def test_recbole_finds_model_data_set_and_trainer():
 )
 def test_names_that_are_taken_are_refused(name, taken):
     """RecBole looks for a module of the name in lower case, so that `Bpr` would hide its BPR."""
-    with pytest.raises(ValueError, match=f"model '{name}' .* there is a model '{taken}' already"):
+    with pytest.raises(ValueError, match=f"model '{name}' .* the model '{taken}' is there already"):
         register_model(paper="Mine", year=2026)(type(name, (MultimodalRecommender,), {}))
     assert name not in MODELS
     assert get_model(taken).__name__ == taken
 
 
 def test_a_model_without_our_base_class_is_refused():
-    with pytest.raises(ValueError, match="model 'Foreign' .* does not derive from .*MultimodalRecommender"):
+    refusal = "model 'Foreign' is tests.test_registration.Foreign, .* does not derive from .*MultimodalRecommender"
+    with pytest.raises(ValueError, match=refusal):
         register_model(paper="Mine", year=2026)(type("Foreign", (GeneralRecommender,), {}))
     assert "Foreign" not in MODELS
 

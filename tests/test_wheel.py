@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.toy import PRE_SPLIT, QUIET, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
@@ -20,6 +20,7 @@ SOURCES = (
     "pyproject.toml",
     "README.md",
     "LICENSE",
+    "recbole_mm_command.py",
     "run_hyper_mm.py",
     "run_recbole_mm.py",
     "recbole_mm",
@@ -60,7 +61,8 @@ def test_every_module_and_every_settings_file_is_in_it(wheel):
         if file.is_file()
     }
     assert len(settings) > 5
-    assert (modules | settings | {"run_hyper_mm.py", "run_recbole_mm.py"}) - packed == set()
+    scripts = {"recbole_mm_command.py", "run_hyper_mm.py", "run_recbole_mm.py"}
+    assert (modules | settings | scripts | {"recbole_mm/py.typed"}) - packed == set()
 
 
 SCRIPT = """

@@ -12,20 +12,14 @@ from tqdm import tqdm
 from recbole_mm.analysis.attribution_files import AttributionFiles
 from recbole_mm.analysis.becam import Becam
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
-from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int
+from recbole_mm.analysis.command import checkpoint_labels, positive_int
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
 from recbole_mm.encoder import PictureError, load_encoder, open_picture
 from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.registry import register_analysis
 
 
-def add_parser(kinds) -> None:
-    """Add `analyse attribution`."""
-    parser = add_analysis(
-        kinds,
-        "attribution",
-        "maps of what a recommender uses in items' pictures, before and after its feature adapter (BeFA, BeCAM)",
-        _run,
-    )
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", required=True, metavar="DIR_OR_NAME", help="the CLIP that made the features: folder or hub name"
     )
@@ -47,7 +41,13 @@ def add_parser(kinds) -> None:
     )
 
 
-def _run(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+@register_analysis(
+    "attribution",
+    help="maps of what a recommender uses in items' pictures, before and after its feature adapter (BeFA, BeCAM)",
+    options=_options,
+)
+def run_attribution(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+    """:func:`write_attribution` with the options of `analyse attribution`."""
     items = [item for item in (part.strip() for part in arguments.items.split(",")) if item]
     return write_attribution(
         checkpoints,

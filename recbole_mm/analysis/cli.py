@@ -1,23 +1,24 @@
-"""``python -m recbole_mm analyse``: one sub-command per file of this folder that has an ``add_parser``."""
+"""``recbole-mm analyse``: one sub-command per registered analysis."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
+import argparse
 
 import recbole_mm.analysis
+from recbole_mm.analysis.command import add_analysis
+from recbole_mm.parts import discover
+from recbole_mm.registry import ANALYSES
 
 
-def add_parsers(commands) -> None:
+def add_parsers(commands: argparse._SubParsersAction) -> None:
     """Add the `analyse` command to an argparse sub-parsers object.
 
-    An analysis is a module of :mod:`recbole_mm.analysis` with ``add_parser(kinds)``, which calls
-    :func:`recbole_mm.analysis.command.add_analysis`. The modules are imported for every command of ours, so
-    what only the analysis itself needs (matplotlib, scikit-learn, Pillow) is imported in its functions.
+    An analysis is a function with :func:`recbole_mm.registry.register_analysis`, in any module of this folder or of a
+    plugin. The modules are imported for every analysis, so what only one needs (matplotlib, scikit-learn, Pillow) is
+    imported in its functions.
     """
+    discover(recbole_mm.analysis)
     analyse = commands.add_parser("analyse", help="figures and tables from checkpoints")
     kinds = analyse.add_subparsers(required=True, metavar="ANALYSIS")
-    for found in iter_modules(recbole_mm.analysis.__path__):
-        module = import_module(f"{recbole_mm.analysis.__name__}.{found.name}")
-        if hasattr(module, "add_parser"):
-            module.add_parser(kinds)
+    for name in ANALYSES:
+        add_analysis(kinds, ANALYSES.entry(name))

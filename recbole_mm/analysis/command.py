@@ -14,6 +14,7 @@ import numpy as np
 from recbole_mm.io.files import atomic_file, check_folder_writable
 from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options
 from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.parts import Entry
 from recbole_mm.trainer.checkpoint import settings
 
 Write = Callable[[list[OpenedCheckpoint], argparse.Namespace], list[Path]]
@@ -27,16 +28,13 @@ OF_THE_RUN = {
 }  # settings that change no result
 
 
-def add_analysis(kinds, name: str, help: str, write: Write) -> argparse.ArgumentParser:
-    """Add one analysis to the `analyse` command; gives its parser, for the analysis' own options.
+def add_analysis(kinds: argparse._SubParsersAction, entry: Entry) -> None:
+    """Add one registered analysis to the `analyse` command.
 
-    Args:
-        kinds: argparse's sub-parsers object of `analyse`.
-        name: of the sub-command.
-        help: one line.
-        write: gets the opened checkpoints and the parsed arguments; writes files and gives their paths.
+    Raises ValueError where its own options are none, such as one that all analyses have.
     """
-    parser = kinds.add_parser(name, help=help, description=help)
+    help = entry.facts["help"]
+    parser = kinds.add_parser(entry.name, help=help, description=help)
     parser.add_argument(
         "checkpoints", nargs="+", metavar="CHECKPOINT", help="any file of a run"
     )
@@ -44,8 +42,12 @@ def add_analysis(kinds, name: str, help: str, write: Write) -> argparse.Argument
         "--out", type=Path, default=Path("analysis"), help="folder to write into (default: %(default)s)"
     )
     add_opening_options(parser)
-    parser.set_defaults(run=partial(_run, write))
-    return parser
+    parser.set_defaults(run=partial(_run, entry.target))
+    if entry.facts["options"] is not None:
+        try:
+            entry.facts["options"](parser)
+        except (argparse.ArgumentError, TypeError) as error:
+            raise ValueError(f"analysis '{entry.name}' of {entry.target.__module__}: its options: {error}") from error
 
 
 def positive_int(text: str) -> int:

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int, save_figure, write_csv
+from recbole_mm.analysis.command import checkpoint_labels, positive_int, save_figure, write_csv
 from recbole_mm.analysis.embedding_density import ItemDensity, density_figure, write_densities
 from recbole_mm.analysis.items import item_ids
 from recbole_mm.analysis.user_map import TRAINING_ITEMS, UserMap, draw_users, embeddings, user_map
 from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.registry import register_analysis
 
 
-def add_parser(kinds) -> None:
-    """Add `analyse embedding-map`."""
-    parser = add_analysis(
-        kinds,
-        "embedding-map",
-        "t-SNE of users and their training items, and the density of all items on the unit circle (LUDP)",
-        lambda checkpoints, arguments: write_embedding_map(
-            checkpoints,
-            arguments.out,
-            arguments.users,
-            arguments.user_ids,
-            arguments.seed,
-            tuple(arguments.training_items),
-        ),
-    )
+def _options(parser: argparse.ArgumentParser) -> None:
     users = parser.add_mutually_exclusive_group()
     users.add_argument(
         "--users",
@@ -49,6 +37,19 @@ def add_parser(kinds) -> None:
         help="draw of the users with so many training items (default: {} {})".format(*TRAINING_ITEMS),
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw and of t-SNE (default: %(default)s)")
+
+
+@register_analysis(
+    "embedding-map",
+    help="t-SNE of users and their training items, and the density of all items on the unit circle (LUDP)",
+    options=_options,
+)
+def run_embedding_map(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+    """:func:`write_embedding_map` with the options of `analyse embedding-map`."""
+    training_items = (arguments.training_items[0], arguments.training_items[1])
+    return write_embedding_map(
+        checkpoints, arguments.out, arguments.users, arguments.user_ids, arguments.seed, training_items
+    )
 
 
 def write_embedding_map(

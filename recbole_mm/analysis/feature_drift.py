@@ -12,10 +12,11 @@ from textwrap import fill
 import numpy as np
 
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines, projected_modalities
-from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int, save_figure, write_csv
+from recbole_mm.analysis.command import checkpoint_labels, positive_int, save_figure, write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
 from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.registry import register_analysis
 
 EDGES = np.linspace(-1, 1, 81)  # bins of 0.025
 MOST_ITEMS = 100  # matplotlib draws at most 65,536 pixels
@@ -29,14 +30,7 @@ STYLES = (  # what is before lies thin on what is after, and is seen where they 
 MEASURABLE = 1e-3  # change of a cosine; what rounding makes is smaller
 
 
-def add_parser(kinds) -> None:
-    """Add `analyse feature-drift`."""
-    parser = add_analysis(
-        kinds,
-        "feature-drift",
-        "cosines of items' features with their behaviour before and after the feature adapter (BeFA)",
-        _run,
-    )
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", help="default: every modality of a checkpoint")
     parser.add_argument("--images", type=Path, metavar="DIR", help="pictures <item_id>.jpg or .png, for a sheet")
     parser.add_argument(
@@ -44,7 +38,13 @@ def add_parser(kinds) -> None:
     )
 
 
-def _run(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+@register_analysis(
+    "feature-drift",
+    help="cosines of items' features with their behaviour before and after the feature adapter (BeFA)",
+    options=_options,
+)
+def run_feature_drift(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+    """:func:`write_feature_drift` with the options of `analyse feature-drift`."""
     return write_feature_drift(
         checkpoints, arguments.out, modality=arguments.modality, images=arguments.images, top=arguments.top
     )

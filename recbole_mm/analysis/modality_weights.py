@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Iterator
 from dataclasses import astuple
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.analysis.command import add_analysis, checkpoint_labels, positive_int, save_figure, write_csv
+from recbole_mm.analysis.command import checkpoint_labels, positive_int, save_figure, write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_pictures, item_titles
 from recbole_mm.analysis.modality_weights_page import ItemSection, page
 from recbole_mm.analysis.weight_tables import ExtremeItem, ModalityWeights, extreme_items, modality_weights
 from recbole_mm.io.files import atomic_file
 from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.registry import register_analysis
 
 MOST_ITEMS = 100  # at an end: matplotlib draws at most 65,536 pixels
 EDGES = np.linspace(0, 1, 51)  # bins of 0.02
@@ -24,16 +26,7 @@ ITEM_COLUMNS = "modality end rank item_id title weight training_interactions pic
 FILES = (".png", ".csv", "-histogram.csv", "-items.csv")
 
 
-def add_parser(kinds) -> None:
-    """Add `analyse modality-weights`."""
-    parser = add_analysis(
-        kinds,
-        "modality-weights",
-        "histogram of the modality weights; the items that trust each modality most and least (MARGO)",
-        lambda checkpoints, arguments: write_modality_weights(
-            checkpoints, arguments.out, arguments.images, arguments.top
-        ),
-    )
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         type=Path,
@@ -43,6 +36,16 @@ def add_parser(kinds) -> None:
     parser.add_argument(
         "--top", type=positive_int, default=5, help="items at each end of a modality (default: %(default)s)"
     )
+
+
+@register_analysis(
+    "modality-weights",
+    help="histogram of the modality weights; the items that trust each modality most and least (MARGO)",
+    options=_options,
+)
+def run_modality_weights(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+    """:func:`write_modality_weights` with the options of `analyse modality-weights`."""
+    return write_modality_weights(checkpoints, arguments.out, arguments.images, arguments.top)
 
 
 def write_modality_weights(

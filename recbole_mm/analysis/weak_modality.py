@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,21 +11,18 @@ import torch
 from recbole.utils import init_seed
 from tqdm import tqdm
 
-from recbole_mm.analysis.command import add_analysis, checkpoint_labels, save_figure, write_csv
+from recbole_mm.analysis.command import checkpoint_labels, save_figure, write_csv
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.late_fusion import ModalityRatings
+from recbole_mm.registry import register_analysis
 
 BINS = 60
 
 
-def add_parser(kinds) -> None:
-    """Add `analyse weak-modality`."""
-    add_analysis(
-        kinds,
-        "weak-modality",
-        "margins per modality, positive against hard-negative ratings (POWERec)",
-        lambda checkpoints, arguments: write_weak_modality(checkpoints, arguments.out),
-    )
+@register_analysis("weak-modality", help="margins per modality, positive against hard-negative ratings (POWERec)")
+def run_weak_modality(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+    """:func:`write_weak_modality` with the options of `analyse weak-modality`."""
+    return write_weak_modality(checkpoints, arguments.out)
 
 
 def triplet_margins(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from recbole_mm.encoder.content_encoder import count_longer
 from recbole_mm.encoder.pretrained import (
     clear_errors,
     encoder_folder,
@@ -19,6 +18,7 @@ from recbole_mm.encoder.pretrained import (
     stored_weights,
 )
 from recbole_mm.encoder.safety import EncoderError
+from recbole_mm.encoder.text_encoders import count_longer
 from recbole_mm.io.files import atomic_file
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class DualEncoder(nn.Module):
         truncated: how many texts were longer than the context that the prompts leave, and cut there.
     """
 
-    def __init__(self, model, tokenizer, processor, facts: dict[str, Any]):
+    def __init__(self, model: Any, tokenizer: Any, processor: Any, facts: dict[str, Any]):
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.tokenizer, self.processor, self.facts = tokenizer, processor, facts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class ClipTransformer(ImageEncoder):
         processor: its image processor.
     """
 
-    def __init__(self, model, processor):
+    def __init__(self, model: Any, processor: Any):
         super().__init__(model.config.projection_dim, processor.image_mean, processor.image_std)
         self.model = model
         self.processor = processor
@@ -88,7 +88,7 @@ class ClipResNet(ImageEncoder):
         processor: its image processor.
     """
 
-    def __init__(self, model, processor):
+    def __init__(self, model: Any, processor: Any):
         colours = processor.data_config
         super().__init__(model.config.num_labels, list(colours["mean"]), list(colours["std"]))
         self.model = model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from recbole_mm.encoder.image_encoder import ClipResNet, ClipTransformer, ImageEncoder
 from recbole_mm.encoder.pretrained import clear_errors, encoder_folder, quiet, require_transformers, stored_weights
@@ -43,7 +44,7 @@ def load_encoder(name: str | Path) -> ImageEncoder:
     return encoder.eval().requires_grad_(False)
 
 
-def _clip(folder: Path, config) -> ClipTransformer:
+def _clip(folder: Path, config: Any) -> ClipTransformer:
     from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
     vision = config
@@ -57,7 +58,7 @@ def _clip(folder: Path, config) -> ClipTransformer:
     return ClipTransformer(model, CLIPImageProcessorPil.from_pretrained(folder))
 
 
-def _timm(folder: Path, config) -> ClipResNet:
+def _timm(folder: Path, config: Any) -> ClipResNet:
     from transformers import AutoImageProcessor, TimmWrapperForImageClassification
 
     model = stored_weights(TimmWrapperForImageClassification, folder, config)

@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from recbole_mm.encoder.safety import EncoderError, check_safe
 from recbole_mm.io.errors import one_line
@@ -82,7 +84,7 @@ def encoder_folder(name: str | Path) -> Path:
     return folder
 
 
-def stored_weights(kind, folder: Path, config, optional: str | None = None):
+def stored_weights(kind: Any, folder: Path, config: Any, optional: str | None = None) -> Any:
     """The model in single precision, all of whose weights are in the files: transformers makes up missing ones.
 
     Args:
@@ -138,3 +140,20 @@ def memory_errors(remedy: str) -> Iterator[None]:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
             raise ValueError(f"out of memory; {remedy} ({one_line(error)[:200]})") from error
         raise
+
+
+def folder_config(folder: Path) -> Any:
+    """The configuration of a model of transformers in a folder; nothing of the folder runs."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False)  # nor ask whether to run it
+
+
+def provenance(name: str, folder: Path, **preprocessing: Any) -> dict[str, Any]:
+    """The facts of an encoder from a folder, see :class:`~recbole_mm.encoder.content_encoder.ContentEncoder`."""
+    return {"encoder": str(name), "revision": revision(name, folder), "preprocessing": preprocessing}
+
+
+def projected(output: Any) -> Tensor:
+    """The projected features of a dual encoder's tower, in any form that transformers gives them."""
+    return output if isinstance(output, Tensor) else output.pooler_output

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.dual_encoder import DualEncoder
+from recbole_mm.registry import TUNINGS, register_tuning
 
 PROMPT_STD = 0.02
-KINDS = ("prompt", "lora", "adapter", "none")
 ATTENTION_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
@@ -33,26 +34,45 @@ class TuningSettings:
     bottleneck: int = 4
 
 
-def tune(encoder: DualEncoder, kind: str, settings: TuningSettings) -> DualEncoder:
+def tune(encoder: DualEncoder, kind: str, settings: Any) -> DualEncoder:
     """Make the parameters of one kind of tuning, the only ones of the encoder that train; gives the encoder.
 
     LoRA and adapters start without any effect, as their second matrices are zero.
+
+    Args:
+        encoder: frozen.
+        kind: registered (:func:`~recbole_mm.registry.register_tuning`), or ``none``.
+        settings: TuningSettings, or those that the kind declares.
 
     Raises:
         ValueError: the encoder is tuned already, `kind` is unknown, a size is out of range, or peft is missing.
     """
     if encoder.tuning != "none":
         raise ValueError(f"the encoder is tuned already, with '{encoder.tuning}'; load it again")
-    if kind not in KINDS:
-        raise ValueError(f"peft: '{kind}' is not among {', '.join(KINDS)}")
-    if kind == "prompt":
-        add_prompts(encoder, settings.prompt_depth, settings.prompt_length)
-    elif kind == "lora":
-        add_lora(encoder, settings.lora_rank, settings.lora_alpha)
-    elif kind == "adapter":
-        add_bottlenecks(encoder, settings.bottleneck)
+    if kind not in ("none", *TUNINGS):
+        raise ValueError(f"peft: '{kind}' is not among {', '.join(TUNINGS)}, none")
+    if kind != "none":
+        TUNINGS.get(kind)(encoder, settings)
     encoder.tuning = kind
     return encoder
+
+
+@register_tuning("prompt")
+def tune_prompts(encoder: DualEncoder, settings: TuningSettings) -> None:
+    """Deep prompts."""
+    add_prompts(encoder, settings.prompt_depth, settings.prompt_length)
+
+
+@register_tuning("lora")
+def tune_lora(encoder: DualEncoder, settings: TuningSettings) -> None:
+    """Low-rank changes of the attentions."""
+    add_lora(encoder, settings.lora_rank, settings.lora_alpha)
+
+
+@register_tuning("adapter")
+def tune_bottlenecks(encoder: DualEncoder, settings: TuningSettings) -> None:
+    """Bottleneck adapters."""
+    add_bottlenecks(encoder, settings.bottleneck)
 
 
 def add_prompts(encoder: DualEncoder, depth: int, length: int) -> None:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recbole_mm.data.convert import check_free_modality
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.extract import Extraction, extract
 from recbole_mm.extraction.tfidf import TFIDF, extract_tfidf
 from recbole_mm.io.files import check_writable
-
-if TYPE_CHECKING:
-    from recbole_mm.encoder.content_encoder import ContentEncoder
 
 SHOWN_MISSING = 5
 
@@ -28,7 +23,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     content.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures named by item id")
     content.add_argument("--fields", help="fields of the .item file, such as title,genres,plot")
     parser.add_argument(
-        "--encoder", required=True, help=f"folder or hub name of an encoder; {TFIDF} needs no weights"
+        "--encoder", required=True, help=f"folder, hub name or registered name of an encoder; {TFIDF} needs no weights"
     )
     parser.add_argument("--batch-size", type=int, default=32, help="items encoded at once")
     parser.add_argument("--float16", action="store_true", help="store half precision")
@@ -49,29 +44,25 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _extract_pictures(args: argparse.Namespace) -> Extraction:
-    from recbole_mm.encoder import load_image_encoder
-
     if args.encoder == TFIDF:
         raise ValueError(f"--encoder: {TFIDF} reads texts; give --fields, or an encoder of pictures")
-    return _extract(args, Pictures(args.dataset, args.images), load_image_encoder)
+    return _extract(args, Pictures(args.dataset, args.images), "pictures")
 
 
 def _extract_texts(args: argparse.Namespace) -> Extraction:
-    from recbole_mm.encoder import load_text_encoder
-
     if args.encoder == TFIDF and args.ray_address is not None:
         raise ValueError(f"--ray_address: {TFIDF} needs all texts at once, on this machine; leave out --ray_address")
     texts = Texts(args.dataset, [field.strip() for field in args.fields.split(",")])
     if args.encoder == TFIDF:
         return extract_tfidf(args.dataset, args.modality, texts, width=args.width, half=args.float16)
-    return _extract(args, texts, load_text_encoder)
+    return _extract(args, texts, "texts")
 
 
-def _extract(
-    args: argparse.Namespace, contents: Contents, load: Callable[[str, str], ContentEncoder]
-) -> Extraction:
+def _extract(args: argparse.Namespace, contents: Contents, reads: str) -> Extraction:
+    from recbole_mm.encoder.auto import EncoderLoader
     from recbole_mm.encoder.pretrained import usable_device
 
+    load = EncoderLoader(reads, tuple(args.plugins))
     options = {"batch_size": args.batch_size, "half": args.float16}
     if args.ray_address is None:
         encoder = load(args.encoder, usable_device(args.device))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.pictures import PictureError, open_picture, open_picture_file
 from recbole_mm.io.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image as Picture
 
 PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 TEXT_SEPARATOR = " "
@@ -81,7 +85,7 @@ class Pictures(Contents):
                 f"such as {self.items[0]}.jpg"
             )
 
-    def read(self, item: str):
+    def read(self, item: str) -> Picture:
         try:
             return open_picture(self._file(item))
         except PictureError as error:
@@ -142,7 +146,7 @@ def _read_texts(file: Path, fields: list[str]) -> dict[str, str]:
     return texts
 
 
-def _item_column(file: Path, table):
+def _item_column(file: Path, table: pd.DataFrame) -> pd.Series:
     if "item_id:token" not in table:
         raise ValueError(f"{file} has no column item_id:token")
     return table["item_id:token"]

@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.dataset import Dataset
 from torch import Tensor, nn
 
 from recbole_mm.encoder import DualEncoder, TuningSettings, load_dual_encoder, tune
 from recbole_mm.encoder.pretrained import memory_errors
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
+from recbole_mm.registry import TUNINGS
 
 
 class TunedContents:
@@ -24,7 +27,7 @@ class TunedContents:
         settings: PTMRec's.
         dataset: whose items these are.
         widths: of the modalities in use; those that the encoder makes are among them.
-        normalised: whether features are L2-normalised per row.
+        config: whether features are L2-normalised per row, and the keys of a plugin's way of tuning.
 
     Attributes:
         encoder: the tuned encoder.
@@ -33,11 +36,11 @@ class TunedContents:
         ValueError: the encoder makes none of the modalities, or did not make their features.
     """
 
-    def __init__(self, settings, dataset, widths: dict[str, int], normalised: bool):
-        sizes = {key: getattr(settings, key) for key in TuningSettings.__annotations__}
-        self.encoder: DualEncoder = tune(load_dual_encoder(settings.encoder), settings.peft, TuningSettings(**sizes))
+    def __init__(self, settings: Any, dataset: Dataset, widths: dict[str, int], config: Config):
+        encoder = load_dual_encoder(settings.encoder)
+        self.encoder: DualEncoder = tune(encoder, settings.peft, _tuning_settings(settings, config))
         self.encoder.checkpoints_gradients = settings.gradient_checkpointing
-        self._normalised, self._mixed_precision = normalised, settings.mixed_precision
+        self._normalised, self._mixed_precision = config["normalize_feature"], settings.mixed_precision
         self._sources = _sources(settings, Path(dataset.dataset_path), widths)
         for modality in self._sources:
             file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.{modality}.arrow"
@@ -98,7 +101,15 @@ class TunedContents:
         yield self._inputs
 
 
-def _sources(settings, folder: Path, modalities) -> dict[str, tuple]:
+def _tuning_settings(settings: Any, config: Config) -> Any:
+    """The settings of the way of tuning: PTMRec's sizes, or its own where it declares some."""
+    own = TUNINGS.entry(settings.peft).facts["settings"]
+    if own is not None:
+        return own.of(config)
+    return TuningSettings(**{key: getattr(settings, key) for key in TuningSettings.__annotations__})
+
+
+def _sources(settings: Any, folder: Path, modalities: Any) -> dict[str, tuple]:
     """By modality that the encoder makes: the kind of its contents and where they are."""
     sources = {
         settings.image_modality: (Pictures, (folder, Path(settings.images or folder / "images"))),

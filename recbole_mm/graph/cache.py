@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,11 +29,15 @@ class GraphCache:
         folder: where the files lie; made on first use.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def arrays(
-        self, kind: str, inputs: list[np.ndarray], parameters: dict, build: Callable[[], dict[str, np.ndarray]]
+        self,
+        kind: str,
+        inputs: list[np.ndarray],
+        parameters: dict[str, Any],
+        build: Callable[[], dict[str, np.ndarray]],
     ) -> dict[str, np.ndarray]:
         """What `build()` gives, from disk where the same inputs and parameters were seen before.
 
@@ -68,7 +73,7 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def _key(kind: str, inputs: list[np.ndarray], parameters: dict) -> str:
+def _key(kind: str, inputs: list[np.ndarray], parameters: dict[str, Any]) -> str:
     digest = hashlib.blake2b(repr((FORMAT, kind, sorted(parameters.items()))).encode(), digest_size=16)
     for array in inputs:
         array = np.ascontiguousarray(array)

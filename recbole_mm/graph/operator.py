@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -14,12 +16,12 @@ class _Product(torch.autograd.Function):
     """``matrix @ x`` whose gradient is ``matrix^T @ grad``; the matrix itself is a constant."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, operator: SparseOperator) -> torch.Tensor:
         ctx.operator = operator
         return operator._multiply(x.detach().contiguous())
 
     @staticmethod
-    def backward(ctx, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         return _Product.apply(grad, ctx.operator.transpose()), None
 
 
@@ -167,10 +169,10 @@ class SparseOperator:
             self._copies[key] = (indptr, indices, values)
         return self._copies[key]
 
-    def __deepcopy__(self, memo: dict) -> SparseOperator:
+    def __deepcopy__(self, memo: dict[int, Any]) -> SparseOperator:
         return self
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return SparseOperator, (self._indptr, self._indices, self._values, self.shape, self.symmetric)
 
     def __repr__(self) -> str:

@@ -16,8 +16,9 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} ({self.prog} --help)\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        known = [str(choice) for choice in action.choices or ()]
-        if known and value not in action.choices:
+        choices = list(action.choices or ())
+        known = [str(choice) for choice in choices]
+        if choices and value not in choices:
             raise argparse.ArgumentError(
                 action, f"unknown '{value}'{closest(str(value), known)}; there are {', '.join(known)}"
             )

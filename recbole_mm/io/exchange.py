@@ -7,6 +7,7 @@ import errno
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux' fcntl.h and fs.h
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -30,7 +31,7 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 @cache
-def _renameat2():
+def _renameat2() -> Any:
     try:
         function = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):  # not Linux, or an old C library

@@ -23,7 +23,7 @@ _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary file beside `path`, empty, renamed to `path` when the block ends without an error.
 
     Nothing is written through a link: one that stands at `path` is replaced by the file, as any old file is.
@@ -44,7 +44,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
         delete(temporary)
 
 
-def check_writable(path: str | os.PathLike) -> None:
+def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise now the OSError that writing a file would raise after the work; folders above it are not made."""
     path = Path(path)
     _check_replaceable(path)
@@ -59,7 +59,7 @@ def check_is_no_input(path: Path, option: str, inputs: Iterable[Path]) -> None:
             raise ValueError(f"{option}: {path} is a file that this command reads; choose another name")
 
 
-def check_folder_writable(folder: str | os.PathLike) -> None:
+def check_folder_writable(folder: str | os.PathLike[str]) -> None:
     """Raise now the OSError that writing files into a folder would raise after the work; the folder is not made."""
     with naming(Path(folder)):
         _try_writing_below(Path(folder))
@@ -108,7 +108,7 @@ def _flush(file: Path) -> None:
 
 
 @contextmanager
-def temporary_folder(target: str | os.PathLike) -> Iterator[Path]:
+def temporary_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new empty folder beside `target`; what the block has not renamed away is deleted at its end.
 
     Until it is published it is nobody else's to read or write. Folders above it are made.

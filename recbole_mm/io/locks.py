@@ -50,7 +50,7 @@ def only_holder(path: Path, work: str) -> Iterator[None]:
             path.unlink(missing_ok=True)  # while it is held
 
 
-def _acquired(path: Path, note: Path, work: str):
+def _acquired(path: Path, note: Path, work: str) -> FileLock:
     """The lock at `path`, of the file that is there: not of one that its last holder has just deleted."""
     while True:
         lock = FileLock(path)

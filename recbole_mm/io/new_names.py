@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def create_new(path: str | os.PathLike) -> Path:
+def create_new(path: str | os.PathLike[str]) -> Path:
     """Make an empty file of that name, or with the first free number behind it; gives its path.
 
     Raises OSError where the folder takes no files.
@@ -16,7 +16,7 @@ def create_new(path: str | os.PathLike) -> Path:
     return _first_free(Path(path), lambda name: os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)))
 
 
-def create_new_folder(path: str | os.PathLike) -> Path:
+def create_new_folder(path: str | os.PathLike[str]) -> Path:
     """Make an empty folder of that name, or with the first free number behind it, and those above it; gives its path.
 
     Raises OSError where it cannot be made.

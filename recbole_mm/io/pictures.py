@@ -46,7 +46,7 @@ def open_picture(file: Path) -> Picture:
         ValueError: Pillow is not installed.
     """
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise ValueError('pictures need Pillow; type: pip install "recbole-mm[clip]"') from error
     Image.init()
@@ -59,7 +59,7 @@ def open_picture(file: Path) -> Picture:
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers raise of every kind, whatever the damage leads them to
-        reason = "it is no picture" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
         raise PictureError(f"{file} cannot be read as a picture ({reason}); replace it") from error
 
 

@@ -24,7 +24,7 @@ _KINDS = {
 }
 
 
-def regular_file(path: str | os.PathLike) -> Path:
+def regular_file(path: str | os.PathLike[str]) -> Path:
     """The path, where a regular file stands, or a link to one.
 
     Raises:
@@ -39,7 +39,7 @@ def regular_file(path: str | os.PathLike) -> Path:
     return path
 
 
-def open_regular(path: str | os.PathLike) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """A regular file, or the one that a link points at, opened to read its bytes; never waits.
 
     Raises:
@@ -55,7 +55,7 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
         raise
 
 
-def read_lines(path: str | os.PathLike) -> list[str]:
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file, without their ends; those that are empty at its end are left out.
 
     Raises:
@@ -77,7 +77,7 @@ def _check_mode(path: Path, mode: int) -> None:
         raise OSError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}; give a regular file")
 
 
-def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file of ours, without unpickling.
 
     Raises:

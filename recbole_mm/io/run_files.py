@@ -23,7 +23,7 @@ class RunFiles:
     pickle: Path
 
     @classmethod
-    def of(cls, file: str | os.PathLike) -> RunFiles:
+    def of(cls, file: str | os.PathLike[str]) -> RunFiles:
         """Those of the run that `file`, any of them, belongs to."""
         path = Path(file)
         for ending in (_RESUME, _LAST, _REPORT):

@@ -27,7 +27,7 @@ _Rows = list[list[str]]
 
 
 def read_table(
-    path: str | os.PathLike, columns: list[str] | None = None, *, separator: str = "\t", encoding: str = "utf-8"
+    path: str | os.PathLike[str], columns: list[str] | None = None, *, separator: str = "\t", encoding: str = "utf-8"
 ) -> pd.DataFrame:
     """All cells as texts, and the number of each row's line in the file as the index.
 
@@ -54,7 +54,7 @@ def read_table(
     return table if columns is None else table[columns]
 
 
-def read_text_file(path: str | os.PathLike, encoding: str = "utf-8") -> str:
+def read_text_file(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
     """The text of a file, without a byte order mark.
 
     Raises:
@@ -77,7 +77,7 @@ def read_text_file(path: str | os.PathLike, encoding: str = "utf-8") -> str:
     return text.removeprefix("\ufeff")
 
 
-def header_of(path: str | os.PathLike, separator: str = "\t", encoding: str = "utf-8") -> list[str]:
+def header_of(path: str | os.PathLike[str], separator: str = "\t", encoding: str = "utf-8") -> list[str]:
     """The cells of the first line; raises as :func:`read_text_file`."""
     with open_regular(path) as file:
         first = file.readline()
@@ -88,7 +88,7 @@ def header_of(path: str | os.PathLike, separator: str = "\t", encoding: str = "u
     return [_unquoted(cell) for cell in line.rstrip("\r\n").split(separator)]
 
 
-def _check_names(path: str | os.PathLike, names: list[str], wanted: list[str] | None) -> None:
+def _check_names(path: str | os.PathLike[str], names: list[str], wanted: list[str] | None) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{path}, line 1: the column '{twice}' stands there twice; keep one")

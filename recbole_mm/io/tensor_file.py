@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -117,10 +117,10 @@ class named_errors:
     def __init__(self, path: Path):
         self._path = path
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, (SafetensorError, ValueError, KeyError, TypeError, RecursionError)):
             raise ValueError(f"{self._path} is damaged ({error}); restore the file") from error
 

@@ -28,11 +28,11 @@ _LARGEST = 1_000_000  # values, references counted as often as they stand there:
 class SettingsLoader(yaml.SafeLoader):
     """PyYAML's safe loader, which makes no objects, with RecBole's numbers, refusing a key that stands twice."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: Any):
         super().__init__(stream)
         self._depth = 0
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> Any:
         """As in yaml, but no deeper than :data:`_DEEPEST`: Python's own limit would end in a RecursionError."""
         self._depth += 1
         if self._depth > _DEEPEST:
@@ -41,7 +41,7 @@ class SettingsLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def construct_object(self, node, deep=False):
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
         """As in yaml, whose constructors end in errors of any kind on `!!int abc`, `!!bool abc` and the like."""
         try:
             return super().construct_object(node, deep)
@@ -51,7 +51,7 @@ class SettingsLoader(yaml.SafeLoader):
                 None, None, f"'{node.value}' is no {kind}", node.start_mark
             ) from error
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """As in yaml; raises ConstructorError naming line and key where a key stands twice."""
         seen = set()
         for key_node, _ in node.value:

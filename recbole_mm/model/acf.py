@@ -7,8 +7,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
@@ -81,7 +84,9 @@ class ACF(MultimodalRecommender):
     user's history; a user whose history is empty is u alone.
     """
 
-    def __init__(self, config, dataset):
+    settings: ACFSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.reg_weight: float = self.settings.reg_weight
         self.hidden_size: int = self.settings.hidden_size
@@ -168,7 +173,7 @@ class ACF(MultimodalRecommender):
         bounds = np.flatnonzero(np.diff(block)) + 1
         return torch.arange(self.n_users, device=self.history_items.device).tensor_split(bounds.tolist())
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR and the regulariser of the batch's u, v and history p."""
         users, positives, negatives = self.batch(interaction)
         history, items, counted = self._histories_without(positives, users)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.nn.feature_adapter import adapter_class
@@ -22,7 +23,7 @@ class FeatureAdapters:
         ValueError: there is no adapter of the configured name.
     """
 
-    def __init__(self, model: nn.Module, names: list[str], config):
+    def __init__(self, model: nn.Module, names: list[str], config: Config):
         self._model = model
         self.kind = model.settings.feature_adapter
         adapter = adapter_class(self.kind)

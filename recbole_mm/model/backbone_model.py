@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole.config import Config
 from recbole.utils import get_model
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.io.names import closest
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.recommender import Recommender
@@ -30,7 +32,7 @@ class BackboneSettings:
         read: every key that the backbone has read, with its value.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Config):
         self._config = config
         self.read: dict[str, Any] = {}
 
@@ -62,7 +64,7 @@ class BackboneModel(Recommender):
     kind_of_backbone = "a multimodal model"  # what `backbones` are
     refusal = "reads no features"  # why another model of ours is none of them
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.check_backbone(config)
         self.backbone_name: str = self.settings.backbone
@@ -78,7 +80,7 @@ class BackboneModel(Recommender):
         return [name for name in MODELS if issubclass(MODELS.get(name), MultimodalRecommender)]
 
     @classmethod
-    def check_backbone(cls, config) -> None:
+    def check_backbone(cls, config: Config) -> None:
         """Raise ValueError where the backbone is none of :meth:`backbones`; of a variant it names the base."""
         name, possible = config["backbone"], cls.backbones()
         if name in possible:
@@ -118,7 +120,7 @@ class BackboneModel(Recommender):
         """Have the backbone go on from weights of its own; raises RuntimeError where names or shapes are others."""
         self.backbone.load_state_dict(weights)
 
-    def load_other_parameter(self, para) -> None:
+    def load_other_parameter(self, para: Any) -> None:
         """The backbone's graphs of an epoch are those of the epoch that the checkpoint was written in."""
         super().load_other_parameter(para)
         self.backbone.epochs_started = self.epochs_started

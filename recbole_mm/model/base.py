@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+from recbole.config import Config
 from torch import Tensor
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator, knn_graph
 from recbole_mm.model.adapters import FeatureAdapters
 from recbole_mm.model.features import FeatureTables
@@ -23,7 +26,7 @@ class MultimodalRecommender(GraphRecommender):
         adapters: what stands behind the projected features.
     """
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if not getattr(dataset, "modalities", None):
             raise ValueError(
@@ -98,7 +101,7 @@ class MultimodalRecommender(GraphRecommender):
             raise ValueError(f"knn_k: {k} must be from 1 to {self.n_items - 1}, the number of items")
         feature = self.feature(modality).detach()
 
-        def build():
+        def build() -> dict[str, np.ndarray]:
             csr = knn_graph(feature, k, weighting).to_scipy()
             return {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data}
 

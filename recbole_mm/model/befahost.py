@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from recbole.config import Config
 from torch import Tensor
 
 from recbole_mm.model.mgcn import MGCN
@@ -54,7 +55,9 @@ class BeFAHost(MGCN):
     either. The released code makes MGCN's attention and never uses it; it is here for the parameter count.
     """
 
-    def _build_fusion(self, config) -> None:
+    settings: BeFAHostSettings
+
+    def _build_fusion(self, config: Config) -> None:
         self.contrast_weight = 0.0
         self.unused = QueryAttention(self.embedding_size)
 

@@ -6,8 +6,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
@@ -66,7 +69,9 @@ class BM3(MultimodalRecommender):
     modalities; the paper has two.
     """
 
-    def __init__(self, config, dataset):
+    settings: BM3Settings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.dropout: float = self.settings.dropout
@@ -93,7 +98,7 @@ class BM3(MultimodalRecommender):
         users, items = self.encode()
         return self.predictor(users), self.predictor(items)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """The bootstrap losses of the batch's pairs and the norms of the tables.
 
         A user or item is perturbed and projected once, however often it is in the batch, as if whole tables

@@ -7,8 +7,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import BipartiteGraph, SparseOperator
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.settings import ModelSettings
@@ -62,8 +65,10 @@ class BUIR(GraphRecommender):
     needs to know of it, and a checkpoint, whose last move is still due, goes on to the same numbers.
     """
 
+    settings: BUIRSettings
 
-    def __init__(self, config, dataset):
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.momentum: float = self.settings.momentum
@@ -87,7 +92,7 @@ class BUIR(GraphRecommender):
         predicted_users, predicted_items = self.predictor(users), self.predictor(items)
         return torch.cat([predicted_users, users], dim=1), torch.cat([items, predicted_items], dim=1)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Bootstrap loss of the batch's pairs, both ways."""
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
         self._move_target(users)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from recbole.config import Config
 from torch import Tensor
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import combine
 from recbole_mm.model.dual_graph import DualGraphRecommender
 from recbole_mm.model.settings import LateFusionSettings
@@ -66,7 +68,9 @@ class DRAGON(DualGraphRecommender):
     ``reg_weight`` times the mean squares of the batch's user rows and of the whole table of user weights.
     """
 
-    def __init__(self, config, dataset):
+    settings: DRAGONSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.n_item_layers: int = self.settings.n_item_layers

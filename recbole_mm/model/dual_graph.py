@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from recbole.config import Config
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator, UserGraphSampler, UserNeighbors, cooccurrence_neighbors
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -19,7 +21,7 @@ class DualGraphRecommender(LateFusionRecommender):
 
     loss_base = 2
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if self.adapters.need_behaviour:
             self.behaviour_embedding = id_table(self.n_items, self.embedding_size)

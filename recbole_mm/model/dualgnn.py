@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from recbole.config import Config
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.dual_graph import DualGraphRecommender
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities
@@ -64,7 +66,9 @@ class DualGNN(DualGraphRecommender):
     adding up the modalities in place: there the first modality's part of a user is the sum of all.
     """
 
-    def __init__(self, config, dataset):
+    settings: DualGNNSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.reg_weight: float = self.settings.reg_weight

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
+
 
 class FeatureTables:
     """A model's features by modality, ``[n_items, width]`` each; row 0 ([PAD]) is zero unless they are trained.
@@ -20,7 +22,7 @@ class FeatureTables:
         trained: have a copy of them that is trained, from the values as loaded; else they are constants.
     """
 
-    def __init__(self, model: nn.Module, dataset, trained: bool):
+    def __init__(self, model: nn.Module, dataset: MultimodalDataset, trained: bool):
         self._model = model
         self.names: list[str] = list(dataset.modalities)
         for name in self.names:

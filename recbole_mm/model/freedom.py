@@ -6,8 +6,11 @@ from functools import partial
 from typing import ClassVar
 
 import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import EdgeSampler, combine
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -68,7 +71,9 @@ class FREEDOM(MultimodalRecommender):
     weighted equally.
     """
 
-    def __init__(self, config, dataset):
+    settings: FREEDOMSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.n_item_layers: int = self.settings.n_item_layers
@@ -100,7 +105,7 @@ class FREEDOM(MultimodalRecommender):
         nodes = light_gcn(graph, torch.cat([self.user_embedding, self.item_embedding]), self.n_layers)
         return nodes.split([self.n_users, self.n_items])
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR of the ratings and, weighted, of each modality's; only the batch's items are projected."""
         users, positives, negatives = self.batch(interaction)
         user_vectors, item_vectors = self.encode()

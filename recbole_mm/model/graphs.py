@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recbole.config import Config
+
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import BipartiteGraph, GraphCache
 from recbole_mm.model.recommender import Recommender
 
@@ -18,7 +21,7 @@ class GraphRecommender(Recommender):
         graph_cache: graphs kept on disk.
     """
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         users, items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
         self.graph = BipartiteGraph(users, items, self.n_users, self.n_items)

@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import LateFusionSettings
@@ -67,7 +69,9 @@ class GRCN(LateFusionRecommender):
     of the users' ID rows and of all preferences.
     """
 
-    def __init__(self, config, dataset):
+    settings: GRCNSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
         self.n_layers: int = self.settings.n_layers

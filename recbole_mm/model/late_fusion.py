@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.gather import gather
@@ -58,7 +61,9 @@ class ModalityRatings:
         return (user_vectors[users] * item_vectors[items]).sum(dim=-1)
 
     @staticmethod
-    def modality_margins(user_vectors: Tensor, item_vectors: Tensor, users, positives, negatives) -> Tensor:
+    def modality_margins(
+        user_vectors: Tensor, item_vectors: Tensor, users: Tensor, positives: Tensor, negatives: Tensor
+    ) -> Tensor:
         """``d^m = y^m_ui - y^m_uk`` of a batch, ``[batch, M]``, from the vectors that ``encode`` gave."""
         n_modalities = user_vectors.shape[1]
         (user,) = gather(user_vectors.flatten(1), users)
@@ -80,7 +85,7 @@ class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
     settings_class = LateFusionSettings
     loss_base: float = math.e
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if not isinstance(self.settings, LateFusionSettings):
             raise ValueError(
@@ -103,7 +108,7 @@ class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
             initialise,
         )
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR of the summed ratings, BPR of each pair's weakest modality, and the model's regulariser."""
         ids = self.batch(interaction)
         return self.ranking_loss(*self.batch_vectors(*ids)) + self.regularisation(*ids)

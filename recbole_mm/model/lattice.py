@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -76,7 +79,9 @@ class LATTICE(MultimodalRecommender):
     :meth:`build_graphs`, :meth:`fuse` and :meth:`batch_loss`.
     """
 
-    def __init__(self, config, dataset):
+    settings: LATTICESettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.n_item_layers: int = self.settings.n_item_layers
@@ -165,7 +170,7 @@ class LATTICE(MultimodalRecommender):
         users, items = self.user_item_vectors()
         return users, items + l2_normalise(self.fuse(self.item_views()))
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """The batch's loss and, where asked for, zero gradients of what a constant graph was built from."""
         graphs_were_constant = self._has_constant_graphs
         loss = self.batch_loss(interaction)
@@ -173,11 +178,11 @@ class LATTICE(MultimodalRecommender):
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.graph_parameters())
         return loss
 
-    def batch_loss(self, interaction) -> Tensor:
+    def batch_loss(self, interaction: Interaction) -> Tensor:
         """BPR and the regulariser of the batch's final rows."""
         return self.ranking_loss(interaction, self.fuse(self.item_views()))
 
-    def ranking_loss(self, interaction, item_signal: Tensor) -> Tensor:
+    def ranking_loss(self, interaction: Interaction, item_signal: Tensor) -> Tensor:
         """BPR and the regulariser, from h ``[n_items, d]``."""
         users, positives, negatives = self.batch(interaction)
         user_vectors, item_vectors = self.user_item_vectors()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import EdgeSampler
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.settings import ModelSettings
@@ -49,9 +52,11 @@ class LayerGCN(GraphRecommender):
     batch's ID rows, both summed over the batch.
     """
 
+    settings: LayerGCNSettings
+
     loss_reduction = "sum"
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.include_layer_0: bool = self.settings.include_layer_0
@@ -79,7 +84,7 @@ class LayerGCN(GraphRecommender):
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         return layer_gcn(graph, nodes, self.n_layers, include_layer_0=self.include_layer_0, rows=rows)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR and the regulariser of the ID rows, summed over the batch."""
         users, positives, negatives = self.batch(interaction)
         nodes = torch.cat([users, positives + self.n_users, negatives + self.n_users])

@@ -7,8 +7,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import MatrixProjections, xavier_matrices
 from recbole_mm.model.settings import ModelSettings
@@ -84,7 +87,9 @@ class LGMRec(MultimodalRecommender):
     counts once, the one named first being the anchor; a single modality has no contrast.
     """
 
-    def __init__(self, config, dataset):
+    settings: LGMRecSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.n_mm_layers: int = self.settings.n_mm_layers
@@ -163,7 +168,7 @@ class LGMRec(MultimodalRecommender):
         global_rows = F.normalize(members.flatten(1) @ hyperedges.flatten(0, 1), eps=_SMALLEST_NORM)
         return local + views.sum(dim=1) + self.hyper_weight * global_rows
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR, the contrast summed over the batch, and norms of the final rows over the batch size."""
         users, positives, negatives = self.batch(interaction)
         local, modal, (user_members, item_members), hyperedges = self.propagate()

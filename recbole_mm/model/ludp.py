@@ -7,8 +7,11 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
@@ -88,7 +91,9 @@ class LUDP(MultimodalRecommender):
     A user without training interactions has the preference ``E_u``.
     """
 
-    def __init__(self, config, dataset):
+    settings: LUDPSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.n_item_layers: int = self.settings.n_item_layers
@@ -168,7 +173,7 @@ class LUDP(MultimodalRecommender):
         """``[n, M * width]`` as ``[M, n, width]``."""
         return side_by_side.view(len(side_by_side), len(self.modalities), -1).transpose(0, 1)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR and the weighted regulariser."""
         users, positives, negatives = self.batch(interaction)
         nodes = torch.cat([users, positives + self.n_users, negatives + self.n_users])

@@ -6,8 +6,11 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.model.late_fusion import ModalityRatings, late_fusion_models
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
@@ -71,6 +74,8 @@ class MARGO(ModalityRatings, BackboneModel):
     "w/o weight", stage one alone), ``two_stage`` (False is "w/o two-stage"), ``stop_gradient`` (False is "w/o nograd").
     """
 
+    settings: MARGOSettings
+
     trainer_class = "recbole_mm.trainer.staged.StagedTrainer"
     kind_of_backbone = "a late-fusion model"
     refusal = "has no rating per modality, which MARGO weights"
@@ -82,7 +87,7 @@ class MARGO(ModalityRatings, BackboneModel):
         """Names of the late-fusion models."""
         return late_fusion_models()
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if self.settings.weak_weight:
             raise ValueError(
@@ -117,7 +122,7 @@ class MARGO(ModalityRatings, BackboneModel):
         """``w_i^m [n_items, M]`` in stage two; None in stage one, where ratings are summed."""
         return None if self.stage == "one" else self.item_logits.softmax(dim=-1)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR of the (weighted) ratings, calibration and the backbone's regulariser, as batch means."""
         users, positives, negatives = self.batch(interaction)
         user, *rows = self.backbone.batch_vectors(users, positives, negatives)

@@ -6,8 +6,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -72,7 +75,9 @@ class MGCN(MultimodalRecommender):
     adapter BeFA, three layers of the same, takes its place.
     """
 
-    def __init__(self, config, dataset):
+    settings: MGCNSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.reg_weight: float = self.settings.reg_weight
@@ -88,11 +93,11 @@ class MGCN(MultimodalRecommender):
         self.purifiers = nn.ModuleList(nn.Linear(size, size) for _ in range(n_purifiers))
         self._build_fusion(config)
 
-    def _build_item_graphs(self, config) -> list[SparseOperator]:
+    def _build_item_graphs(self, config: Config) -> list[SparseOperator]:
         """One item graph per view."""
         return [self.item_graph(name, self.settings.knn_k, "similarity") for name in self.modalities]
 
-    def _build_fusion(self, config) -> None:
+    def _build_fusion(self, config: Config) -> None:
         """The parameters of :meth:`side_information`, and the contrast with it."""
         self.contrast_weight: float = self.settings.contrast_weight
         self.contrast_temperature: float = self.settings.contrast_temperature
@@ -146,7 +151,7 @@ class MGCN(MultimodalRecommender):
         views = self.item_views()
         return users + self._side(users, self.user_item_block @ views), items + self._side(items, views)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR, the regulariser and the two contrasts."""
         ids = self.batch(interaction)
         content, side = self.batch_parts(*ids)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.lattice import LATTICE, LATTICESettings
 from recbole_mm.nn.fusion import QueryAttention
 from recbole_mm.nn.learned_graph import BlendedGraph, normalise_symmetrically
@@ -47,7 +50,9 @@ class MICRO(LATTICE):
     rows of :math:`h^m` with those of h (:func:`recbole_mm.nn.loss.two_table_contrast`).
     """
 
-    def __init__(self, config, dataset):
+    settings: MICROSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.contrast_weight: float = self.settings.contrast_weight
         self.contrast_temperature: float = self.settings.contrast_temperature
@@ -72,7 +77,7 @@ class MICRO(LATTICE):
         stacked = torch.stack(views, dim=1)
         return (self.attention(stacked) * stacked).sum(dim=1)
 
-    def batch_loss(self, interaction) -> Tensor:
+    def batch_loss(self, interaction: Interaction) -> Tensor:
         """BPR and the regulariser of the batch's final rows, and the contrast of all items."""
         views = self.item_views()
         fused = self.fuse(views)

@@ -6,8 +6,11 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -68,7 +71,9 @@ class MMGCN(MultimodalRecommender):
     ``frozen_tables: True`` leaves IDs and preferences at their random start, as both public codes do.
     """
 
-    def __init__(self, config, dataset):
+    settings: MMGCNSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.reg_weight: float = self.settings.reg_weight
@@ -129,7 +134,7 @@ class MMGCN(MultimodalRecommender):
             )
         return users, items
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR and the regulariser."""
         users, positives, negatives = self.batch(interaction)
         user_vectors, item_vectors = self.encode()

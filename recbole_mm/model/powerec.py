@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from pydantic import model_validator
+from recbole.config import Config
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import EdgeSampler
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import half_squared_sum
-from recbole_mm.nn.propagation import layer_gcn, light_gcn
 from recbole_mm.nn.user_embedding import id_table
-from recbole_mm.registry import register_model
+from recbole_mm.registry import PROPAGATIONS, register_model
 from recbole_mm.settings import Count, LayersOrZero, Rate, Weight
 
 BACKBONES = ("LayerGCN", "LightGCN", "BPR")
@@ -49,7 +49,7 @@ class POWERecSettings(LateFusionSettings):
     published: ClassVar = {"valid_metric": "NDCG@20", "stopping_step": 20}
 
     @model_validator(mode="after")
-    def _check_layers(self):
+    def _check_layers(self) -> Self:
         if self.backbone != "BPR" and self.n_layers < 1:
             raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for the backbone {self.backbone}")
         return self
@@ -78,8 +78,10 @@ class POWERec(LateFusionRecommender):
     summed over the batch (Eqs. 1 to 8). PORec is ``weak_weight: 0``, BaseRec also ``user_embedding: shared``.
     """
 
+    settings: POWERecSettings
+
     loss_reduction = "sum"
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
         self.backbone: str = self.settings.backbone
@@ -126,11 +128,8 @@ class POWERec(LateFusionRecommender):
         nodes = torch.cat([self.user_embedding(), self.item_inputs()])
         shape, nodes = nodes.shape, nodes.flatten(1)
         graph = None if self.backbone == "BPR" else self.training_graph if self.training else self.full_graph
-        if self.backbone == "LayerGCN":
-            nodes = layer_gcn(graph, nodes, self.n_layers, shape[1], self.include_layer_0, rows)
-        else:
-            nodes = nodes if graph is None else light_gcn(graph, nodes, self.n_layers)
-            nodes = nodes if rows is None else F.embedding(rows, nodes)
+        propagate = PROPAGATIONS.get(self.backbone)
+        nodes = propagate(graph, nodes, self.n_layers, shape[1], self.include_layer_0, rows)
         return nodes.view(-1, *shape[1:])
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

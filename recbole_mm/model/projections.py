@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ class Projections:
         model: the :class:`~recbole_mm.model.base.MultimodalRecommender` whose features and adapters these are.
     """
 
-    def _attach(self, model) -> None:
+    def _attach(self, model: Any) -> None:
         self.tables, self.adapters = model.features, model.adapters
         self.names: list[str] = model.projected_features
 
@@ -52,7 +53,7 @@ class ModalityProjections(Projections, nn.ModuleList):
 
     def __init__(
         self,
-        model,
+        model: Any,
         layers: Iterable[nn.Module] | None = None,
         activation: Callable[[Tensor], Tensor] | None = None,
         names: list[str] | None = None,
@@ -90,7 +91,7 @@ class MatrixProjections(Projections, nn.ParameterList):
         matrices: of each modality, in their order.
     """
 
-    def __init__(self, model, matrices: Iterable[nn.Parameter]):
+    def __init__(self, model: Any, matrices: Iterable[nn.Parameter]):
         super().__init__(matrices)
         self._attach(model)
 
@@ -105,7 +106,7 @@ class JointProjection(Projections, nn.Linear):
     it is that one's, under its own name.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any):
         super().__init__(sum(model.features.widths), model.embedding_size)
         self._attach(model)
 

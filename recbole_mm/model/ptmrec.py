@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
-from recbole_mm.registry import MODELS, register_model
+from recbole_mm.registry import MODELS, TUNINGS, NameIn, register_model
 from recbole_mm.settings import Count, Names, Positive, Weight
 
 BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
@@ -26,7 +29,7 @@ class PTMRecSettings(BackboneModelSettings):
     """FREEDOM, MGCN, SMORE, VBPR."""
     encoder: str | None = None
     """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
-    peft: Literal["prompt", "lora", "adapter", "none"] = "prompt"
+    peft: Annotated[str, NameIn(TUNINGS)] = "prompt"
     """What of the encoder trains: prompt, lora, adapter; none is stage one alone."""
     prompt_depth: Count = 9
     """J: blocks with prompts of their own, in both towers."""
@@ -94,6 +97,8 @@ class PTMRec(BackboneModel):
     scratch without transfer), ``transfer_weight`` (mu; 0 is "w/o loss").
     """
 
+    settings: PTMRecSettings
+
     trainer_class = "recbole_mm.trainer.tuning_trainer.TuningTrainer"
     kind_of_backbone = "a model with behaviour_tables()"
     refusal = "cannot be tuned with PTMRec"
@@ -108,7 +113,7 @@ class PTMRec(BackboneModel):
         """
         return [name for name in super().backbones() if hasattr(MODELS.get(name), "behaviour_tables")]
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.transfer_weight: float = self.settings.transfer_weight if self.settings.two_stage else 0.0
         self.transfer_direction: str = self.settings.transfer_direction
@@ -135,12 +140,12 @@ class PTMRec(BackboneModel):
                 tables.replace(name, extracted.clone())
             self.extracted[name] = extracted
 
-    def _build_contents(self, config, dataset) -> TunedContents:
+    def _build_contents(self, config: Config, dataset: MultimodalDataset) -> TunedContents:
         """Encoder and contents, outside torch's registration: of it only what trains is saved and copied."""
         if self.settings.encoder is None:
             raise ValueError("encoder: PTMRec needs the folder or hub name of the CLIP that made the features")
         widths = {name: table.shape[1] for name, table in self.extracted.items()}
-        contents = TunedContents(self.settings, dataset, widths, config["normalize_feature"])
+        contents = TunedContents(self.settings, dataset, widths, config)
         self.tuned.update({name.replace(".", "/"): value for name, value in contents.tunable().items()})
         return contents
 
@@ -212,7 +217,7 @@ class PTMRec(BackboneModel):
         self.refresh()
         return super().score_tables()
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """The backbone's loss; in stage two on fresh features, and with the transfer."""
         if self.stage == "one":
             return self.backbone.calculate_loss(interaction)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch.distributed as dist
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.scoring import TableScores
 from recbole_mm.model.settings import ModelSettings
 
@@ -40,7 +43,7 @@ class Recommender(TableScores, GeneralRecommender):
     other_parameter_name = ["epochs_started"]
     trainer_class: str | None = None  # the class its trainer must derive from, where that is not RecBole's Trainer
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.settings = self.settings_class.of(config)
         self.embedding_size: int = self.settings.embedding_size
@@ -71,13 +74,13 @@ class Recommender(TableScores, GeneralRecommender):
         self.epochs_started = epoch + 1
         self.before_epoch(epoch)
 
-    def train(self, mode: bool = True):
+    def train(self, mode: bool = True) -> Self:
         """As in torch. RecBole's plain Trainer calls it once an epoch and has no hook of its own before an epoch."""
         if mode and not self.trainer_starts_epochs:
             self.start_epoch(self.epochs_started)
         return super().train(mode)
 
-    def batch(self, interaction) -> tuple[Tensor, Tensor, Tensor]:
+    def batch(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
         """User, positive and negative item ids of a training batch, each ``[batch]``."""
         return interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
 
@@ -86,7 +89,7 @@ class Recommender(TableScores, GeneralRecommender):
         saved = self.state_dict()
         return (buffer for name, buffer in self.named_buffers() if name not in saved)
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """RecBole's get_flops copies every model; constants are not copied."""
         for constant in self.constants():
             memo[id(constant)] = constant

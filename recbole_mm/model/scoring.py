@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
 
@@ -43,12 +44,12 @@ class TableScores:
             self._cached_tables = self.score_tables()
         return self._cached_tables
 
-    def predict(self, interaction) -> Tensor:
+    def predict(self, interaction: Interaction) -> Tensor:
         """Scores of the user-item pairs of a batch, ``[batch]``."""
         users, items = self._tables()
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=-1)
 
-    def full_sort_predict(self, interaction) -> Tensor:
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items for the users of a batch, flattened ``[batch * n_items]``; [PAD] gets minus infinity."""
         users, items = self._tables()
         scores = users[interaction[self.USER_ID]] @ items.T

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -71,7 +74,9 @@ class SLMRec(MultimodalRecommender):
     Features are L2-normalised per row by the data set (``normalize_feature: True`` in this model's yaml).
     """
 
-    def __init__(self, config, dataset):
+    settings: SLMRecSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.temperature: float = self.settings.temperature
@@ -117,7 +122,7 @@ class SLMRec(MultimodalRecommender):
         views = own.view(len(own), -1, self.embedding_size) + shared.unsqueeze(1)
         return views.flatten(1) / (self.n_layers + 1)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """The main contrast and the weighted self-supervised one, both means over the batch."""
         users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
         user_parts, item_parts = self.propagate()

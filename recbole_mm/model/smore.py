@@ -6,6 +6,7 @@ from functools import reduce
 from typing import ClassVar
 
 import torch
+from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, edgewise_maximum
@@ -59,12 +60,14 @@ class SMORE(MGCN):
     over the spectra of all there are.
     """
 
-    def _build_item_graphs(self, config) -> list[SparseOperator]:
+    settings: SMORESettings
+
+    def _build_item_graphs(self, config: Config) -> list[SparseOperator]:
         ks = _per_modality(self.settings.knn_k, self.modalities)
         graphs = [self.item_graph(name, k, "similarity") for name, k in zip(self.modalities, ks, strict=True)]
         return [*graphs, edgewise_maximum(graphs)]
 
-    def _build_fusion(self, config) -> None:
+    def _build_fusion(self, config: Config) -> None:
         self.contrast_weight: float = self.settings.contrast_weight
         self.contrast_temperature: float = self.settings.contrast_temperature
         self.gate_dropout: float = self.settings.gate_dropout

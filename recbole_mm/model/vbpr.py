@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import JointProjection
 from recbole_mm.model.settings import LateFusionSettings
@@ -51,7 +55,9 @@ class VBPR(LateFusionRecommender):
     loss (``weak_weight``).
     """
 
-    def __init__(self, config, dataset):
+    settings: VBPRSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", "content"]
         self.reg_weight: float = self.settings.reg_weight
@@ -92,7 +98,7 @@ class VBPR(LateFusionRecommender):
         user = self.user_embedding.vectors(self.user_embedding.rows(users))
         return user, *self._item_vectors(positives, negatives)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR, weak-modality BPR and the regulariser, with one projection for all of them."""
         ids = self.batch(interaction)
         user, positive, negative = self.batch_vectors(*ids)
@@ -112,7 +118,7 @@ class VBPR(LateFusionRecommender):
         return [torch.stack(pair, dim=1) for pair in rows]
 
 
-def _as_one_table(width: int):
+def _as_one_table(width: int) -> Callable[[Tensor], Tensor]:
     """Xavier uniform values for tables that stand side by side as one table of `width` columns."""
 
     def initialise(table: Tensor) -> Tensor:

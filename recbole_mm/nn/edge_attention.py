@@ -8,6 +8,7 @@ precision, which torch's sparse products lack, they are computed in float32.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -146,38 +147,38 @@ def at_sources(edges: EdgeSet, table: Tensor) -> Tensor:
 
 class _Turn(Function):
     @staticmethod
-    def forward(ctx, values, edges, turned):
+    def forward(ctx: Any, values: Any, edges: Any, turned: Any) -> Tensor:
         ctx.order = turned.edges_by_source
         return values.index_select(0, edges.edges_by_source)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return grad.index_select(0, ctx.order), None, None
 
 
 class _AtSources(Function):
     @staticmethod
-    def forward(ctx, table, edges):
+    def forward(ctx: Any, table: Any, edges: Any) -> Tensor:
         ctx.edges = edges
         return table.index_select(0, edges.sources)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.edges.sum_rows_to_sources(grad), None
 
 
 class _EdgeDot(Function):
     @staticmethod
-    def forward(ctx, targets, sources, edges):
+    def forward(ctx: Any, targets: Any, sources: Any, edges: Any) -> Tensor:
         ctx.edges = edges
         ctx.save_for_backward(targets, sources)
         return edges.dots(targets, sources)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         targets, sources = ctx.saved_tensors
         to_targets = ctx.edges.sum_to_targets(grad, sources) if ctx.needs_input_grad[0] else None
         to_sources = ctx.edges.sum_to_sources(grad, targets) if ctx.needs_input_grad[1] else None
@@ -186,14 +187,14 @@ class _EdgeDot(Function):
 
 class _EdgeSum(Function):
     @staticmethod
-    def forward(ctx, weights, sources, edges):
+    def forward(ctx: Any, weights: Any, sources: Any, edges: Any) -> Tensor:
         ctx.edges = edges
         ctx.save_for_backward(weights, sources)
         return edges.sum_to_targets(weights, sources)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, sources = ctx.saved_tensors
         to_weights = ctx.edges.dots(grad, sources) if ctx.needs_input_grad[0] else None
         to_sources = ctx.edges.sum_to_sources(weights, grad) if ctx.needs_input_grad[1] else None
@@ -202,7 +203,7 @@ class _EdgeSum(Function):
 
 class _EdgeSoftmax(Function):
     @staticmethod
-    def forward(ctx, scores, edges):
+    def forward(ctx: Any, scores: Any, edges: Any) -> Tensor:
         exponentials = scores.exp()
         softmax = exponentials.div_(edges.sums_at_targets(exponentials))
         ctx.edges = edges
@@ -211,7 +212,7 @@ class _EdgeSoftmax(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """``p * (g - sum_target p g)``."""
         (softmax,) = ctx.saved_tensors
         weighted = softmax * grad

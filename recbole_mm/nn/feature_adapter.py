@@ -6,7 +6,7 @@ compares it with. A user's own adapter is a :class:`FeatureAdapter` registered u
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class FeatureAdapter(nn.Module):
     gates_behaviour = False
     needs_behaviour = False
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__()
 
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
@@ -47,7 +47,11 @@ class FeatureAdapter(nn.Module):
         raise NotImplementedError
 
 
-class BefaSettings(Settings):
+class AdapterSettings(Settings):
+    """The keys of a feature adapter; one derives its own from this, each key with the adapter's name in it."""
+
+
+class BefaSettings(AdapterSettings):
     """BeFA's keys."""
 
     adapter_expansion: Positive = 4
@@ -58,7 +62,7 @@ class BefaSettings(Settings):
     """BeFA: 1 as its released code, 2 gates in that code's order (adapter_expansion: 1 only)."""
 
 
-class LoraSettings(Settings):
+class LoraSettings(AdapterSettings):
     """The key of the low-rank adapter."""
 
     adapter_rank: Count = 16
@@ -86,7 +90,7 @@ class BehaviourDrivenAdapter(FeatureAdapter):
     gates_behaviour = True
     needs_behaviour = True
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__(width, config)
         settings = BefaSettings.of(config)
         expansion, self.n_gates = settings.adapter_expansion, settings.adapter_gates
@@ -117,7 +121,7 @@ class LowRankAdapter(FeatureAdapter):
     Key: ``adapter_rank``.
     """
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__(width, config)
         rank = LoraSettings.of(config).adapter_rank
         self.down = nn.Linear(width, rank, bias=False)
@@ -133,7 +137,7 @@ class LowRankAdapter(FeatureAdapter):
 class SoftPromptAdapter(FeatureAdapter):
     """One learnable vector added to every item's feature, ``x' = x + p``; it starts at zero."""
 
-    def __init__(self, width: int, config):
+    def __init__(self, width: int, config: Any):
         super().__init__(width, config)
         self.prompt = nn.Parameter(torch.zeros(width))
 

@@ -7,6 +7,7 @@ size ``[n_items, n_items]``: a graph is its k neighbours per item, and their val
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,13 +47,13 @@ class _PairCosines(Function):
     """
 
     @staticmethod
-    def forward(ctx, directions, neighbors, cosines):
+    def forward(ctx: Any, directions: Any, neighbors: Any, cosines: Any) -> Tensor:
         ctx.save_for_backward(directions, neighbors)
         return cosines.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         directions, neighbors = ctx.saved_tensors
         gradients = _operator(neighbors, grad)
         return gradients @ directions + gradients.transpose() @ directions, None, None

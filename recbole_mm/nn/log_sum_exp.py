@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class _SumOfLogSumExp(Function):
     """
 
     @staticmethod
-    def forward(ctx, x, y, left_out, x_counts, y_counts):
+    def forward(ctx: Any, x: Any, y: Any, left_out: Any, x_counts: Any, y_counts: Any) -> Tensor:
         wanted = any(ctx.needs_input_grad)
         total = x.new_zeros(())
         weights = x.new_ones(len(x), 1) if x_counts is None else x_counts.to(x.dtype).unsqueeze(1)
@@ -85,7 +86,7 @@ class _SumOfLogSumExp(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         grad_x, grad_y = ctx.saved_tensors
         return grad_output * grad_x, grad_output * grad_y, None, None, None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -21,7 +23,7 @@ def l2_normalise(rows: Tensor, epsilon: float = 1e-12) -> Tensor:
 
 class _L2Normalise(Function):
     @staticmethod
-    def forward(ctx, rows, epsilon):
+    def forward(ctx: Any, rows: Any, epsilon: Any) -> Tensor:
         inverse = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_(min=epsilon).reciprocal_()
         unit = rows * inverse
         ctx.save_for_backward(unit, inverse)
@@ -29,7 +31,7 @@ class _L2Normalise(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """``(g - <g, y> y) / |x|``; at a row of zeros y is zero and g / eps remains, as for torch's own."""
         unit, inverse = ctx.saved_tensors
         along = torch.linalg.vecdot(grad, unit).unsqueeze(-1)

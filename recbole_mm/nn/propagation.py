@@ -5,12 +5,15 @@ The inputs may hold several modalities side by side, ``[n_nodes, n_modalities * 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
 from recbole_mm.graph import SparseOperator
+from recbole_mm.registry import register_propagation
 
 _EPSILON = 1e-8
 
@@ -39,12 +42,12 @@ class _LightGCN(Function):
     """By hand, because the gradient is the same computation with the transposed graph, and no copies are needed."""
 
     @staticmethod
-    def forward(ctx, nodes, operator, n_layers, divisor):
+    def forward(ctx: Any, nodes: Any, operator: Any, n_layers: Any, divisor: Any) -> Tensor:
         ctx.operator, ctx.n_layers, ctx.divisor = operator, n_layers, divisor
         return _layer_sum(operator, nodes, n_layers).div_(divisor)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_nodes = _layer_sum(ctx.operator.transpose(), grad.contiguous(), ctx.n_layers).div_(ctx.divisor)
         return grad_nodes, None, None, None
 
@@ -57,6 +60,7 @@ def _layer_sum(operator: SparseOperator, nodes: Tensor, n_layers: int) -> Tensor
     return total
 
 
+@register_propagation("LayerGCN")
 def layer_gcn(
     operator: SparseOperator,
     nodes: Tensor,
@@ -89,11 +93,46 @@ def layer_gcn(
     )
 
 
+@register_propagation("LightGCN")
+def light_gcn_of_rows(
+    operator: SparseOperator,
+    nodes: Tensor,
+    n_layers: int,
+    n_modalities: int = 1,
+    include_layer_0: bool = True,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """:func:`light_gcn`'s mean of layers 0 to L, of the nodes `rows` or of all; arguments as :func:`layer_gcn`."""
+    nodes = light_gcn(operator, nodes, n_layers)
+    return nodes if rows is None else F.embedding(rows, nodes)
+
+
+@register_propagation("BPR", uses_graph=False)
+def no_propagation(
+    operator: None,
+    nodes: Tensor,
+    n_layers: int,
+    n_modalities: int = 1,
+    include_layer_0: bool = True,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """The nodes as they are, as matrix factorisation has them; arguments as :func:`layer_gcn`."""
+    return nodes if rows is None else F.embedding(rows, nodes)
+
+
 class _LayerGCN(Function):
     """Written by hand: autograd's graph of the same formulae makes three times the passes over [n_nodes, M * d]."""
 
     @staticmethod
-    def forward(ctx, nodes, operator, n_layers, n_modalities, include_layer_0, rows):
+    def forward(
+        ctx: Any,
+        nodes: Tensor,
+        operator: SparseOperator,
+        n_layers: int,
+        n_modalities: int,
+        include_layer_0: bool,
+        rows: Tensor | None,
+    ) -> Tensor:
         ego = nodes.contiguous().view(nodes.shape[0], n_modalities, nodes.shape[1] // n_modalities)
         inverse_ego = _inverse_norm(ego)
         ego_rows = _take(ego, rows)
@@ -120,7 +159,7 @@ class _LayerGCN(Function):
         return total.view(len(total), nodes.shape[1])
 
     @staticmethod
-    def backward(ctx, grad_output):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """With ``s = <g, Z>``: dZ = c g + s X0 / (|Z| |X0|) - s c Z / |Z|^2, and likewise for X0."""
         ego, inverse_ego, *saved = ctx.saved_tensors
         n_layers, rows, transpose = ctx.n_layers, ctx.rows, ctx.operator.transpose()

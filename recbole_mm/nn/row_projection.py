@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ def project_rows(feature: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
 
 class _ProjectRows(Function):
     @staticmethod
-    def forward(ctx, feature, ids, weight):
+    def forward(ctx: Any, feature: Any, ids: Any, weight: Any) -> Tensor:
         ctx.save_for_backward(feature, ids, weight)
         projected = feature.new_empty(len(ids), len(weight))
         for block, rows in _blocks(feature, ids):
@@ -34,7 +35,7 @@ class _ProjectRows(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         feature, ids, weight = ctx.saved_tensors
         grad_feature = torch.zeros_like(feature) if ctx.needs_input_grad[0] else None
         grad_weight = weight.new_zeros(weight.shape)

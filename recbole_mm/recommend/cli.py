@@ -1,10 +1,11 @@
-"""``python -m recbole_mm recommend`` and ``export``: what a trained checkpoint is for."""
+"""``recbole-mm recommend`` and ``export``: what a trained checkpoint is for."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ from recbole_mm.recommend.export import export_vectors
 from recbole_mm.recommend.ranking import SCHEMA, Ranker, read_users
 
 
-def add_parsers(commands) -> None:
+def add_parsers(commands: Any) -> None:
     """Add `recommend` and `export`; each sets `run`, a function from the parsed arguments to an exit code."""
     recommend = _add(commands, "recommend", "the best items of every user, as a parquet file")
     recommend.add_argument("--out", type=Path, required=True, help="parquet file: user, rank, item, score")
@@ -32,7 +33,7 @@ def add_parsers(commands) -> None:
     export.set_defaults(run=run_export)
 
 
-def _add(commands, name: str, help: str) -> argparse.ArgumentParser:
+def _add(commands: Any, name: str, help: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help, description=help)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="any file of a run")
     add_opening_options(parser)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -50,7 +51,7 @@ def export_vectors(opened: OpenedCheckpoint, folder: Path) -> Path:
     return folder
 
 
-def _check_is_dot_product(model) -> None:
+def _check_is_dot_product(model: Any) -> None:
     ours = isinstance(model, Recommender)
     if not ours or type(model).full_sort_predict is not Recommender.full_sort_predict:
         raise ValueError(

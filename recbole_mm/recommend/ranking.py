@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from scipy.sparse import csr_matrix
 from torch import Tensor
@@ -92,14 +93,14 @@ class Ranker:
             yield self.rank(users[start : start + size])
 
 
-def _interactions(dataset) -> csr_matrix:
+def _interactions(dataset: Dataset) -> csr_matrix:
     """Every interaction of a data set, all splits: bool ``[n_users, n_items]``."""
     users, items = (np.asarray(dataset.inter_feat[field]) for field in (dataset.uid_field, dataset.iid_field))
     ones = np.ones(len(users), dtype=bool)
     return csr_matrix((ones, (users, items)), shape=(dataset.user_num, dataset.item_num))
 
 
-def read_users(file: Path | None, dataset) -> np.ndarray:
+def read_users(file: Path | None, dataset: Dataset) -> np.ndarray:
     """Internal ids of the users to serve, ``int64 [n]``: of a text file with one id a line, or all but [PAD].
 
     Blank lines are left out, and an id that stands there twice is served once.

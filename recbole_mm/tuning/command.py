@@ -19,15 +19,15 @@ from recbole_mm.tuning.search_space import find_hyper_file
 RESULT_FILE = Path("hyper_example.result")  # RecBole's own name for it
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "recbole-mm tune") -> int:
     """Run the command; gives its exit code. Bad input is one line on standard error and code 2."""
-    options, settings = parse_with_settings(_parser(), sys.argv[1:] if argv is None else argv)
+    options, settings = parse_with_settings(_parser(program), sys.argv[1:] if argv is None else argv)
     return run_command(lambda: _run(options, [setting[2:].partition("=")[0] for setting in settings]), settings)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = ArgumentParser(
-        prog="run_hyper_mm.py",
+        prog=program,
         description="Search hyper-parameters of a model of recbole_mm or RecBole by its validation metric.",
         epilog="Any key of the configuration, the same for all trials, as --key=value, such as --epochs=50.",
         allow_abbrev=False,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy import PRE_SPLIT, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 
 SMALL = {**PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "epochs": 2, "eval_step": 1, "topk": [5],
          "metrics": ["Recall"], "valid_metric": "Recall@5", "learning_rate": 0.01}  # fmt: skip

@@ -20,8 +20,8 @@ from recbole_mm.analysis.becam import MAPS, RANKINGS, Becam
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.encoder import load_encoder, open_picture
 from recbole_mm.load import open_checkpoint
+from recbole_mm.testing.toy import write_dataset
 from tests.tiny_clip import write_clip, write_clip_resnet
-from tests.toy import write_dataset
 
 pytest.importorskip("transformers")
 

@@ -13,8 +13,9 @@ import recbole_mm.analysis
 from recbole_mm.__main__ import main
 from recbole_mm.analysis.command import checkpoint_labels, write_csv
 from recbole_mm.load import open_checkpoint
+from recbole_mm.registry import ANALYSES, register_analysis
 
-ANALYSES = Path(recbole_mm.analysis.__file__).parent
+FILES = Path(recbole_mm.analysis.__file__).parent
 HEAVY = {"matplotlib", "PIL", "sklearn", "scipy", "threadpoolctl"}
 
 
@@ -25,7 +26,7 @@ def test_help_names_every_analysis(capsys):
     assert all(name in shown for name in ("weak-modality", "modality-weights", "embedding-map"))
 
 
-@pytest.mark.parametrize("file", sorted(ANALYSES.glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(FILES.glob("*.py")), ids=lambda file: file.name)
 def test_what_only_an_analysis_needs_is_imported_in_it(file):
     """All files are imported for every command, such as `python -m recbole_mm models`."""
     imported = set()
@@ -37,16 +38,30 @@ def test_what_only_an_analysis_needs_is_imported_in_it(file):
     assert not imported & HEAVY
 
 
-def test_a_file_with_add_parser_is_an_analysis(tmp_path, monkeypatch, capsys):
+def test_a_file_of_the_folder_that_registers_one_is_an_analysis(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(
-        "from recbole_mm.analysis.command import add_analysis\n"
-        "def add_parser(kinds):\n"
-        "    add_analysis(kinds, 'mine', 'of mine', lambda checkpoints, arguments: [])\n"
+        "from recbole_mm.registry import register_analysis\n"
+        "@register_analysis('mine', help='of mine')\n"
+        "def mine(checkpoints, arguments):\n"
+        "    return []\n"
     )
+    monkeypatch.setattr(ANALYSES, "_entries", dict(ANALYSES._entries))  # the next test has it not
     monkeypatch.setattr(recbole_mm.analysis, "__path__", [*recbole_mm.analysis.__path__, str(tmp_path)])
     with pytest.raises(SystemExit):
         main(["analyse", "--help"])
     assert "of mine" in capsys.readouterr().out
+
+
+def test_options_that_all_analyses_have_are_refused_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(ANALYSES, "_entries", dict(ANALYSES._entries))
+
+    @register_analysis("mine", help="of mine", options=lambda parser: parser.add_argument("--out"))
+    def mine(checkpoints, arguments):
+        return []
+
+    assert main(["analyse", "mine", "none.pth"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: analysis 'mine' of {__name__}: its options: argument --out: conflicting option")
 
 
 def test_missing_matplotlib_gives_the_line_to_type(monkeypatch, capsys):

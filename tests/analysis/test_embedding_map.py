@@ -22,7 +22,7 @@ from recbole_mm.analysis.embedding_density import (
 from recbole_mm.analysis.embedding_map import map_figure, write_embedding_map
 from recbole_mm.analysis.user_map import UserMap, _progress, draw_users, embeddings, tsne
 from recbole_mm.load import open_checkpoint
-from tests.toy import write_dataset
+from recbole_mm.testing.toy import write_dataset
 
 LABELS = ["MARGO over POWERec", "POWERec"]
 CHOSEN = ["u3", "u8", "u21"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import quality
 
-from tests.toy import PRE_SPLIT, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
 
 def test_margo_is_compared_with_its_first_stage_and_shown_beside_its_backbone():

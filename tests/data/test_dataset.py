@@ -13,7 +13,7 @@ from recbole.data import create_dataset
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.data.feature_file import write_arrow
-from tests.toy import PRE_SPLIT, QUIET, start, write_dataset
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_dataset
 
 PAIRS = [
     *[("u1", item) for item in ("a", "b", "c", "rare")],

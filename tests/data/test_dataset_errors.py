@@ -8,7 +8,7 @@ import pytest
 from recbole.config import Config
 from recbole.data import create_dataset
 
-from tests.toy import PRE_SPLIT, QUIET, start, write_dataset
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_dataset
 
 PAIRS = [
     *[("u1", item) for item in ("a", "b", "c", "rare")],

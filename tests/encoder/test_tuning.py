@@ -259,7 +259,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("kind", "settings", "message"),
         [
-            ("prompts", {}, "peft: 'prompts' is not among prompt, lora, adapter, none"),
+            ("prompts", {}, "peft: 'prompts' is not among adapter, lora, prompt, none"),
             ("prompt", {"prompt_depth": 4}, "prompt_depth: 4 must be from 1 to 3, the visual tower's blocks"),
             ("prompt", {"prompt_depth": 1, "prompt_length": 14}, "prompt_length: 14 does not fit into texts of 16"),
             ("lora", {"lora_rank": 0}, "lora_rank: 0 must be at least 1"),

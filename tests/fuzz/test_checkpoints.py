@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import pack, read_content, read_tensor_file, unpack, write_tensor_file
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from recbole_mm.trainer.checkpoint import read_safe_pair
 from recbole_mm.trainer.resume import find_resume_point
 from tests.forgery import forge
 from tests.fuzz.strategies import fuzz, mutated, read_or_refuse
-from tests.toy import PRE_SPLIT, start, write_planted
 
 wrong = st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.just([]) | st.just({}) | st.just([{}])
 plain = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=6)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from recbole.quick_start import load_data_and_model
 
-from tests.toy import PRE_SPLIT, start, write_dataset
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_dataset
 
 # i0 four times, i1 three times, one after the other, so that they share a batch
 TRAIN = [(f"u{user}", "i0") for user in range(4)] + [(f"u{user}", "i1") for user in range(3)]

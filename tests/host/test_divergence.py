@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from recbole_mm.quick_start import main
-from tests.toy import PRE_SPLIT, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 
 OURS, RECBOLES = "POWERec", "LightGCN"
 SETTINGS = {**PRE_SPLIT, "topk": [5], "metrics": ["NDCG"], "valid_metric": "NDCG@5", "epochs": 4,

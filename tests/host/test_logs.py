@@ -13,7 +13,7 @@ from recbole.quick_start import run_recbole
 from recbole.utils import init_logger
 
 from recbole_mm.host.logs import LogFile, close_log
-from tests.toy import PRE_SPLIT, QUIET, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_planted
 
 SETTINGS = {**PRE_SPLIT, "topk": [5], "metrics": ["NDCG"], "valid_metric": "NDCG@5", "epochs": 1,
             "train_batch_size": 64, "embedding_size": 8}  # fmt: skip

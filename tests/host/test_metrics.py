@@ -12,7 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_mm.quick_start import prepare_training, run
-from tests.toy import PRE_SPLIT, start, write_dataset
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_dataset
 
 NAMES = ["ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage"]
 # i0 is in 3 training interactions, i1 in 2, i2 and i3 in 1; everyone tests on i4, which is in none

@@ -11,7 +11,7 @@ import recbole.trainer.trainer as recboles
 from recbole.trainer import Trainer
 
 from recbole_mm.quick_start import run
-from tests.toy import PRE_SPLIT, QUIET, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_planted
 
 SMALL = {
     **PRE_SPLIT, **QUIET, "embedding_size": 8, "train_batch_size": 64, "epochs": 1, "checkpoint_dir": "saved",

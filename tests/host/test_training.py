@@ -10,9 +10,9 @@ from recbole.quick_start import run_recbole
 from recbole.trainer import HyperTuning, Trainer
 
 from recbole_mm import quick_start
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_planted
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
-from tests.toy import PRE_SPLIT, QUIET, start, write_planted
 
 SETTINGS = {**PRE_SPLIT, "topk": [5], "metrics": ["NDCG"], "valid_metric": "NDCG@5", "epochs": 1,
             "train_batch_size": 64, "embedding_size": 8}  # fmt: skip

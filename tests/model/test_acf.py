@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import recbole_mm.model.acf
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.reference import assert_same_loss_and_gradients, start_example, training_batch, write_example
 
 

@@ -11,7 +11,7 @@ from recbole.trainer import Trainer
 
 from recbole_mm.graph import BipartiteGraph
 from recbole_mm.model.buir import EdgeDropout
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.reference import (
     assert_same_loss_and_gradients,
     interactions,

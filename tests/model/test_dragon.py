@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.dual_reference import log2_loss, representations, user_graph
 from tests.reference import assert_same_loss_and_gradients, start_example, training_batch, write_example
 from tests.shape_only import build, count_parameters

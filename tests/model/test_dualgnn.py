@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from recbole_mm.load import open_checkpoint
-from tests.conformance import SMALL, ModelConformance
+from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.models import ModelConformance
+from recbole_mm.testing.toy import start
 from tests.dual_reference import log2_loss, representations, user_graph
 from tests.reference import assert_same_loss_and_gradients, start_example, training_batch, write_example
 from tests.shape_only import BABY, build, count_parameters
-from tests.toy import start
 
 
 class TestDualGNN(ModelConformance):

@@ -10,9 +10,9 @@ import torch
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.registry import register_adapter
-from tests.conformance import SMALL
+from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.toy import start, write_planted
 from tests.shape_only import TMALL, build, count_parameters
-from tests.toy import start, write_planted
 
 
 @register_adapter("behaviour_itself")
@@ -106,7 +106,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("name", "settings", "message"),
         [
-            ("VBPR", {"feature_adapter": "beffa"}, "unknown feature adapter 'beffa'; registered: "),
+            ("VBPR", {"feature_adapter": "beffa"}, r"adapter 'beffa' \(did you mean befa\?\); registered: "),
             ("BUIR", {"feature_adapter": "befa"}, "feature_adapter: BUIR has no place for 'befa'"),
             ("LUDP", {"feature_adapter": "befa", "user_preference": False}, "for its user preferences only"),
             ("LUDP", {"feature_adapter": "befa", "preference_size": 5}, "preference_size: 5 must equal"),

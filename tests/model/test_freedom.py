@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.reference import (
     assert_same_loss_and_gradients,
     interactions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.toy import PRE_SPLIT, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 
 SETTINGS = {**PRE_SPLIT, "embedding_size": 4, "knn_k": 3, "user_graph_width": 5}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.graph_reference import checked_item_graphs, kept_cosines, row_graph_with_self, symmetric_by_rows
 from tests.largest_tensor import LargestTensor
 from tests.reference import (

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
-from tests.toy import PRE_SPLIT, start, write_planted
+from recbole_mm.testing.models import ModelConformance
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 
 
 class TestLayerGCN(ModelConformance):

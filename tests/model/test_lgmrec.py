@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from recbole_mm.model import lgmrec
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.reference import (
     assert_same_loss_and_gradients,
     interactions,

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_dataset
 from tests.reference import (
     assert_same_loss_and_gradients,
     interactions,
@@ -17,7 +18,6 @@ from tests.reference import (
     write_example,
 )
 from tests.shape_only import build, count_parameters
-from tests.toy import PRE_SPLIT, start, write_dataset
 
 WIDTHS = {"visual": 128, "acoustic": 256, "textual": 128}
 THREE_MODALITIES = {"n_users": 9_000, "n_items": 500, "widths": WIDTHS}

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import run as run_mm
+from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.models import ModelConformance
+from recbole_mm.testing.toy import start, write_planted
 from recbole_mm.trainer.stage_one import load_stage_one
-from tests.conformance import SMALL, ModelConformance
-from tests.toy import start, write_planted
 
 BACKBONE = {"backbone": "POWERec", "n_layers": 2}
 

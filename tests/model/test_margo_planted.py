@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from tests.conformance import SMALL
-from tests.toy import start, write_dataset
+from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.toy import start, write_dataset
 
 
 def test_weights_find_the_noisy_half():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.graph_reference import checked_item_graphs, exact_symmetric_graph
 from tests.reference import (
     assert_same_loss_and_gradients,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.graph_reference import checked_item_graphs, symmetric_by_rows
 from tests.largest_tensor import LargestTensor
 from tests.model.test_lattice import add_signal, disturb, learned_cosines, ranking_loss

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.reference import (
     assert_same_loss_and_gradients,
     interactions,

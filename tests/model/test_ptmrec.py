@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,16 @@ import torch
 
 pytest.importorskip("transformers")
 
+from recbole_mm.encoder import load_dual_encoder
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
+from recbole_mm.registry import TUNINGS
+from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.models import ModelConformance
+from recbole_mm.testing.toy import start
 from recbole_mm.trainer.stage_one import load_stage_one
-from tests.conformance import SMALL, ModelConformance
 from tests.planted_contents import WIDTH, extract, write_contents
 from tests.tiny_clip import write_dual_clip
-from tests.toy import start
 
 PTM = {"text_fields": ["title"], "prompt_depth": 2, "lora_rank": 2, "micro_batch_size": 16, "accumulation_steps": 2}
 HOSTS = {
@@ -64,7 +68,7 @@ class TestConformance(PTMRuns, ModelConformance):
     def start(self, data_path, tmp_path=Path(), **settings):
         return super().start(data_path, tmp_path, **{**self.settings, **settings})
 
-    def test_is_built_from_its_yaml(self, data_path, tmp_path):
+    def test_is_built_from_its_defaults(self, data_path, tmp_path):
         run = self.start(data_path, tmp_path)
         assert (run.config["transfer_weight"], run.config["learning_rate"]) == (1.0, 0.001)
 
@@ -113,6 +117,18 @@ class TestFreshFeatures(PTMRuns):
             run.model.zero_grad()
             run.model.train().calculate_loss(run.batch()).backward()
             assert [name for name, p in run.model.tuned.items() if p.grad is None or not p.grad.any()] == []
+
+    @pytest.mark.parametrize("start", [0.0, 3.0])
+    def test_a_plugins_way_of_tuning_with_a_key_of_its_own(self, data_path, monkeypatch, start):
+        monkeypatch.setattr(TUNINGS, "_entries", dict(TUNINGS._entries))  # another test's process has it not
+        runpy.run_path(str(Path(__file__).parents[1] / "outside" / "my_tuning.py"), run_name="my_tuning")
+        model = self.start(data_path, peft="bitfit", bitfit_start=start).model
+        assert model.tuned and all(name.endswith("self_attn/q_proj/bias") for name in model.tuned)
+        frozen = load_dual_encoder(model.settings.encoder).state_dict()
+        for name, value in model.tuned.items():
+            assert torch.equal(value.detach(), frozen[name.replace("/", ".")] + start)
+        with pytest.raises(ValueError, match="bitfit_start: 'x' is not allowed for PTMRec; give a number"):
+            self.start(data_path, peft="bitfit", bitfit_start="x")
 
     def test_evaluation_sees_every_item_encoded_by_the_encoder_as_it_is(self, data_path):
         run = self.start(data_path, epochs=1)
@@ -281,7 +297,7 @@ class TestBadInput(PTMRuns):
         [
             ({"backbone": "BM3"}, "backbone: 'BM3' cannot be tuned with PTMRec; choose .*: BeFAHost, FREEDOM"),
             ({"encoder": None}, "encoder: PTMRec needs the folder or hub name"),
-            ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of prompt, lora, adapter, none"),
+            ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of adapter, lora, prompt, none"),
             ({"prompt_depth": 9}, "prompt_depth: 9 must be from 1 to 3"),
             ({"modalities": ["acoustic"]}, "there is nothing to tune the encoder for"),
             ({"image_modality": "acoustic", "modalities": ["acoustic"]}, "'acoustic' features are 5 wide"),

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.graph_reference import checked_item_graphs, exact_symmetric_graph
 from tests.model.test_mgcn import loss_of_parts
 from tests.reference import (

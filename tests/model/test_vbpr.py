@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.conformance import ModelConformance
+from recbole_mm.testing.models import ModelConformance
 from tests.reference import assert_same_loss_and_gradients, start_example, training_batch, write_example
 from tests.shape_only import BABY, build, count_parameters
 

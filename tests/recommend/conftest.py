@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
-from tests.toy import PRE_SPLIT, start, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 
 SETTINGS = {
     **PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "epochs": 2, "learning_rate": 0.01,

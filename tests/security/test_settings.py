@@ -16,9 +16,9 @@ from recbole_mm.host.config import StoredSettings
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main as run_main
 from recbole_mm.settings import plain_value
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_planted
 from recbole_mm.tuning.command import main as search_main
 from tests.forgery import forge
-from tests.toy import PRE_SPLIT, QUIET, start, write_planted
 
 CODE = "__import__('pathlib').Path('PWNED').touch()"
 OPENS = "open('PWNED', 'w')"

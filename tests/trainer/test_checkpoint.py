@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import read_content
 from recbole_mm.load import open_checkpoint
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, Run, start, write_dataset, write_planted
 from recbole_mm.trainer.checkpoint import read_safe_pair, settings
 from recbole_mm.trainer.fingerprints import fingerprint
 from tests.forgery import forge
-from tests.toy import PRE_SPLIT, QUIET, Run, start, write_dataset, write_planted
 
 SETTINGS = {
     **PRE_SPLIT,

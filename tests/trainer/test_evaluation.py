@@ -9,8 +9,8 @@ import pytest
 import torch
 from recbole.trainer import Trainer
 
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from tests.process_memory import memory
-from tests.toy import PRE_SPLIT, start, write_planted
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy import write_planted
+from recbole_mm.testing.toy import write_planted
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,7 @@ import gc, hashlib, json, os, sys
 from pathlib import Path
 import torch
 from recbole_mm.trainer.checkpoint import read_safe_pair
-from tests.toy import PRE_SPLIT, start
+from recbole_mm.testing.toy import PRE_SPLIT, start
 
 torch.set_num_threads(1)
 data_path, model, settings = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])

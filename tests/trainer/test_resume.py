@@ -20,7 +20,7 @@ from recbole.trainer import Trainer
 
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import read_content, read_tensor_file, write_tensor_file
-from tests.toy import PRE_SPLIT, Run, start, write_dataset, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, Run, start, write_dataset, write_planted
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {

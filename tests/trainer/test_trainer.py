@@ -11,8 +11,8 @@ import torch
 from recbole.trainer import Trainer
 from torch import optim
 
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from recbole_mm.trainer.trainer import MultimodalTrainer
-from tests.toy import PRE_SPLIT, start, write_planted
 
 SMALL = {
     **PRE_SPLIT,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy import PRE_SPLIT, QUIET, write_planted
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import torch
 from recbole.config import Config
 
 from recbole_mm.quick_start import prepare_training
+from recbole_mm.testing.toy import QUIET, write_dataset
 from recbole_mm.tuning.shared_data import load_shared_data
-from tests.toy import QUIET, write_dataset
 
 MODELS = {"POWERec": {}, "FREEDOM": {"knn_k": 3}, "BPR": {}}  # FREEDOM trains its features
 

@@ -1,8 +1,18 @@
-"""What every model must do. A model's test inherits :class:`ModelConformance` and names the model."""
+"""What every model must do. A model's test inherits :class:`ModelConformance` and names the model.
+
+::
+
+    from recbole_mm.testing import ModelConformance
+    import my_module
+
+    class TestMine(ModelConformance):
+        model = "Mine"
+"""
 
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,57 +20,36 @@ import torch
 from recbole.quick_start import load_data_and_model
 from recbole.trainer import Trainer
 from recbole.utils import get_model
+from torch import Tensor
 
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.registry import register_adapter
-from tests.toy import PRE_SPLIT, popularity_recall, start, write_planted
-
-SMALL = {**PRE_SPLIT, "embedding_size": 8, "train_batch_size": 64, "eval_step": 1, "topk": [5], "metrics": ["Recall"],
-         "valid_metric": "Recall@5", "stopping_step": 100}  # fmt: skip
+from recbole_mm.testing.model_runs import ModelRuns
+from recbole_mm.testing.toy import PRE_SPLIT, Run, popularity_recall, start
 
 
 @register_adapter("unchanged")
 class Unchanged(FeatureAdapter):
     """An adapter that a model must not notice."""
 
-    def forward(self, features, behaviour):
+    def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
         return features
 
 
-class ModelConformance:
-    """Inherit, set `model`, and list what is special about it."""
+class ModelConformance(ModelRuns):
+    """Inherit, set `model`, and list what is special about it (:class:`~recbole_mm.testing.model_runs.ModelRuns`).
 
-    model: str
-    settings: dict = {}
-    state_dict_keys: set[str]
-    parameters_without_gradient: set[str] = set()
-    modality_counts: tuple[int, ...] = (1, 2, 3)
-    adapter_settings: dict = {}
-    adapter_narrows_features = False  # a model that projects to the ID vectors' width only where an adapter needs it
-    planted_epochs = 60
-    planted_learning_rate = 0.01
+    pytest runs the tests, every one in its own folder.
+    """
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def data_path(cls, tmp_path_factory):
-        return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 12, "textual": 7, "acoustic": 5})
-
-    @pytest.fixture
-    def run(self, data_path, tmp_path):
-        return self.start(data_path, tmp_path)
-
-    def start(self, data_path, tmp_path, **settings):
-        merged = {**SMALL, "modalities": ["visual", "textual"], "checkpoint_dir": str(tmp_path / "saved")}
-        return start(self.model, data_path, **{**merged, **self.settings, **settings})
-
-    def test_is_built_from_its_yaml(self, data_path, tmp_path):
+    def test_is_built_from_its_defaults(self, data_path: Path, tmp_path: Path) -> None:
         run = start(self.model, data_path, **PRE_SPLIT, checkpoint_dir=str(tmp_path))
         assert type(run.model).__name__ == self.model
         assert run.config["learning_rate"] > 0
         assert torch.isfinite(run.model.calculate_loss(run.batch()))
 
-    def test_all_parameters_receive_gradients(self, run):
+    def test_all_parameters_receive_gradients(self, run: Run) -> None:
         run.model.train()
         loss = run.model.calculate_loss(run.batch())
         assert loss.dim() == 0
@@ -68,7 +57,7 @@ class ModelConformance:
         without = {name for name, p in run.model.named_parameters() if p.grad is None or not p.grad.any()}
         assert without == self.parameters_without_gradient
 
-    def test_loss_falls(self, run):
+    def test_loss_falls(self, run: Run) -> None:
         run.model.train()
         batch = run.batch()
         optimizer = torch.optim.Adam(run.model.parameters(), lr=0.01)
@@ -81,12 +70,12 @@ class ModelConformance:
             losses.append(loss.item())
         assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
-    def test_scores_are_finite_and_pad_is_never_recommended(self, run):
+    def test_scores_are_finite_and_pad_is_never_recommended(self, run: Run) -> None:
         scores = self.scores(run)
         assert torch.isfinite(scores[:, 1:]).all()
         assert (scores[:, 0] == -torch.inf).all()
 
-    def test_full_sort_equals_predict(self, run):
+    def test_full_sort_equals_predict(self, run: Run) -> None:
         scores = self.scores(run)
         users, items = torch.meshgrid(
             torch.arange(1, run.dataset.user_num), torch.arange(1, run.dataset.item_num), indexing="ij"
@@ -98,14 +87,14 @@ class ModelConformance:
         # one is a matrix product, the other a sum of products: float32 rounding over a few dozen terms
         torch.testing.assert_close(predicted.view(users.shape), scores[:, 1:], rtol=1e-4, atol=1e-5)
 
-    def test_scores_follow_the_parameters(self, run):
+    def test_scores_follow_the_parameters(self, run: Run) -> None:
         before = self.scores(run)
         with torch.no_grad():
             for parameter in run.model.parameters():
                 parameter.data.add_(0.1 * torch.randn_like(parameter))
         assert not torch.allclose(before[:, 1:], self.scores(run)[:, 1:])
 
-    def test_same_seed_same_result(self, data_path, tmp_path):
+    def test_same_seed_same_result(self, data_path: Path, tmp_path: Path) -> None:
         results = []
         for _ in range(2):
             run = self.start(data_path, tmp_path, epochs=2)
@@ -113,7 +102,7 @@ class ModelConformance:
             results.append(self.scores(run))
         assert torch.equal(*results)
 
-    def test_checkpoint_round_trip(self, run, data_path):
+    def test_checkpoint_round_trip(self, run: Run, data_path: Path) -> None:
         trainer = run.trainer()
         trainer.epochs = 2
         trainer.fit(run.train_data, run.valid_data)
@@ -125,7 +114,7 @@ class ModelConformance:
             run.model = loaded
             assert torch.equal(trained, self.scores(run))
 
-    def test_recboles_plain_trainer_trains_it(self, run):
+    def test_recboles_plain_trainer_trains_it(self, run: Run) -> None:
         trainer = Trainer(run.config, run.model)
         trainer.epochs = 2
         if run.model.trainer_class:
@@ -136,7 +125,7 @@ class ModelConformance:
         assert np.isfinite(score)
         assert run.model.epochs_started == 2
 
-    def test_float64_agrees_with_float32(self, run):
+    def test_float64_agrees_with_float32(self, run: Run) -> None:
         run.model.train()
         run.model.start_epoch(0)
         batch = run.batch()
@@ -148,14 +137,14 @@ class ModelConformance:
         # float32 has 7 digits; a loss of a few hundred terms keeps at least 4 of them
         torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-5)
 
-    def test_any_number_of_modalities(self, data_path, tmp_path):
+    def test_any_number_of_modalities(self, data_path: Path, tmp_path: Path) -> None:
         for count in self.modality_counts:
             names = ["acoustic", "visual", "textual"][:count]
             run = self.start(data_path, tmp_path, modalities=names)
             assert torch.isfinite(run.model.calculate_loss(run.batch()))
             assert torch.isfinite(self.scores(run)[:, 1:]).all()
 
-    def test_item_without_features_and_user_without_training_rows(self, run):
+    def test_item_without_features_and_user_without_training_rows(self, run: Run) -> None:
         """Item i29 has no row in any modality, user u39 no training interaction: both are scored."""
         scores = self.scores(run)
         item, user = run.dataset.token2id("item_id", "i29"), run.dataset.token2id("user_id", "u39")
@@ -163,19 +152,19 @@ class ModelConformance:
         assert torch.isfinite(scores[:, item]).all()
         assert torch.isfinite(scores[user - 1, 1:]).all()
 
-    def test_batch_of_one(self, run):
+    def test_batch_of_one(self, run: Run) -> None:
         run.model.train()
         run.model.calculate_loss(run.batch()[:1]).backward()
         assert all(torch.isfinite(p.grad).all() for p in run.model.parameters() if p.grad is not None)
 
-    def test_learns_a_planted_preference(self, data_path, tmp_path):
+    def test_learns_a_planted_preference(self, data_path: Path, tmp_path: Path) -> None:
         run = self.start(data_path, tmp_path, learning_rate=self.planted_learning_rate, epochs=self.planted_epochs)
         trainer = run.trainer()
         trainer.fit(run.train_data, run.valid_data)
         recall = trainer.evaluate(run.test_data)["recall@5"]
         assert recall > 1.5 * popularity_recall(run, 5)
 
-    def test_copies_share_constants(self, run):
+    def test_copies_share_constants(self, run: Run) -> None:
         copied = copy.deepcopy(run.model)
         graphs = [(own.graph, other.graph) for own, other in zip(run.model.modules(), copied.modules(), strict=True)
                   if hasattr(own, "graph")]  # fmt: skip
@@ -188,7 +177,9 @@ class ModelConformance:
             assert one.data_ptr() != other.data_ptr()
 
     @pytest.mark.parametrize("trained", [(True, True), (False, True), (True, False)])
-    def test_two_models_on_one_data_set_share_nothing_that_is_trained(self, data_path, tmp_path, trained):
+    def test_two_models_on_one_data_set_share_nothing_that_is_trained(
+        self, data_path: Path, tmp_path: Path, trained: tuple[bool, bool]
+    ) -> None:
         runs = [self.start(data_path, tmp_path, trainable_features=trains) for trains in trained]
         train_set = runs[0].train_data._dataset
         models = [get_model(self.model)(run.config, train_set) for run in runs]
@@ -203,7 +194,7 @@ class ModelConformance:
                 parameter.add_(1.0)
         assert all(torch.equal(first[name], value) for name, value in before.items())
 
-    def test_mixed_precision(self, data_path, tmp_path):
+    def test_mixed_precision(self, data_path: Path, tmp_path: Path) -> None:
         run = self.start(data_path, tmp_path)
         run.model.train()
         run.model.start_epoch(0)
@@ -222,11 +213,13 @@ class ModelConformance:
         score, _ = trainer.fit(run.train_data, run.valid_data, saved=False)
         assert np.isfinite(score)
 
-    def test_state_dict_keys_are_stable(self, run):
+    def test_state_dict_keys_are_stable(self, run: Run) -> None:
+        if self.state_dict_keys is None:
+            pytest.skip("state_dict_keys are not given")
         assert set(run.model.state_dict()) == self.state_dict_keys
 
     @pytest.mark.parametrize("adapter", ["befa", "lora", "soft_prompt"])
-    def test_feature_adapter_learns(self, run, data_path, tmp_path, adapter):
+    def test_feature_adapter_learns(self, run: Run, data_path: Path, tmp_path: Path, adapter: str) -> None:
         if not run.model.adapts_features:
             with pytest.raises(ValueError, match=f"feature_adapter: {self.model} has no place"):
                 self.start(data_path, tmp_path, feature_adapter=adapter)
@@ -242,7 +235,7 @@ class ModelConformance:
         assert [name for name, p in adapters.items() if p.grad is None or not p.grad.any()] == []
         assert torch.isfinite(self.scores(run)[:, 1:]).all()
 
-    def test_an_adapter_that_changes_nothing_changes_nothing(self, run, data_path, tmp_path):
+    def test_an_adapter_that_changes_nothing_changes_nothing(self, run: Run, data_path: Path, tmp_path: Path) -> None:
         if not run.model.adapts_features or self.adapter_narrows_features:
             pytest.skip("there is no model without the adapter to compare with")
         losses = []
@@ -252,10 +245,3 @@ class ModelConformance:
             torch.manual_seed(1)
             losses.append(run.model.calculate_loss(run.batch()))
         assert torch.equal(*losses)
-
-    def scores(self, run) -> torch.Tensor:
-        """Scores of all users but [PAD], ``[user_num - 1, item_num]``."""
-        run.model.eval()
-        users = {"user_id": torch.arange(1, run.dataset.user_num)}
-        with torch.no_grad():
-            return run.model.full_sort_predict(users).view(-1, run.dataset.item_num)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,10 @@ import numpy as np
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.data.interaction import Interaction
 from recbole.utils import get_model, get_trainer, init_seed
 
-import recbole_mm  # noqa: F401  registers the models
-
-QUIET = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
+QUIET: dict[str, Any] = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
 
 
 @dataclass
@@ -28,26 +28,37 @@ class Run:
     test_data: Any
     model: Any
 
-    def trainer(self):
+    def trainer(self) -> Any:
         return get_trainer(self.config["MODEL_TYPE"], self.config["model"])(self.config, self.model)
 
-    def batch(self):
+    def batch(self) -> Interaction:
         """The first training batch, always the same one for the same seed."""
         np.random.seed(0)
         self.train_data.generator.manual_seed(0)
         return next(iter(self.train_data))
 
 
-def start(model: str, data_path: Path, dataset: str = "toy", **settings) -> Run:
+def own_process(folder: Path, monkeypatch: Any) -> None:
+    """Give a test what a command has: a working folder of its own, and a bare command line.
+
+    Args:
+        folder: to work in.
+        monkeypatch: pytest's fixture, which gives both back.
+    """
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+
+
+def start(model: str, data_path: Path, dataset: str = "toy", **settings: Any) -> Run:
     """Build configuration, data and model as RecBole's run_recbole does."""
     merged = {**QUIET, "data_path": str(data_path), "checkpoint_dir": str(data_path / "saved"), **settings}
     config = Config(model, dataset, config_dict=merged)
     init_seed(config["seed"], config["reproducibility"])
     data = create_dataset(config)
-    loaders = data_preparation(config, data)
+    train_data, valid_data, test_data = data_preparation(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    built = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
-    return Run(config, data, *loaders, built)
+    built = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    return Run(config, data, train_data, valid_data, test_data, built)
 
 
 def write_dataset(
@@ -82,7 +93,7 @@ def write_planted(folder: Path, widths: dict[str, int], seed: int = 0, name: str
     rng = np.random.default_rng(seed)
     items = [f"i{number}" for number in range(30)]
     group = {item: number % 2 for number, item in enumerate(items)}
-    splits: dict[str, list] = {"train": [], "valid": [], "test": []}
+    splits: dict[str, list[tuple[str, str]]] = {"train": [], "valid": [], "test": []}
     for user in range(40):
         own = [item for item in items if group[item] == user % 2]
         chosen = list(rng.permutation(own)[:11])
@@ -98,7 +109,10 @@ def write_planted(folder: Path, widths: dict[str, int], seed: int = 0, name: str
     return write_dataset(folder, splits, features, name)
 
 
-PRE_SPLIT = {"benchmark_filename": ["train", "valid", "test"], "load_col": {"inter": ["user_id", "item_id"]}}
+PRE_SPLIT: dict[str, Any] = {
+    "benchmark_filename": ["train", "valid", "test"],
+    "load_col": {"inter": ["user_id", "item_id"]},
+}
 
 
 def popularity_recall(run: Run, k: int) -> float:

@@ -1,0 +1,141 @@
+"""Encoders of texts from folders: any text model of transformers, and models of sentence-transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
+
+from recbole_mm.encoder.content_encoder import ContentEncoder
+from recbole_mm.encoder.pretrained import folder_config, projected, provenance, stored_weights
+from recbole_mm.encoder.safety import MODULES_FILE, EncoderError
+from recbole_mm.registry import register_encoder
+
+UNLIMITED = 10**6  # tokenizers without a context of their own say 10**30
+
+
+@register_encoder("auto-texts", reads="texts")
+class AutoTexts(ContentEncoder):
+    """Any text model of transformers: the projected feature of a dual encoder, else the mean over tokens.
+
+    Args:
+        context: how many tokens the model reads; longer texts are cut there and counted.
+    """
+
+    has_files = True
+
+    def __init__(self, model: Any, tokenizer: Any, context: int | None, pooling: str, facts: dict[str, Any]):
+        super().__init__(facts)
+        self.model, self.tokenizer, self.context, self.pooling = model, tokenizer, context, pooling
+        # SigLIP was trained on texts of one length, and reads the last place
+        self.padding = "max_length" if str(model.config.model_type).startswith("siglip") else True
+
+    def forward(self, contents: list[str]) -> Tensor:
+        self.truncated += count_longer(self.tokenizer, contents, self.context)
+        tokens = self.tokenizer(
+            contents,
+            truncation=self.context is not None,
+            max_length=self.context,
+            padding=self.padding,
+            return_tensors="pt",
+        ).to(self.device)
+        ids, mask = tokens["input_ids"], tokens.get("attention_mask")
+        if self.pooling == "projection":
+            return projected(self.model.get_text_features(input_ids=ids, attention_mask=mask))
+        if self.pooling == "text projection":
+            return self.model(input_ids=ids, attention_mask=mask).text_embeds
+        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Any: what reads no texts is an error when it is loaded."""
+        return True
+
+    @classmethod
+    def load(cls, name: str, folder: Path, device: str) -> Self:
+        """Raises ValueError where the model reads no texts."""
+        from transformers import AutoTokenizer
+
+        config = folder_config(folder)
+        model, pooling = _text_model(folder, config)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token  # of GPT's kin; padding is masked
+        context = context_of(model, config.get_text_config(), tokenizer)
+        facts = provenance(name, folder, pooling=pooling, tokenizer=type(tokenizer).__name__, context=context)
+        return cls(model, tokenizer, context, pooling, facts)
+
+
+def _text_model(folder: Path, config: Any) -> tuple[Any, str]:
+    """The model, and how its states become a feature."""
+    from transformers import AutoModel, CLIPTextModelWithProjection
+
+    if config.model_type == "clip_text_model":
+        return stored_weights(CLIPTextModelWithProjection, folder, config), "text projection"
+    model = stored_weights(AutoModel, folder, config, optional="pooler")
+    is_dual = hasattr(model, "get_text_features")
+    if not is_dual and model.main_input_name != "input_ids":
+        raise EncoderError(f"it is of type '{config.model_type}', which reads no texts")
+    return model.get_encoder() if config.is_encoder_decoder else model, "projection" if is_dual else "mean"
+
+
+@register_encoder("sentence-texts", reads="texts")
+class SentenceTexts(ContentEncoder):
+    """A model of sentence-transformers, with the pooling and normalisation it was made with."""
+
+    has_files = True
+
+    def __init__(self, model: Any, facts: dict[str, Any]):
+        super().__init__(facts)
+        self.model = model
+
+    def forward(self, contents: list[str]) -> Tensor:
+        self.truncated += count_longer(self.model.tokenizer, contents, self.model.max_seq_length)
+        return self.model.encode(contents, batch_size=len(contents), convert_to_tensor=True, show_progress_bar=False)
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        """Has the file that lists the modules of such a model."""
+        return (folder / MODULES_FILE).is_file()
+
+    @classmethod
+    def load(cls, name: str, folder: Path, device: str) -> Self:
+        """Raises ValueError where sentence-transformers is not installed."""
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise EncoderError(
+                'it is a model of sentence-transformers; type: pip install "recbole-mm[sentence]"'
+            ) from error
+        options = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
+        model = SentenceTransformer(str(folder), device=device, **options)
+        modules = [type(module).__name__ for module in model]
+        return cls(model, provenance(name, folder, modules=modules, context=model.max_seq_length))
+
+
+def count_longer(tokenizer: Any, texts: list[str], context: int | None) -> int:
+    """How many texts have more tokens, special ones included, than `context`; none if that is None."""
+    if context is None:
+        return 0
+    return sum(len(ids) > context for ids in tokenizer(texts, verbose=False)["input_ids"])
+
+
+def context_of(model: Any, config: Any, tokenizer: Any) -> int | None:
+    """How many tokens a text model reads, by its tokenizer and its table of positions; None without a limit."""
+    limits = [tokenizer.model_max_length]
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None:
+        limits.append(positions - _reserved_positions(model))
+    limit = min(limits)
+    return limit if limit < UNLIMITED else None
+
+
+def _reserved_positions(model: Any) -> int:
+    """Positions before the first token's: RoBERTa and its kin count from behind the padding's."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return module.padding_idx + 1
+    return 0

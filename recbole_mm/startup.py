@@ -1,0 +1,24 @@
+"""Mends RecBole and makes all that is registered known to it, once, when it is imported: by ``import recbole_mm``."""
+
+from recbole_mm.host import compat
+
+compat.apply()
+
+from recbole_mm import registration  # noqa: E402  RecBole's modules import cleanly only after compat.apply()
+from recbole_mm.host import (  # noqa: E402
+    atomic_files,
+    baselines,
+    distributed,
+    divergence,
+    logs,
+    metrics,
+    run_names,
+    training,
+)
+from recbole_mm.plugins import import_installed  # noqa: E402
+
+# in this order: first mends, which change lines, then what wraps whole functions
+for mends in (baselines, distributed, metrics, divergence, logs, training, run_names, atomic_files):
+    mends.apply()
+registration.apply()
+import_installed()

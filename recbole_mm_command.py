@@ -1,0 +1,94 @@
+"""The command ``recbole-mm``, and ``python -m recbole_mm``.
+
+It stands outside the package, whose import brings up torch and RecBole and takes seconds: ``--help`` and a misspelt
+command need neither.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+
+PROGRAM = "recbole-mm"
+# by name: where its parser is added, or for those that take any key of a run where it is run, and one line of help
+COMMANDS = {
+    "run": ("recbole_mm.quick_start:main", "train and test one model"),
+    "tune": ("recbole_mm.tuning.command:main", "search hyper-parameters of a model"),
+    "models": ("recbole_mm.model_list:add_parser", "list the models, or the settings of one with defaults and ranges"),
+    "convert": ("recbole_mm.data.cli:add_parsers", "make feature files and data sets from other layouts"),
+    "describe": ("recbole_mm.data.cli:add_parsers", "users, items, sparsity, and the quality of each modality"),
+    "extract": ("recbole_mm.extraction.cli:add_parser", "make a modality's features from pictures or texts"),
+    "recommend": ("recbole_mm.recommend.cli:add_parsers", "the best items of every user, as a parquet file"),
+    "export": ("recbole_mm.recommend.cli:add_parsers", "user and item vectors whose dot product is the score"),
+    "analyse": ("recbole_mm.analysis.cli:add_parsers", "figures and tables from checkpoints"),
+}
+# read when torch loads, on CPUs: threads that spin starve beside a busy process, threads that sleep at once wake late;
+# with pages of 4 KB the gradient of features takes ten times as long to appear as to be filled
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000", "THP_MEM_ALLOC_ENABLE": "1"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; bad input is one line on standard error and exit code 2, Ctrl-C one and exit code 130."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        print(_help(), file=sys.stderr)
+        return 2
+    name, *rest = argv
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name not in COMMANDS:
+        match = get_close_matches(name.lower(), COMMANDS, n=1)
+        hint = f" (did you mean {match[0]}?)" if match else ""
+        print(f"error: unknown command '{name}'{hint}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return run_command(name, rest, f"{PROGRAM} {name}")
+
+
+def run_command(name: str, argv: list[str], program: str) -> int:
+    """Run the command `name`; gives its exit code.
+
+    Args:
+        name: of the command.
+        argv: its options.
+        program: what its help says was typed.
+    """
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    home, _, function = COMMANDS[name][0].partition(":")
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+    try:
+        import_module("recbole_mm.startup")  # python -m recbole_mm left it to us
+        run = getattr(import_module(home), function)
+    except ValueError as error:  # an installed plugin's
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if function == "main":
+        return run(argv, program)
+    from recbole_mm.command_line import run_parsed
+
+    return run_parsed(run, [name, *argv], PROGRAM)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{width}}{help}" for name, (_, help) in COMMANDS.items()]
+    return "\n".join([f"usage: {PROGRAM} COMMAND ...", "", "RecBole as a multimodal recommender library.", "", *lines,
+                      "", f"{PROGRAM} COMMAND --help has each command's options."])  # fmt: skip
+
+
+def _end(*_: object) -> None:
+    """Ctrl-C while a command still imports what it needs, where an exception would be lost in somebody's import."""
+    os.write(2, b"interrupted; nothing had begun\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
