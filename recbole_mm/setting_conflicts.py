@@ -90,7 +90,7 @@ def _check_mode(final: Mapping[str, Any]) -> None:
     mode = final["eval_args"].get("mode", "full")
     modes = [one for one in (mode.values() if isinstance(mode, dict) else [mode]) if one is not None]
     ranks = metric_types[final["metrics"][0].lower()] == EvaluatorType.RANKING
-    if not ranks and any(one != "labeled" for one in modes):
+    if not ranks and "full" in modes:
         raise ValueError(
             f"metrics: {final['metrics']} are of values, and eval_args: mode: {mode} ranks items; set "
             f"eval_args: {{mode: labeled}}, or other metrics"
@@ -124,6 +124,8 @@ def _check_valid_metric(final: Mapping[str, Any]) -> None:
 def _check_negative_items(config: Config) -> None:
     if not config.internal_config_dict["train_neg_sample_args"]:
         return  # a model that draws none
+    if not issubclass(config.model_class, Recommender):
+        return  # some of RecBole's take none, whatever their input type says; the others end in their first step
     sampling = config["train_neg_sample_args"]
     samples = sampling and sampling.get("distribution", "uniform") not in (None, "none")
     if not samples and getattr(config.model_class, "input_type", None) == InputType.PAIRWISE:

@@ -85,7 +85,7 @@ def test_no_wrong_value_ends_a_config_otherwise(model, value):
         ("POWERec", {"eval_args": {"spit": {}}}, r"eval_args: unknown key 'spit' \(did you mean split\?\)"),
         ("POWERec", {"n_layers": 0}, "n_layers: 0 must be at least 1 for the backbone LayerGCN"),
         ("MARGO", {"backbone": "DRAGON", "user_graph_width": 0}, "user_graph_width: 0 is not allowed"),
-        ("BPR", {"embedding_size": -4}, "embedding_size: -4 is not allowed for BPR; give a number of at least 1"),
+        ("BPR", {"embedding_size": -4}, "embedding_size: -4 is not allowed for BPR; give a whole number of at least 1"),
         ("BPR", {"embedding_size": "wide"}, "embedding_size: 'wide' is not allowed for BPR"),
         ("LightGCN", {"reg_weight": float("nan")}, "reg_weight: nan is not allowed for LightGCN"),
         ("NGCF", {"hidden_size_list": "wide"}, "hidden_size_list: 'wide' is not allowed for NGCF; give a list"),

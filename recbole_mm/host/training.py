@@ -48,12 +48,33 @@ def _wrap(loop) -> None:
             if not any(text in str(error) for text in _WRITE_ERRORS):
                 raise
             raise OSError(f"checkpoint {trainer.saved_model_file} cannot be written; is its disk full?") from error
+        except KeyError as error:
+            message = _missing_field(trainer.config, error)
+            if message is None:
+                raise
+            raise ValueError(message) from error
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(**json.loads(_note(trainer)))) from None
         finally:
             trainer.tensorboard.close()
 
     run = patch_in_place(loop, train)
+
+
+def _missing_field(config, error: KeyError) -> str | None:
+    """What to set where a batch lacks what one of RecBole's models reads; None of another error."""
+    field = error.args[0] if error.args else None
+    if isinstance(field, str) and field.startswith(config["NEG_PREFIX"]):
+        return (
+            f"train_neg_sample_args: {config['model']} needs negative items, and none is drawn; set a distribution, such "
+            f"as {{'distribution': 'uniform', 'sample_num': 1}}"
+        )
+    if field == config["LABEL_FIELD"]:
+        return (
+            f"LABEL_FIELD: {config['model']} needs labels, and the data have no '{field}'; load that column, or make it "
+            f"of a column of numbers, such as threshold: {{rating: 3}}"
+        )
+    return None
 
 
 def show_to_model(trainer) -> None:
