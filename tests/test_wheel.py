@@ -54,13 +54,14 @@ def wheel(tmp_path_factory) -> Path:
 def test_every_module_and_every_settings_file_is_in_it(wheel):
     packed = set(ZipFile(wheel).namelist())
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "recbole_mm").rglob("*.py")}
+    pages = {str(file.relative_to(ROOT)) for file in (ROOT / "recbole_mm").rglob("*.html")}
     settings = {
         f"recbole_mm/{file.relative_to(ROOT)}"
         for file in (ROOT / "properties").rglob("*.*")
         if file.is_file()
     }
-    assert len(settings) > 5
-    assert (modules | settings | {"run_hyper_mm.py", "run_recbole_mm.py"}) - packed == set()
+    assert len(settings) > 5 and len(pages) > 3
+    assert (modules | settings | pages | {"run_hyper_mm.py", "run_recbole_mm.py"}) - packed == set()
 
 
 SCRIPT = """
