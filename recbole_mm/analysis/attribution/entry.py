@@ -99,13 +99,7 @@ def write_attribution(
     pictures = item_pictures(dataset, items, images)
     becam = Becam(load_encoder(encoder).to(checkpoints[0].config["device"]), targets, steps, batch)
     files = AttributionFiles(out, targets, item_titles(dataset), str(encoder))
-    with files:
-        for item in tqdm(items, desc="attribution", unit="item", disable=None):
-            _attribute(becam, files, pictures, item)
-        written = files.finish()
-    for warning in files.warnings():
-        logging.getLogger(__name__).warning("%s", warning)
-    return written
+    return _attribute_all(becam, files, pictures, items)
 
 
 def _targets(checkpoints: list[OpenedCheckpoint], modality: str) -> list[BehaviourCosines]:
@@ -118,6 +112,17 @@ def _targets(checkpoints: list[OpenedCheckpoint], modality: str) -> list[Behavio
             )
         targets.append(BehaviourCosines(opened, label, modality))
     return targets
+
+
+def _attribute_all(becam: Becam, files: AttributionFiles, pictures: dict[str, Path], items: list[str]) -> list[Path]:
+    """Fill and write the files, and warn of what they leave out and doubt; gives their paths."""
+    with files:
+        for item in tqdm(items, desc="attribution", unit="item", disable=None):
+            _attribute(becam, files, pictures, item)
+        written = files.finish()
+    for warning in files.warnings():
+        logging.getLogger(__name__).warning("%s", warning)
+    return written
 
 
 def _attribute(becam: Becam, files: AttributionFiles, pictures: dict[str, Path], item: str) -> None:
