@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 from recbole_mm.analysis.attribution.becam import Attribution
 from recbole_mm.analysis.attribution.figures import draw_curves, heat_map
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.embedding_map.entry import SAME, map_figure
+from recbole_mm.analysis.embedding_map.user_map import UserMap
+from recbole_mm.analysis.feature_drift.drift import Drift
+from recbole_mm.analysis.feature_drift.figures import histograms as drift_histograms
 from recbole_mm.analysis.figures import described, is_constant, panel_title, save_figure
+from recbole_mm.analysis.modality_weights.figures import histograms
+from recbole_mm.analysis.modality_weights.weight_tables import ModalityWeights
 
 THIRD = np.full(9, 1 / 3, np.float32)
 
@@ -80,3 +86,24 @@ def test_heat_maps_have_a_colour_bar():
     assert len(heat.axes) == len(plain.axes) + 1
     shown = [label.get_text() for label in heat.axes[0].get_xticklabels()]
     assert shown == ["least of the map", "most"]
+
+
+def labels(axis) -> list[str]:
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_histograms_of_rounding_are_said_to_be_constant():
+    ids, values = np.arange(9).astype(str), np.stack([THIRD + np.float32(3e-8) * np.arange(9), THIRD], axis=1)
+    weights = ModalityWeights("mine", "item", ["id", "visual"], ids, values, np.ones(9), values > 0)
+    assert [labels(axis) for axis in histograms([weights]).axes] == [["mine: constant, 0.333"]] * 2
+    cosines = np.stack([np.linspace(-1, 1, 9), 1 - 1e-7 * np.arange(9), np.linspace(-1, 1, 9), np.ones(9)])
+    (axis,) = drift_histograms([Drift("mine", "visual", True, ids, 0, {}, cosines)]).axes
+    assert labels(axis)[:2] == ["before: mean 0.000", "after: constant, 1"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_map_of_vectors_that_are_all_alike_says_so(same):
+    points = np.arange(4.0).reshape(2, 2)
+    (axis,) = map_figure([UserMap("mine", ["u", "w"], [["a"], ["a"]], points, {"a": np.zeros(2)}, same)]).axes
+    assert ("within rounding" in axis.get_title().replace("\n", " ")) == same
+    assert "within rounding" in SAME

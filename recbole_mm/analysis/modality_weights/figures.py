@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def histograms(tables: list[ModalityWeights]):
 
 
 def _draw_histogram(axis, weights: ModalityWeights, column: np.ndarray) -> None:
-    label = described(weights.label, column, *_mean_and_spread(column))
+    label = described(fill(weights.label, 50), column, *_mean_and_spread(column))
     if weights.of == "user":
         label += " (user weights)"
     shares = np.histogram(column, EDGES)[0] / max(len(column), 1)
