@@ -1,6 +1,7 @@
 """What authors of plugins need, and scripts: each is a name of ``recbole_mm`` itself."""
 
-from recbole_mm.analysis.command import checkpoint_labels, save_figure, write_csv
+from recbole_mm.analysis.command import checkpoint_labels, write_csv
+from recbole_mm.analysis.figures import save_figure
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.graph import SparseOperator
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint

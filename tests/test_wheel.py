@@ -55,14 +55,15 @@ def wheel(tmp_path_factory) -> Path:
 def test_every_module_and_every_settings_file_is_in_it(wheel):
     packed = set(ZipFile(wheel).namelist())
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "recbole_mm").rglob("*.py")}
+    pages = {str(file.relative_to(ROOT)) for file in (ROOT / "recbole_mm").rglob("*.html")}
     settings = {
         f"recbole_mm/{file.relative_to(ROOT)}"
         for file in (ROOT / "properties").rglob("*.*")
         if file.is_file()
     }
-    assert len(settings) > 5
+    assert len(settings) > 5 and len(pages) > 3
     scripts = {"recbole_mm_command.py", "run_hyper_mm.py", "run_recbole_mm.py"}
-    assert (modules | settings | scripts | {"recbole_mm/py.typed"}) - packed == set()
+    assert (modules | settings | pages | scripts | {"recbole_mm/py.typed"}) - packed == set()
 
 
 SCRIPT = """

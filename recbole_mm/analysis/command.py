@@ -113,12 +113,6 @@ def _with_settings(name: str, opened: OpenedCheckpoint, others: list[OpenedCheck
     return f"{name} ({', '.join(f'{key}: {opened.config[key]}' for key in differing)})"
 
 
-def save_figure(figure, file: Path) -> None:
-    """Write a matplotlib Figure as PNG."""
-    with atomic_file(file) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
-
-
 def write_csv(file: Path, header: list[str], rows: Iterable[Iterable]) -> None:
     """Write a table with a header line; floats with six digits."""
     with atomic_file(file) as temporary, open(temporary, "w", newline="", encoding="utf-8") as sink:

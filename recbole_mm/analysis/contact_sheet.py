@@ -14,6 +14,7 @@ SIDE = 240  # pixels a picture is shrunk to fit: 1.6 inches at the resolution of
 BOX = (1.6, 1.8)  # inches that a picture fits
 CARD = (1.75, 2.5)  # inches, with three lines of title and the note below the picture
 MARGIN = 0.1  # inches on either side
+BAR = 0.6  # inches of the colour bar with its labels
 LETTER, LINE = 0.09, 0.19  # inches of a heading's letter and line
 
 
@@ -26,8 +27,12 @@ class Card:
     picture: Path | None
 
 
-def contact_sheet(rows: list[tuple[str, list[Card]]]):
+def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None):
     """Draw one row of cards under each heading.
+
+    Args:
+        rows: headings and cards.
+        colours: matplotlib's name of those of heat maps, each on its own scale, for a colour bar below.
 
     Returns:
         a matplotlib Figure, and the picture files that could not be read, whose cards say so.
@@ -37,8 +42,12 @@ def contact_sheet(rows: list[tuple[str, list[Card]]]):
     width = 2 * MARGIN + CARD[0] * max(len(cards) for _, cards in rows)
     headings = [textwrap.wrap(heading, int((width - 2 * MARGIN) / LETTER)) for heading, _ in rows]
     height = CARD[1] * len(rows) + sum(LINE * len(lines) + MARGIN for lines in headings)
-    figure = Figure(figsize=(width, height))
-    axis = figure.add_axes((0, 0, 1, 1))  # one for all, in inches from the upper left: fast for many cards
+    bar = BAR if colours else 0.0
+    figure = Figure(figsize=(width, height + bar))
+    if colours:
+        _colour_bar(figure, colours)
+    # one for all cards, in inches from the upper left: fast for many
+    axis = figure.add_axes((0, bar / (height + bar), 1, height / (height + bar)))
     unreadable, top = [], 0.0
     style = {"va": "top", "fontsize": 10, "fontweight": "bold", "parse_math": False}
     for lines, (_, cards) in zip(headings, rows, strict=True):
@@ -51,6 +60,15 @@ def contact_sheet(rows: list[tuple[str, list[Card]]]):
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
     return figure, unreadable
+
+
+def _colour_bar(figure, colours: str) -> None:
+    from matplotlib.cm import ScalarMappable
+
+    width, height = figure.get_size_inches()
+    place = figure.add_axes(((width - 3) / 2 / width, 0.35 / height, 3 / width, 0.12 / height))
+    bar = figure.colorbar(ScalarMappable(cmap=colours), cax=place, orientation="horizontal", ticks=[0, 1])
+    bar.ax.set_xticklabels(["least of the map", "most"], fontsize=8)
 
 
 def _draw_card(axis, card: Card, centre: float, top: float) -> bool:

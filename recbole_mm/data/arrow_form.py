@@ -56,26 +56,24 @@ def write_arrow(
     import pyarrow as pa
 
     ids, values = checked_features(ids, values, path)
-    width = values.shape[1]
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), width)
     metadata = {"encoder": encoder, "source": source, **(extra or {})}
     if text_file is not None:
         metadata |= text_file.noted()
-    schema = pa.schema(
-        [
-            pa.field(ITEM_COLUMN, pa.string(), nullable=False),
-            pa.field(_column_name(path), lists.type, nullable=False),
-        ],
-        metadata={key: value for key, value in metadata.items() if value is not None},
-    )
-    batch = pa.record_batch([pa.array(ids, pa.string()), lists], schema=schema)
-    with atomic_file(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer:
+    batch = _record_batch(path, ids, values, {key: value for key, value in metadata.items() if value is not None})
+    with atomic_file(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
         writer.write_batch(batch)
 
 
-def _column_name(path: Path) -> str:
+def _record_batch(path: Path, ids: Sequence[str], values: np.ndarray, metadata: dict[str, str]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
     modality = path.stem.rpartition(".")[2]
-    return f"{modality}_feature"
+    columns = [
+        pa.field(ITEM_COLUMN, pa.string(), nullable=False),
+        pa.field(f"{modality}_feature", lists.type, nullable=False),
+    ]
+    return pa.record_batch([pa.array(ids, pa.string()), lists], schema=pa.schema(columns, metadata=metadata))
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,18 +84,12 @@ def read_text(
     lines: list[int] = []
     ids: list[str] = []
     blocks: list[np.ndarray] = []
-    read = 1
-    with open_regular(path) as file:
-        file.readline()
-        while block := file.readlines(BLOCK_BYTES):
-            numbered = [(read + i, line) for i, line in enumerate(block, 1) if line.strip()]
-            read += len(block)
-            rows = [_split_line(path, number, line, field_separator) for number, line in numbered]
-            lines += [number for number, _ in numbered]
-            ids += [item for item, _ in rows]
-            if rows:
-                width = blocks[0].shape[1] if blocks else None
-                blocks.append(_parse(path, lines, [vector for _, vector in rows], seq_separator, width))
+    for block in _numbered_blocks(path):
+        rows = [_split_line(path, number, line, field_separator) for number, line in block]
+        lines += [number for number, _ in block]
+        ids += [item for item, _ in rows]
+        width = blocks[0].shape[1] if blocks else None
+        blocks.append(_parse(path, lines, [vector for _, vector in rows], seq_separator, width))
     if not blocks:
         raise ValueError(f"{path} holds no rows under its header; fill it, or delete it")
     values = np.concatenate(blocks)
@@ -106,6 +100,18 @@ def read_text(
             "correct it, or delete the line"
         )
     return FeatureTable(*collapse_duplicates(ids, values, path, lambda row: f"line {lines[row]}"), path)
+
+
+def _numbered_blocks(path: Path) -> Iterator[list[tuple[int, bytes]]]:
+    """Lines under the header that are not blank, with their numbers, some megabytes at a time."""
+    read = 1
+    with open_regular(path) as file:
+        file.readline()
+        while block := file.readlines(BLOCK_BYTES):
+            numbered = [(read + i, line) for i, line in enumerate(block, 1) if line.strip()]
+            read += len(block)
+            if numbered:
+                yield numbered
 
 
 def _check_header(path: Path, item_field: str, field_separator: str) -> None:

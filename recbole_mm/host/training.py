@@ -66,13 +66,13 @@ def _missing_field(config, error: KeyError) -> str | None:
     field = error.args[0] if error.args else None
     if isinstance(field, str) and field.startswith(config["NEG_PREFIX"]):
         return (
-            f"train_neg_sample_args: {config['model']} needs negative items, and none is drawn; set a distribution, such "
-            f"as {{'distribution': 'uniform', 'sample_num': 1}}"
+            f"train_neg_sample_args: {config['model']} needs negative items, and none is drawn; set a distribution, "
+            f"such as {{'distribution': 'uniform', 'sample_num': 1}}"
         )
     if field == config["LABEL_FIELD"]:
         return (
-            f"LABEL_FIELD: {config['model']} needs labels, and the data have no '{field}'; load that column, or make it "
-            f"of a column of numbers, such as threshold: {{rating: 3}}"
+            f"LABEL_FIELD: {config['model']} needs labels, and the data have no '{field}'; load that column, or make "
+            f"it of a column of numbers, such as threshold: {{rating: 3}}"
         )
     return None
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from recbole_mm.__main__ import main
 from recbole_mm.analysis.attribution import write_attribution
-from recbole_mm.analysis.attribution_files import heat_map
-from recbole_mm.analysis.becam import MAPS, RANKINGS, Becam
+from recbole_mm.analysis.attribution.becam import MAPS, RANKINGS, Becam
+from recbole_mm.analysis.attribution.figures import heat_map
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.encoder import load_encoder, open_picture
 from recbole_mm.load import open_checkpoint
@@ -127,22 +127,22 @@ class TestFiles:
         sources: list[str] = []
         text = (out / "attribution.html").read_text(encoding="utf-8")
         Sources().feed(text)
-        assert len(sources) == 3 * 2 * 5 + 1 + 1 + 5  # maps and originals, sheet, curves, data
+        assert len(sources) == 3 * 2 * 5 + 3 + 3 + 5  # maps and originals, sheet, curves (each in three forms), data
         assert all((out / unquote(source)).is_file() for source in sources)
-        assert "The &lt;i&gt;$1 &amp; &#x27;Co&#x27;&lt;/i&gt; of item 0, $2 (item i0)" in text
+        assert "The &lt;i&gt;$1 &amp; &#39;Co&#39;&lt;/i&gt; of item 0, $2 (item i0)" in text
         assert "truncated" in text
 
     def test_page_tells_what_was_analysed_and_warns(self, out, befa, clip):
         text = (out / "attribution.html").read_text(encoding="utf-8")
-        assert "Warning: MGCN + befa: the encoder&#x27;s features of these pictures are unlike " in text
+        assert "Warning: MGCN + befa: the encoder&#39;s features of these pictures are unlike " in text
         assert f"Pictures as {clip} sees them" in text
         assert f"<td>{befa.with_suffix('.pth')}</td><td>toy</td><td>befa</td>" in text
         assert "adapter_expansion: 4, " in text
 
     def test_sheet_and_heat_maps(self, out, clip, images):
         with Image.open(out / "attribution-sheet-1.png") as sheet:
-            # an original and two maps of two checkpoints, in two rows an item: inches, 150 dots each
-            assert sheet.size == (round(150 * (2 * 0.1 + 5 * 1.75)), round(150 * 3 * 2 * (2.5 + 0.19 + 0.1)))
+            # a colour bar below an original and two maps of two checkpoints, in two rows an item: inches, 150 dots each
+            assert sheet.size == (round(150 * (2 * 0.1 + 5 * 1.75)), round(150 * (3 * 2 * (2.5 + 0.19 + 0.1) + 0.6)))
         folder = out / "attribution-pictures"
         assert len(list(folder.iterdir())) == 3 * (1 + 2 * 4)
         encoder = load_encoder(clip)
@@ -252,12 +252,12 @@ def test_wrapped_and_single_modality_models(train, clip, images, model, settings
 
 def test_sheets_of_an_earlier_run_go(befa, clip, images):
     kept = Path("analysis/attribution-sheet-2-of-mine.png")
-    for file in (kept, kept.with_name("attribution-sheet-2.png")):
+    for file in (kept, kept.with_name("attribution-sheet-2.png"), kept.with_name("attribution-sheet-2.pdf")):
         file.parent.mkdir(exist_ok=True)
         file.touch()
     assert run(befa, "--encoder", clip, "--images", images, "--items", "i0", "--steps", 2) == 0
     sheets = sorted(path.name for path in kept.parent.glob("attribution-sheet-*"))
-    assert sheets == ["attribution-sheet-1.png", kept.name]
+    assert sheets == [*(f"attribution-sheet-1.{form}" for form in ("pdf", "png", "svg")), kept.name]
 
 
 def test_a_resnet(train, images, tmp_path):

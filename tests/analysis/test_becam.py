@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from recbole_mm.analysis.becam import MAPS, Becam
+from recbole_mm.analysis.attribution.becam import MAPS, Becam
+from recbole_mm.analysis.attribution.score_cam import upsample
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
-from recbole_mm.analysis.score_cam import upsample
 from recbole_mm.encoder import ImageEncoder, PictureError, load_encoder
 from recbole_mm.load import open_checkpoint
 from tests.tiny_clip import write_clip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recbole_mm.__main__ import main
-from recbole_mm.analysis.embedding_density import (
+from recbole_mm.analysis.embedding_map.density import (
     ANGLES,
     GRID,
     ItemDensity,
@@ -19,8 +19,8 @@ from recbole_mm.analysis.embedding_density import (
     plane_density,
     principal_components,
 )
-from recbole_mm.analysis.embedding_map import map_figure, write_embedding_map
-from recbole_mm.analysis.user_map import UserMap, _progress, draw_users, embeddings, tsne
+from recbole_mm.analysis.embedding_map.entry import map_figure, write_embedding_map
+from recbole_mm.analysis.embedding_map.user_map import UserMap, _progress, draw_users, embeddings, tsne
 from recbole_mm.load import open_checkpoint
 from recbole_mm.testing.toy import write_dataset
 

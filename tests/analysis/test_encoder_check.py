@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_mm.analysis.becam import Attribution
-from recbole_mm.analysis.encoder_check import doubts
+from recbole_mm.analysis.attribution.becam import Attribution
+from recbole_mm.analysis.attribution.encoder_check import doubts
 
 
 def told(cosine: float, lengths: list[float]) -> str:

@@ -11,7 +11,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from recbole_mm.__main__ import main
-from recbole_mm.analysis.feature_drift import Drift, histograms
+from recbole_mm.analysis.feature_drift.drift import Drift
+from recbole_mm.analysis.feature_drift.figures import histograms
 from recbole_mm.load import open_checkpoint
 
 

@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 from recbole_mm.__main__ import main
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
 from recbole_mm.analysis.items import item_pictures, item_titles
-from recbole_mm.analysis.modality_weights import _histograms, write_modality_weights
-from recbole_mm.analysis.weight_tables import ModalityWeights, extreme_items, modality_weights
+from recbole_mm.analysis.modality_weights import write_modality_weights
+from recbole_mm.analysis.modality_weights.figures import histograms
+from recbole_mm.analysis.modality_weights.weight_tables import ModalityWeights, extreme_items, modality_weights
 from recbole_mm.load import open_checkpoint
 
 
@@ -138,7 +139,7 @@ class TestTables:
         assert weights.column("t").tolist() == [0.75]
 
     def test_histogram_shows_shares(self, opened):
-        (axis, *_) = _histograms([modality_weights(opened, "MARGO")]).axes
+        (axis, *_) = histograms([modality_weights(opened, "MARGO")]).axes
         assert axis.get_ylabel() == "share of items"
         assert axis.patches[0].get_data().values.sum() == pytest.approx(1)
 
@@ -166,7 +167,7 @@ class TestPage:
         printed = [Path(line.removeprefix("wrote ")) for line in capsys.readouterr().out.splitlines()]
         assert set(printed) == set(out.iterdir())
         source = (out / "modality-weights.html").read_text()
-        assert source.count("The &lt;i&gt;$1 &amp; &#x27;Co&#x27;&lt;/i&gt; of item ") == 3 * 2 * 2
+        assert source.count("The &lt;i&gt;$1 &amp; &#39;Co&#39;&lt;/i&gt; of item ") == 3 * 2 * 2
         page = _Links(source)
         assert "i" not in page.tags
         assert "The <i>$1 & 'Co'</i> of item" in page.text
@@ -176,7 +177,8 @@ class TestPage:
         other = open_checkpoint(train("MARGO", backbone="POWERec", n_layers=1, two_stage=True, calibration_weight=0.0))
         files = write_modality_weights([opened, other], tmp_path, pictures, top=2)
         sheets = [file.name for file in files if "pictures" in file.name]
-        assert sheets == ["modality-weights-pictures-1.png", "modality-weights-pictures-2.png"]
+        forms = ("png", "svg", "pdf")
+        assert sheets == [f"modality-weights-pictures-{number}.{form}" for number in (1, 2) for form in forms]
         shown = dict.fromkeys(row["checkpoint"] for row in table(tmp_path / "modality-weights.csv"))
         weights = opened.config["calibration_weight"], 0.0
         assert list(shown) == [f"MARGO over POWERec (calibration_weight: {one})" for one in weights]
@@ -218,7 +220,7 @@ class TestPictures:
         files = write_modality_weights([opened], tmp_path / "out", pictures, top=1)
         assert str(pictures / f"{first}.jpg") in caplog.text
         assert f"Unreadable, left out: {first}.jpg" in files[0].read_text()
-        assert files[2].name == "modality-weights-pictures-1.png"
+        assert files[4].name == "modality-weights-pictures-1.png"
 
     def test_beside_the_data_they_are_found_by_item_id(self, opened, monkeypatch, pictures, tmp_path):
         pictures.rename(tmp_path / "images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recbole_mm.analysis.score_cam import (
+from recbole_mm.analysis.attribution.score_cam import (
     area_under,
     attribution_map,
     centred,

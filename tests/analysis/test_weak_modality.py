@@ -10,7 +10,7 @@ import torch
 from recbole.utils import init_seed
 
 from recbole_mm.__main__ import main
-from recbole_mm.analysis.weak_modality import triplet_margins, write_weak_modality
+from recbole_mm.analysis.weak_modality.entry import triplet_margins, write_weak_modality
 from recbole_mm.load import open_checkpoint
 
 
@@ -38,12 +38,12 @@ def test_margins_add_up_to_differences_of_predictions(opened):
 
 def test_tables_hold_the_histograms(opened, tmp_path):
     files = write_weak_modality([opened], tmp_path / "out")
-    assert [file.name for file in files] == ["weak-modality.png", "weak-modality.csv"]
+    assert [file.name for file in files] == [f"weak-modality.{form}" for form in ("png", "svg", "pdf", "csv")]
     assert files[0].read_bytes().startswith(b"\x89PNG")
     margins, positive = triplet_margins(opened)
     series = dict(zip(opened.model.rated_modalities, margins.T, strict=True))
     series |= {"positive": positive, "hard negative": positive - margins.min(axis=1)}
-    rows = list(csv.DictReader(files[1].open()))
+    rows = list(csv.DictReader(files[-1].open()))
     assert {row["series"] for row in rows} == set(series)
     for name, values in series.items():
         mine = [row for row in rows if row["series"] == name]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from recbole_mm.analysis.figures import is_constant
 from recbole_mm.analysis.items import item_ids
 from recbole_mm.load import OpenedCheckpoint
 
@@ -29,6 +30,7 @@ class UserMap:
         histories: original ids of each user's training items.
         user_points: ``[U, 2]``.
         item_points: place of each item by original id, ``[2]``.
+        all_the_same: whether the vectors differ by no more than rounding, so that the places mean nothing.
     """
 
     label: str
@@ -36,6 +38,7 @@ class UserMap:
     histories: list[list[str]]
     user_points: np.ndarray
     item_points: dict[str, np.ndarray]
+    all_the_same: bool = False
 
 
 def embeddings(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
@@ -146,6 +149,7 @@ def user_map(
         [[str(names[item - 1]) for item in history] for history in histories],
         points[: len(users)],
         {str(names[item - 1]): point for item, point in zip(items, points[len(users) :], strict=True)},
+        is_constant(vectors - vectors[0], float(np.abs(vectors).max())),
     )
 
 

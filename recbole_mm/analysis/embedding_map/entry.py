@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.analysis.command import checkpoint_labels, positive_int, save_figure, write_csv
-from recbole_mm.analysis.embedding_density import ItemDensity, density_figure, write_densities
+from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
+from recbole_mm.analysis.embedding_map.density import ItemDensity, density_figure, write_densities
+from recbole_mm.analysis.embedding_map.user_map import TRAINING_ITEMS, UserMap, draw_users, embeddings, user_map
+from recbole_mm.analysis.figures import panel_title, save_figure
 from recbole_mm.analysis.items import item_ids
-from recbole_mm.analysis.user_map import TRAINING_ITEMS, UserMap, draw_users, embeddings, user_map
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.registry import register_analysis
+
+SAME = "all vectors are the same within rounding: the places mean nothing"
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -81,11 +84,11 @@ def write_embedding_map(
         maps.append(user_map(opened, user_table, item_table, label, chosen, seed))
         densities.append(ItemDensity.of(item_table[1:], item_ids(opened.dataset), label))
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / "embedding-map.png", out / "embedding-map.csv", out / "embedding-density.png"]
-    save_figure(map_figure(maps), files[0])
-    write_csv(files[1], ["checkpoint", "kind", "user_id", "item_id", "x", "y"], _map_rows(maps))
-    save_figure(density_figure(densities), files[2])
-    return files + write_densities(densities, out)
+    table = out / "embedding-map.csv"
+    figures = save_figure(map_figure(maps), out / "embedding-map.png")
+    write_csv(table, ["checkpoint", "kind", "user_id", "item_id", "x", "y"], _map_rows(maps))
+    figures += save_figure(density_figure(densities), out / "embedding-density.png")
+    return [*figures, table, *write_densities(densities, out)]
 
 
 def _map_rows(maps: list[UserMap]) -> Iterator[list]:
@@ -106,7 +109,7 @@ def map_figure(maps: list[UserMap]):
         _draw_items(axis, one, colours)
         for colour, user, point in zip(colours, one.users, one.user_points, strict=True):
             axis.scatter(*point, s=260, marker="*", color=[colour], edgecolors="black", label=f"user {user}")
-        axis.set_title(one.label, parse_math=False)
+        panel_title(axis, one.label, 5.5, [SAME] if one.all_the_same else [])
         axis.set(xticks=[], yticks=[])
     marks = "star: user; dot: training item, in its user's colour"
     if any(len(one.item_points) < sum(map(len, one.histories)) for one in maps):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from recbole_mm.analysis.becam import Attribution
+from recbole_mm.analysis.attribution.becam import Attribution
 
 LIKELY_THE_SAME = 0.9  # cosine, and ratio of lengths, of features of two versions of a picture, such as a shrunk one
 

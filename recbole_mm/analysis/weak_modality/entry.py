@@ -11,7 +11,8 @@ import torch
 from recbole.utils import init_seed
 from tqdm import tqdm
 
-from recbole_mm.analysis.command import checkpoint_labels, save_figure, write_csv
+from recbole_mm.analysis.command import checkpoint_labels, write_csv
+from recbole_mm.analysis.figures import described, panel_title, save_figure
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.late_fusion import ModalityRatings
 from recbole_mm.registry import register_analysis
@@ -58,7 +59,7 @@ def _batch_ratings(model, users, items, batch) -> tuple[torch.Tensor, torch.Tens
 
 
 def write_weak_modality(checkpoints: list[OpenedCheckpoint], out: Path) -> list[Path]:
-    """Write `weak-modality.png` and `weak-modality.csv` into `out`; gives their paths.
+    """Write `weak-modality.png` (SVG, PDF) and `weak-modality.csv` into `out`; gives their paths.
 
     Per checkpoint two histograms: the margin of each modality, and the ratings of positive and hard negative
     items (the hard negative's is ``y_ui - min_m d^m``). All checkpoints share the bins.
@@ -71,10 +72,10 @@ def write_weak_modality(checkpoints: list[OpenedCheckpoint], out: Path) -> list[
         series.append((label, {"margin": named, "rating": ratings}))
     edges = {kind: _shared_bins([s[kind] for _, s in series]) for kind in ("margin", "rating")}
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / "weak-modality.png", out / "weak-modality.csv"]
-    _draw(series, edges, files[0])
-    _write_csv(series, edges, files[1])
-    return files
+    table = out / "weak-modality.csv"
+    figures = save_figure(_figure(series, edges), out / "weak-modality.png")
+    _write_csv(series, edges, table)
+    return [*figures, table]
 
 
 def _shared_bins(groups: list[dict[str, np.ndarray]]) -> np.ndarray:
@@ -83,21 +84,25 @@ def _shared_bins(groups: list[dict[str, np.ndarray]]) -> np.ndarray:
     return np.linspace(low, high, BINS + 1)
 
 
-def _draw(series, edges, file: Path) -> None:
+def _figure(series, edges):
+    """A row of panels per checkpoint; a matplotlib Figure."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.4 * len(series)), layout="constrained")
     axes = figure.subplots(len(series), 2, squeeze=False, sharex="col")
     labels = {"margin": r"$d^m = y^m_{ui} - y^m_{uk}$", "rating": r"rating $y$"}
-    for row, (name, groups) in zip(axes, series, strict=True):
+    for row, (checkpoint, groups) in zip(axes, series, strict=True):
         for axis, kind in zip(row, ("margin", "rating"), strict=True):
-            for label, values in groups[kind].items():
-                label = f"{label} (mean {values.mean():.3g})"
+            # margins are differences of numbers of this size
+            size = max(np.abs(values).max() for values in groups["rating"].values())
+            for name, values in groups[kind].items():
+                label = described(name, values, f"mean {values.mean():.3g}", scale=size)
                 axis.hist(values, edges[kind], histtype="step", linewidth=1.5, label=label)
-            axis.set(title=name, ylabel="training triplets", xlabel=labels[kind])
+            panel_title(axis, checkpoint, 5)
+            axis.set(ylabel="training triplets", xlabel=labels[kind])
             axis.axvline(0, color="0.7", linewidth=0.8, zorder=0)
             axis.legend(fontsize="small")
-    save_figure(figure, file)
+    return figure
 
 
 def _write_csv(series, edges, file: Path) -> None:

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator
 from dataclasses import astuple
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.analysis.command import checkpoint_labels, positive_int, save_figure, write_csv
-from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
+from recbole_mm.analysis.figures import save_figure
 from recbole_mm.analysis.items import item_pictures, item_titles
-from recbole_mm.analysis.modality_weights_page import ItemSection, page
-from recbole_mm.analysis.weight_tables import ExtremeItem, ModalityWeights, extreme_items, modality_weights
-from recbole_mm.io.files import atomic_file
+from recbole_mm.analysis.modality_weights.figures import EDGES, histograms, item_section
+from recbole_mm.analysis.modality_weights.page import write_weights_page
+from recbole_mm.analysis.modality_weights.weight_tables import (
+    ExtremeItem,
+    ModalityWeights,
+    extreme_items,
+    modality_weights,
+)
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.registry import register_analysis
 
 MOST_ITEMS = 100  # at an end: matplotlib draws at most 65,536 pixels
-EDGES = np.linspace(0, 1, 51)  # bins of 0.02
 ITEM_COLUMNS = "modality end rank item_id title weight training_interactions picture".split()
-FILES = (".png", ".csv", "-histogram.csv", "-items.csv")
+TABLES = (".csv", "-histogram.csv", "-items.csv")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -71,79 +73,29 @@ def write_modality_weights(
     labels = checkpoint_labels(checkpoints)
     tables = [modality_weights(opened, label) for opened, label in zip(checkpoints, labels, strict=True)]
     titles = [item_titles(opened.dataset) for opened in checkpoints]
+    extremes = _extremes(checkpoints, tables, titles, images, top)
+    out.mkdir(parents=True, exist_ok=True)
+    csvs = [out / f"modality-weights{end}" for end in TABLES]
+    figures = save_figure(histograms(tables), out / "modality-weights.png")
+    _write_tables(tables, titles, extremes, csvs)
+    sections = [
+        item_section(label, items, out / f"modality-weights-pictures-{number}.png")
+        for number, (label, items) in enumerate(extremes.items(), start=1)
+    ]
+    shown = write_weights_page(out / "modality-weights.html", tables, figures, csvs, sections)
+    return [shown, *figures, *(file for section in sections for file in section.sheet), *csvs]
+
+
+def _extremes(checkpoints, tables, titles, images: Path | None, top: int) -> dict[str, list[ExtremeItem]]:
+    """The items to show by label, of checkpoints with item weights."""
     extremes = {}
     for opened, weights, names in zip(checkpoints, tables, titles, strict=True):
         if weights.of == "item":
             pictures = item_pictures(opened.dataset, weights.ids, images)
             extremes[weights.label] = extreme_items(weights, names, pictures, top)
     if images is not None and not extremes:
-        raise ValueError(
-            "--images: user weights rank no items, so there are no pictures to show; leave it out"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    figure, *csvs = (out / f"modality-weights{end}" for end in FILES)
-    save_figure(_histograms(tables), figure)
-    _write_tables(tables, titles, extremes, csvs)
-    sections = [
-        _item_section(label, items, out / f"modality-weights-pictures-{number}.png")
-        for number, (label, items) in enumerate(extremes.items(), start=1)
-    ]
-    shown = out / "modality-weights.html"
-    with atomic_file(shown) as temporary:
-        temporary.write_text(page(tables, figure, csvs, sections), encoding="utf-8")
-    return [shown, figure, *(section.sheet for section in sections if section.sheet), *csvs]
-
-
-# ---------------------------------------------------------------- figures
-
-
-def _histograms(tables: list[ModalityWeights]):
-    """One panel per modality, all checkpoints overlaid."""
-    from matplotlib.figure import Figure
-
-    modalities = list(dict.fromkeys(name for weights in tables for name in weights.modalities))
-    figure = Figure(figsize=(4.8 * len(modalities), 3.6 + 0.2 * len(tables)), layout="constrained")
-    for axis, modality in zip(figure.subplots(1, len(modalities), squeeze=False)[0], modalities, strict=True):
-        for weights in tables:
-            if modality in weights.modalities:
-                _draw_histogram(axis, weights, weights.column(modality))
-        axis.set_title(modality, parse_math=False)
-        axis.set(xlim=(0, 1), xlabel="modality weight", ylabel=f"share of {_counted(tables)}")
-        # below, because weights can gather anywhere in the panel
-        axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False)
-    return figure
-
-
-def _draw_histogram(axis, weights: ModalityWeights, column: np.ndarray) -> None:
-    label = f"{weights.label}: mean {column.mean():.3f}, SD {column.std():.3f}"
-    if weights.of == "user":
-        label += " (user weights)"
-    shares = np.histogram(column, EDGES)[0] / max(len(column), 1)
-    line = axis.stairs(shares, EDGES, linewidth=1.5, label=label)
-    axis.stairs(shares, EDGES, fill=True, alpha=0.2, color=line.get_edgecolor())
-
-
-def _counted(tables: list[ModalityWeights]) -> str:
-    return " or ".join(f"{of}s" for of in dict.fromkeys(weights.of for weights in tables))
-
-
-def _item_section(label: str, items: list[ExtremeItem], sheet: Path) -> ItemSection:
-    """Write the contact sheet, if there is a picture to show."""
-    if not any(one.picture for one in items):
-        return ItemSection(label, items, None, [])
-    rows = [
-        (f"{modality}: {end}", [Card(one.title or one.item, f"{one.weight:.3f}", one.picture) for one in row])
-        for (modality, end), row in groupby(items, key=lambda one: (one.modality, one.end))
-    ]
-    figure, unreadable = contact_sheet(rows)
-    save_figure(figure, sheet)
-    if unreadable:
-        names = ", ".join(str(file) for file in dict.fromkeys(unreadable))
-        logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
-    return ItemSection(label, items, sheet, unreadable)
-
-
-# ---------------------------------------------------------------- tables
+        raise ValueError("--images: user weights rank no items, so there are no pictures to show; leave it out")
+    return extremes
 
 
 def _write_tables(tables, titles, extremes, files: list[Path]) -> None:

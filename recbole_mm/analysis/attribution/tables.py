@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from recbole_mm.analysis.becam import RANKINGS, SCORES, Attribution
-from recbole_mm.analysis.score_cam import area_under
+from recbole_mm.analysis.attribution.becam import RANKINGS, SCORES, Attribution
+from recbole_mm.analysis.attribution.score_cam import area_under
 
 
 def areas(result: Attribution) -> np.ndarray:

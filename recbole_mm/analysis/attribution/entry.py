@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_mm.analysis.attribution_files import AttributionFiles
-from recbole_mm.analysis.becam import Becam
+from recbole_mm.analysis.attribution.becam import Becam
+from recbole_mm.analysis.attribution.files import AttributionFiles
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.command import checkpoint_labels, positive_int
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
@@ -94,6 +94,15 @@ def write_attribution(
     """
     items = list(dict.fromkeys(items))
     _require_known(items, checkpoints)
+    targets = _targets(checkpoints, modality)
+    dataset = checkpoints[0].dataset
+    pictures = item_pictures(dataset, items, images)
+    becam = Becam(load_encoder(encoder).to(checkpoints[0].config["device"]), targets, steps, batch)
+    files = AttributionFiles(out, targets, item_titles(dataset), str(encoder))
+    return _attribute_all(becam, files, pictures, items)
+
+
+def _targets(checkpoints: list[OpenedCheckpoint], modality: str) -> list[BehaviourCosines]:
     targets = []
     for opened, label in zip(checkpoints, checkpoint_labels(checkpoints), strict=True):
         if len(getattr(opened.model, "tuned", ())) > 0:
@@ -102,26 +111,29 @@ def write_attribution(
                 f"not; analyse feature-drift takes this checkpoint"
             )
         targets.append(BehaviourCosines(opened, label, modality))
-    dataset = checkpoints[0].dataset
-    pictures = item_pictures(dataset, items, images)
-    becam = Becam(load_encoder(encoder).to(checkpoints[0].config["device"]), targets, steps, batch)
-    files = AttributionFiles(out, targets, item_titles(dataset), str(encoder))
+    return targets
+
+
+def _attribute_all(becam: Becam, files: AttributionFiles, pictures: dict[str, Path], items: list[str]) -> list[Path]:
+    """Fill and write the files, and warn of what they leave out and doubt; gives their paths."""
     with files:
         for item in tqdm(items, desc="attribution", unit="item", disable=None):
-            try:
-                pixels = _pixels(becam, pictures, item)
-                results = becam.attribute(pixels, item)
-            except PictureError as error:
-                files.leave_out(item, str(error))
-            else:
-                files.add(becam.encoder.to_colours(pixels.unsqueeze(0))[0], results)
+            _attribute(becam, files, pictures, item)
         written = files.finish()
-    logger = logging.getLogger(__name__)
-    for item, reason in files.left_out.items():
-        logger.warning("item %s is left out: %s", item, reason)
-    for doubt in files.doubts:
-        logger.warning("%s", doubt)
+    for warning in files.warnings():
+        logging.getLogger(__name__).warning("%s", warning)
     return written
+
+
+def _attribute(becam: Becam, files: AttributionFiles, pictures: dict[str, Path], item: str) -> None:
+    """Hand one item's attributions to the files, or why there are none."""
+    try:
+        pixels = _pixels(becam, pictures, item)
+        results = becam.attribute(pixels, item)
+    except PictureError as error:
+        files.leave_out(item, str(error))
+    else:
+        files.add(becam.encoder.to_colours(pixels.unsqueeze(0))[0], results)
 
 
 def _require_known(items: list[str], checkpoints: list[OpenedCheckpoint]) -> None:

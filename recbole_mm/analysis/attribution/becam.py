@@ -12,8 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from recbole_mm.analysis.attribution.score_cam import (
+    attribution_map,
+    centred,
+    masked_features,
+    perturbed,
+    varying_channels,
+)
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
-from recbole_mm.analysis.score_cam import attribution_map, centred, masked_features, perturbed, varying_channels
 from recbole_mm.encoder import ImageEncoder, PictureError
 
 SCORES = ("before", "after")  # the adapter: the cosine of which feature with the behaviour vector

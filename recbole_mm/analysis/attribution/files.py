@@ -1,4 +1,4 @@
-"""The files of `analyse attribution`: heat maps, contact sheets, curves, raw maps and tables."""
+"""The files of `analyse attribution`: contact sheets, raw maps, tables and the page."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from textwrap import fill
 from urllib.parse import quote
 
 import numpy as np
-import torch
 
-from recbole_mm.analysis.attribution_page import ItemPictures, areas_section, introduction, item_sections
-from recbole_mm.analysis.attribution_tables import area_rows, summary_rows
-from recbole_mm.analysis.becam import MAPS, PERTURBATIONS, RANKINGS, SCORES, Attribution
+from recbole_mm.analysis.attribution.becam import MAPS, PERTURBATIONS, RANKINGS, SCORES, Attribution
+from recbole_mm.analysis.attribution.encoder_check import doubts
+from recbole_mm.analysis.attribution.figures import COLOURS, draw_curves, heat_map
+from recbole_mm.analysis.attribution.page import ItemPictures, write_attribution_page
+from recbole_mm.analysis.attribution.tables import area_rows, summary_rows
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
-from recbole_mm.analysis.command import save_figure, write_csv
+from recbole_mm.analysis.command import write_csv
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
-from recbole_mm.analysis.encoder_check import doubts
-from recbole_mm.analysis.html import document
-from recbole_mm.analysis.score_cam import min_max, upsample
+from recbole_mm.analysis.figures import FORMATS, save_figure
 from recbole_mm.io.files import atomic_file, publish_folder, temporary_folder
 
 ITEMS_A_SHEET = 4  # two rows each, of 420 pixels
@@ -74,7 +72,8 @@ class AttributionFiles:
         heat = []
         for number, result in enumerate(results, start=1):
             names = (f"{stem}-{number}-{name.replace(' ', '-')}.png" for name in MAPS)
-            shown = (heat_map(colours, one) for one in result.maps)
+            sizes = np.abs(result.maps[:2]).max(axis=(1, 2))  # centred maps are differences of numbers of this size
+            shown = (heat_map(colours, one, size) for one, size in zip(result.maps, [*sizes, *sizes], strict=True))
             heat.append([self._save(one, name) for one, name in zip(shown, names, strict=True)])
         cosines = [result.cosines for result in results]
         self._pictures.append(ItemPictures(item, self.titles.get(item, ""), original, heat, cosines))
@@ -86,6 +85,10 @@ class AttributionFiles:
         Image.fromarray(colours).save(self._temporary / name)
         return name
 
+    def warnings(self) -> list[str]:
+        """What was left out and what is doubted, a line each; known when it is finished."""
+        return [*(f"item {item} is left out: {why}" for item, why in self.left_out.items()), *self.doubts]
+
     def finish(self) -> list[Path]:
         """Write everything; raises ValueError where no item could be attributed, and then writes nothing."""
         if not self.results:
@@ -93,32 +96,35 @@ class AttributionFiles:
             raise ValueError(f"no item has a picture that can be used ({reasons})")
         publish_folder(self._temporary, self._folder)
         sheets = self._write_sheets()
-        curves, raw = self.out / "attribution-curves.png", self.out / "attribution-maps.npz"
-        save_figure(draw_curves(self.results, self.labels), curves)
+        curves = save_figure(draw_curves(self.results, self.labels), self.out / "attribution-curves.png")
+        raw = self.out / "attribution-maps.npz"
         self._write_raw(raw)
         tables = self._write_tables()
-        shown = self.out / "attribution.html"
         self.doubts = list(doubts(self.results, self.labels))
-        parts = [
-            introduction(self.targets, self.encoder, self.doubts, self.left_out, sheets),
-            *item_sections(self._folder, self._pictures, self.labels),
-            areas_section(list(summary_rows(self.results, self.labels)), curves, [*tables, raw]),
-        ]
-        with atomic_file(shown) as temporary:
-            content = document("Attribution of pictures", parts)
-            temporary.write_text(content, encoding="utf-8")
-        return [shown, *sheets, curves, raw, *tables, self._folder]
+        shown = write_attribution_page(
+            self.out / "attribution.html",
+            self.targets,
+            list(summary_rows(self.results, self.labels)),
+            encoder=self.encoder,
+            doubts=self.doubts,
+            left_out=self.left_out,
+            sheets=sheets,
+            folder=self._folder,
+            items=self._pictures,
+            curves=curves,
+            data=[*tables, raw],
+        )
+        return [shown, *sheets, *curves, raw, *tables, self._folder]
 
     def _write_sheets(self) -> list[Path]:
         for old in self.out.iterdir():  # of a run of more items
-            if re.fullmatch(r"attribution-sheet-\d+\.png", old.name):
+            if re.fullmatch(rf"attribution-sheet-\d+\.({'|'.join(FORMATS)})", old.name):
                 old.unlink()
         sheets = []
         for first in range(0, len(self._pictures), ITEMS_A_SHEET):
             part = self._pictures[first : first + ITEMS_A_SHEET]
-            figure, _ = contact_sheet([row for pictures in part for row in self._sheet_rows(pictures)])
-            sheets.append(self.out / f"attribution-sheet-{len(sheets) + 1}.png")
-            save_figure(figure, sheets[-1])
+            figure, _ = contact_sheet([row for pictures in part for row in self._sheet_rows(pictures)], COLOURS)
+            sheets += save_figure(figure, self.out / f"attribution-sheet-{first // ITEMS_A_SHEET + 1}.png")
         return sheets
 
     def _sheet_rows(self, pictures: ItemPictures) -> Iterator[tuple[str, list[Card]]]:
@@ -166,32 +172,3 @@ class AttributionFiles:
             ([one.label, one.item, one.feature_cosine, one.length_ratio] for one in self.results),
         )
         return [areas, summary, left_out, features]
-
-
-def heat_map(colours: np.ndarray, importance: np.ndarray) -> np.ndarray:
-    """A map ``[h, w]``, scaled to its own range, in colours over a picture, uint8 ``[H, W, 3]``; red is most."""
-    from matplotlib import colormaps
-
-    heat = min_max(upsample(torch.from_numpy(importance).unsqueeze(0), colours.shape[:2]))[0].numpy()
-    mixed = 0.5 * colours / 255 + 0.5 * colormaps["turbo"](heat)[..., :3]
-    return (mixed * 255).round().astype(np.uint8)
-
-
-def draw_curves(results: list[Attribution], labels: list[str]):
-    """Means over the items, one row of panels per checkpoint; a matplotlib Figure."""
-    from matplotlib.figure import Figure
-
-    kinds = [(p, s) for p in range(len(PERTURBATIONS)) for s in range(len(SCORES))]
-    figure = Figure(figsize=(3.6 * len(kinds), 3.2 * len(labels) + 0.4), layout="constrained")
-    panels = figure.subplots(len(labels), len(kinds), squeeze=False)
-    for row, label in zip(panels, labels, strict=True):
-        mean = np.mean([one.curves for one in results if one.label == label], axis=0)
-        for axis, (perturbation, score) in zip(row, kinds, strict=True):
-            for name, curve in zip(RANKINGS, mean[perturbation, :, score], strict=True):
-                style = {"color": "0.5", "linestyle": "--"} if name == "random" else {}
-                axis.plot(np.linspace(0, 1, len(curve)), curve, label=name, **style)
-            verb = "deleted" if perturbation == 0 else "inserted"
-            axis.set(xlabel=f"share of pixels {verb}", ylabel=f"cosine {SCORES[score]} the adapter")
-            axis.set_title(fill(label, 45), fontsize="small", parse_math=False)
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RANKINGS))
-    return figure

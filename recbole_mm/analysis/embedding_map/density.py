@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.analysis.command import write_csv
+from recbole_mm.analysis.figures import panel_title
 
 GRID = np.linspace(-1.3, 1.3, 53)  # steps of 0.05, half the bandwidth of tens of thousands of points
 ANGLES = np.linspace(-np.pi, np.pi, 361)
@@ -102,7 +103,8 @@ def density_figure(densities: list[ItemDensity]):
     highest = max(one.plane.max() for one in densities)
     for above, below, one in zip(upper, lower, densities, strict=True):
         image = above.pcolormesh(GRID, GRID, one.plane, cmap="Blues", vmin=0, vmax=highest, shading="gouraud")
-        above.set_title(one.label, parse_math=False)
+        image.set_rasterized(True)  # thousands of triangles where a figure is drawn by lines
+        panel_title(above, one.label, 4.6)
         above.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlabel="component 1")
         below.plot(ANGLES, one.angle)
         below.fill_between(ANGLES, one.angle, alpha=0.25)

@@ -1,0 +1,5 @@
+"""Kernels of a training step of SMORE: those of MGCN."""
+
+from model_kernels.mgcn import step
+
+__all__ = ["step"]

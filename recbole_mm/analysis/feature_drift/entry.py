@@ -1,0 +1,118 @@
+"""``analyse feature-drift``: how far features are from behaviour, before and after the feature adapter (BeFA)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
+from recbole_mm.analysis.feature_drift.drift import COSINES, Drift, drifts_of
+from recbole_mm.analysis.feature_drift.figures import histograms, write_sheet
+from recbole_mm.analysis.figures import save_figure
+from recbole_mm.analysis.items import item_ids, item_pictures
+from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.registry import register_analysis
+
+MOST_ITEMS = 100  # matplotlib draws at most 65,536 pixels
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--modality", help="default: every modality of a checkpoint")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures <item_id>.jpg or .png, for a sheet")
+    parser.add_argument(
+        "--top", type=positive_int, default=10, help="items with the largest change shown (default: %(default)s)"
+    )
+
+
+@register_analysis(
+    "feature-drift",
+    help="cosines of items' features with their behaviour before and after the feature adapter (BeFA)",
+    options=_options,
+)
+def run_feature_drift(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
+    """:func:`write_feature_drift` with the options of `analyse feature-drift`."""
+    return write_feature_drift(
+        checkpoints, arguments.out, modality=arguments.modality, images=arguments.images, top=arguments.top
+    )
+
+
+def write_feature_drift(
+    checkpoints: list[OpenedCheckpoint],
+    out: Path,
+    *,
+    modality: str | None = None,
+    images: Path | None = None,
+    top: int = 10,
+) -> list[Path]:
+    """Write the distributions, tables of all items and of the most changed, and their contact sheet; gives all paths.
+
+    What BeFA calls information drift (the feature tells what behaviour does not follow) and omission (it lacks what
+    behaviour follows) both lower the cosine of projected feature and ID vector. An adapter that gates the ID vector
+    raises it for any feature: the columns `swapped`, with another item's feature, show how much of it is that.
+    Items whose features are imputed are left out.
+
+    Args:
+        checkpoints: of models that project features; without a feature adapter, nothing changes.
+        out: folder, made where it does not exist.
+        modality: one; None takes every modality that a checkpoint has.
+        images: folder of pictures by item id; None takes the data set's own, if it has one.
+        top: most changed items listed per checkpoint and modality.
+
+    Raises:
+        ValueError: a checkpoint that has no item ID vectors or no such projected modality; `top` above 100.
+        FileNotFoundError: `images` does not exist or is of other items.
+    """
+    if top > MOST_ITEMS:
+        raise ValueError(f"--top: {top} is more than the {MOST_ITEMS} that fit a sheet; feature-drift.csv has all")
+    drifts = [
+        drift
+        for opened, label in zip(checkpoints, checkpoint_labels(checkpoints), strict=True)
+        for drift in drifts_of(opened, label, modality)
+    ]
+    _warn(drifts)
+    pictures = item_pictures(checkpoints[0].dataset, item_ids(checkpoints[0].dataset), images)
+    out.mkdir(parents=True, exist_ok=True)
+    figures = save_figure(histograms(drifts), out / "feature-drift.png")
+    figures += write_sheet(drifts, pictures, top, out / "feature-drift-pictures.png")
+    return [*figures, *_write_tables(drifts, top, out)]
+
+
+def _warn(drifts: list[Drift]) -> None:
+    logger = logging.getLogger(__name__)
+    for drift in drifts:
+        if drift.left_out:
+            logger.warning("%s: items left out, as they have no features: %d", drift.name, drift.left_out)
+        if drift.no_change:
+            logger.warning("%s: %s, so that no items are ranked", drift.name, drift.no_change)
+
+
+def _write_tables(drifts: list[Drift], top: int, out: Path) -> list[Path]:
+    tables = [out / f"feature-drift{end}.csv" for end in ("", "-summary", "-items")]
+    write_csv(tables[0], ["checkpoint", "modality", "item_id", "title", *COSINES, "change"], _item_rows(drifts))
+    spread = [f"{name}_{kind}" for name in (*COSINES, "change") for kind in ("mean", "sd")]
+    write_csv(tables[1], ["checkpoint", "modality", "items", "left_out", *spread], map(_summary_row, drifts))
+    header = ["checkpoint", "modality", "rank", "item_id", "title", "before", "after", "change"]
+    write_csv(tables[2], header, _changed_rows(drifts, top))
+    return tables
+
+
+def _item_rows(drifts: list[Drift]) -> Iterator[list]:
+    for drift in drifts:
+        for item, values, change in zip(drift.items, drift.values.T, drift.change, strict=True):
+            yield [drift.label, drift.modality, item, drift.titles.get(item, ""), *values, change]
+
+
+def _summary_row(drift: Drift) -> list:
+    columns = [*drift.values, drift.change]
+    numbers = [number for one in columns for number in (one.mean(), one.std(ddof=1))]
+    return [drift.label, drift.modality, len(drift.items), drift.left_out, *numbers]
+
+
+def _changed_rows(drifts: list[Drift], top: int) -> Iterator[list]:
+    for drift in drifts:
+        for rank, place in enumerate(drift.most_changed(top), start=1):
+            item = drift.items[place]
+            numbers = [*drift.values[:2, place], drift.change[place]]
+            yield [drift.label, drift.modality, rank, item, drift.titles.get(item, ""), *numbers]

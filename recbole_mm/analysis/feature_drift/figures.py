@@ -1,0 +1,68 @@
+"""Figures of `analyse feature-drift`: distributions of cosines, and the pictures of the most changed items."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.feature_drift.drift import COSINES, Drift
+from recbole_mm.analysis.figures import described, figure_files, panel_title, save_figure
+
+EDGES = np.linspace(-1, 1, 81)  # bins of 0.025
+WIDTH = 4.6  # inches of a panel
+STYLES = (  # what is before lies thin on what is after, and is seen where they are the same
+    {"color": "tab:blue", "linewidth": 1.2, "zorder": 3},
+    {"color": "tab:orange", "linewidth": 3.0, "zorder": 2, "alpha": 0.8},
+    {"color": "tab:green", "linewidth": 0.8, "zorder": 3, "linestyle": "--"},
+    {"color": "tab:red", "linewidth": 2.0, "zorder": 1, "linestyle": "--", "alpha": 0.4},
+)
+
+
+def histograms(drifts: list[Drift]):
+    """One panel per checkpoint and modality; a matplotlib Figure."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    columns = min(len(drifts), 3)
+    rows = -(-len(drifts) // columns)
+    figure = Figure(figsize=(WIDTH * columns, 4.0 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, drift in zip(panels, drifts, strict=False):
+        for name, values, style in zip(COSINES, drift.values, STYLES, strict=True):
+            label = described(name.replace("_", ", "), values, f"mean {values.mean():.3f}", scale=1)
+            axis.stairs(np.histogram(values.clip(-1, 1), EDGES)[0], EDGES, label=label, **style)
+        notes = [f"left out, without features: {drift.left_out}"] if drift.left_out else []
+        notes += [drift.no_change] if drift.no_change else []
+        panel_title(axis, drift.name, WIDTH, notes)
+        axis.set(xlabel="cosine of feature and ID vector", ylabel="items", xticks=np.linspace(-1, 1, 5))
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        # below, because the cosines can gather anywhere in the panel
+        axis.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
+    for axis in panels[len(drifts) :]:
+        axis.set_axis_off()
+    return figure
+
+
+def write_sheet(drifts: list[Drift], pictures: dict[str, Path], top: int, file: Path) -> list[Path]:
+    """The pictures of the most changed items; none is written where there are no pictures or no changes."""
+    rows = [(drift.name, list(_cards(drift, pictures, top))) for drift in drifts if not drift.no_change]
+    if not pictures or not rows:
+        for old in figure_files(file):  # of an earlier run
+            old.unlink(missing_ok=True)
+        return []
+    figure, unreadable = contact_sheet(rows)
+    if unreadable:
+        names = ", ".join(str(one) for one in dict.fromkeys(unreadable))
+        logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
+    return save_figure(figure, file)
+
+
+def _cards(drift: Drift, pictures: dict[str, Path], top: int) -> Iterator[Card]:
+    for place in drift.most_changed(top):
+        item = str(drift.items[place])
+        note = f"{drift.values[0, place]:.3f} to {drift.values[1, place]:.3f}"
+        yield Card(drift.titles.get(item, "") or item, note, pictures.get(item))
