@@ -26,7 +26,7 @@ def test_help_names_every_analysis(capsys):
     assert all(name in shown for name in ("weak-modality", "modality-weights", "embedding-map"))
 
 
-@pytest.mark.parametrize("file", sorted(ANALYSES.rglob("*.py")), ids=lambda file: str(file.relative_to(ANALYSES)))
+@pytest.mark.parametrize("file", sorted(FILES.rglob("*.py")), ids=lambda file: str(file.relative_to(FILES)))
 def test_what_only_an_analysis_needs_is_imported_in_it(file):
     """All files are imported for every command, such as `python -m recbole_mm models`."""
     imported = set()
