@@ -60,7 +60,7 @@ def column_types(path: Path, columns: list[str], separator: str = _TABS) -> dict
     found: dict[str, FeatureType] = {}
     for column in columns:
         name, colon, kind = column.rpartition(":")
-        if not colon or kind not in _TYPES or not name:
+        if not colon or kind not in _TYPES or not name or ":" in name:
             raise ValueError(f"{path}, line 1: {_no_column(column, columns, separator)}")
         if name in found:
             raise ValueError(f"{path}, line 1: the column '{name}' stands there twice; keep one")

@@ -113,7 +113,7 @@ def _split_without_marks(text: str, separator: str) -> pd.DataFrame | str:
         return _frame([], names, [])
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError):  # ValueError: a separator of several bytes
         return _split(text, separator)
-    if table[len(names) - 1].isna().any():  # of a row that is shorter
+    if text.count(separator) != (len(table) + 1) * (len(names) - 1):  # pandas fills up rows that are shorter
         return _split(text, separator)
     table.columns = names
     table.index = _lines_of_rows(text, len(table))
