@@ -7,7 +7,7 @@ RECBOLE = recbole==1.2.1
 # Tests are small: processes side by side, with one thread each, are faster than threads.
 PYTEST = $(1)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup
 
-.PHONY: run test test-slow test-classic lint bench properties
+.PHONY: run test test-slow test-classic lint bench docs properties
 
 run: $(VENV)/.installed
 	$(VENV)/bin/python run_recbole_mm.py --model=POWERec
@@ -33,6 +33,11 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/epoch.py
+
+# The site, in site/; warnings are errors.
+docs: $(VENV)/.installed
+	$(VENV)/bin/pip install -q -c constraints.txt -e ".[docs]"
+	$(VENV)/bin/python -m mkdocs build --strict --clean
 
 # The yaml files of properties/ from the declared settings.
 properties: $(VENV)/.installed

@@ -9,13 +9,20 @@ import torch
 
 
 def write_clip(
-    folder: Path, width: int = 6, side: int = 32, patch: int = 8, blocks: int = 3, whole: bool = True
+    folder: Path,
+    width: int = 6,
+    side: int = 32,
+    patch: int = 8,
+    blocks: int = 3,
+    whole: bool = True,
+    text_blocks: int = 1,
 ) -> Path:
     """A CLIP of transformers with features of `width`, or its image tower alone; skips without transformers."""
     transformers = pytest.importorskip("transformers")
     towers = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
     vision = {**towers, "num_hidden_layers": blocks, "image_size": side, "patch_size": patch}
-    text = {**towers, "num_hidden_layers": 1, "vocab_size": 10, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    tokens = {"vocab_size": 10, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    text = {**towers, "num_hidden_layers": text_blocks, **tokens}
     torch.manual_seed(0)
     if whole:
         config = transformers.CLIPConfig(vision_config=vision, text_config=text, projection_dim=width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,15 @@ def _reduce(texts: list[str], width: int) -> tuple[np.ndarray, dict]:
         weights = TfidfVectorizer(**settings).fit_transform(texts)
     except ValueError as error:
         raise ValueError(f"TF-IDF finds no word that two of the {len(texts)} texts share") from error
+    if width < 1:
+        raise ValueError(f"--width: {width} must be at least 1")
     limit = min(weights.shape)
-    if not 1 <= width <= limit:
-        raise ValueError(
-            f"--width: {width} must be at least 1 and at most {limit}, the lesser of {weights.shape[0]} texts and "
-            f"{weights.shape[1]} words"
-        )
+    if width > limit:
+        logging.getLogger(__name__).warning(
+            "the features are %d wide instead of %d, as there are %d texts and %d words that two of them share",
+            limit, width, *weights.shape,
+        )  # fmt: skip
+        width = limit
     reduced = TruncatedSVD(width, random_state=0).fit_transform(weights)
     reduced[np.asarray(weights.sum(axis=1)).ravel() == 0] = 0  # exactly, where rounding may leave specks
     facts = {

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from recbole_mm.__main__ import main
+from recbole_mm.data.arrow_form import read_arrow
 from recbole_mm.data.feature_file import read_features
 from recbole_mm.encoder import load_image_encoder, load_text_encoder, open_picture
 from recbole_mm.encoder.content_encoder import ContentEncoder
@@ -262,13 +263,19 @@ class TestBadInput:
         ("options", "message"),
         [
             ("--images images", "tfidf reads texts"),
-            ("--fields plot --width 9", "--width: 9 must be at least 1 and at most"),
+            ("--fields plot --width 0", "--width: 0 must be at least 1"),
             ("--fields title", "no word that two of the 5 texts share"),
         ],
     )
     def test_tfidf(self, shop, capsys, options, message):
         assert run(f"extract --dataset shop --modality textual --encoder tfidf {options}") == 2
         assert message in capsys.readouterr().err
+
+    def test_tfidf_is_as_wide_as_its_texts_allow(self, shop, caplog):
+        assert run("extract --dataset shop --modality textual --encoder tfidf --fields plot --width 9") == 0
+        (told,) = [record.getMessage() for record in caplog.records if "wide instead of 9" in record.getMessage()]
+        width = int(told.split()[3])
+        assert read_arrow(shop / "shop.textual.arrow").values.shape[1] == width < 9
 
     def test_a_row_that_half_precision_cannot_hold(self, shop):
         class Large(Counting):
