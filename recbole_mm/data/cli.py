@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recbole_mm.data.convert import convert_arrow, convert_mmrec, convert_npy
+from recbole_mm.data.convert import convert_arrow, convert_npy
+from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import describe, format_description
 from recbole_mm.io.files import is_folder
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recbole_mm.data.convert import convert_mmrec
+from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import describe, format_description
 from recbole_mm.data.feature_file import write_arrow, write_text
 
