@@ -55,7 +55,8 @@ class Selection:
         parts = [f"ratings from {self.min_rating:g}"] if self.min_rating is not None else []
         parts += [f"the {self.duplicates} of repeated interactions"] if self.duplicates != "keep" else []
         parts += [f"{self.k_core}-core"] if self.k_core else []
-        split = {"keep": "split as the source, if it is", "none": "not split"}.get(self.split, f"split: {self.split}")
+        plain = {"keep": "split as in the source, if at all", "none": "not split"}
+        split = plain.get(self.split, f"split: {self.split}")
         ratios = " ".join(f"{ratio:g}" for ratio in self.ratios)
         split += {"random": f" {ratios} per user, seed {self.seed}", "time": f" {ratios}"}.get(self.split, "")
         return ", ".join([*(parts or ["all interactions"]), split])

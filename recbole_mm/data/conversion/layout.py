@@ -1,6 +1,6 @@
 """What a converter is: a layout that can be recognised, and the interactions, items and features read from it.
 
-A converter only reads. Filtering, splitting and writing are the same for all of them: `recbole_mm.data.conversion.convert`.
+A converter only reads. Filtering, splitting and writing are the same for all: `recbole_mm.data.conversion.convert`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Interactions:
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages."""
-        return f"{self.source}, line {self.lines[row]}" if self.lines is not None else f"{self.source}, row {row + 1}"
+        return _place(self.source, self.lines, row)
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class Items:
     fields: Mapping[str, Sequence[str | None]]
     source: Path
     lines: Sequence[int] | None = None
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for messages."""
+        return _place(self.source, self.lines, row)
+
+
+def _place(source: Path, lines: Sequence[int] | None, row: int) -> str:
+    return f"{source}, row {row + 1}" if lines is None else f"{source}, line {lines[row]}"
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,9 @@ def _rows(paths: list[Path]) -> list[np.ndarray]:
     for path in paths:
         row = load_npy(path)
         if row.ndim not in (1, 2) or row.size != row.shape[-1] or row.dtype.kind not in "fiu" or not row.size:
-            raise ValueError(f"{path}: expected the features of one item [width], this is {row.dtype} {list(row.shape)}")
+            raise ValueError(
+                f"{path}: expected the features of one item [width], this is {row.dtype} {list(row.shape)}"
+            )
         row = np.array(row).reshape(-1)
         if rows and (len(row) != len(rows[0]) or row.dtype != rows[0].dtype):
             raise ValueError(

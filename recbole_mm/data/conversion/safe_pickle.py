@@ -74,6 +74,13 @@ def _reconstruct(kind: Any, *_: Any) -> Any:
     return kind()
 
 
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """Of _codecs: how the protocols before 3 write bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError("asks for an encoding of no sparse matrix")
+    return text.encode("latin1")
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """An inert stand-in for what a sparse matrix needs."""
@@ -85,6 +92,8 @@ class _Unpickler(pickle.Unpickler):
             return _Array
         if module in numpy_parts and name in ("dtype", "scalar"):
             return _Dtype if name == "dtype" else _Scalar
+        if (module, name) == ("_codecs", "encode"):
+            return _encode
         if (module, name) in (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor")):
             return _reconstruct
         if (module, name) in (("builtins", "object"), ("__builtin__", "object")):

@@ -1,4 +1,4 @@
-"""Which interactions are kept: by rating, once for each pair, in the k-core. Arrays alone, `[n]` in the source's order."""
+"""Which interactions are left out: repeated ones, those outside the k-core. Arrays alone, `[n]` in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def repeated(users: np.ndarray, items: np.ndarray, kept: np.ndarray, which: Literal["first", "last"]) -> np.ndarray:
-    """bool `[n]`: kept interactions whose pair has another kept one before (`first` stays) or after (`last` stays) it."""
+    """bool `[n]`: kept interactions whose pair has a kept one before it (where the first stays), or after it."""
     rows = np.flatnonzero(kept)
     pairs = users[rows].astype(np.int64) << 32 | items[rows]
     if which == "last":

@@ -12,8 +12,8 @@ from recbole_mm.data.conversion.cells import id_texts
 from recbole_mm.data.conversion.layout import Converter, Features, Items
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import ModalityCounts, Report
-from recbole_mm.data.modality_name import check_modality_name
 from recbole_mm.data.feature_table import check_shape, checked_features
+from recbole_mm.data.modality_name import check_modality_name
 
 
 class ItemIds:
@@ -65,10 +65,7 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
 def _write_chunk(file, chunk: Items, fields: list[str], ids: ItemIds, written: set[str]) -> tuple[int, int]:
     import pyarrow as pa
 
-    def place(row: int) -> str:
-        return f"{chunk.source}, line {chunk.lines[row]}" if chunk.lines is not None else f"{chunk.source}, row {row + 1}"
-
-    items = id_texts(chunk.ids, "item id", place)
+    items = id_texts(chunk.ids, "item id", chunk.place)
     rows, repeated = [], 0
     for row, item in enumerate(items.to_pylist()):
         if item in written:
@@ -125,6 +122,4 @@ def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -
     spool.unlink()
     present = sum(ids.kept[ids.codes[item]] for item in item_ids if item in ids.codes)
     missing = int(ids.kept.sum()) - int(present)
-    return ModalityCounts(
-        features.modality, features.source.name, n_rows, len(item_ids), width, str(dtype), missing
-    )
+    return ModalityCounts(features.modality, features.source.name, n_rows, len(item_ids), width, str(dtype), missing)

@@ -15,9 +15,7 @@ def check_target(source: Path | None, name: str, target: Path, overwrite: bool) 
         overwrite: whether a folder that stands there may be replaced.
     """
     if not name or Path(name).name != name or name in (".", ".."):
-        raise ValueError(
-            f"{name!r} cannot name a data set; give a plain name, and the folder that will hold it as out"
-        )
+        raise ValueError(f"{name!r} cannot name a data set; give a plain name, and the folder that will hold it as out")
     if source is not None and source.exists() and source.resolve().is_relative_to(target.resolve()):
         raise ValueError(f"{target} is the source, or holds it; choose another folder to write to")
     if is_occupied(target) and not overwrite:

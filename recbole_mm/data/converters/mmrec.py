@@ -138,9 +138,7 @@ def convert_mmrec(source: Path, name: str, out: Path, *, overwrite: bool = False
 
     See `convert_dataset` for what is written and raised.
     """
-    return convert_dataset(
-        MMRecConverter(source, SourceOptions(name=name)), name, out, overwrite=overwrite
-    ).folder
+    return convert_dataset(MMRecConverter(source, SourceOptions(name=name)), name, out, overwrite=overwrite).folder
 
 
 def _side_files(source: Path) -> list[Path]:
