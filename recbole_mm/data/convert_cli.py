@@ -9,7 +9,6 @@ from recbole_mm.data.conversion.convert import Selection, convert_dataset
 from recbole_mm.data.conversion.layout import Converter, SourceOptions
 from recbole_mm.data.conversion.target import check_target
 from recbole_mm.data.converters import check_layout, find_layout, load
-from recbole_mm.data.describe import describe, format_description
 from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import CONVERTERS
 
@@ -77,9 +76,8 @@ def _run(args: argparse.Namespace) -> int:
         print("\n".join(plan), flush=True)
     report = convert_dataset(converter, name, args.out, selection, overwrite=args.overwrite)
     print("\n".join(report.lines()))
-    print(format_description(describe(target)))
     print(f"Wrote {target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
-    for step in report.next_steps:
+    for step in [f"python -m recbole_mm describe {target}", *report.next_steps]:
         print(f"Next: {step}")
     print(
         f"Next: python run_recbole_mm.py --model={'POWERec' if report.modalities else 'LightGCN'} "
