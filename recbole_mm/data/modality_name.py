@@ -24,6 +24,12 @@ def check_modality_name(modality: str) -> None:
         )
 
 
+def names_modality(name: str) -> bool:
+    """Whether a file's name begins with what people call a modality."""
+    first = re.split(r"[^a-z]", name.lower())[0]
+    return any(first in names for names in _USUAL.values())
+
+
 def modality_of(name: str, *further: str) -> str:
     """The modality that a file or column is about: ``image_feat`` is visual; others keep their name.
 

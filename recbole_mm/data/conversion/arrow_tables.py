@@ -64,7 +64,8 @@ class ParquetTable(ArrowTable):
         try:
             with open_regular(path) as file:
                 schema = pq.ParquetFile(file).schema_arrow
-        except (pa.ArrowException, OSError) as error:
+                schema.names  # noqa: B018  decoded only now, and whatever they are
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(f"{path} is no whole Parquet file ({one_line(error)}); make it again") from error
@@ -76,7 +77,9 @@ class ParquetTable(ArrowTable):
 
         with open_regular(self.path) as file:
             try:
-                yield from pq.ParquetFile(file).iter_batches(CHUNK_ROWS, columns=columns)
+                for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS, columns=columns):
+                    batch.validate(full=True)  # of texts that are no UTF-8
+                    yield batch
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(f"{self.path} is no whole Parquet file ({one_line(error)}); make it again") from error
 

@@ -113,6 +113,10 @@ def _named(path: Path, columns: Sequence[str], role: str, given: str) -> str:
     )
 
 
-def field_name(column: str) -> str:
-    """A column's name as that of a field of the `.item` file."""
-    return re.sub(r"[^\w.-]+", "_", column.partition(":")[0].strip()).strip("_") or "field"
+def typed_field(column: str) -> str:
+    """A column's name as that of a field of the `.item` file, with RecBole's type where it has one."""
+    name, _, kind = column.rpartition(":")
+    if kind not in ("token", "token_seq", "float"):
+        name, kind = column, ""
+    field = re.sub(r"[^\w.-]+", "_", name.strip()).strip("_") or "field"
+    return f"{field}:{kind}" if kind else field

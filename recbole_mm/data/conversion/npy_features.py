@@ -9,6 +9,7 @@ import numpy as np
 
 from recbole_mm.data.conversion.layout import Features
 from recbole_mm.data.feature_table import check_shape, row_blocks
+from recbole_mm.data.modality_name import modality_of, names_modality
 from recbole_mm.data.npy import load_npy
 
 # by modality, in the names that the field's repositories use
@@ -21,14 +22,21 @@ FILES_A_BLOCK = 1024
 
 
 def find_arrays(folder: Path) -> dict[str, Path]:
-    """The feature arrays of a folder by modality; raises ValueError where two files are of one modality."""
-    found = {}
-    for modality, names in ARRAY_NAMES.items():
-        there = [folder / name for name in names if (folder / name).is_file()]
-        if len(there) > 1:
-            raise ValueError(f"{there[0]} and {there[1]} both give the {modality} modality; keep one of them")
-        if there:
-            found[modality] = there[0]
+    """The feature arrays of a folder by modality: those of the usual names, and others such as `audio_whisper.npy`.
+
+    Raises:
+        ValueError: two files are of one modality.
+    """
+    usual = {name: modality for modality, names in ARRAY_NAMES.items() for name in names}
+    others = {path.name: modality_of(path.stem) for path in sorted(folder.glob("*.npy")) if names_modality(path.stem)}
+    found: dict[str, Path] = {}
+    for name, modality in {**usual, **others, **usual}.items():
+        path = folder / name
+        if not path.is_file():
+            continue
+        if modality in found:
+            raise ValueError(f"{found[modality]} and {path} both give the {modality} modality; keep one of them")
+        found[modality] = path
     return found
 
 

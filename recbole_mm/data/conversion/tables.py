@@ -10,7 +10,7 @@ import numpy as np
 
 from recbole_mm.data.conversion.arrow_tables import ArrowTable, ParquetTable
 from recbole_mm.data.conversion.cells import as_array
-from recbole_mm.data.conversion.columns import field_name, find_roles, guess
+from recbole_mm.data.conversion.columns import find_roles, guess, typed_field
 from recbole_mm.data.conversion.delimited import DelimitedFile, header_of, is_delimited
 from recbole_mm.data.conversion.layout import Features, Interactions, Items, SourceOptions
 from recbole_mm.data.modality_name import modality_of
@@ -91,7 +91,7 @@ def read_items(table: Table, options: SourceOptions) -> Iterator[Items]:
     columns = [column for column in table.columns if column != item and column not in table.vector_columns()]
     if not columns:
         return
-    names = [field_name(column) for column in columns]
+    names = [typed_field(column) for column in columns]
     if len(set(names)) < len(names):
         raise ValueError(
             f"{table.path}: two columns would both be the field {max(names, key=names.count)!r}; rename one"

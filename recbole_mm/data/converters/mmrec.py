@@ -4,7 +4,8 @@
 order, and often rating and timestamp. `image_feat.npy`, `text_feat.npy` and `audio_feat.npy` have a row for each
 itemID. `i_id_mapping.csv` (asin, itemID) and `u_id_mapping.csv` (user_id, userID), separated by tabs, lead from the
 numbers to the ids of the raw data: where they are there, those ids are used, so that titles and pictures can be joined.
-`item_ids.txt`, which is ours, gives the id of each feature row where the `.inter` has ids instead of numbers.
+`NAME.item`, if there, gives texts as RecBole's atomic files do. `item_ids.txt`, which is ours, gives the id of each
+feature row where the `.inter` has ids instead of numbers.
 
 Source: data/README.md and preprocessing/ of github.com/enoche/MMRec.
 """
@@ -13,12 +14,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from recbole_mm.data.conversion.convert import convert_dataset
 from recbole_mm.data.conversion.delimited import DelimitedFile, header_of
-from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions, SourceOptions
+from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions, Items, SourceOptions
 from recbole_mm.data.conversion.npy_features import ARRAY_NAMES, array_features, find_arrays
+from recbole_mm.data.conversion.tables import read_items
+from recbole_mm.data.modality_name import names_modality
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.registry import register_converter
 
@@ -66,6 +70,19 @@ class MMRecConverter(Converter):
             users = self._users(path, cells[columns["user_id"]], lines)
             numbers = {name: cells[columns[name]] for name in ("rating", "timestamp") if name in columns}
             yield from _by_label(path, labels, lines, users, items, numbers)
+
+    def items(self) -> Iterator[Items]:
+        """Texts of the `.item` file beside the `.inter`, where there is one."""
+        path = self._inter_file().with_suffix(".item")
+        if not path.is_file():
+            return
+        file = DelimitedFile(path, header=True, separator="\t")
+        numbers = self._mapping.get("item_id")
+        for chunk in read_items(file, SourceOptions()):
+            if numbers is None:
+                yield chunk
+            else:  # an item that the mapping has not is none of the data
+                yield replace(chunk, ids=[numbers.get(one, one) for one in chunk.ids])
 
     def features(self) -> Iterator[Features]:
         """The arrays, their rows by number or by item_ids.txt."""
@@ -142,8 +159,8 @@ def convert_mmrec(source: Path, name: str, out: Path, *, overwrite: bool = False
 
 
 def _side_files(source: Path) -> list[Path]:
-    names = [name for names in ARRAY_NAMES.values() for name in names] + list(MAPPINGS.values())
-    return [source / name for name in names if (source / name).is_file()]
+    arrays = [path for path in sorted(source.glob("*.npy")) if names_modality(path.stem)]
+    return arrays + [source / name for name in MAPPINGS.values() if (source / name).is_file()]
 
 
 def _open(path: Path) -> tuple[DelimitedFile, dict[str, str]]:
