@@ -27,7 +27,20 @@ class _Stream:
         return self.table.__arrow_c_stream__(requested_schema)
 
 
-KINDS = {"pandas": pd.DataFrame, "pyarrow": pa.table, "stream": lambda columns: _Stream(pa.table(columns))}
+def _views(columns) -> _Stream:
+    """Texts as polars hands them over: string views, and categories of them."""
+    table = pa.table(columns)
+    for i, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            views = table.column(i).combine_chunks().cast(pa.string_view())
+            if field.name == "user":
+                codes = pa.array(np.arange(len(views), dtype=np.uint32))
+                views = pa.DictionaryArray.from_arrays(codes, views)
+            table = table.set_column(i, field.name, views)
+    return _Stream(table)
+
+
+KINDS = {"pandas": pd.DataFrame, "pyarrow": pa.table, "views": _views}
 
 
 @pytest.fixture(params=KINDS)

@@ -19,9 +19,11 @@ def as_array(values: Any) -> pa.Array:
     import pyarrow as pa
 
     if isinstance(values, pa.ChunkedArray):
-        return values.combine_chunks()
+        values = values.combine_chunks()
+    if isinstance(values, pa.DictionaryArray):  # pandas' and polars' categories
+        return _plain_text(values.dictionary).take(values.indices)
     if isinstance(values, pa.Array):
-        return values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values
+        return _plain_text(values)
     try:
         return pa.array(values, from_pandas=False)
     except (pa.ArrowException, TypeError) as error:
@@ -179,10 +181,18 @@ def _seconds(dates: pa.Array) -> pa.Array:
     return pc.cast(seconds, pa.string())
 
 
+def _plain_text(array: pa.Array) -> pa.Array:
+    """Polars' string views, for which Arrow has few functions, as texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.cast(array, pa.large_string()) if str(array.type) == "string_view" else array
+
+
 def _is_text(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _first(mask: pa.Array) -> int:
