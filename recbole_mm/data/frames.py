@@ -11,7 +11,7 @@ import numpy as np
 from recbole_mm.data.conversion.arrow_tables import FrameTable
 from recbole_mm.data.conversion.cells import id_texts
 from recbole_mm.data.conversion.convert import Selection, convert_dataset
-from recbole_mm.data.conversion.layout import Converter, Features, Interactions, Items, SourceOptions
+from recbole_mm.data.conversion.layout import COLUMNS, Converter, Features, Interactions, Items, SourceOptions
 from recbole_mm.data.conversion.report import Report
 from recbole_mm.data.conversion.tables import item_column, read_interactions, read_items, vector_features
 from recbole_mm.data.feature_table import check_shape
@@ -65,6 +65,8 @@ def from_frames(
 
 class _FrameConverter(Converter):
     """Reads frames in memory."""
+
+    reads = COLUMNS
 
     def __init__(self, interactions: Any, items: Any, features: Mapping[str, Any], options: SourceOptions):
         super().__init__(Path("interactions"), options)

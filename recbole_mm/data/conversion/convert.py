@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,15 @@ class Selection:
     seed: int = 2020
 
     def __post_init__(self) -> None:
-        if len(self.ratios) != 3 or min(self.ratios) <= 0 or abs(sum(self.ratios) - 1) > 1e-6:
+        if len(self.ratios) != 3 or not min(self.ratios) > 0 or not abs(sum(self.ratios) - 1) < 1e-6:
             shown = " ".join(str(ratio) for ratio in self.ratios)
             raise ValueError(f"--ratios: {shown} are no shares of training, validation and test; give 0.8 0.1 0.1")
         if self.k_core < 0:
             raise ValueError(f"--k-core: {self.k_core} is no number of interactions; give 5, or 0 for all")
+        if self.seed < 0:
+            raise ValueError(f"--seed: {self.seed} is no seed; give 0 or more")
+        if self.min_rating is not None and not math.isfinite(self.min_rating):
+            raise ValueError(f"--min-rating: {self.min_rating} is no rating; give a number, such as 4")
 
     def shown(self) -> str:
         """For the plan."""

@@ -81,6 +81,9 @@ class Features:
     blocks: Callable[[], Iterator[tuple[Sequence[str], np.ndarray]]]
 
 
+COLUMNS = ("user", "item", "rating", "time")
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """What a user may say about a source. A column that is not named is guessed; `none` leaves it out.
@@ -106,14 +109,25 @@ class Converter:
     Attributes:
         generic: other layouts that recognise the same source go before this one.
         keeps_unused_items: features of items without interactions are kept, as their rows are the layout's item ids.
+        reads: options that it heeds, of those of `SourceOptions`; another one is refused. `name` may always be given.
+
+    Raises:
+        ValueError: an option is given that the layout does not read.
     """
 
     generic = False
     keeps_unused_items = False
+    reads: tuple[str, ...] = ()
 
     def __init__(self, source: Path, options: SourceOptions | None = None):
         self.source = source
         self.options = options or SourceOptions()
+        for option, value in vars(self.options).items():
+            if value is not None and option != "name" and option not in self.reads:
+                raise ValueError(
+                    f"--{option}: {value} is not read from {source}, whose layout gives what it has; leave it out, or "
+                    "read a table with convert table"
+                )
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:

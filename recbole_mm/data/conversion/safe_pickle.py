@@ -8,6 +8,7 @@ made of the bytes that were kept, of plain number types alone.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,21 @@ class _Scalar(_Kept):
         return int(np.frombuffer(data, dtype.number_type())[0])
 
 
+class _Call:
+    """A function for one pickle, which cannot set its attributes, as it could those of a function of ours."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("sets attributes of a function")
+
+
 def _reconstruct(kind: Any, *_: Any) -> Any:
     """Of copyreg: a new object of a class, without its constructor."""
     if not (isinstance(kind, type) and issubclass(kind, _Kept)):
@@ -93,9 +109,9 @@ class _Unpickler(pickle.Unpickler):
         if module in numpy_parts and name in ("dtype", "scalar"):
             return _Dtype if name == "dtype" else _Scalar
         if (module, name) == ("_codecs", "encode"):
-            return _encode
+            return _Call(_encode)
         if (module, name) in (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor")):
-            return _reconstruct
+            return _Call(_reconstruct)
         if (module, name) in (("builtins", "object"), ("__builtin__", "object")):
             return _Kept
         raise pickle.UnpicklingError(f"asks for {module}.{name}, which no sparse matrix of numbers needs")
@@ -130,7 +146,7 @@ def _entries(matrix: _Matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple
         rows, columns = (one.values() for one in state["coords"]) if "coords" in state else (
             state["row"].values(), state["col"].values())  # fmt: skip
     else:
-        outer, inner = _expanded(state["indptr"].values()), state["indices"].values()
+        outer, inner = _expanded(state["indptr"].values(), len(values)), state["indices"].values()
         rows, columns = (outer, inner) if matrix.form == "csr" else (inner, outer)
     if not (rows.shape == columns.shape == values.shape and rows.ndim == 1):
         raise ValueError(f"{len(rows)} rows, {len(columns)} columns and {len(values)} values")
@@ -141,9 +157,10 @@ def _entries(matrix: _Matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple
     return rows[filled].astype(np.int64), columns[filled].astype(np.int64), values[filled], (n_rows, n_columns)
 
 
-def _expanded(starts: np.ndarray) -> np.ndarray:
+def _expanded(starts: np.ndarray, n_entries: int) -> np.ndarray:
     """The number of each entry's row, of the starts of the rows."""
-    counts = np.diff(starts)
-    if starts.ndim != 1 or starts[0] != 0 or (counts < 0).any():
+    counts = np.diff(starts.astype(np.int64) if starts.dtype.kind in "iu" else starts)
+    whole = starts.ndim == 1 and starts.dtype.kind in "iu" and starts[0] == 0 and starts[-1] == n_entries
+    if not whole or (counts < 0).any():
         raise ValueError("its indptr is none")
     return np.repeat(np.arange(len(counts)), counts)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions, Items
+from recbole_mm.data.conversion.layout import COLUMNS, SPLITS, Converter, Features, Interactions, Items
 from recbole_mm.data.conversion.npy_features import array_features, find_arrays
 from recbole_mm.data.conversion.tables import (
     is_of_interactions,
@@ -39,6 +39,7 @@ class TableFolder(Converter):
     """
 
     generic = True
+    reads = (*COLUMNS, "interactions", "items")
 
     @classmethod
     def tables(cls, source: Path) -> list[Path]:

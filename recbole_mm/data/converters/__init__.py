@@ -40,6 +40,11 @@ def find_layout(source: Path) -> tuple[str, str]:
     if found:
         shown = "; ".join(f"{name} ({what})" for name, what in found.items())
         raise ValueError(f"{source} may be of several layouts: {shown}. Say which: convert LAYOUT {source}")
+    atomic = source.is_dir() and any(source.glob("*.inter"))
+    if atomic:
+        raise ValueError(
+            f"{source} is a data set of RecBole's already, or a part of one: python -m recbole_mm describe {source}"
+        )
     there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else [source.name]
     raise ValueError(
         f"{source} is in no layout that can be converted: it holds {', '.join(there) or 'nothing'}; layouts: "

@@ -19,7 +19,7 @@ import numpy as np
 
 from recbole_mm.data.conversion.json_records import read_item_records, read_records
 from recbole_mm.data.conversion.json_text import first_record, text_of
-from recbole_mm.data.conversion.layout import Converter, Features, Interactions, Items
+from recbole_mm.data.conversion.layout import COLUMNS, Converter, Features, Interactions, Items
 from recbole_mm.data.conversion.tables import open_table, read_interactions
 from recbole_mm.io.reading import open_regular
 from recbole_mm.registry import register_converter
@@ -40,6 +40,8 @@ FIELDS = {
 @register_converter("amazon2014", help="Amazon 2014: reviews_*.json.gz, meta_*.json.gz, image_features_*.b")
 class Amazon2014Converter(Converter):
     """See the module."""
+
+    reads = (*COLUMNS, "interactions")
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recbole_mm.data.conversion.delimited import DelimitedFile
 from recbole_mm.data.conversion.feature_folders import features_of_folders, find_feature_folders
-from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions
+from recbole_mm.data.conversion.layout import COLUMNS, SPLITS, Converter, Features, Interactions
 from recbole_mm.data.conversion.tables import read_interactions, table_plan
 from recbole_mm.registry import register_converter
 
@@ -24,6 +24,8 @@ NAMES = {"train": ("train.tsv",), "valid": ("val.tsv", "validation.tsv", "valid.
 @register_converter("elliot", help="Elliot's train.tsv, val.tsv, test.tsv, with folders of one .npy per item")
 class ElliotConverter(Converter):
     """See the module."""
+
+    reads = COLUMNS
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from recbole_mm.data.conversion.columns import guess, plain
 from recbole_mm.data.conversion.delimited import DelimitedFile, header_of
-from recbole_mm.data.conversion.layout import Converter, Interactions, Items
+from recbole_mm.data.conversion.layout import COLUMNS, Converter, Interactions, Items
 from recbole_mm.data.conversion.tables import read_interactions, table_plan
 from recbole_mm.data.conversion.text_lines import first_line, numbered_lines
 from recbole_mm.registry import register_converter
@@ -27,6 +27,8 @@ CHUNK_ROWS = 100_000
 @register_converter("microlens", help="MicroLens's *_pairs.csv, *_title*.csv and *_covers")
 class MicroLensConverter(Converter):
     """See the module."""
+
+    reads = COLUMNS
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:

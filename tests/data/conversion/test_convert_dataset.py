@@ -104,6 +104,9 @@ def test_dates_become_seconds(capsys):
         ("user,item\na,b\n", ["--k-core", "5"], "r.csv: no interaction is left (1 outside the 5-core)"),
         ("user,item\na,b\n", ["--k-core", "-1"], "--k-core: -1"),
         ("user,item\na,b\n", ["--split", "random", "--ratios", "1", "1", "1"], "--ratios: 1.0 1.0 1.0 are no shares"),
+        ("user,item\na,b\n", ["--ratios", "nan", "0.5", "0.5", "--split", "random"], "--ratios: nan 0.5 0.5"),
+        ("user,item\na,b\n", ["--seed", "-1"], "--seed: -1 is no seed"),
+        ("user,item,rating\na,b,1\n", ["--min-rating", "nan"], "--min-rating: nan is no rating"),
         ("user,item\na,b\n", ["--user", "usr"], "--user: r.csv has no column 'usr' (did you mean user?)"),
         ("user,item\na,b\n", ["--name", "a/b"], "'a/b' cannot name a data set"),
         ("user,item\n", [], "r.csv holds no interactions"),
@@ -130,7 +133,18 @@ def test_another_layout_is_named(capsys, tmp_path):
     code, _, err = run(capsys, "mmrec", sample.source, "--name", "x")
     assert code == 2 and "looks like the layout hkuds (trnMat.pkl" in err and "convert auto" in err
     assert run(capsys, "auto", tmp_path / "nothing")[0] == 2
+    Path("atomic").mkdir()
+    Path("atomic/atomic.inter").write_text("user_id:token\titem_id:token\nu\ti\n")
+    assert "is a data set of RecBole's already" in run(capsys, "auto", "atomic")[2]
     assert run(capsys, "auto", sample.source, "--layout", "unknown")[2].startswith("error: unknown converter 'unknown'")
+
+
+@pytest.mark.parametrize("layout", ["mmrec", "hkuds", "mmssl", "lattice", "amazon2023"])
+def test_an_option_that_a_layout_does_not_read_is_refused(capsys, tmp_path, layout):
+    sample = make(layout, tmp_path)
+    for option in ("--user", "--items", "--interactions"):
+        code, _, err = run(capsys, "auto", sample.source, option, "x")
+        assert code == 2 and f"{option}: x is not read from {sample.source}" in err and err.count("\n") == 1
 
 
 def test_a_layout_of_a_plugin(capsys, monkeypatch):

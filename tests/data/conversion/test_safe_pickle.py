@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from recbole_mm.data.conversion import safe_pickle
 from recbole_mm.data.conversion.safe_pickle import read_sparse_pickle
 
 DENSE = np.array([[1, 0, 2.5], [0, 0, 0], [0, 3, 0], [4, 0, 0]])
@@ -71,6 +72,31 @@ def test_positions_outside_of_the_shape_are_refused(tmp_path):
     matrix.coords = (matrix.coords[0] + 100, matrix.coords[1])
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(matrix))
     with pytest.raises(ValueError, match="outside of the shape 4 x 3"):
+        read_sparse_pickle(tmp_path / "m.pkl")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"c_codecs\nencode\n(N}V__defaults__\n(Vutf-7\ntstb.",  # would set what our function does without arguments
+        b"ccopyreg\n_reconstructor\n}Vx\nI1\nsb.",
+        b"cnumpy\nndarray\n}Vx\nI1\nsb.",
+    ],
+)
+def test_what_is_ours_cannot_be_changed(tmp_path, content):
+    (tmp_path / "m.pkl").write_bytes(content)
+    before = (safe_pickle._encode.__defaults__, dict(vars(safe_pickle._reconstruct)), set(vars(safe_pickle._Array)))
+    with pytest.raises(ValueError, match="m.pkl is no pickle"):
+        read_sparse_pickle(tmp_path / "m.pkl")
+    after = (safe_pickle._encode.__defaults__, dict(vars(safe_pickle._reconstruct)), set(vars(safe_pickle._Array)))
+    assert before == after
+
+
+def test_an_indptr_that_asks_for_memory_is_refused(tmp_path):
+    matrix = sp.csr_matrix(DENSE)
+    matrix.indptr = np.array([0, 1 << 50, 1 << 50, 1 << 50, 1 << 50])
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(matrix))
+    with pytest.raises(ValueError, match="its indptr is none"):
         read_sparse_pickle(tmp_path / "m.pkl")
 
 
