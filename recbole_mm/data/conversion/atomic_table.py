@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, BinaryIO
 
+from recbole_mm.data.conversion.cells import BREAKS
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -32,9 +34,9 @@ def one_line_cells(texts: list[str | None]) -> tuple[pa.Array, int]:
     import pyarrow.compute as pc
 
     cells = pc.fill_null(pa.array(texts, pa.string()), "")
-    broken = pc.match_substring_regex(cells, "[\t\r\n]")
+    broken = pc.match_substring_regex(cells, BREAKS)
     count = pc.sum(broken).as_py() or 0
-    return (pc.replace_substring_regex(cells, r"\s*[\t\r\n]\s*", " ") if count else cells), count
+    return (pc.replace_substring_regex(cells, rf"\s*{BREAKS}\s*", " ") if count else cells), count
 
 
 def _marked(cells: pa.Array) -> pa.Array:

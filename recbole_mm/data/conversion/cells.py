@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Place = Callable[[int], str]
-_BREAKS = "[\t\r\n]"
+BREAKS = r"[\t\r\n\x00]"
 
 
-def as_array(values: Any) -> pa.Array:
-    """Any sequence as one array of Arrow's; raises ValueError where its values are of several kinds."""
+def as_array(values: Any, what: str, place: Place) -> pa.Array:
+    """Any sequence as one array of Arrow's.
+
+    Raises:
+        ValueError: its values are of several kinds, or one can be no value; names its place.
+    """
     import pyarrow as pa
 
     if isinstance(values, pa.ChunkedArray):
@@ -26,8 +30,11 @@ def as_array(values: Any) -> pa.Array:
         return _plain_text(values)
     try:
         return pa.array(values, from_pandas=False)
-    except (pa.ArrowException, TypeError) as error:
-        raise ValueError(f"values of several kinds in one column ({error})") from error
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as error:
+        row = next((row for row, value in enumerate(values) if type(value) is not type(values[0])), 0)
+        raise ValueError(
+            f"{place(row)}: the {what} is {values[row]!r:.40}, no text or number as those before; cast the column"
+        ) from error
 
 
 def id_texts(values: Any, what: str, place: Place) -> pa.Array:
@@ -39,7 +46,7 @@ def id_texts(values: Any, what: str, place: Place) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = as_array(values)
+    array = as_array(values, what, place)
     if not (_is_text(array.type) or pa.types.is_integer(array.type)):
         kind = "are missing" if pa.types.is_null(array.type) else f"are {array.type}"
         raise ValueError(f"{place(0)}: the {what}s {kind}; ids are texts or integers: cast the column")
@@ -49,10 +56,10 @@ def id_texts(values: Any, what: str, place: Place) -> pa.Array:
     empty = pc.equal(texts, "")
     if pc.any(empty).as_py():
         raise ValueError(f"{place(_first(empty))}: the {what} is empty; fill it, or delete the row")
-    broken = pc.match_substring_regex(texts, _BREAKS)
+    broken = pc.match_substring_regex(texts, BREAKS)
     if pc.any(broken).as_py():
         row = _first(broken)
-        raise ValueError(f"{place(row)}: the {what} {texts[row].as_py()!r} has a tab or a line's end; rename it")
+        raise ValueError(f"{place(row)}: the {what} {texts[row].as_py()!r} has a tab, a line's end or a NUL; rename it")
     return texts
 
 
@@ -65,7 +72,7 @@ def number_texts(values: Any, what: str, place: Place) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = as_array(values)
+    array = as_array(values, what, place)
     if array.null_count:
         raise ValueError(f"{place(_first(pc.is_null(array)))}: {_absent(what)}")
     if pa.types.is_boolean(array.type):
@@ -94,7 +101,7 @@ def time_texts(values: Any, place: Place) -> tuple[pa.Array, bool]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    array = as_array(values)
+    array = as_array(values, "time", place)
     if array.null_count:
         raise ValueError(f"{place(_first(pc.is_null(array)))}: {_absent('time')}")
     if pa.types.is_temporal(array.type):

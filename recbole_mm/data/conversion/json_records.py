@@ -32,7 +32,7 @@ def read_records(
         item_ids = [_required(path, line, record, items) for line, record in chunk]
         ratings = [_required(path, line, record, (rating,)) for line, record in chunk] if rating else None
         timestamps = [_required(path, line, record, times) for line, record in chunk]
-        yield Interactions(users, item_ids, path, _one_kind(ratings), _one_kind(timestamps), None, lines)
+        yield Interactions(users, item_ids, path, ratings, timestamps, None, lines)
 
 
 def read_item_records(
@@ -52,19 +52,13 @@ def read_item_records(
         yield Items(ids, texts, path, [line for line, _ in chunk])
 
 
-def _required(path: Path, line: int, record: dict[str, Any], keys: Sequence[str]) -> str | int | float:
+def _required(path: Path, line: int, record: dict[str, Any], keys: Sequence[str]) -> str:
+    """A text, or a number as its text, which is the file's."""
     for key in keys:
         value = record.get(key)
         if value is None or value == "":
             continue
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise ValueError(f"{path}, line {line}: {key} is {value!r}, neither a text nor a number")
-        return value
+        return str(value)
     raise ValueError(f"{path}, line {line}: there is no {' or '.join(keys)}; found {', '.join(list(record)[:8])}")
-
-
-def _one_kind(numbers: list[Any] | None) -> list[Any] | None:
-    """Numbers of one kind as they are; as texts where they differ, so that each keeps its own."""
-    if numbers is None or len({type(number) for number in numbers}) == 1:
-        return numbers
-    return [str(number) for number in numbers]

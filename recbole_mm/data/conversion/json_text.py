@@ -15,11 +15,20 @@ def read_json(path: Path) -> Any:
     """What a JSON file holds; raises ValueError with file, line and column where it is none."""
     text = "\n".join(line for _, line in numbered_lines(path))
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_key_once)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}, column {error.colno}: no JSON ({error.msg})") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON that can be read ({error})") from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {twice!r} is there twice")
+    return content
 
 
 def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -46,11 +55,14 @@ def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dic
 
 def _parse(line: str, literals: bool) -> Any:
     try:
-        return json.loads(line)
+        record = json.loads(line)
     except ValueError:
         if not literals:
             raise
-        return ast.literal_eval(line)
+        record = ast.literal_eval(line)
+    if "\\ud" in line.lower():  # half of a pair of surrogates is no text
+        json.dumps(record, ensure_ascii=False, default=str).encode()
+    return record
 
 
 def first_record(path: Path) -> dict[str, Any]:

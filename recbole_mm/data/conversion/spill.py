@@ -63,6 +63,8 @@ class Spill:
         """Write a chunk; raises ValueError naming file and line where an id or a number is bad."""
         import pyarrow as pa
 
+        if not len(chunk.users):
+            return
         users = id_texts(chunk.users, "user id", chunk.place)
         items = id_texts(chunk.items, "item id", chunk.place)
         n_rows = len(users)

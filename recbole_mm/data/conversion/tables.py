@@ -97,7 +97,7 @@ def read_items(table: Table, options: SourceOptions) -> Iterator[Items]:
             f"{table.path}: two columns would both be the field {max(names, key=names.count)!r}; rename one"
         )
     for cells, lines in table.batches([item, *columns]):
-        fields = {name: _texts(cells[column]) for name, column in zip(names, columns, strict=True)}
+        fields = {name: _texts(cells[column], table.path) for name, column in zip(names, columns, strict=True)}
         yield Items(cells[item], fields, table.path, lines)
 
 
@@ -109,10 +109,13 @@ def vector_features(table: Table, options: SourceOptions) -> Iterator[Features]:
 
 
 def _vector_blocks(table: Table, item: str, column: str) -> Iterator[tuple[list[str], np.ndarray]]:
+    def place(row: int) -> str:
+        return f"{table.path}, row {row + 1}"
+
     for cells, _ in table.batches([item, column]):
-        vectors = as_array(cells[column])
+        vectors = as_array(cells[column], column, place)
         there = [row for row in range(len(vectors)) if vectors[row].is_valid]  # none: an item without features
-        ids = [_id_text(table.path, value) for value in as_array(cells[item]).take(there).to_pylist()]
+        ids = [_id_text(table.path, value) for value in as_array(cells[item], "item id", place).take(there).to_pylist()]
         if not ids:
             continue
         vectors = vectors.take(there)
@@ -131,10 +134,10 @@ def _id_text(path: Path, value: Any) -> str:
     return str(value)
 
 
-def _texts(cells: Any) -> Sequence[str | None]:
+def _texts(cells: Any, path: Path) -> Sequence[str | None]:
     if isinstance(cells, list):
         return cells
-    return [_shown(value) for value in as_array(cells).to_pylist()]
+    return [_shown(value) for value in as_array(cells, "text", lambda row: f"{path}, row {row + 1}").to_pylist()]
 
 
 def _shown(value: Any) -> str | None:

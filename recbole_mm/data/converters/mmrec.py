@@ -214,10 +214,13 @@ def _read_mapping(path: Path, field: str) -> dict[str, str]:
         raise ValueError(f"{path}, line 1: expected the ids of the raw data and {_number_column(field)}")
     (raw,) = (column for column in file.columns if column != number)
     mapping: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for cells, lines in file.batches([raw, number]):
         for one, text, line in zip(cells[number], cells[raw], lines, strict=True):
             if mapping.setdefault(one, text) != text:
                 raise ValueError(f"{path}, line {line}: {number} {one} has two ids, {mapping[one]!r} and {text!r}")
+            if owners.setdefault(text, one) != one:
+                raise ValueError(f"{path}, line {line}: the id {text!r} is that of {number} {owners[text]} and {one}")
     return mapping
 
 

@@ -116,7 +116,8 @@ def test_dates_become_seconds(capsys):
         ("user,item,rating\na,b,inf\n", [], "r.csv, line 2: the rating is 'inf', which is not finite"),
         ("user,item,time\na,b,soon\n", [], "r.csv, line 2: the time is 'soon', neither a number nor a date"),
         ("user,item,time\na,b,1\na,b,2024-01-01\n", [], "r.csv, line 3: the time is '2024-01-01', which is no number"),
-        ('user,item\na,"b\nc"\n', [], "r.csv, line 2: the item id 'b\\nc' has a tab or a line's end"),
+        ('user,item\na,"b\nc"\n', [], "r.csv, line 2: the item id 'b\\nc' has a tab, a line's end or a NUL"),
+        ("user,item\na,b\0c\n", [], "r.csv, line 2: the item id 'b\\x00c' has a tab, a line's end or a NUL"),
         ("who,what,much,more,less\na,b,c,d,e\n", [], "r.csv is in no layout that can be converted"),
         ("", [], "r.csv is in no layout that can be converted"),
     ],
@@ -126,6 +127,55 @@ def test_bad_input_is_one_line_and_writes_nothing(capsys, content, options, mess
     code, _, err = run(capsys, "auto", "r.csv", *options)
     assert code == 2 and message in err and err.count("\n") == 1
     assert not Path("dataset_atomic").exists() or not os.listdir("dataset_atomic")
+
+
+REVIEW = {"user_id": "u", "parent_asin": "a", "rating": 5, "timestamp": 1}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{bad", "line 2: no JSON object"),
+        ("[1]", "line 2: expected an object"),
+        (json.dumps({"user_id": "u"}), "line 2: there is no parent_asin or asin; found user_id"),
+        (json.dumps({**REVIEW, "parent_asin": ["x"]}), "line 2: parent_asin is ['x'], neither a text nor a number"),
+        (json.dumps({**REVIEW, "rating": None}), "line 2: there is no rating"),
+        (json.dumps({**REVIEW, "rating": "good"}), "line 2: the rating is 'good', which is no number"),
+        (json.dumps({**REVIEW, "parent_asin": "\ud800"}), "line 2: no JSON object ('utf-8' codec can't encode"),
+        ("[" * 100_000, "line 2: no JSON object (maximum recursion depth exceeded"),
+    ],
+)
+def test_a_bad_record_is_named(capsys, line, message):
+    Path("r.jsonl").write_text(f"{json.dumps(REVIEW)}\n{line}\n")
+    code, _, err = run(capsys, "auto", "r.jsonl")
+    assert code == 2 and f"r.jsonl, {message}" in err and err.count("\n") == 1
+
+
+def test_records_with_large_and_mixed_numbers_keep_them(capsys):
+    records = [REVIEW, {**REVIEW, "user_id": 10**30, "rating": "4", "timestamp": 10**20}]
+    Path("r.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert run(capsys, "auto", "r.jsonl")[0] == 0
+    assert inter("r") == [("u", "a", "5", "1"), (str(10**30), "a", "4", str(10**20))]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"0": [1], "0": [2]}', "the key '0' is there twice"),
+        ('{"0": [NaN]}', "user '0' has the item nan, which is no row number"),
+        ('{"0": [1.5]}', "user '0' has the item 1.5, which is no row number"),
+        ('{"0": 1}', "user '0' has int instead of a list of items"),
+        ('{"0": [99]}', "item 99 has no row in"),
+        ("{}", "is split into train and valid, without test"),
+        ('{"0": [1,', "line 1, column 10: no JSON"),
+        ("[1]", "expected an object from users to lists of items, found list"),
+    ],
+)
+def test_a_bad_json_split_is_named(capsys, tmp_path, content, message):
+    sample = make("mmssl", tmp_path)
+    (sample.source / "test.json").write_text(content)
+    code, _, err = run(capsys, "auto", sample.source)
+    assert code == 2 and message in err and str(sample.source) in err and err.count("\n") == 1
 
 
 def test_another_layout_is_named(capsys, tmp_path):

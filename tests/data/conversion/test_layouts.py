@@ -66,6 +66,14 @@ def test_recbole_trains_on_what_was_converted(layout, tmp_path):
             np.testing.assert_array_equal(feature[number], vectors[ids[number]].astype(np.float32))
 
 
+def test_ids_of_mmrec_that_the_mapping_does_not_tell_apart_are_refused(tmp_path, capsys):
+    sample = make("mmrec", tmp_path)
+    mapping = sample.source / "i_id_mapping.csv"
+    mapping.write_text(mapping.read_text().replace("B003", "B002"))
+    assert main(["convert", "mmrec", str(sample.source), "--name", "toys"]) == 2
+    assert "i_id_mapping.csv, line 5: the id 'B002' is that of itemID 2 and 3" in capsys.readouterr().err
+
+
 def convert(sample: Sample, layout: str) -> Path:
     """Through the command line, as the data set `toys`."""
     options = [*sample.options, "--name", "toys", "--out", "data"]
