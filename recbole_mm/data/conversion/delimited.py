@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from recbole_mm.data.conversion.columns import looks_like_header
@@ -70,18 +71,20 @@ class DelimitedFile:
         Raises ValueError, with file and line, where a row has more or fewer cells than the first.
         """
         positions = [self.columns.index(column) for column in columns]
-        rows: list[list[str]] = []
-        lines: list[int] = []
-        for number, cells in self._records(len(self.columns)):
-            if self.has_header and not lines and not rows and number == 1:
-                continue
-            rows.append([cells[position] for position in positions])
-            lines.append(number)
-            if len(rows) == CHUNK_ROWS:
-                yield _by_column(columns, rows), lines
-                rows, lines = [], []
-        if rows:
-            yield _by_column(columns, rows), lines
+        records = self._records(len(self.columns))
+        if self.has_header:
+            next(records)
+        while True:
+            # by column, as a list kept for each row would keep the garbage collector busy
+            cells_of: list[list[str]] = [[] for _ in columns]
+            lines: list[int] = []
+            for number, cells in islice(records, CHUNK_ROWS):
+                lines.append(number)
+                for column, position in zip(cells_of, positions, strict=True):
+                    column.append(cells[position])
+            if not lines:
+                return
+            yield dict(zip(columns, cells_of, strict=True)), lines
 
     def _records(self, width: int | None) -> Iterator[tuple[int, list[str]]]:
         """Cells of each record that is not blank, with the number of its first line."""
@@ -172,10 +175,6 @@ def find_separator(name: str, line: str) -> str:
     if usual is not None and usual in line:
         return usual
     return max(SEPARATORS, key=lambda separator: line.count(separator) * len(separator))
-
-
-def _by_column(columns: list[str], rows: list[list[str]]) -> dict[str, list[str]]:
-    return {column: list(cells) for column, cells in zip(columns, zip(*rows, strict=True), strict=True)}
 
 
 def header_of(path: Path) -> list[str]:
