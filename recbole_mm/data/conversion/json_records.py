@@ -10,7 +10,7 @@ from typing import Any
 from recbole_mm.data.conversion.json_text import json_lines
 from recbole_mm.data.conversion.layout import Interactions, Items
 
-CHUNK_ROWS = 50_000
+CHUNK_ROWS = 5000
 
 
 def read_records(
