@@ -52,4 +52,5 @@ def published_rows(dataset: str | None = None, model: str | None = None) -> list
 
 def published_settings(dataset: str, model: str) -> dict[str, Any]:
     """The settings that a model's authors call best on a data set, by our keys; empty where none are known."""
-    return read_settings_file(properties_dir() / "published" / "settings.yaml").get(dataset, {}).get(model, {})
+    settings = read_settings_file(properties_dir() / "published" / "settings.yaml")
+    return dict(settings.get(dataset, {}).get(model, {}))

@@ -6,16 +6,16 @@ import argparse
 from pathlib import Path
 
 from recbole_mm.data.conversion.convert import Selection, convert_dataset
-from recbole_mm.data.conversion.layout import Converter, SourceOptions
+from recbole_mm.data.conversion.layout import SourceOptions
 from recbole_mm.data.conversion.target import check_target
-from recbole_mm.data.converters import check_layout, find_layout, load
+from recbole_mm.data.converters import check_layout, converter_of, find_layout, load
 from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import CONVERTERS
 
 OUT = Path("dataset_atomic")
 
 
-def add_layouts(layouts: argparse._SubParsersAction) -> None:
+def add_layouts(layouts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `auto` and a command for each registered layout."""
     auto = layouts.add_parser("auto", help="recognise the layout, say what it is, and convert it")
     auto.add_argument("--layout", help="do not recognise it; for layouts of --plugins too")
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
     options = SourceOptions(
         args.user, args.item, args.rating, args.time, args.interactions, args.items, args.name
     )  # fmt: skip
-    converter: Converter = CONVERTERS.get(layout)(args.source, options)
+    converter = converter_of(layout)(args.source, options)
     name = args.name or _default_name(args.source)
     selection = Selection(args.min_rating, args.duplicates, args.k_core, args.split, tuple(args.ratios), args.seed)
     target = args.out / name

@@ -35,9 +35,7 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
         ValueError: a file cannot be read. Values that are not finite are counted, not refused.
     """
     if not is_folder(dataset_dir):
-        raise FileNotFoundError(
-            f"there is no folder {dataset_dir}; give the folder that holds the .inter file"
-        )
+        raise FileNotFoundError(f"there is no folder {dataset_dir}; give the folder that holds the .inter file")
     name = dataset_name(dataset_dir)
     fields = [user_field, item_field]
     interactions, splits = _read_tables(dataset_dir, name, fields)

@@ -51,15 +51,11 @@ def from_frames(
         What was read, left out and written; `report.folder` is the data set.
 
     Raises:
-        OSError: the folder cannot be written.
-        ValueError: no data frames; a column is not there; an id or number is bad; see `convert_dataset`.
-
-    Example:
-        >>> from_frames(ratings, films, {"visual": vectors}, name="films", out="dataset")  # doctest: +SKIP
+        OSError, ValueError: see `convert_dataset`; no data frames; a column is not there.
     """
     options = SourceOptions(user=user, item=item, rating=rating, time=time)
     converter = _FrameConverter(interactions, items, features or {}, options)
-    selection = Selection(min_rating, duplicates, k_core, split, tuple(ratios), seed)
+    selection = Selection(min_rating, duplicates, k_core, split, ratios, seed)
     return convert_dataset(converter, name, Path(out), selection, overwrite=overwrite)
 
 

@@ -141,7 +141,7 @@ def test_bad_interactions_are_named_and_nothing_is_written(source, tmp_path, row
     write_inter(source, rows)
     with pytest.raises(ValueError, match=message) as error:
         convert_mmrec(source, "toy", tmp_path / "out")
-    assert str(source) in str(error.value)
+    assert str(source / "toy.inter") in str(error.value)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 

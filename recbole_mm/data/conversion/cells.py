@@ -199,10 +199,10 @@ def _plain_text(array: pa.Array) -> pa.Array:
 def _is_text(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _first(mask: pa.Array) -> int:
     import pyarrow as pa
 
-    return mask.index(pa.scalar(True)).as_py()
+    return int(mask.index(pa.scalar(True)).as_py())

@@ -81,7 +81,7 @@ def find_roles(path: Path, columns: Sequence[str], options: SourceOptions, *, ha
     Raises:
         ValueError: a named column is not there; there is no user or item column.
     """
-    found = {}
+    found: dict[str, str | None] = {}
     for position, role in enumerate(POSITIONS):
         given = getattr(options, role)
         if given is not None and given.lower() == LEFT_OUT and role in ("rating", "time"):
@@ -101,7 +101,9 @@ def find_roles(path: Path, columns: Sequence[str], options: SourceOptions, *, ha
     taken = [column for column in found.values() if column is not None]
     if len(set(taken)) < len(taken):
         raise ValueError(f"{path}: one column stands for two of user, item, rating, time: {', '.join(taken)}")
-    return Roles(**found)
+    user, item = found["user"], found["item"]
+    assert user is not None and item is not None  # else missing
+    return Roles(user, item, found["rating"], found["time"])
 
 
 def _named(path: Path, columns: Sequence[str], role: str, given: str) -> str:

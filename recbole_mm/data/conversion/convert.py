@@ -103,7 +103,7 @@ def convert_dataset(
 
 def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, selection: Selection) -> Report:
     if not spill.rows:
-        raise ValueError(f"{converter.source} holds no interactions; fill it")
+        raise ValueError(f"{converter.interaction_source} holds no interactions; fill it")
     users, items = spill.column("user"), spill.column("item")
     kept, dropped = _select(converter, spill, users, items, selection)
     splits, notes = _split(converter, spill, users, kept, selection)
@@ -127,7 +127,9 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
     return report
 
 
-def _select(converter: Converter, spill: Spill, users: np.ndarray, items: np.ndarray, selection: Selection):
+def _select(
+    converter: Converter, spill: Spill, users: np.ndarray, items: np.ndarray, selection: Selection
+) -> tuple[np.ndarray, list[tuple[str, int]]]:
     """Which interactions are kept, bool `[n]`, and how many were dropped for which reason."""
     kept = np.ones(spill.rows, dtype=bool)
     dropped: list[tuple[str, int]] = []
@@ -139,7 +141,7 @@ def _select(converter: Converter, spill: Spill, users: np.ndarray, items: np.nda
 
     if selection.min_rating is not None:
         if not spill.has_ratings:
-            raise ValueError(f"--min-rating: {converter.source} has no ratings; name their column with --rating")
+            raise ValueError(f"--min-rating: {converter.interaction_source} has no ratings; name the column: --rating")
         drop(spill.column("rating") < selection.min_rating, f"rating below {selection.min_rating:g}")
     if selection.duplicates != "keep":
         drop(repeated(users, items, kept, selection.duplicates), f"repeated; the {selection.duplicates} is kept")
@@ -147,11 +149,13 @@ def _select(converter: Converter, spill: Spill, users: np.ndarray, items: np.nda
         drop(outside_k_core(users, items, kept, selection.k_core), f"outside the {selection.k_core}-core")
     if not kept.any():
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in dropped)
-        raise ValueError(f"{converter.source}: no interaction is left ({reasons}); ask for less")
+        raise ValueError(f"{converter.interaction_source}: no interaction is left ({reasons}); ask for less")
     return kept, dropped
 
 
-def _split(converter: Converter, spill: Spill, users: np.ndarray, kept: np.ndarray, selection: Selection):
+def _split(
+    converter: Converter, spill: Spill, users: np.ndarray, kept: np.ndarray, selection: Selection
+) -> tuple[np.ndarray | None, list[str]]:
     """The split of each interaction, int8 `[n]`, or None where RecBole shall split; and notes for the report."""
     notes = [f"{name} left out: only a part of the source has it" for name in spill.partly]
     if spill.dates:
@@ -166,35 +170,41 @@ def _split(converter: Converter, spill: Spill, users: np.ndarray, kept: np.ndarr
     else:
         splits = np.zeros(spill.rows, dtype=np.int8)
         splits[kept] = _new_split(converter, spill, users[kept], kept, selection, notes)
+    place = converter.interaction_source
     for label, split in enumerate(SPLITS):
         if not (splits[kept] == label).any():
-            raise ValueError(f"{converter.source}: the {split} split is empty; choose another --split or --ratios")
+            raise ValueError(f"{place}: the {split} split is empty; choose another --split or --ratios")
     return splits, notes
 
 
 def _check_source_splits(converter: Converter, spill: Spill) -> None:
     absent = [split for split in SPLITS if split not in spill.splits]
     if absent:
+        there, lacking = " and ".join(spill.splits), " and ".join(absent)
         raise ValueError(
-            f"{converter.source} is split into {' and '.join(spill.splits)}, without {' and '.join(absent)}; RecBole "
-            "needs all three: split it anew with --split random, leave-one-out or time, or --split none"
+            f"{converter.interaction_source} is split into {there}, without {lacking}; RecBole needs all three: split "
+            "it anew with --split random, leave-one-out or time, or --split none"
         )
 
 
-def _new_split(converter, spill: Spill, users: np.ndarray, kept: np.ndarray, selection: Selection, notes: list[str]):
+def _new_split(
+    converter: Converter, spill: Spill, users: np.ndarray, kept: np.ndarray, selection: Selection, notes: list[str]
+) -> np.ndarray:
     times = spill.column("timestamp")[kept] if spill.has_times and selection.split != "random" else None
     if selection.split == "random":
         return random_per_user(users, selection.ratios, selection.seed)
     if selection.split == "time":
         if times is None:
-            raise ValueError(f"--split time: {converter.source} has no times; name their column with --time")
+            raise ValueError(f"--split time: {converter.interaction_source} has no times; name the column: --time")
         return global_time(times, selection.ratios)
     if times is None:
         notes.append("there are no times: each user's last interaction is the last in the file")
     return leave_one_out(users, times)
 
 
-def _write_interactions(spill: Spill, folder: Path, name: str, kept: np.ndarray, splits: np.ndarray | None):
+def _write_interactions(
+    spill: Spill, folder: Path, name: str, kept: np.ndarray, splits: np.ndarray | None
+) -> list[str]:
     """Write the `.inter` files; returns the names of their columns."""
     import pyarrow as pa
 

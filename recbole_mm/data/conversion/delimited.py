@@ -118,7 +118,9 @@ class DelimitedFile:
                 f"{self.path}, line {number}: a quotation mark is opened here and does not end a cell; double the "
                 "marks inside a cell, and put marks around it"
             )
-        return raw if raw is not None and (quoted is None or len(quoted) != width) else quoted
+        if quoted is not None and (raw is None or len(quoted) == width):
+            return quoted
+        return raw or []
 
     def _over_lines(self, line: str, lines: _Lines, width: int | None) -> list[str] | None:
         """Cells of a record that goes on in the next lines; None, with those given back, where it does not."""

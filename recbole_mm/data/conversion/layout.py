@@ -137,6 +137,11 @@ class Converter:
         """
         raise NotImplementedError
 
+    @property
+    def interaction_source(self) -> Path:
+        """What messages about all interactions name: the source, or its file that holds them."""
+        return self.source
+
     def plan(self) -> list[str]:
         """Lines that say what is read as what, before anything is."""
         return []

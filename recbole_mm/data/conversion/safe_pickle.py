@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class _Dtype(_Kept):
         order = order.decode("latin1") if isinstance(order, bytes) else order
         if not isinstance(text, str) or text[:1] not in _KINDS or order not in ("<", ">", "|", "="):
             raise ValueError(f"an array of {text!r}, not of numbers")
-        return np.dtype(text).newbyteorder(order)
+        return np.dtype(text).newbyteorder(cast(Literal["<", ">", "|", "="], order))
 
 
 class _Array(_Kept):

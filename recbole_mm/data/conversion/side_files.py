@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
         report.notes.append(f"{broken:,} texts had tabs or line ends, which became blanks")
 
 
-def _write_chunk(file, chunk: Items, fields: list[str], ids: ItemIds, written: set[str]) -> tuple[int, int]:
+def _write_chunk(file: BinaryIO, chunk: Items, fields: list[str], ids: ItemIds, written: set[str]) -> tuple[int, int]:
     import pyarrow as pa
 
     items = id_texts(chunk.ids, "item id", chunk.place)
@@ -96,7 +97,8 @@ def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -
     """
     check_modality_name(features.modality)
     kept: list[str] = []
-    n_rows, width, dtype = 0, 0, np.dtype(np.float32)
+    n_rows, width = 0, 0
+    dtype: np.dtype[Any] = np.dtype(np.float32)
     spool = folder / f"{features.modality}.values"
     with spool.open("wb") as file:
         for item_ids, values in progress(features.blocks(), features.modality):
@@ -116,9 +118,9 @@ def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -
         raise ValueError(
             f"{features.source}: none of its {n_rows:,} rows is of an item of the interactions; are its ids others?"
         )
-    table = np.memmap(spool, dtype, "r", shape=(len(kept), width))
-    item_ids, table = checked_features(kept, table, features.source)
-    write_arrow(path, item_ids, table, source=features.source.name)
+    spooled = np.memmap(spool, dtype, "r", shape=(len(kept), width))
+    item_ids, rows = checked_features(kept, spooled, features.source)
+    write_arrow(path, item_ids, rows, source=features.source.name)
     spool.unlink()
     present = sum(ids.kept[ids.codes[item]] for item in item_ids if item in ids.codes)
     missing = int(ids.kept.sum()) - int(present)

@@ -28,7 +28,8 @@ class IdCodes:
         encoded = ids.dictionary_encode()
         codes = self.codes
         known = [codes.setdefault(one, len(codes)) for one in encoded.dictionary.to_pylist()]
-        return np.array(known, dtype=np.int32)[encoded.indices.to_numpy()]
+        numbers: np.ndarray = np.array(known, dtype=np.int32)[encoded.indices.to_numpy()]
+        return numbers
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -49,7 +49,10 @@ def _ranked(users: np.ndarray, keys: np.ndarray | None) -> tuple[np.ndarray, np.
     return order, np.arange(len(users)) - starts[ordered], counts[ordered]
 
 
-def _from_end(order, position, count, n_valid, n_test) -> np.ndarray:
+def _from_end(
+    order: np.ndarray, position: np.ndarray, count: np.ndarray, n_valid: np.ndarray, n_test: np.ndarray
+) -> np.ndarray:
+    """int8 `[n]`: 2 for the last `n_test` of each user's rows, 1 for the `n_valid` before, all `[n]` in `order`."""
     splits = np.zeros(len(order), dtype=np.int8)
     from_end = count - position
     splits[order] = np.where(from_end <= n_test, 2, np.where(from_end <= n_test + n_valid, 1, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def read_interactions(table: Table, options: SourceOptions, split: str | None = 
 def item_column(table: Table, options: SourceOptions) -> str:
     """The column of the ids in a table of items: the one named as in the interactions, a known name, or the first."""
     if options.item in table.columns:
-        return options.item
+        return str(options.item)
     return guess(table.columns, "item") or next((c for c in table.columns if c.lower() == "id"), table.columns[0])
 
 
@@ -105,7 +106,7 @@ def vector_features(table: Table, options: SourceOptions) -> Iterator[Features]:
     """The columns of vectors of a table of items, a modality each."""
     item = item_column(table, options)
     for column in table.vector_columns():
-        yield Features(modality_of(column), table.path, lambda column=column: _vector_blocks(table, item, column))
+        yield Features(modality_of(column), table.path, partial(_vector_blocks, table, item, column))
 
 
 def _vector_blocks(table: Table, item: str, column: str) -> Iterator[tuple[list[str], np.ndarray]]:

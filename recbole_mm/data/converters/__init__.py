@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from pathlib import Path
+from typing import cast
 
 from recbole_mm.data.conversion.layout import Converter
 from recbole_mm.registry import CONVERTERS
@@ -16,12 +17,17 @@ def load() -> None:
         importlib.import_module(f"{__name__}.{module.name}")
 
 
+def converter_of(layout: str) -> type[Converter]:
+    """The converter registered for a layout; raises ValueError listing the known ones."""
+    return cast("type[Converter]", CONVERTERS.get(layout))
+
+
 def recognise(source: Path) -> dict[str, str]:
     """What each layout that recognises a source sees in it, by name; without generic ones where another does."""
     load()
-    seen = {name: CONVERTERS.get(name).recognise(source) for name in CONVERTERS}
+    seen = {name: converter_of(name).recognise(source) for name in CONVERTERS}
     found = {name: what for name, what in seen.items() if what is not None}
-    own = {name: what for name, what in found.items() if not CONVERTERS.get(name).generic}
+    own = {name: what for name, what in found.items() if not converter_of(name).generic}
     return own or found
 
 
@@ -55,7 +61,7 @@ def find_layout(source: Path) -> tuple[str, str]:
 def check_layout(layout: str, source: Path) -> type[Converter]:
     """The converter of a layout; raises ValueError where the source is of another layout, which it names."""
     load()
-    converter = CONVERTERS.get(layout)
+    converter = converter_of(layout)
     if source.exists() and converter.recognise(source) is None:
         others = recognise(source)
         if others:

@@ -29,7 +29,8 @@ def _images(record: dict[str, Any]) -> str | None:
     """URLs of the images, separated by blanks."""
     images = record.get("images")
     if isinstance(images, dict):  # of lists, as the hub has them
-        lists = [images.get(size) if isinstance(images.get(size), list) else [] for size in IMAGE_SIZES]
+        given = [images.get(size) for size in IMAGE_SIZES]
+        lists: list[list[Any]] = [one if isinstance(one, list) else [] for one in given]
         images = [
             {size: one[i] for size, one in zip(IMAGE_SIZES, lists, strict=True) if i < len(one)}
             for i in range(max(map(len, lists)))

@@ -67,8 +67,8 @@ class MicroLensConverter(Converter):
         if len(file.columns) != 2:
             raise ValueError(f"{path}, line 1: expected item and title, found {', '.join(file.columns)}")
         item, title = file.columns
-        for cells, lines in file.batches([item, title]):
-            yield Items(cells[item], {"title": cells[title]}, path, lines)
+        for columns, lines in file.batches([item, title]):
+            yield Items(columns[item], {"title": columns[title]}, path, lines)
 
     def next_steps(self, dataset_dir: Path) -> list[str]:
         """The features of the covers."""

@@ -42,6 +42,7 @@ class MMRecConverter(Converter):
         super().__init__(source, options)
         self._ids: list[str] | None = None
         self._mapping: dict[str, dict[str, str]] = {}
+        self._n_rows: dict[Path, int] = {}
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:
@@ -50,6 +51,11 @@ class MMRecConverter(Converter):
             if "x_label" in (column.partition(":")[0] for column in header_of(path)):
                 return ", ".join([path.name, *(file.name for file in _side_files(source))])
         return None
+
+    @property
+    def interaction_source(self) -> Path:
+        """The `.inter`."""
+        return self._inter_file()
 
     def plan(self) -> list[str]:
         """Where the ids come from."""
@@ -68,7 +74,7 @@ class MMRecConverter(Converter):
                 for text, line in zip(cells[columns["item_id"]], lines, strict=True)
             ]
             users = self._users(path, cells[columns["user_id"]], lines)
-            numbers = {name: cells[columns[name]] for name in ("rating", "timestamp") if name in columns}
+            numbers = {name: cells[column] for name, column in columns.items() if name not in REQUIRED}
             yield from _by_label(path, labels, lines, users, items, numbers)
 
     def items(self) -> Iterator[Items]:
@@ -192,7 +198,9 @@ def _label(path: Path, line: int, text: str) -> int:
         ) from None
 
 
-def _by_label(path: Path, labels: list[int], lines, users, items, numbers) -> Iterator[Interactions]:
+def _by_label(
+    path: Path, labels: list[int], lines: list[int], users: list[str], items: list[str], numbers: dict[str, list[str]]
+) -> Iterator[Interactions]:
     for label, split in enumerate(SPLITS):
         rows = [row for row, one in enumerate(labels) if one == label]
         if not rows:
