@@ -9,7 +9,6 @@ from recbole_mm.data.conversion.convert import Selection, convert_dataset
 from recbole_mm.data.conversion.layout import SourceOptions
 from recbole_mm.data.conversion.target import check_target
 from recbole_mm.data.converters import check_layout, converter_of, find_layout, load
-from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import CONVERTERS
 
 OUT = Path("dataset_atomic")
@@ -18,13 +17,12 @@ OUT = Path("dataset_atomic")
 def add_layouts(layouts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `auto` and a command for each registered layout."""
     auto = layouts.add_parser("auto", help="recognise the layout, say what it is, and convert it")
-    auto.add_argument("--layout", help="do not recognise it; for layouts of --plugins too")
-    auto.add_argument("--plugins", nargs="+", default=[], metavar="MODULE", help="modules of your own with layouts")
+    auto.set_defaults(layout=None)
     _add_options(auto)
     load()
     for name in CONVERTERS:
         parser = layouts.add_parser(name, help=CONVERTERS.entry(name).facts["help"])
-        parser.set_defaults(layout=name, plugins=[])
+        parser.set_defaults(layout=name)
         _add_options(parser)
 
 
@@ -56,7 +54,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    import_plugins(args.plugins)
     layout, seen = _layout(args)
     options = SourceOptions(
         args.user, args.item, args.rating, args.time, args.interactions, args.items, args.name

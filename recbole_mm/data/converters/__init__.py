@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import sys
 from pathlib import Path
 from typing import cast
 
 from recbole_mm.data.conversion.layout import Converter
+from recbole_mm.parts import discover
 from recbole_mm.registry import CONVERTERS
 
 
 def load() -> None:
     """Import every layout, so that it is in the registry."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+    discover(sys.modules[__name__])
 
 
 def converter_of(layout: str) -> type[Converter]:

@@ -186,7 +186,6 @@ def test_another_layout_is_named(capsys, tmp_path):
     Path("atomic").mkdir()
     Path("atomic/atomic.inter").write_text("user_id:token\titem_id:token\nu\ti\n")
     assert "is a data set of RecBole's already" in run(capsys, "auto", "atomic")[2]
-    assert run(capsys, "auto", sample.source, "--layout", "unknown")[2].startswith("error: unknown converter 'unknown'")
 
 
 @pytest.mark.parametrize("layout", ["mmrec", "hkuds", "mmssl", "lattice", "amazon2023"])
@@ -195,27 +194,6 @@ def test_an_option_that_a_layout_does_not_read_is_refused(capsys, tmp_path, layo
     for option in ("--user", "--items", "--interactions"):
         code, _, err = run(capsys, "auto", sample.source, option, "x")
         assert code == 2 and f"{option}: x is not read from {sample.source}" in err and err.count("\n") == 1
-
-
-def test_a_layout_of_a_plugin(capsys, monkeypatch):
-    Path("my_layouts.py").write_text(
-        "from recbole_mm.data.conversion.layout import Converter, Interactions\n"
-        "from recbole_mm.registry import register_converter\n"
-        "@register_converter('words', help='user item, separated by a blank')\n"
-        "class Words(Converter):\n"
-        "    @classmethod\n"
-        "    def recognise(cls, source):\n"
-        "        return source.name if source.suffix == '.words' else None\n"
-        "    def interactions(self):\n"
-        "        users, items = zip(*(line.split() for line in self.source.read_text().splitlines()))\n"
-        "        yield Interactions(list(users), list(items), self.source)\n"
-    )
-    from recbole_mm.registry import CONVERTERS
-
-    monkeypatch.setattr(CONVERTERS, "_entries", dict(CONVERTERS._entries))
-    Path("a.words").write_text("u i\nv i\n")
-    assert run(capsys, "auto", "a.words", "--plugins", "my_layouts")[0] == 0
-    assert inter("a") == [("u", "i"), ("v", "i")]
 
 
 def test_features_of_items_that_are_filtered_out_are_left_out(capsys, tmp_path):

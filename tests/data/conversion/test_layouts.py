@@ -13,8 +13,8 @@ from recbole_mm.data import converters
 from recbole_mm.data.feature_file import find_modalities, read_features
 from recbole_mm.io.tables import read_table
 from recbole_mm.registry import CONVERTERS
+from recbole_mm.testing.toy import start
 from tests.data.conversion.samples import SAMPLES, Sample, make
-from tests.toy import start
 
 
 def test_there_is_a_sample_of_each_layout():

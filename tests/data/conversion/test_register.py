@@ -9,16 +9,17 @@ from recbole_mm.data.conversion.layout import Converter
 from recbole_mm.registry import CONVERTERS, register_converter
 
 
-@pytest.mark.parametrize("name", ["auto", "npy", "arrow", "", "My", "a b", "../x", "mmrec"])
+@pytest.mark.parametrize("name", ["auto", "npy", "arrow", "", "a b", "../x", "mmrec", "MMRec"])
 def test_names_that_cannot_be_a_layouts_are_refused(name):
     converters.load()
-    with pytest.raises(ValueError, match=f"converter '{name}'") as error:
+    said = "converter .*(cannot be called|is already registered|is there already)"
+    with pytest.raises(ValueError, match=said) as error:
         register_converter(name, help="x")(type("Mine", (Converter,), {}))
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("target", [int, type("Half", (), {"recognise": print}), print, Converter(None)])
+@pytest.mark.parametrize("target", [int, print, Converter(None)])
 def test_what_is_no_converter_is_refused(target):
-    with pytest.raises(ValueError, match="is no converter; derive a class from .*Converter"):
+    with pytest.raises(ValueError, match="does not derive from Converter of recbole_mm.data.conversion.layout"):
         register_converter("mine", help="x")(target)
     assert "mine" not in CONVERTERS
