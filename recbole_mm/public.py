@@ -2,6 +2,7 @@
 
 from recbole_mm.analysis.command import checkpoint_labels, write_csv
 from recbole_mm.analysis.figures import save_figure
+from recbole_mm.data.conversion.layout import Converter, Features, Interactions, Items
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.graph import SparseOperator
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
@@ -19,6 +20,7 @@ from recbole_mm.quick_start import run
 from recbole_mm.registry import (
     ADAPTERS,
     ANALYSES,
+    CONVERTERS,
     ENCODERS,
     MODELS,
     PROPAGATIONS,
@@ -26,6 +28,7 @@ from recbole_mm.registry import (
     TUNINGS,
     register_adapter,
     register_analysis,
+    register_converter,
     register_encoder,
     register_model,
     register_propagation,
@@ -55,6 +58,7 @@ from recbole_mm.trainer.trainer import MultimodalTrainer
 __all__ = [
     "ADAPTERS",
     "ANALYSES",
+    "CONVERTERS",
     "ENCODERS",
     "MODELS",
     "PROPAGATIONS",
@@ -63,11 +67,15 @@ __all__ = [
     "AdapterSettings",
     "BackboneModel",
     "ContentEncoder",
+    "Converter",
     "Count",
     "CountOrZero",
     "Counts",
     "FeatureAdapter",
+    "Features",
     "GraphRecommender",
+    "Interactions",
+    "Items",
     "LateFusionRecommender",
     "LateFusionSettings",
     "Layers",
@@ -96,6 +104,7 @@ __all__ = [
     "open_checkpoint",
     "register_adapter",
     "register_analysis",
+    "register_converter",
     "register_encoder",
     "register_model",
     "register_propagation",

@@ -41,7 +41,9 @@ from recbole_mm.setting_rules import complete_sources, defaults
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
-OUR_DATASET_KEYS = ("modalities", "missing_modality", "normalize_feature", "eval_history")
+OUR_DATASET_KEYS = (
+    "modalities", "missing_modality", "center_feature", "standardize_feature", "normalize_feature", "eval_history"
+)  # fmt: skip
 
 
 def recbole_properties_dir() -> Path:

@@ -37,6 +37,9 @@ ENCODERS = Registry(
     "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"), reserved=("none", "tfidf")
 )
 TUNINGS = Registry("tuning", Taking(("encoder", "settings")))
+CONVERTERS = Registry(
+    "converter", Derived("recbole_mm.data.conversion.layout:Converter"), reserved=("auto", "npy", "arrow")
+)
 PROPAGATIONS = Registry(
     "propagation", Taking(("graph", "nodes", "n_layers", "n_modalities", "include_layer_0", "rows"))
 )
@@ -126,6 +129,16 @@ def register_analysis(name: str, *, help: str, options: Callable[[ArgumentParser
         options: adds the analysis' own options to its parser.
     """
     return _entering(ANALYSES, name, help=help, options=options)
+
+
+def register_converter(name: str, *, help: str) -> Decorator:
+    """Class decorator: make a layout known to ``recbole-mm convert``, its recognition included.
+
+    Args:
+        name: of the layout, such as ``mmrec``.
+        help: what the layout looks like, in one line, for ``convert --help``.
+    """
+    return _entering(CONVERTERS, name, help=help)
 
 
 def register_encoder(name: str, *, reads: Literal["pictures", "texts"]) -> Decorator:

@@ -59,7 +59,7 @@ def train(command, folder: Path) -> str:
 
 def test_a_part_is_one_file_of_at_most_sixty_lines_and_its_test_a_class_of_five():
     files = list(OUTSIDE.glob("my_*.py"))
-    assert len(files) >= 5
+    assert len(files) >= 6
     assert [file.name for file in files if lines(file) > MOST_LINES] == []
     tests = ast.parse((OUTSIDE / "conformance.py").read_text(encoding="utf-8"))
     classes = [node for node in tests.body if isinstance(node, ast.ClassDef)]
@@ -112,6 +112,21 @@ def test_extract_takes_a_users_encoder(command, python, tmp_path):
     done = python("-m", "recbole_mm", *extract, "visual", "--images", "images")
     assert done.returncode == 2
     assert done.stderr == "error: encoder letters reads texts, and the contents are pictures; choose another\n"
+
+
+def test_convert_knows_a_users_layout(command, python, tmp_path):
+    (tmp_path / "mine.playlists").write_text("".join(f"u{u}: s{u} s{u + 1} s{u + 2}\n" for u in range(4)))
+    (tmp_path / "titles.txt").write_text("".join(f"s{song} Song No {song}\n" for song in range(6)))
+    plugin = "--plugins=my_converter"
+    shown = command("convert", "auto", "mine.playlists", plugin, "--split", "leave-one-out")
+    assert "layout playlists (mine.playlists)" in shown and "train 4, valid 4, test 4" in shown
+    assert "a user, a colon and songs a line" in command("convert", "--help", plugin)
+    command("convert", "playlists", "mine.playlists", plugin, "--out", "elsewhere")
+    inter = (tmp_path / "elsewhere" / "mine" / "mine.inter").read_text()
+    assert inter.startswith("user_id:token\titem_id:token\ttimestamp:float\nu0\ts0\t0\nu0\ts1\t1\n")
+    (tmp_path / "mine.playlists").write_text("no colon\n")
+    done = python("-m", "recbole_mm", "convert", "playlists", "mine.playlists", plugin, "--name", "bad")
+    assert done.returncode == 2 and "error: mine.playlists, line 1: expected a user" in done.stderr
 
 
 def install(folder: Path, module: str) -> dict[str, str]:

@@ -75,7 +75,14 @@ FEATURES = {"visual": {"a": [3.0, 4.0], "b": [0.0, 2.0]}, "textual": {"a": [1.0]
 
 
 @pytest.mark.parametrize(
-    "key, value", [("modalities", ["textual"]), ("missing_modality", "zero"), ("normalize_feature", True)]
+    "key, value",
+    [
+        ("modalities", ["textual"]),
+        ("missing_modality", "zero"),
+        ("center_feature", True),
+        ("standardize_feature", True),
+        ("normalize_feature", True),
+    ],
 )
 def test_our_keys_are_part_of_the_data_set_cache_key(tmp_path, key, value):
     pairs = [("u1", "a"), ("u2", "b"), ("u1", "b")]

@@ -59,7 +59,7 @@ class BehaviourCosines:
         self.opened = opened
         self.model = model
         self.modality = modality
-        self._normalised = bool(opened.config["normalize_feature"])
+        self._scaling = opened.dataset.modality_scaling(modality)
 
     @property
     def has_adapter(self) -> bool:
@@ -72,8 +72,8 @@ class BehaviourCosines:
         return self.model.feature(self.modality).shape[1]
 
     def as_trained_on(self, features: Tensor) -> Tensor:
-        """Features ``[n, width]`` fresh from an encoder, normalised where the data set's were."""
-        return F.normalize(features) if self._normalised else features
+        """Features ``[n, width]`` fresh from an encoder, scaled as the data set's were."""
+        return self._scaling(features)
 
     @torch.no_grad()
     def of_encoded(self, features: Tensor, items: Tensor) -> Tensor:

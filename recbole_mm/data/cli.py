@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recbole_mm.data.convert import convert_arrow, convert_mmrec, convert_npy
+from recbole_mm.data.convert import convert_arrow, convert_npy
+from recbole_mm.data.convert_cli import add_layouts
 from recbole_mm.data.describe import describe, format_description
 from recbole_mm.io.files import is_folder
 
@@ -16,35 +17,10 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     """Add `convert` and `describe`; each sets `run`, a function from the parsed arguments to an exit code."""
     convert = subparsers.add_parser("convert", help="make feature files and data sets from other layouts")
     layouts = convert.add_subparsers(required=True, metavar="LAYOUT")
-    _add_mmrec(layouts)
+    add_layouts(layouts)
     _add_npy(layouts)
     _add_arrow(layouts)
     _add_describe(subparsers)
-
-
-def _add_mmrec(layouts: argparse._SubParsersAction) -> None:
-    parser = layouts.add_parser(
-        "mmrec", help="MMRec's folder (.inter with x_label, *_feat.npy) to a data set"
-    )
-    parser.add_argument("source", type=Path, help="folder with NAME.inter and the feature arrays")
-    parser.add_argument("--name", required=True, help="name of the data set and of its .inter file")
-    parser.add_argument("--out", type=Path, required=True, help="folder of data sets, such as dataset_atomic")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the folder OUT/NAME with all it holds"
-    )
-    parser.set_defaults(run=_run_mmrec)
-
-
-def _run_mmrec(args: argparse.Namespace) -> int:
-    folder = convert_mmrec(args.source, args.name, args.out, overwrite=args.overwrite)
-    print(format_description(describe(folder)))
-    print(f"Wrote {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    settings = folder / f"{args.name}.yaml"
-    print(
-        "Next: python run_recbole_mm.py --model=POWERec "
-        f"--dataset={args.name} --data_path={args.out} --config_files={settings}"
-    )
-    return 0
 
 
 def _add_npy(layouts: argparse._SubParsersAction) -> None:

@@ -1,22 +1,19 @@
-"""Converters into feature files and atomic files: NumPy arrays, the text form, MMRec's layout."""
+"""Converters into feature files: NumPy arrays and the text form. Whole data sets: `recbole_mm.data.converters`."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from recbole_mm.data.feature_file import RECBOLE_SUFFIXES, dataset_name, find_modalities, write_arrow
+from recbole_mm.data.feature_file import dataset_name, find_modalities, write_arrow
 from recbole_mm.data.feature_table import checked_features, row_blocks
-from recbole_mm.data.mmrec import convert_mmrec
+from recbole_mm.data.modality_name import check_modality_name
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.data.text_form import read_text
 from recbole_mm.data.text_identity import TextFile
 from recbole_mm.io.files import check_writable, is_folder
-
-__all__ = ["convert_arrow", "convert_mmrec", "convert_npy"]
 
 
 def convert_arrow(dataset_dir: Path, modality: str) -> Path:
@@ -80,7 +77,7 @@ def check_free_modality(modality: str, dataset_dir: Path) -> Path:
         FileNotFoundError: there is no such folder.
         ValueError: the name cannot be a file suffix, or the modality's text form exists.
     """
-    _check_modality_name(modality)
+    check_modality_name(modality)
     if not is_folder(dataset_dir):
         raise FileNotFoundError(
             f"there is no folder {dataset_dir}; give the folder that holds the .inter file"
@@ -92,14 +89,6 @@ def check_free_modality(modality: str, dataset_dir: Path) -> Path:
             f"{text} holds this modality already, as text; delete it, or choose another modality name"
         )
     return dataset_dir / f"{name}.{modality}.arrow"
-
-
-def _check_modality_name(modality: str) -> None:
-    if not re.fullmatch("[a-z][a-z0-9_]*", modality) or modality in RECBOLE_SUFFIXES:
-        raise ValueError(
-            f"{modality!r} cannot name a modality: use small letters, digits and _, the first a letter; "
-            f"{', '.join(sorted(RECBOLE_SUFFIXES))} are RecBole's own"
-        )
 
 
 def _without_zero_rows(ids: list[str], values: np.ndarray, path: Path) -> tuple[list[str], np.ndarray]:

@@ -14,6 +14,7 @@ from recbole.utils import set_color
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.data.feature_file import FeatureTable, find_modalities, read_features
+from recbole_mm.data.feature_scaling import FeatureScaling
 from recbole_mm.settings import Names, Settings
 
 LEAST_COVERAGE = 0.1
@@ -27,8 +28,12 @@ class DatasetSettings(Settings):
     modalities differently, the first has the part of the pictures; the default of modality_weights goes by names."""
     missing_modality: Literal["mean", "zero", "error"] = "mean"
     """Features of an item without a row."""
+    center_feature: bool = False
+    """Subtract from every feature row the mean of the rows that items have."""
+    standardize_feature: bool = False
+    """Bring every feature column to mean 0 and standard deviation 1 over the items that have a row."""
     normalize_feature: bool = False
-    """L2-normalise every feature row."""
+    """L2-normalise every feature row, after the columns are centred or standardised."""
 
 
 class MultimodalDataset(Dataset):
@@ -40,13 +45,15 @@ class MultimodalDataset(Dataset):
     changed file is always noticed.
 
     Configuration keys: ``modalities`` (names; default: every modality file there is), ``missing_modality``
-    (``mean`` | ``zero`` | ``error``), ``normalize_feature`` (L2-normalise each row).
+    (``mean`` | ``zero`` | ``error``), ``center_feature`` and ``standardize_feature`` (columns, over the items that have
+    a row), ``normalize_feature`` (L2-normalise each row, after that).
     """
 
     def __init__(self, config):
         self._modalities: list[str] | None = None
         self._features: dict[str, torch.Tensor] = {}
         self._present: dict[str, torch.Tensor] = {}
+        self._scalings: dict[str, FeatureScaling] = {}
         self._fingerprints: dict[str, str] = {}
         self._lent: set[str] = set()  # features that others read, so that nobody may change them
         super().__init__(config)
@@ -94,6 +101,13 @@ class MultimodalDataset(Dataset):
         """Which items have a row of their own in the modality's file: bool ``[item_num]``; row 0 is False."""
         self._require_modality(name, self._present)
         return self._present[name]
+
+    def modality_scaling(self, name: str) -> FeatureScaling:
+        """What is done to the rows of one modality, for rows that an encoder makes later."""
+        if not FeatureScaling.needs_columns(self.config):
+            return FeatureScaling.of(np.zeros((0, 1)), np.zeros(0, bool), self.config)
+        self._require_modality(name, self._scalings)
+        return self._scalings[name]
 
     def modality_arrays(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Features and mask of every modality as arrays, to lend them to another process's copy of this data set."""
@@ -165,12 +179,14 @@ class MultimodalDataset(Dataset):
             seq_separator=self.config["seq_separator"],
         )
         feature, present = self._align(table)
-        self._fill_missing(name, table, feature, present)
-        if self.config["normalize_feature"]:
-            feature /= np.maximum(np.linalg.norm(feature, axis=1, keepdims=True), 1e-12)
+        scaling = FeatureScaling.of(feature, present, self.config)
+        scaling.scale_columns(feature, present)
+        self._fill_missing(name, table, feature, present, scaling)
+        scaling.normalize_rows(feature)
         self._fingerprints.pop(name, None)
         self._features[name] = torch.from_numpy(feature)
         self._present[name] = torch.from_numpy(present)
+        self._scalings[name] = scaling
 
     def _align(self, table: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the file in the order of RecBole's ids: float32 ``[item_num, width]`` and which items have one."""
@@ -183,7 +199,9 @@ class MultimodalDataset(Dataset):
         present[target[rows]] = True
         return feature, present
 
-    def _fill_missing(self, name: str, table: FeatureTable, feature: np.ndarray, present: np.ndarray) -> None:
+    def _fill_missing(
+        self, name: str, table: FeatureTable, feature: np.ndarray, present: np.ndarray, scaling: FeatureScaling
+    ) -> None:
         policy = self.config["missing_modality"] or "mean"
         absent = np.flatnonzero(~present[1:]) + 1
         if not present.any():
@@ -201,7 +219,7 @@ class MultimodalDataset(Dataset):
                 f"{table.path}: only {present.sum()} of {self.item_num - 1} items have {name} features; the mean of so "
                 f"few would stand for nearly all. Add features, or set missing_modality: zero"
             )
-        if len(absent) and policy == "mean":
+        if len(absent) and policy == "mean" and not scaling.centers:  # the mean of centred rows is the zero they have
             feature[absent] = feature.sum(axis=0, dtype=np.float64) / present.sum()  # absent rows are zero so far
         self.logger.info(
             set_color(f"Modality {name}", "blue")
@@ -235,10 +253,10 @@ class MultimodalDataset(Dataset):
 
     def copy(self, new_inter_feat):
         copied = super().copy(new_inter_feat)  # goes through __getstate__, which leaves the matrices out
-        for name in ("_modalities", "_features", "_present", "_fingerprints", "_lent"):
+        for name in ("_modalities", "_features", "_present", "_scalings", "_fingerprints", "_lent"):
             setattr(copied, name, getattr(self, name))
         return copied
 
     def __getstate__(self):
-        emptied = {"_modalities": None, "_features": {}, "_present": {}, "_fingerprints": {}, "_lent": set()}
-        return {**self.__dict__, **emptied}
+        emptied = {name: {} for name in ("_features", "_present", "_scalings", "_fingerprints")}
+        return {**self.__dict__, **emptied, "_modalities": None, "_lent": set()}

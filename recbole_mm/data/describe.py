@@ -10,6 +10,7 @@ import numpy as np
 
 from recbole_mm.data.feature_file import FeatureTable, dataset_name, find_modalities, read_features
 from recbole_mm.data.feature_table import row_blocks
+from recbole_mm.data.quality import warnings
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.tables import read_table
 
@@ -24,20 +25,20 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
 
     Returns:
         `name`, `folder`, `users`, `items`, `interactions`, `sparsity` (share of the user-item pairs without
-        interaction), `splits` (name to number of interactions; empty where the data are not split
-        beforehand), `modalities` (a dictionary each, see `describe_modality`). Users and items are those with
-        an interaction.
+        interaction), `repeated` (interactions whose pair there was before), `splits` (name to number of
+        interactions; empty where the data are not split beforehand), `cold` (see `describe_cold`; None where there
+        is no train split), `modalities` (a dictionary each, see `describe_modality`), `warnings` (what costs quality).
+        Users and items are those with an interaction.
 
     Raises:
         FileNotFoundError: there is no such folder, or no `.inter` file in it.
         ValueError: a file cannot be read. Values that are not finite are counted, not refused.
     """
     if not is_folder(dataset_dir):
-        raise FileNotFoundError(
-            f"there is no folder {dataset_dir}; give the folder that holds the .inter file"
-        )
+        raise FileNotFoundError(f"there is no folder {dataset_dir}; give the folder that holds the .inter file")
     name = dataset_name(dataset_dir)
-    interactions, splits = read_interactions(dataset_dir, name, [user_field, item_field])
+    fields = [user_field, item_field]
+    interactions, splits = _read_tables(dataset_dir, name, fields)
     items = set(interactions[item_field])
     users = interactions[user_field].nunique()
     modalities = [
@@ -46,15 +47,42 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
         )
         for modality in find_modalities(dataset_dir, name, item_field)
     ]
-    return {
+    description = {
         "name": name,
         "folder": str(dataset_dir),
         "users": users,
         "items": len(items),
         "interactions": len(interactions),
         "sparsity": 1 - len(interactions) / (users * len(items)),
-        "splits": splits,
+        "repeated": int(interactions.duplicated(fields).sum()),
+        "splits": {split: len(rows) for split, rows in splits.items()},
+        "cold": describe_cold(splits, user_field, item_field),
         "modalities": modalities,
+    }
+    return {**description, "warnings": warnings(description)}
+
+
+def describe_cold(splits: dict[str, pd.DataFrame], user_field: str, item_field: str) -> dict[str, int] | None:
+    """What the other splits have that training has not; None without a train split beside others.
+
+    Returns:
+        `items` and `users` without an interaction in training, `interactions` of the other splits with such an item,
+        `held_out` (all interactions of the other splits), `leaked` (those whose pair is in training too).
+    """
+    import pandas as pd
+
+    if "train" not in splits or len(splits) < 2:
+        return None
+    train = splits["train"]
+    others = pd.concat([rows for split, rows in splits.items() if split != "train"], ignore_index=True)
+    cold = ~others[item_field].isin(train[item_field])
+    pairs = pd.MultiIndex.from_frame(others[[user_field, item_field]])
+    return {
+        "items": int(others.loc[cold, item_field].nunique()),
+        "users": int(others.loc[~others[user_field].isin(train[user_field]), user_field].nunique()),
+        "interactions": int(cold.sum()),
+        "held_out": len(others),
+        "leaked": int(pairs.isin(pd.MultiIndex.from_frame(train[[user_field, item_field]])).sum()),
     }
 
 
@@ -65,6 +93,12 @@ def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.Da
         FileNotFoundError: there is no `.inter` file.
         ValueError: it is no table with these fields as tokens, or empty; an interaction has no id.
     """
+    table, splits = _read_tables(folder, name, fields)
+    return table, {split: len(rows) for split, rows in splits.items()}
+
+
+def _read_tables(folder: Path, name: str, fields: list[str]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """All interactions, and those of each split that has a file."""
     import pandas as pd
 
     whole = folder / f"{name}.inter"
@@ -77,7 +111,7 @@ def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.Da
     table = _read_pairs(whole, fields) if whole.is_file() else pd.concat(splits.values(), ignore_index=True)
     if table.empty:
         raise ValueError(f"{whole if whole.is_file() else folder} holds no interactions; fill it")
-    return table, {split: len(rows) for split, rows in splits.items()}
+    return table, splits
 
 
 def _read_pairs(path: Path, fields: list[str]) -> pd.DataFrame:
@@ -99,7 +133,9 @@ def describe_modality(name: str, table: FeatureTable, items: set[str]) -> dict[s
         `name`, `file`, `form` (arrow or text), `width`, `dtype`, `rows`, `present` (items with a row),
         `missing` (items without one), `without_interactions` (rows of no such item), `zero` (rows of zeros),
         `duplicate` (other rows equal to an earlier one), `non_finite` (values), `norms` (least, median and
-        greatest L2 norm of the finite rows, None where there are none), `size_mb` (10^6 bytes), `encoder`.
+        greatest L2 norm of the finite rows, None where there are none), `mean_cosine` (mean cosine of all pairs of
+        different items with interactions, of rows that are finite and not zero; None for fewer than two), `size_mb`
+        (10^6 bytes), `encoder`.
     """
     present = len(items.intersection(table.ids))
     return {
@@ -113,6 +149,7 @@ def describe_modality(name: str, table: FeatureTable, items: set[str]) -> dict[s
         "missing": len(items) - present,
         "without_interactions": len(table.ids) - present,
         **_count_rows(table),
+        "mean_cosine": _mean_cosine(table, items),
         "size_mb": table.path.stat().st_size / 1e6,
         "encoder": table.encoder,
     }
@@ -142,6 +179,21 @@ def _count_rows(table: FeatureTable) -> dict[str, Any]:
     }
 
 
+def _mean_cosine(table: FeatureTable, items: set[str]) -> float | None:
+    """Of all pairs at once: the sum of n unit vectors has the squared length n + n (n - 1) times the mean cosine."""
+    total = np.zeros(table.values.shape[1])
+    count = 0
+    for start, block in row_blocks(table.values):
+        mine = [item in items for item in table.ids[start : start + len(block)]]
+        rows = block[mine].astype(np.float64)
+        lengths = np.linalg.norm(rows, axis=1)
+        usable = np.isfinite(lengths) & (lengths > 0)
+        total += (rows[usable] / lengths[usable, None]).sum(axis=0)
+        count += int(usable.sum())
+        table.release()
+    return float((total @ total - count) / (count * (count - 1))) if count > 1 else None
+
+
 def format_description(description: dict[str, Any]) -> str:
     """The counts of `describe` as lines for a terminal."""
     splits = ", ".join(f"{name} {count:,}" for name, count in description["splits"].items())
@@ -152,15 +204,23 @@ def format_description(description: dict[str, Any]) -> str:
         f"  interactions  {description['interactions']:,}" + (f" ({splits})" if splits else ""),
         f"  sparsity      {description['sparsity']:.4%}",
     ]
+    if description["cold"] is not None:
+        cold = description["cold"]
+        lines.append(
+            f"  cold          {cold['items']:,} items and {cold['users']:,} users without training; "
+            f"{cold['interactions']:,} of {cold['held_out']:,} interactions held out are with such items"
+        )
     for modality in description["modalities"]:
         lines += _format_modality(modality)
     if not description["modalities"]:
         lines.append("  no modality files; make one with: python -m recbole_mm convert --help")
+    lines += [f"  warning       {warning}" for warning in description["warnings"]]
     return "\n".join(lines)
 
 
 def _format_modality(modality: dict[str, Any]) -> list[str]:
     norms = modality["norms"]
+    cosine = "no pairs" if modality["mean_cosine"] is None else f"{modality['mean_cosine']:.3f}"
     shown = "none finite" if norms is None else "min {:.4g}, median {:.4g}, max {:.4g}".format(*norms)
     return [
         f"  {modality['name']}: {modality['file']} ({modality['form']}, {modality['size_mb']:.1f} MB)",
@@ -170,5 +230,6 @@ def _format_modality(modality: dict[str, Any]) -> list[str]:
         f"    bad rows      {modality['zero']:,} zero, {modality['duplicate']:,} duplicate; "
         f"{modality['non_finite']:,} non-finite values",
         f"    norms         {shown}",
+        f"    cosine        mean of all pairs of items {cosine}",
         f"    encoder       {modality['encoder'] or 'not stated'}",
     ]

@@ -93,6 +93,15 @@ def collapse_duplicates(
     return list(first), values[keep]
 
 
+def check_shape(values: np.ndarray, path: Path) -> None:
+    """Raise ValueError naming `path` where the values are no table of numbers `[n_rows, width]`, or it is empty."""
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or 0 in values.shape:
+        raise ValueError(
+            f"{path}: features must be a table of numbers [items, width], "
+            f"this is {values.dtype} {list(values.shape)}"
+        )
+
+
 def checked_features(ids: Sequence[str], values: np.ndarray, path: Path) -> tuple[list[str], np.ndarray]:
     """Ids and values ready to be written: float32 (or float16, if given so), finite, one row for each item.
 
@@ -103,11 +112,7 @@ def checked_features(ids: Sequence[str], values: np.ndarray, path: Path) -> tupl
         ValueError: not numbers, not `[n_rows, width]`, lengths that differ, an id that no file can hold, a
             value that is not finite in its type, an item with two different rows.
     """
-    if values.ndim != 2 or values.dtype.kind not in "fiu" or 0 in values.shape:
-        raise ValueError(
-            f"{path}: features must be a table of numbers [items, width], "
-            f"this is {values.dtype} {list(values.shape)}"
-        )
+    check_shape(values, path)
     if len(ids) != len(values):
         raise ValueError(
             f"{path}: {len(values)} rows of features for {len(ids)} item ids; there must be one each"

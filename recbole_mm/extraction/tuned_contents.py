@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ class TunedContents:
         settings: PTMRec's.
         dataset: whose items these are.
         widths: of the modalities in use; those that the encoder makes are among them.
-        config: whether features are L2-normalised per row, and the keys of a plugin's way of tuning.
+        config: the keys of a plugin's way of tuning.
 
     Attributes:
         encoder: the tuned encoder.
@@ -40,8 +39,9 @@ class TunedContents:
         encoder = load_dual_encoder(settings.encoder)
         self.encoder: DualEncoder = tune(encoder, settings.peft, _tuning_settings(settings, config))
         self.encoder.checkpoints_gradients = settings.gradient_checkpointing
-        self._normalised, self._mixed_precision = config["normalize_feature"], settings.mixed_precision
+        self._mixed_precision = settings.mixed_precision
         self._sources = _sources(settings, Path(dataset.dataset_path), widths)
+        self._scalings = {modality: dataset.modality_scaling(modality) for modality in self._sources}
         for modality in self._sources:
             file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.{modality}.arrow"
             check_made_by(self.encoder, file, modality, widths[modality])
@@ -86,7 +86,7 @@ class TunedContents:
         enabled = self._mixed_precision and device.type == "cuda" and torch.cuda.is_bf16_supported()
         with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
             rows = inputs.features(tower, items, device).float()
-        return F.normalize(rows, dim=1) if self._normalised else rows
+        return self._scalings[modality](rows)
 
     @torch.no_grad()
     def encode_into(self, table: Tensor, modality: str, at_once: int) -> None:

@@ -41,5 +41,5 @@ def check_same_features(checkpoint: str, saved: dict[str, str] | None, current: 
     if changed:
         raise ValueError(
             f"{checkpoint} was trained on other {' and '.join(changed)} features than this run reads; bring its files "
-            "and its missing_modality and normalize_feature back, or train again"
+            "and its missing_modality, center_feature, standardize_feature and normalize_feature back, or train again"
         )

@@ -27,7 +27,8 @@ def run(command: str) -> int:
 def test_convert_and_describe_a_data_set(source, capsys):
     assert run(f"convert mmrec {source} --name toy --out dataset_atomic") == 0
     shown = capsys.readouterr().out
-    assert "interactions  4 (train 2, valid 1, test 1)" in shown
+    assert "splits        train 2, valid 1, test 1" in shown
+    assert "python -m recbole_mm describe dataset_atomic/toy" in shown
     assert "toy.visual.arrow" in shown
     settings = "dataset_atomic/toy/toy.yaml"
     assert f"--dataset=toy --data_path=dataset_atomic --config_files={settings}" in shown.splitlines()[-1]

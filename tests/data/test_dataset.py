@@ -177,6 +177,36 @@ def test_rows_are_normalised_after_the_mean_is_taken(tmp_path):
         assert found[item] == pytest.approx(row, rel=1e-6)
 
 
+@pytest.mark.parametrize("block_values", [1 << 20, 4])
+def test_columns_are_centred_and_standardised_over_the_items_with_a_row(tmp_path, monkeypatch, block_values):
+    """Of a, b and c: the columns are (3, 0, 9), mean 4, and (4, 0, 0), mean 4/3; the third column is constant."""
+    monkeypatch.setattr("recbole_mm.data.feature_table.BLOCK_VALUES", block_values)
+    visual = {"a": [3.0, 4.0, 7.0], "b": [0.0, 0.0, 7.0], "c": [9.0, 0.0, 7.0]}
+    path = write(tmp_path, [("u1", item) for item in "abcd"], {"visual": visual})
+    values = np.array(list(visual.values()))
+    centred = values - values.mean(axis=0)
+    standard = centred / np.array([*values.std(axis=0)[:2], 1])
+    for keys, expected in (
+        ({"center_feature": True}, centred),
+        ({"standardize_feature": True}, standard),
+        ({"standardize_feature": True, "missing_modality": "zero"}, standard),
+        ({"center_feature": True, "normalize_feature": True}, centred / np.linalg.norm(centred, axis=1)[:, None]),
+    ):
+        dataset = load(path, **keys)
+        found = rows(dataset)
+        assert found["[PAD]"] == found["d"] == [0, 0, 0]
+        np.testing.assert_allclose([found[item] for item in "abc"], expected, rtol=1e-6, atol=1e-6)
+        fresh = dataset.modality_scaling("visual")(torch.tensor(values, dtype=torch.float32))
+        np.testing.assert_allclose(fresh, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_scaling_of_an_encoders_rows_is_found_again_after_a_pickle(tmp_path):
+    path = write(tmp_path)
+    dataset = pickle.loads(pickle.dumps(load(path, **TWICE, center_feature=True)))
+    assert dataset.modality_scaling("visual").mean.tolist() == [1.5, 3.0]
+    assert not pickle.loads(pickle.dumps(load(path, **TWICE))).modality_scaling("visual").centers
+
+
 # ---------------------------------------------------------------- copies, pickles, caches
 
 

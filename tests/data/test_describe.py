@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recbole_mm.data.convert import convert_mmrec
+from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import describe, format_description
 from recbole_mm.data.feature_file import write_arrow, write_text
 
@@ -54,6 +54,7 @@ def test_a_modality_is_counted(folder, monkeypatch):
         "duplicate": 2,  # (3, 4) again, and (0, 2), which equals (-0, 2); the zero rows are counted as such
         "non_finite": 0,
         "norms": (0.0, 2.0, 10.0),  # of 5, 0, 0, 5, 10, 2, 2
+        "mean_cosine": None,  # of the rows of items with interactions, all but a's are zeros
         "size_mb": (folder / "toy.visual.arrow").stat().st_size / 1e6,
         "encoder": "ViT",
     }
@@ -102,6 +103,9 @@ def test_description_shows_every_count(folder):
         "rows          7: 2 items present, 1 missing, 5 without interactions",
         "bad rows      2 zero, 2 duplicate; 0 non-finite values",
         "norms         min 0, median 2, max 10",
+        "cosine        mean of all pairs of items no pairs",
+        "warning       visual: 2 rows of zeros are taken as features",
+        "warning       visual: 33% of the items have no row",
         "encoder       ViT",
     ):
         assert shown in text
@@ -138,3 +142,68 @@ def test_an_interaction_without_an_id_is_an_error(tmp_path, row):
     (folder / "toys.inter").write_text(f"user_id:token\titem_id:token\nu\ta\n{row}\n")
     with pytest.raises(ValueError, match=r"toys.inter, line 3: (there is no (user|item)_id:token|1 cells where)"):
         describe(folder)
+
+
+def test_mean_cosine_is_that_of_all_pairs(tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_mm.data.feature_table.BLOCK_VALUES", 16)
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    values = np.random.default_rng(0).standard_normal((9, 4)) + 0.7
+    values[3] = 0
+    ids = [f"i{i}" for i in range(9)]
+    (folder / "toy.inter").write_text("user_id:token\titem_id:token\n" + "".join(f"u\t{item}\n" for item in ids[:8]))
+    write_arrow(folder / "toy.visual.arrow", ids, values)
+    rows = np.delete(values[:8], 3, axis=0).astype(np.float32).astype(float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    pairs = [rows[i] @ rows[j] for i in range(7) for j in range(7) if i != j]
+    assert describe(folder)["modalities"][0]["mean_cosine"] == pytest.approx(np.mean(pairs), abs=1e-12)
+
+
+def test_cold_items_and_leaks_of_splits(tmp_path):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    splits = {"train": "u1 a,u1 b,u2 a,u2 a", "valid": "u1 c,u2 a", "test": "u3 c,u1 d,u2 b"}
+    for split, rows in splits.items():
+        lines = "".join(row.replace(" ", "\t") + "\n" for row in rows.split(","))
+        (folder / f"toy.{split}.inter").write_text("user_id:token\titem_id:token\n" + lines)
+    description = describe(folder)
+    assert description["cold"] == {"items": 2, "users": 1, "interactions": 3, "held_out": 5, "leaked": 1}
+    assert description["repeated"] == 2
+    text = format_description(description)
+    assert "cold          2 items and 1 users without training; 3 of 5 interactions held out" in text
+    for warning in (
+        "2 interactions repeat a pair",
+        "1 of 5 interactions held out are in training too",
+        "60% of the interactions held out are with items that training has not",
+    ):
+        assert f"warning       {warning}" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.eye(6) * 33, "rows of norm 33 (median) saturate activations"),
+        (np.eye(6) + 2, "all rows point alike (mean cosine of pairs 0.97)"),
+        (np.repeat(np.eye(6)[:3], 2, axis=0), "50% of the rows equal another item's"),
+        (np.eye(6)[:5], "17% of the items have no row"),
+        (np.eye(6), None),
+    ],
+)
+def test_what_costs_quality_is_said(tmp_path, values, said):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    ids = list("abcdef")
+    (folder / "toy.inter").write_text("user_id:token\titem_id:token\n" + "".join(f"u\t{item}\n" for item in ids))
+    write_arrow(folder / "toy.visual.arrow", ids[: len(values)], values)
+    found = describe(folder)["warnings"]
+    assert [said in line for line in found] == ([True] if said else [])
+
+
+def test_modalities_of_different_lengths_are_said(tmp_path):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "toy.inter").write_text("user_id:token\titem_id:token\nu\ta\nu\tb\n")
+    write_arrow(folder / "toy.visual.arrow", ["a", "b"], np.eye(2) * 9)
+    write_arrow(folder / "toy.textual.arrow", ["a", "b"], np.eye(2) * 0.5)
+    (line,) = describe(folder)["warnings"]
+    assert line.startswith("rows of visual are 18 times as long as those of textual")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from recbole_mm.data.convert import convert_mmrec
+from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_features
 from recbole_mm.io import files
@@ -118,22 +118,22 @@ def test_tiktok_keeps_its_official_split(shared_data, tmp_path):
     [
         (
             ["userID\titemID", "1\t2"],
-            "no column x_label; found userID, itemID|no column x_label; found user_id, item_id",
+            "line 1: there is no column x_label; found userID, itemID",
         ),
         (["userID,itemID,x_label", "1,2,0"], "no column user_id, item_id, x_label"),
         (["userID\tuser_id\titemID\tx_label", "1\t1\t1\t0"], "a column is named twice"),
-        (["userID\titemID\tx_label", "1\t1\t0\t9", "1\t1\t1\t9"], "more cells than the header"),
-        ([*ROWS, "3\t1\t1\tu1\t1\tx"], "line 6: x_label is 3"),
-        ([*ROWS, "", "x\t1\t1\tu1\t1\tx"], "line 7: x_label is 'x', which is no number"),
-        ([*ROWS, "0\t1\t1\tu1\tgood\tx"], "line 6: rating is 'good', which is no number"),
-        ([*ROWS, "0\t1\t1\t\t1\tx"], "line 6: user_id is empty"),
-        ([*ROWS, "0\t1\t1"], "line 6: user_id is empty"),
-        ([*ROWS, "0\t1\t1\tu1\t1\tx\t8"], "toy.inter is no tab-separated table"),
+        (["userID\titemID\tx_label", "1\t1\t0\t9", "1\t1\t1\t9"], "line 2: 4 cells where the first line has 3"),
+        ([*ROWS, "3\t1\t1\tu1\t1\tx"], "line 6: x_label is '3'; it must be 0"),
+        ([*ROWS, "", "x\t1\t1\tu1\t1\tx"], "line 7: x_label is 'x'; it must be 0"),
+        ([*ROWS, "0\t1\t1\tu1\tgood\tx"], "line 6: the rating is 'good', which is no number"),
+        ([*ROWS, "0\t1\t1\t\t1\tx"], "line 6: the user id is empty"),
+        ([*ROWS, "0\t1\t1"], "line 6: 3 cells where the first line has 6"),
+        ([*ROWS, "0\t1\t1\tu1\t1\tx\t8"], "line 6: 7 cells where the first line has 6"),
         ([*ROWS, "0\t1\t4\tu1\t1\tx"], r"line 6: item 4 has no row in .*image_feat.npy, which holds 4 rows"),
         ([*ROWS, "0\t1\tB01\tu1\t1\tx"], "line 6: the item id 'B01' is no row number; .*item_ids.txt"),
-        ([ROWS[0], ROWS[1], ROWS[2]], "the test split is empty"),
-        ([ROWS[0], ROWS[1], ROWS[3]], "the valid split is empty"),
-        ([ROWS[0], ROWS[2], ROWS[3]], "the train split is empty"),
+        ([ROWS[0], ROWS[1], ROWS[2]], "is split into train and valid, without test"),
+        ([ROWS[0], ROWS[1], ROWS[3]], "is split into train and test, without valid"),
+        ([ROWS[0], ROWS[2], ROWS[3]], "is split into valid and test, without train"),
         ([], "toy.inter"),
     ],
 )
@@ -231,7 +231,7 @@ def test_failed_replacement_keeps_the_old_folder(source, tmp_path):
     target = convert_mmrec(source, "toy", tmp_path / "out")
     before = {path.name: path.read_bytes() for path in target.iterdir()}
     write_inter(source, ROWS[:3])
-    with pytest.raises(ValueError, match="the test split is empty"):
+    with pytest.raises(ValueError, match="without test"):
         convert_mmrec(source, "toy", tmp_path / "out", overwrite=True)
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert [path.name for path in target.parent.iterdir()] == ["toy"]

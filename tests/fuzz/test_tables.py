@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_mm.analysis.items import item_titles
+from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import read_interactions
-from recbole_mm.data.mmrec import convert_mmrec
 from recbole_mm.extraction import Texts
 from recbole_mm.extraction.contents import MissingContent
 from recbole_mm.recommend.ranking import read_users

@@ -89,9 +89,9 @@ class TestPlaces:
         assert torch.equal(plain.fused_item_graph.to_dense(), adapted.fused_item_graph.to_dense())
 
 
-def test_the_readmes_adapter_works(data_path):
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+def test_the_documents_adapter_works(data_path):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (example,) = (block for block in blocks if "register_adapter" in block)
     exec(example, {"__name__": __name__})
     model = model_of("VBPR", data_path, "scale")

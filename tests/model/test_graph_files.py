@@ -30,6 +30,7 @@ def graphs_after(folder, data_path, **settings) -> set[str]:
         ({"modality_weights": [0.5, 0.5]}, set()),  # combined after they are read
         ({"knn_k": 4}, {"item-graph"}),
         ({"normalize_feature": True}, {"item-graph"}),
+        ({"center_feature": True}, {"item-graph"}),
         ({"user_graph_width": 300}, {"user-neighbors"}),
     ],
 )

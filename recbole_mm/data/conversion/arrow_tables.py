@@ -1,0 +1,114 @@
+"""Tables as Arrow has them: Parquet files, and data frames of pandas, polars and others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_mm.io.errors import one_line
+from recbole_mm.io.reading import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CHUNK_ROWS = 100_000
+
+
+class ArrowTable:
+    """Columns of a table, read some rows at a time. `path` is what messages call it."""
+
+    has_header = True
+
+    def __init__(self, path: Path, schema: pa.Schema):
+        self.path = path
+        self.schema = schema
+        self.columns = list(schema.names)
+        twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{path}: the column {twice!r} is there twice; rename one")
+
+    def vector_columns(self) -> dict[str, int]:
+        """Columns whose cells are lists of numbers, with their width, 0 where it is not fixed."""
+        import pyarrow as pa
+
+        widths = {}
+        for field in self.schema:
+            fixed = pa.types.is_fixed_size_list(field.type)
+            if fixed or pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+                if pa.types.is_floating(field.type.value_type):
+                    widths[field.name] = field.type.list_size if fixed else 0
+        return widths
+
+    def batches(self, columns: list[str]) -> Iterator[tuple[dict[str, Any], None]]:
+        """Arrays of some columns, a chunk of rows at a time; there are no lines."""
+        for batch in self._batches(columns):
+            yield {column: batch.column(column) for column in columns}, None
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        raise NotImplementedError
+
+
+class ParquetTable(ArrowTable):
+    """A Parquet file.
+
+    Raises:
+        OSError: it is no regular file.
+        ValueError: it is damaged, or a column is there twice.
+    """
+
+    def __init__(self, path: Path):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with open_regular(path) as file:
+                schema = pq.ParquetFile(file).schema_arrow
+                schema.names  # noqa: B018  decoded only now, and whatever they are
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise ValueError(f"{path} is no whole Parquet file ({one_line(error)}); make it again") from error
+        super().__init__(path, schema)
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with open_regular(self.path) as file:
+            try:
+                for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS, columns=columns):
+                    batch.validate(full=True)  # of texts that are no UTF-8
+                    yield batch
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(f"{self.path} is no whole Parquet file ({one_line(error)}); make it again") from error
+
+
+class FrameTable(ArrowTable):
+    """A data frame of pandas, polars, pyarrow or any library that gives Arrow streams.
+
+    Raises:
+        ValueError: it is no data frame, or holds what Arrow does not know.
+    """
+
+    def __init__(self, frame: Any, name: str):
+        self.table = _as_table(frame, name)
+        super().__init__(Path(name), self.table.schema)
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from self.table.select(columns).to_batches(CHUNK_ROWS)
+
+
+def _as_table(frame: Any, name: str) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        if hasattr(frame, "__arrow_c_stream__"):
+            return pa.table(frame)
+        if hasattr(frame, "to_arrow"):  # polars before 1.0
+            return frame.to_arrow()
+        return pa.Table.from_pandas(frame, preserve_index=False)  # pandas before 2.2
+    except AttributeError as error:
+        raise ValueError(f"{name}: {type(frame).__name__} is no data frame; give one of pandas or polars") from error
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: a column cannot be read ({one_line(error)}); cast it") from error

@@ -1,0 +1,124 @@
+"""Which column of a table is which: named by the user, or guessed by its name and shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbole_mm.data.conversion.layout import SourceOptions
+from recbole_mm.io.names import closest
+
+LEFT_OUT = "none"
+
+# letters and digits of the name, without case; the first of a list that is there is taken
+NAMES = {
+    "user": (
+        "userid", "user", "uid", "reviewerid", "customerid", "memberid", "accountid", "visitorid", "clientid",
+        "profileid", "personid", "readerid", "authorid", "username", "reviewer", "customer", "client", "member",
+        "benutzer", "kunde", "kundennummer",
+    ),
+    "item": (
+        "itemid", "item", "iid", "parentasin", "asin", "productid", "product", "movieid", "trackid", "artistid",
+        "songid", "videoid", "bookid", "isbn", "newsid", "articleid", "recipeid", "businessid", "gameid", "appid",
+        "restaurantid", "photoid", "pinid", "sku", "movie", "track", "artist", "song", "video", "book", "article",
+        "recipe", "artikel", "artikelnummer", "produkt",
+    ),
+    "rating": ("rating", "ratings", "overall", "stars", "starrating", "score", "rate", "grade", "bewertung"),
+    "time": (
+        "timestamp", "time", "unixreviewtime", "sorttimestamp", "datetime", "date", "eventtime", "createdat", "created",
+        "reviewdate", "reviewtime", "ts", "submitted", "datum", "zeit",
+    ),
+}  # fmt: skip
+POSITIONS = ("user", "item", "rating", "time")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Columns of a table of interactions; rating and time are None where there is none."""
+
+    user: str
+    item: str
+    rating: str | None = None
+    time: str | None = None
+
+    def read(self) -> list[str]:
+        """The columns to read."""
+        return [column for column in (self.user, self.item, self.rating, self.time) if column is not None]
+
+    def shown(self) -> str:
+        """For the plan, such as ``user = reviewer, item = asin, no rating, time = date``."""
+        return ", ".join(
+            f"{role} = {column!r}" if column is not None else f"no {role}" for role, column in vars(self).items()
+        )
+
+
+def plain(column: str) -> str:
+    """A column's name as names are compared: letters and digits without case, RecBole's type left out."""
+    return re.sub(r"[\W_]", "", column.rpartition(":")[0] or column).lower()
+
+
+def guess(columns: Sequence[str], role: str) -> str | None:
+    """The column whose name says that it has this role."""
+    by_name = {plain(column): column for column in reversed(columns)}
+    return next((by_name[name] for name in NAMES[role] if name in by_name), None)
+
+
+def looks_like_header(cells: Sequence[str], named: tuple[str, ...] = ()) -> bool:
+    """Whether a first line gives names: one that the user named, or that we know; else if no cell is a number."""
+    names = [cell.strip() for cell in cells]
+    if any(name in names and not name.isdigit() for name in named) or any(guess(names, role) for role in NAMES):
+        return True
+    return not any(re.fullmatch(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", name) for name in names)
+
+
+def find_roles(path: Path, columns: Sequence[str], options: SourceOptions, *, has_header: bool = True) -> Roles:
+    """The roles of the columns of a table of interactions.
+
+    A table without a header is user, item, rating, time, in this order, as far as it goes.
+
+    Raises:
+        ValueError: a named column is not there; there is no user or item column.
+    """
+    found: dict[str, str | None] = {}
+    for position, role in enumerate(POSITIONS):
+        given = getattr(options, role)
+        if given is not None and given.lower() == LEFT_OUT and role in ("rating", "time"):
+            found[role] = None
+        elif given is not None:
+            found[role] = _named(path, columns, role, given)
+        elif has_header:
+            found[role] = guess(columns, role)
+        else:
+            found[role] = columns[position] if position < min(len(columns), 4) else None
+    missing = [role for role in ("user", "item") if found[role] is None]
+    if missing:
+        raise ValueError(
+            f"{path}, line 1: no column looks like the {' or the '.join(missing)}; the columns are "
+            f"{', '.join(columns)}: say which it is with {' and '.join(f'--{role} COLUMN' for role in missing)}"
+        )
+    taken = [column for column in found.values() if column is not None]
+    if len(set(taken)) < len(taken):
+        raise ValueError(f"{path}: one column stands for two of user, item, rating, time: {', '.join(taken)}")
+    user, item = found["user"], found["item"]
+    assert user is not None and item is not None  # else missing
+    return Roles(user, item, found["rating"], found["time"])
+
+
+def _named(path: Path, columns: Sequence[str], role: str, given: str) -> str:
+    for column in columns:
+        if given in (column, column.rpartition(":")[0]):
+            return column
+    raise ValueError(
+        f"--{role}: {path} has no column {given!r}{closest(given, columns)}; its columns are {', '.join(columns)}"
+    )
+
+
+def typed_field(column: str) -> str:
+    """A column's name as that of a field of the `.item` file, with RecBole's type where it has one."""
+    name, _, kind = column.rpartition(":")
+    if kind not in ("token", "token_seq", "float"):
+        name, kind = column, ""
+    field = re.sub(r"[^\w.-]+", "_", name.strip()).strip("_") or "field"
+    return f"{field}:{kind}" if kind else field

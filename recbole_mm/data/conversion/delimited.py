@@ -1,0 +1,185 @@
+"""Tables as text: CSV, TSV and their like, with or without a header, read a chunk at a time.
+
+Both conventions of quotation marks are met. A line without marks is split at its separators. A cell that is quoted as
+RFC 4180 says (marks around it, those inside doubled) is unquoted, also over several lines. In files separated by tabs,
+where many programs write texts raw, a mark that does not fit that form is a character like others; in CSV it is an
+error with its line, since nobody can say where the cell ends.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from recbole_mm.data.conversion.columns import looks_like_header
+from recbole_mm.data.conversion.text_lines import first_line, numbered_lines
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
+SEPARATORS = ("\t", "::", ",", ";", "|")
+CHUNK_ROWS = 100_000
+MOST_LINES_OF_A_CELL = 1000
+
+csv.field_size_limit(1 << 26)
+
+
+def is_delimited(path: Path) -> bool:
+    """Whether the name is that of a table as text, gzipped or not."""
+    return Path(path.name.removesuffix(".gz")).suffix.lower() in SUFFIXES
+
+
+class DelimitedFile:
+    """A table as text.
+
+    Attributes:
+        path: the file.
+        columns: names of the header; ``1``, ``2``, ... where the file has none.
+        separator: between cells.
+
+    Raises:
+        OSError: it is no regular file.
+        ValueError: it is empty or no text; a column is named twice.
+    """
+
+    def __init__(
+        self, path: Path, *, header: bool | None = None, named: tuple[str, ...] = (), separator: str | None = None
+    ):
+        """`header`: whether the first line is one, guessed where not given; `named`: columns that a user named."""
+        self.path = path
+        start = next(numbered_lines(path), None)
+        if start is None or not start[1].strip():
+            raise ValueError(f"{path} is empty; give a file with interactions or items")
+        self.separator = separator or find_separator(path.name, start[1])
+        _, cells = next(self._records(None))
+        if header is None:
+            header = looks_like_header(cells, named)
+        self.has_header = header
+        self.columns = [cell.strip() for cell in cells] if header else [str(i) for i in range(1, len(cells) + 1)]
+        if len(set(self.columns)) < len(self.columns):
+            twice = next(column for column in self.columns if self.columns.count(column) > 1)
+            raise ValueError(f"{path}, line 1: the column {twice!r} is there twice; rename one")
+
+    def vector_columns(self) -> dict[str, int]:
+        """A text file has no columns of vectors."""
+        return {}
+
+    def batches(self, columns: list[str]) -> Iterator[tuple[dict[str, list[str]], list[int]]]:
+        """Cells of some columns, a chunk of rows at a time, with the numbers of their lines.
+
+        Raises ValueError, with file and line, where a row has more or fewer cells than the first.
+        """
+        positions = [self.columns.index(column) for column in columns]
+        records = self._records(len(self.columns))
+        if self.has_header:
+            next(records)
+        while True:
+            # by column, as a list kept for each row would keep the garbage collector busy
+            cells_of: list[list[str]] = [[] for _ in columns]
+            lines: list[int] = []
+            for number, cells in islice(records, CHUNK_ROWS):
+                lines.append(number)
+                for column, position in zip(cells_of, positions, strict=True):
+                    column.append(cells[position])
+            if not lines:
+                return
+            yield dict(zip(columns, cells_of, strict=True)), lines
+
+    def _records(self, width: int | None) -> Iterator[tuple[int, list[str]]]:
+        """Cells of each record that is not blank, with the number of its first line."""
+        lines = _Lines(self.path)
+        while (numbered := lines.take()) is not None:
+            number, line = numbered
+            if not line:
+                continue
+            if '"' not in line or len(self.separator) > 1:
+                cells = line.split(self.separator)
+            else:
+                cells = self._marked(number, line, lines, width)
+            if width is not None and len(cells) != width:
+                raise ValueError(
+                    f"{self.path}, line {number}: {len(cells)} cells where the first line has {width}; correct the line"
+                )
+            yield number, cells
+
+    def _marked(self, number: int, line: str, lines: _Lines, width: int | None) -> list[str]:
+        """Cells of a record with quotation marks."""
+        quoted = self._parse(line)
+        if quoted is not None and (width is None or len(quoted) == width):
+            return quoted
+        raw = line.split(self.separator) if self.separator == "\t" else None
+        if raw is not None and len(raw) == width and self._is_row(lines.peek(), width):
+            return raw
+        if quoted is None:
+            quoted = self._over_lines(line, lines, width)
+        if quoted is None and raw is None:
+            raise ValueError(
+                f"{self.path}, line {number}: a quotation mark is opened here and does not end a cell; double the "
+                "marks inside a cell, and put marks around it"
+            )
+        if quoted is not None and (raw is None or len(quoted) == width):
+            return quoted
+        return raw or []
+
+    def _over_lines(self, line: str, lines: _Lines, width: int | None) -> list[str] | None:
+        """Cells of a record that goes on in the next lines; None, with those given back, where it does not."""
+        taken: list[tuple[int, str]] = []
+        while len(taken) < MOST_LINES_OF_A_CELL and (following := lines.take()) is not None:
+            taken.append(following)
+            if '"' not in following[1]:
+                continue
+            cells = self._parse("\n".join([line, *(text for _, text in taken)]))
+            if cells is None:
+                continue
+            # two lone marks that have met, rather than a cell's two ends, where each line is a row of its own
+            rows = width is not None and all(self._is_row(one, width) for one in ((0, line), *taken))
+            if not rows and (width is None or len(cells) == width):
+                return cells
+            break
+        lines.give_back(taken)
+        return None
+
+    def _is_row(self, line: tuple[int, str] | None, width: int | None) -> bool:
+        return line is None or len(line[1].split(self.separator)) == width
+
+    def _parse(self, text: str) -> list[str] | None:
+        try:
+            return next(csv.reader([part + "\n" for part in text.split("\n")], delimiter=self.separator, strict=True))
+        except (csv.Error, StopIteration):
+            return None
+
+
+class _Lines:
+    """Numbered lines of a file that can be given back."""
+
+    def __init__(self, path: Path):
+        self._rest = numbered_lines(path)
+        self._returned: deque[tuple[int, str]] = deque()
+
+    def take(self) -> tuple[int, str] | None:
+        return self._returned.popleft() if self._returned else next(self._rest, None)
+
+    def give_back(self, lines: list[tuple[int, str]]) -> None:
+        self._returned.extendleft(reversed(lines))
+
+    def peek(self) -> tuple[int, str] | None:
+        line = self.take()
+        if line is not None:
+            self.give_back([line])
+        return line
+
+
+def find_separator(name: str, line: str) -> str:
+    """What separates the cells of a file, by its name and first line."""
+    suffix = Path(name.removesuffix(".gz")).suffix.lower()
+    usual = {".tsv": "\t", ".csv": ","}.get(suffix)
+    if usual is not None and usual in line:
+        return usual
+    return max(SEPARATORS, key=lambda separator: line.count(separator) * len(separator))
+
+
+def header_of(path: Path) -> list[str]:
+    """Cells of the first line, without raising: to recognise a file by them."""
+    line = first_line(path)
+    return [] if not line else [cell.strip().strip('"') for cell in line.split(find_separator(path.name, line))]

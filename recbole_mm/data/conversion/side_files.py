@@ -1,0 +1,127 @@
+"""The `.item` file and the feature files of a data set that is being converted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from recbole_mm.data.arrow_form import write_arrow
+from recbole_mm.data.conversion.atomic_table import one_line_cells, write_header, write_rows
+from recbole_mm.data.conversion.cells import id_texts
+from recbole_mm.data.conversion.layout import Converter, Features, Items
+from recbole_mm.data.conversion.progress import progress
+from recbole_mm.data.conversion.report import ModalityCounts, Report
+from recbole_mm.data.feature_table import check_shape, checked_features
+from recbole_mm.data.modality_name import check_modality_name
+
+
+class ItemIds:
+    """Which items are in the data set.
+
+    Args:
+        codes: number of each id of the interactions.
+        kept: bool `[n_items]`, by number.
+        keeps_unused: whether ids without interactions are in it too.
+    """
+
+    def __init__(self, codes: dict[str, int], kept: np.ndarray, keeps_unused: bool):
+        self.codes, self.kept, self.keeps_unused = codes, kept, keeps_unused
+
+    def has(self, item: str) -> bool:
+        code = self.codes.get(item)
+        return self.keeps_unused if code is None else bool(self.kept[code])
+
+
+def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) -> None:
+    """Write the texts of the items that are kept, the first row of each; no file where the source has no texts.
+
+    Raises:
+        ValueError: an id is bad, or parts of the source have other fields; names file and line.
+    """
+    written: set[str] = set()
+    repeated = broken = 0
+    fields: list[str] | None = None
+    with path.open("wb") as file:
+        for chunk in progress(converter.items(), "items"):
+            if fields is None:
+                fields = list(chunk.fields)
+                write_header(file, ["item_id:token", *(_typed(field) for field in fields)])
+            elif list(chunk.fields) != fields:
+                raise ValueError(f"{chunk.source} has the fields {', '.join(chunk.fields)}, others {', '.join(fields)}")
+            n_repeated, n_broken = _write_chunk(file, chunk, fields, ids, written)
+            repeated, broken = repeated + n_repeated, broken + n_broken
+    if fields is None:
+        path.unlink()
+        return
+    report.texts = sum(ids.kept[ids.codes[item]] for item in written if item in ids.codes)
+    report.fields = [field.partition(":")[0] for field in fields]
+    if repeated:
+        report.notes.append(f"{repeated:,} later rows of items that had one already were left out of the .item file")
+    if broken:
+        report.notes.append(f"{broken:,} texts had tabs or line ends, which became blanks")
+
+
+def _write_chunk(file: BinaryIO, chunk: Items, fields: list[str], ids: ItemIds, written: set[str]) -> tuple[int, int]:
+    import pyarrow as pa
+
+    items = id_texts(chunk.ids, "item id", chunk.place)
+    rows, repeated = [], 0
+    for row, item in enumerate(items.to_pylist()):
+        if item in written:
+            repeated += 1
+        elif ids.has(item):
+            written.add(item)
+            rows.append(row)
+    broken = 0
+    columns = [items.take(pa.array(rows, pa.int64()))]
+    for field in fields:
+        texts = chunk.fields[field]
+        cells, n_broken = one_line_cells([texts[row] for row in rows])
+        columns.append(cells)
+        broken += n_broken
+    write_rows(file, columns)
+    return repeated, broken
+
+
+def _typed(field: str) -> str:
+    return field if ":" in field else f"{field}:token_seq"
+
+
+def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -> ModalityCounts:
+    """Write the rows of the items that are kept, bit for bit (float64 becomes float32), a block at a time.
+
+    Raises:
+        ValueError: the modality's name is none; no row is of an item of the data set; see `checked_features`.
+    """
+    check_modality_name(features.modality)
+    kept: list[str] = []
+    n_rows, width = 0, 0
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    spool = folder / f"{features.modality}.values"
+    with spool.open("wb") as file:
+        for item_ids, values in progress(features.blocks(), features.modality):
+            check_shape(values, features.source)
+            if not width:
+                width = values.shape[1]
+                dtype = np.dtype(np.float16 if values.dtype == np.float16 else np.float32)
+            if values.shape[1] != width:
+                raise ValueError(f"{features.source}: rows of {width} and of {values.shape[1]} values; they must agree")
+            chosen = [row for row, item in enumerate(item_ids) if ids.has(item)]
+            kept += [item_ids[row] for row in chosen]
+            block = values if len(chosen) == len(item_ids) else values[chosen]
+            with np.errstate(over="ignore"):
+                np.ascontiguousarray(block, dtype=dtype).tofile(file)
+            n_rows += len(item_ids)
+    if not kept:
+        raise ValueError(
+            f"{features.source}: none of its {n_rows:,} rows is of an item of the interactions; are its ids others?"
+        )
+    spooled = np.memmap(spool, dtype, "r", shape=(len(kept), width))
+    item_ids, rows = checked_features(kept, spooled, features.source)
+    write_arrow(path, item_ids, rows, source=features.source.name)
+    spool.unlink()
+    present = sum(ids.kept[ids.codes[item]] for item in item_ids if item in ids.codes)
+    missing = int(ids.kept.sum()) - int(present)
+    return ModalityCounts(features.modality, features.source.name, n_rows, len(item_ids), width, str(dtype), missing)

@@ -1,0 +1,71 @@
+"""The layouts that `convert` knows: a module each, found by being here, entered by `register_converter`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import cast
+
+from recbole_mm.data.conversion.layout import Converter
+from recbole_mm.parts import discover
+from recbole_mm.registry import CONVERTERS
+
+
+def load() -> None:
+    """Import every layout, so that it is in the registry."""
+    discover(sys.modules[__name__])
+
+
+def converter_of(layout: str) -> type[Converter]:
+    """The converter registered for a layout; raises ValueError listing the known ones."""
+    return cast("type[Converter]", CONVERTERS.get(layout))
+
+
+def recognise(source: Path) -> dict[str, str]:
+    """What each layout that recognises a source sees in it, by name; without generic ones where another does."""
+    load()
+    seen = {name: converter_of(name).recognise(source) for name in CONVERTERS}
+    found = {name: what for name, what in seen.items() if what is not None}
+    own = {name: what for name, what in found.items() if not converter_of(name).generic}
+    return own or found
+
+
+def find_layout(source: Path) -> tuple[str, str]:
+    """The layout of a source, and what was seen of it.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: no layout recognises it, or several do.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"there is no file or folder {source}; give what is to be converted")
+    found = recognise(source)
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if found:
+        shown = "; ".join(f"{name} ({what})" for name, what in found.items())
+        raise ValueError(f"{source} may be of several layouts: {shown}. Say which: convert LAYOUT {source}")
+    atomic = source.is_dir() and any(source.glob("*.inter"))
+    if atomic:
+        raise ValueError(
+            f"{source} is a data set of RecBole's already, or a part of one: python -m recbole_mm describe {source}"
+        )
+    there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else [source.name]
+    raise ValueError(
+        f"{source} is in no layout that can be converted: it holds {', '.join(there) or 'nothing'}; layouts: "
+        f"{', '.join(CONVERTERS)}. Name the columns of a table with convert table {source} --user ... --item ..."
+    )
+
+
+def check_layout(layout: str, source: Path) -> type[Converter]:
+    """The converter of a layout; raises ValueError where the source is of another layout, which it names."""
+    load()
+    converter = converter_of(layout)
+    if source.exists() and converter.recognise(source) is None:
+        others = recognise(source)
+        if others:
+            shown = "; ".join(f"{name} ({what})" for name, what in others.items())
+            raise ValueError(
+                f"{source} is not in the layout {layout}, but looks like the layout {shown}: type convert auto {source}"
+            )
+    return converter
