@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -16,7 +17,17 @@ import recbole_mm_command
 from recbole_mm.data.default_data import build_default_data
 from recbole_mm.quick_start import main as run_main
 from recbole_mm.quick_start import run
-from recbole_mm.registry import MODELS, variants
+from recbole_mm.registry import (
+    ADAPTERS,
+    ANALYSES,
+    CONVERTERS,
+    ENCODERS,
+    MODELS,
+    PROPAGATIONS,
+    TRAINERS,
+    TUNINGS,
+    variants,
+)
 from recbole_mm.setting_rules import properties_dir
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.command import main as tune_main
@@ -217,4 +228,9 @@ def test_a_block_of_code(page, block, place, monkeypatch):
     monkeypatch.setattr("sys.argv", ["script"])
     if "run_recbole(" in block:
         block = block.replace('"data_path": "dataset_atomic"', '"data_path": "dataset_atomic", "epochs": 1')
-    exec(compile(block, page, "exec"), {"__name__": "example"})
+    for parts in (ADAPTERS, ANALYSES, CONVERTERS, ENCODERS, MODELS, PROPAGATIONS, TRAINERS, TUNINGS):
+        monkeypatch.setattr(parts, "_entries", dict(parts._entries))  # what an example registers goes after it
+    rows = [(f"u{user}", f"i{item}", user + item) for user in range(6) for item in range(6)]
+    films = pd.DataFrame({"item": [f"i{item}" for item in range(6)], "title": list("abcdef")})
+    frames = {"ratings": pd.DataFrame(rows, columns=["user", "item", "time"]), "films": films, "vectors": np.eye(6)}
+    exec(compile(block, page, "exec"), {"__name__": "example", **frames})

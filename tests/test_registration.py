@@ -132,8 +132,7 @@ def masked(loader) -> dict[str, set[str]]:
     return {str(user): {str(item) for item in items} for user, items in zip(users, history, strict=True)}
 
 
-@pytest.mark.parametrize("negatives", ["uniform", None])
-@pytest.mark.parametrize("model", ["POWERec", "LightGCN"])
+@pytest.mark.parametrize("model, negatives", [("POWERec", "uniform"), ("LightGCN", "uniform"), ("LightGCN", None)])
 def test_eval_history_is_what_is_masked(held_out, model, negatives):
     settings = {"train_neg_sample_args": negatives and {"distribution": negatives}}
     _, valid, test = loaders(model, held_out, **settings)
