@@ -15,7 +15,7 @@ from recbole.utils.argument_list import dataset_arguments
 
 from recbole_mm.data.dataset import MultimodalDataset
 
-_KEYS_OF_THE_DATA = {*dataset_arguments, "seed", "repeatable", "dataset"}
+KEYS_OF_THE_DATA = {*dataset_arguments, "seed", "repeatable", "dataset"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def load_shared_data(config: Config, searched: Iterable[str]) -> SharedData | No
         config: of the search.
         searched: names of the parameters that trials vary.
     """
-    if _KEYS_OF_THE_DATA.intersection(searched):
+    if KEYS_OF_THE_DATA.intersection(searched):
         return None
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)

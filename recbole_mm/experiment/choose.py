@@ -1,0 +1,106 @@
+"""Choosing a row's settings: the same number of settings for every row, by validation data alone."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_mm.experiment.plan import SearchPlan
+from recbole_mm.experiment.rows import Row
+from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
+
+
+def ranges_of(row: Row) -> list[SearchRange]:
+    """What a search for a row varies: its own grid, or that of its model's ``.hyper`` file without the keys it sets.
+
+    Raises ValueError, with the place in the plan, where there is neither.
+    """
+    if row.grid:
+        return [SearchRange(name, "choice", tuple(values)) for name, values in row.grid.items()]
+    try:
+        ranges = read_hyper_file(find_hyper_file(row.model))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{row.place}: nothing to search, as there is no {row.model}.hyper; give a key a list of values, such as "
+            f"learning_rate: [0.001, 0.0005]"
+        ) from error
+    left = [one for one in ranges if one.name not in row.own]
+    if not left:
+        raise ValueError(f"{row.place}: nothing to search, as all keys of {row.model}.hyper are set; leave one out")
+    return left
+
+
+def settings_to_try(ranges: list[SearchRange], budget: int, seed: int) -> list[dict[str, Any]]:
+    """At most `budget` settings, all different: every combination where there are no more, else a random sample.
+
+    Args:
+        ranges: of the keys to vary.
+        budget: most settings.
+        seed: of the sample.
+    """
+    generator = np.random.default_rng(seed)
+    names = [one.name for one in ranges]
+    if all(one.kind == "choice" for one in ranges):
+        sizes = [len(one.values) for one in ranges]
+        combinations = math.prod(sizes)
+        chosen = range(combinations) if combinations <= budget else _sample(generator, combinations, budget)
+        return [
+            {one.name: one.values[position] for one, position in zip(ranges, _positions(number, sizes), strict=True)}
+            for number in chosen
+        ]
+    drawn = ([_draw(generator, one) for one in ranges] for _ in itertools.repeat(None, budget))
+    return [dict(zip(names, values, strict=True)) for values in drawn]
+
+
+def _sample(generator: np.random.Generator, combinations: int, budget: int) -> list[int]:
+    if combinations < 2**31:
+        return sorted(generator.choice(combinations, size=budget, replace=False).tolist())
+    return sorted({int(generator.integers(combinations)) for _ in range(budget)})
+
+
+def _positions(number: int, sizes: list[int]) -> list[int]:
+    positions = []
+    for size in reversed(sizes):
+        number, position = divmod(number, size)
+        positions.append(position)
+    return positions[::-1]
+
+
+def _draw(generator: np.random.Generator, searched: SearchRange) -> Any:
+    if searched.kind == "choice":
+        return searched.values[int(generator.integers(len(searched.values)))]
+    low, high, *step = searched.values
+    if step:
+        return round(float(generator.uniform(low, high)) / step[0]) * step[0]
+    value = float(generator.uniform(low, high))
+    return math.exp(value) if searched.kind == "loguniform" else value
+
+
+def tried(row: Row, plan: SearchPlan, folder: Path, seed: int, jobs: int) -> list[dict[str, Any]]:
+    """Search for a row; a killed search goes on. Gives a row of ``trials.parquet`` per setting.
+
+    Raises ValueError where no setting reached a validation score.
+    """
+    from recbole_mm.tuning.ray_search import try_settings
+    from recbole_mm.tuning.search import Search
+
+    ranges = ranges_of(row)
+    settings = {
+        **row.settings, "model": row.model, "dataset": row.dataset, "seed": seed, "concurrent_trials": jobs,
+        "asha_grace": row.settings.get("asha_grace", 5) if plan.method == "asha" else 0,
+    }  # fmt: skip
+    search = Search(settings, ranges, row.config())
+    trials, best = try_settings(search, settings_to_try(ranges, plan.budget, seed), folder)
+    metric = search.config["valid_metric"]
+    return [
+        {
+            "dataset": row.dataset, "row": row.identity, "label": row.label, "trial": number, "settings": one["params"],
+            "metric": metric, "value": one["score"], "evaluations": one["evaluations"], "status": one["status"],
+            "error": one["error"] or "", "chosen": one is best,
+        }
+        for number, one in enumerate(trials)
+    ]  # fmt: skip

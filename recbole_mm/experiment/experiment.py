@@ -1,0 +1,89 @@
+"""An experiment from its plan to its store: choose, train, test, in this order."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from recbole_mm.experiment.choose import ranges_of, tried
+from recbole_mm.experiment.jobs import results_of
+from recbole_mm.experiment.plan import Plan, read_plan
+from recbole_mm.experiment.rows import Row, rows_of
+from recbole_mm.experiment.run import Job
+from recbole_mm.experiment.store import Store
+from recbole_mm.ray_session import ray_session
+
+Tell = Callable[[str], None]
+
+
+def run_experiment(
+    file: Path, folder: Path, jobs: int = 1, ray_address: str | None = None, resume: bool = False, tell: Tell = print
+) -> Store:
+    """Run what a plan asks for and the store in `folder` lacks.
+
+    All settings are chosen, by validation data, before the first test metric is computed.
+
+    Args:
+        file: the plan.
+        folder: of the store; on a cluster of several machines one that all of them see.
+        jobs: runs at a time.
+        ray_address: of an existing cluster; otherwise this machine.
+        resume: go on with the experiment in `folder`, with more models or seeds if the plan has them.
+        tell: what shows progress, a line at a time.
+
+    Raises:
+        ValueError: the plan is none, or asks for what cannot be; `folder` holds something else, or an experiment and
+            `resume` is not given; no setting of a row could be trained.
+    """
+    plan = read_plan(file)
+    rows = rows_of(plan, file)
+    if plan.search is not None:
+        for row in rows:
+            if not row.sweep:
+                ranges_of(row)
+    folder = folder.absolute()
+    if not resume and (folder / "store.json").exists():
+        raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
+    store = Store(folder)
+    with ray_session(ray_address):
+        chosen = [_chosen(row, plan, store, jobs, tell) for row in rows]
+        _run(plan, chosen, store, jobs, tell)
+    store.write_tables()
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    return store
+
+
+def _chosen(row: Row, plan: Plan, store: Store, jobs: int, tell: Tell) -> tuple[Row, int]:
+    """The row with its settings, and how many were tried."""
+    if plan.search is None or row.sweep:
+        return row, 0
+    trials = store.trials(row.identity)
+    if not trials:
+        tell(f"{row.label} on {row.dataset}: searching")
+        trials = tried(row, plan.search, store.folder / "work" / row.identity, plan.seeds[0], jobs)
+        store.add_trials(row.identity, trials)
+    best = next(one for one in trials if one["chosen"])
+    tell(f"{row.label} on {row.dataset}: {best['settings']} ({best['metric']} {best['value']:.4f})")
+    return row.chosen(best["settings"]), len(trials)
+
+
+def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> None:
+    wanted: dict[str, Job] = {}
+    for seed in plan.seeds:
+        for row, budget in rows:
+            job = Job(row, seed, Path(), budget)
+            wanted.setdefault(job.name, Job(row, seed, store.folder / "work" / job.name, budget))
+    missing = [job for name, job in wanted.items() if not store.has(name)]
+    missing.sort(key=lambda job: job.row.dataset)  # a process keeps the data set that it loaded last
+    tell(f"{len(missing)} of {len(wanted)} runs to do")
+    for number, result in enumerate(results_of(missing, jobs), start=1):
+        store.add(result)
+        record = result.record
+        shutil.rmtree(store.folder / "work" / record.run, ignore_errors=True)
+        outcome = f"failed: {record.error}" if record.error else _metrics(record.test)
+        tell(f"{number} of {len(missing)}: {record.label} on {record.dataset}, seed {record.seed}: {outcome}")
+
+
+def _metrics(values: dict[str, float]) -> str:
+    return ", ".join(f"{metric} {value:.4f}" for metric, value in values.items())

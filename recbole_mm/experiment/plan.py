@@ -1,0 +1,145 @@
+"""Plans of experiments: YAML files of a few lines, checked before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from recbole_mm.io.names import closest
+from recbole_mm.io.yaml_files import read_settings_file
+from recbole_mm.settings import Count, Counts, Names, Whole
+
+FIRST_SEED = 2020
+
+
+def _as_seeds(value: Any) -> Any:
+    """A number of seeds, or the seeds themselves."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return list(range(FIRST_SEED, FIRST_SEED + value))
+    return value
+
+
+def _as_pairs(value: Any) -> Any:
+    """Names, each with settings of its own or none: ``[a, {b: {key: value}}]``."""
+    entries = value if isinstance(value, list) else [value]
+    return [{"name": name, "settings": settings} for name, settings in map(_named, entries)]
+
+
+def _named(entry: Any) -> tuple[Any, Any]:
+    if isinstance(entry, dict) and len(entry) == 1:
+        ((name, settings),) = entry.items()
+        return name, {} if settings is None else settings
+    return entry, {}
+
+
+def _none_as_absent(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SearchPlan(_Part):
+    """How every model's settings are chosen, with the same budget and on validation data alone."""
+
+    budget: Count = 12
+    """Settings that are tried of each model."""
+    method: Literal["asha", "random"] = "asha"
+    """Whether weak settings are stopped early (asha) or every one is trained to its end (random)."""
+    metric: str | None = None
+    """Validation metric that chooses, such as NDCG@20; that of the runs if not set."""
+
+
+class Entry(_Part):
+    """A data set or a model by its name, with settings of its own."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _has_settings(self):
+        if not all(isinstance(key, str) for key in self.settings):
+            raise ValueError("settings are written as key: value")
+        return self
+
+
+class Plan(_Part):
+    """One experiment: which models, on which data, how often, and how their settings are chosen."""
+
+    data: Annotated[list[Entry], BeforeValidator(_as_pairs), Field(min_length=1)]
+    """Data sets, by name; settings of one, such as data_path, below its name."""
+    models: Annotated[list[Entry], BeforeValidator(_as_pairs), Field(min_length=1)]
+    """Rows of the table: models by name, each with its settings. With a search, a list of values is searched; `label`
+    names a row, `model` says whose row it is where the name is a label."""
+    seeds: Annotated[list[Whole], BeforeValidator(_as_seeds), Field(min_length=1)] = [FIRST_SEED]
+    """Seeds, or how many of them."""
+    search: Annotated[SearchPlan | None, BeforeValidator(_none_as_absent)] = None
+    """How settings are chosen; none: as they are given."""
+    sweep: dict[str, dict[str, list[Any]]] = {}
+    """Studies of parameters: of each model one key or two with all their values."""
+    settings: dict[str, Any] = {}
+    """Settings of all runs."""
+    metrics: Names = ["Recall", "NDCG"]
+    """What is measured."""
+    topk: Counts = [10, 20]
+    """Lengths of the lists that are measured."""
+    compare_with: Names = []
+    """Rows that all others are compared with; the first one if not set."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self):
+        _check_once("seeds", self.seeds)
+        _check_once("data", [entry.name for entry in self.data])
+        for model, grid in self.sweep.items():
+            if not 1 <= len(grid) <= 2:
+                raise ValueError(f"sweep: {model} has {len(grid)} keys; give one, which is drawn as a line, or two")
+            for key, values in grid.items():
+                if not values:
+                    raise ValueError(f"sweep: {model}: {key} has no values")
+                _check_once(f"sweep: {model}: {key}", values)
+        return self
+
+
+def _check_once(place: str, values: list[Any]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{place}: {value} stands there twice; keep one")
+
+
+def read_plan(file: str | Path) -> Plan:
+    """The plan of a YAML file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no plan; one line with the place in the file.
+    """
+    content = read_settings_file(file)
+    for key in content:
+        if key not in Plan.model_fields:
+            known = ", ".join(Plan.model_fields)
+            raise ValueError(f"{file}: unknown key '{key}'{closest(key, Plan.model_fields)}; a plan has {known}")
+    try:
+        return Plan(**content)
+    except ValidationError as error:
+        raise ValueError(f"{file}: {_first_error(error, content)}") from error
+
+
+def _first_error(error: ValidationError, content: dict[str, Any]) -> str:
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    place = ": ".join(_in_words(part) for part in first["loc"] if part != "settings" or len(first["loc"]) == 1)
+    if first["type"] == "missing":
+        return f"{place} is missing; add it, such as '{place}: [{'lfm2k' if place == 'data' else 'LightGCN'}]'"
+    if first["type"] == "extra_forbidden":
+        known = list(SearchPlan.model_fields)
+        return f"{place} is not understood{closest(str(first['loc'][-1]), known)}; there are {', '.join(known)}"
+    return f"{place}: {first['input']!r} is not allowed ({message[0].lower()}{message[1:]})"
+
+
+def _in_words(part: str | int) -> str:
+    return f"entry {part + 1}" if isinstance(part, int) else part

@@ -1,0 +1,209 @@
+"""One run of an experiment, in a process of its own: train, choose the epoch on validation data, test once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from recbole.utils import init_logger
+
+from recbole_mm.configuration import checked_config
+from recbole_mm.experiment.rows import Row, digest
+from recbole_mm.experiment.store import Record, RunResult
+from recbole_mm.experiment.watch import Progress, Watch
+from recbole_mm.host.user_results import UserResults, evaluate_users
+from recbole_mm.io.run_files import RunFiles
+from recbole_mm.model.recommender import Recommender
+from recbole_mm.quick_start import prepare_training
+from recbole_mm.trainer.fingerprints import feature_fingerprints, fingerprint
+from recbole_mm.tuning.shared_data import KEYS_OF_THE_DATA, SharedData, load_shared_data
+
+_PROCESS_MEMORY = Path("/proc/self/status")
+_shared: dict[str, SharedData | None] = {}  # the data set that this process loaded last
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row with one seed.
+
+    Attributes:
+        row: with the settings that were chosen.
+        seed: of this run.
+        folder: where the run keeps its checkpoints until it has ended.
+        budget: settings that were tried before these were chosen.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    budget: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the run is called in the store."""
+        return digest({"row": self.row.identity, "seed": self.seed})
+
+    def record(self, **results: Any) -> Record:
+        """The row of ``runs.parquet``."""
+        row = self.row
+        return Record(
+            self.name, row.identity, row.dataset, row.label, row.model, self.seed, json.dumps(row.settings),
+            json.dumps(row.own), json.dumps(row.sweep), self.budget, **results,
+        )  # fmt: skip
+
+
+def run_job(job: Job) -> RunResult:
+    """Train and test; a killed run of the same job goes on from its last epoch.
+
+    An error becomes the record's, so that the experiment goes on with the other runs.
+    """
+    sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
+    try:
+        return _run(job)
+    except Exception as error:
+        traceback.print_exc()
+        return RunResult(job.record(ended="error", error=f"{type(error).__name__}: {error}"))
+
+
+def _run(job: Job) -> RunResult:
+    started = time.perf_counter()
+    _forget_peak()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    trainer, train_data, valid_data, test_data = _prepare(job)
+    watch = Watch(trainer, job.folder / "epochs.jsonl")
+    trainer.fit(train_data, valid_data, verbose=False)
+    users = evaluate_users(trainer, test_data)
+    best = _best(watch.epochs)
+    record = job.record(
+        chosen_by=trainer.config["valid_metric"],
+        ended=_ending(trainer, watch.epochs),
+        best_epoch=best.epoch + 1,
+        epochs=len(watch.epochs),
+        seconds_per_epoch=statistics.median(one.seconds for one in watch.epochs),
+        seconds=time.perf_counter() - started,
+        peak_memory=_peak(),
+        parameters=sum(one.numel() for one in trainer.model.parameters() if one.requires_grad),
+        valid=best.valid,
+        test=users.averages,
+        data=digest([fingerprint(loader._dataset) for loader in (train_data, valid_data, test_data)]),
+        features=_features(trainer.model, train_data._dataset),
+        versions={name: version(name) for name in ("recbole-mm", "recbole", "torch", "numpy")},
+        hardware=f"{platform.machine()}, {os.cpu_count()} cores, {trainer.config['device']}",
+        commit=_commit(),
+    )
+    return RunResult(record, _table(users, train_data._dataset), _curves(watch.epochs), _data(train_data, test_data))
+
+
+def _prepare(job: Job) -> tuple:
+    settings = {**job.row.settings, "seed": job.seed, "checkpoint_dir": str(job.folder), "show_progress": False}
+    settings["resume_from"] = _state_of(job.folder)
+    config = checked_config(job.row.model, job.row.dataset, None, settings)
+    init_logger(config)
+    logging.getLogger().setLevel(logging.WARNING)
+    settings_of_data = {name: str(config[name]) for name in sorted(KEYS_OF_THE_DATA)}
+    key = digest([settings_of_data, issubclass(config.model_class, Recommender)])  # RecBole's models read no features
+    if key not in _shared:
+        _shared.clear()
+        _shared[key] = load_shared_data(config, ())
+    return prepare_training(config, _shared[key].dataset(config))
+
+
+def _state_of(folder: Path) -> str | None:
+    """A file of the killed run in a folder from which ours go on; RecBole's own models begin again."""
+    found = [RunFiles.of(file) for pattern in ("*.resume.safetensors", "*-last.safetensors") for file in folder.glob(pattern)]
+    latest = max(found, key=lambda files: _newest(files), default=None)
+    return None if latest is None else str(latest.pickle)
+
+
+def _newest(files: RunFiles) -> float:
+    return max(file.stat().st_mtime for file in (files.resume, files.last) if file.exists())
+
+
+def _best(epochs: list[Progress]) -> Progress:
+    last_stage = epochs[-1].stage
+    return next((one for one in reversed(epochs) if one.is_best and one.stage == last_stage), epochs[-1])
+
+
+def _ending(trainer: Any, epochs: list[Progress]) -> str:
+    return "cap" if epochs[-1].epoch + 1 >= trainer.epochs else "stopped"
+
+
+def _features(model: Any, dataset: Any) -> dict[str, str]:
+    return feature_fingerprints(model, dataset) if isinstance(model, Recommender) else {}
+
+
+def _table(users: UserResults, dataset: Any) -> pd.DataFrame:
+    items = dataset.id2token(dataset.iid_field, users.items)
+    return pd.DataFrame({"user": users.users, **users.metrics, "items": [list(map(str, one)) for one in items]})
+
+
+def _curves(epochs: list[Progress]) -> list[dict[str, Any]]:
+    return [
+        {"stage": one.stage, "epoch": one.epoch, "name": name, "value": value}
+        for one in epochs
+        for name, value in {**one.losses, **{f"valid_{name}": value for name, value in one.valid.items()}}.items()
+    ]
+
+
+def _data(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:
+    """What strata are made of."""
+    dataset = train_data._dataset
+    users, items = (dataset.inter_feat[name].numpy() for name in (dataset.uid_field, dataset.iid_field))
+    tables = {}
+    for name, field, ids in (("items", dataset.iid_field, items), ("users", dataset.uid_field, users)):
+        counts = pd.Series(ids).value_counts()
+        tokens = dataset.field2id_token[field]
+        rows = {name[:-1]: map(str, tokens[1:]), "training_rows": [int(counts.get(id_, 0)) for id_ in range(1, len(tokens))]}
+        tables[name] = pd.DataFrame(rows)
+    for modality in getattr(dataset, "modalities", ()):
+        tables["items"][f"imputed_{modality}"] = ~dataset.modality_mask(modality).numpy()[1:]
+    held_out = test_data._dataset.inter_feat
+    tables["test"] = pd.DataFrame(
+        {
+            "user": dataset.id2token(dataset.uid_field, held_out[dataset.uid_field].numpy()).astype(str),
+            "item": dataset.id2token(dataset.iid_field, held_out[dataset.iid_field].numpy()).astype(str),
+        }
+    )
+    return tables
+
+
+# ---------------------------------------------------------------- this process and machine
+
+
+def _forget_peak() -> None:
+    """Let the peak memory of this process, which ran others before, begin anew."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # no Linux: the peak is that of the process
+        pass
+
+
+def _peak() -> float:
+    """Most resident memory in MB since :func:`_forget_peak`."""
+    if not _PROCESS_MEMORY.is_file():
+        return float("nan")
+    lines = dict(line.split(":", 1) for line in _PROCESS_MEMORY.read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
+
+
+def _commit() -> str:
+    """Of the checkout that recbole_mm lies in, if any."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

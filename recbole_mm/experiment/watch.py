@@ -1,0 +1,94 @@
+"""What a training shows epoch by epoch, kept on disk so that a killed run loses none of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch of a run.
+
+    Attributes:
+        stage: of a staged training; empty of others.
+        epoch: counted from 0 in each stage.
+        seconds: of training, evaluation left out.
+        losses: their sum as ``loss``, and their parts where the model gives several.
+        valid: validation metrics, where the epoch was evaluated.
+        is_best: whether it was better than all before it in its stage.
+    """
+
+    stage: str
+    epoch: int
+    seconds: float
+    losses: dict[str, float]
+    valid: dict[str, float]
+    is_best: bool
+
+
+class Watch:
+    """Follows a trainer of RecBole's or ours, and writes a line for every epoch it has trained.
+
+    Args:
+        trainer: before its `fit`.
+        file: the lines; those of an earlier, killed part of the run are kept, up to the epoch it goes on from.
+    """
+
+    def __init__(self, trainer: Any, file: Path):
+        self._trainer, self._file = trainer, file
+        self._epochs: list[Progress] = _read(file) if trainer.config["resume_from"] else []
+        self._train, self._validate = trainer._train_epoch, trainer._valid_epoch
+        trainer._train_epoch, trainer._valid_epoch = self._timed_epoch, self._kept_validation
+
+    @property
+    def epochs(self) -> list[Progress]:
+        """Every epoch of the run, those before a kill included."""
+        return self._epochs
+
+    def _timed_epoch(self, train_data, epoch, *arguments, **options):
+        stage = getattr(self._trainer, "stage", "")
+        self._epochs = [one for one in self._epochs if not (one.stage == stage and one.epoch >= epoch)]
+        started = time.perf_counter()
+        loss = self._train(train_data, epoch, *arguments, **options)
+        parts = loss if isinstance(loss, tuple) else (loss,)
+        losses = {"loss": float(sum(parts))}
+        if len(parts) > 1:
+            losses |= {f"loss_{number + 1}": float(part) for number, part in enumerate(parts)}
+        self._add(Progress(stage, epoch, time.perf_counter() - started, losses, {}, False))
+        return loss
+
+    def _kept_validation(self, *arguments, **options):
+        score, result = self._validate(*arguments, **options)
+        last = self._epochs.pop()
+        self._add(
+            Progress(
+                last.stage, last.epoch, last.seconds, last.losses,
+                {metric: float(value) for metric, value in result.items()}, self._is_best(score),
+            )  # fmt: skip
+        )
+        return score, result
+
+    def _is_best(self, score: float) -> bool:
+        best = self._trainer.best_valid_score
+        return bool(score > best if self._trainer.valid_metric_bigger else score < best)
+
+    def _add(self, progress: Progress) -> None:
+        self._epochs.append(progress)
+        lines = [json.dumps(vars(one)) for one in self._epochs]
+        self._file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _read(file: Path) -> list[Progress]:
+    if not file.is_file():
+        return []
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            found.append(Progress(**json.loads(line)))
+        except (ValueError, TypeError):  # the line that a kill cut off, of an epoch that is trained again
+            break
+    return found

@@ -1,0 +1,82 @@
+"""What each test user got: metrics one by one, and the list of recommended items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from recbole.evaluator.base_metric import TopkMetric
+
+
+@dataclass(frozen=True)
+class UserResults:
+    """One evaluation, by user.
+
+    Attributes:
+        users: their ids in the files, in the order of the rows below.
+        metrics: by name, such as ``ndcg@20``: ``float32 [n_users]``.
+        items: internal ids of the recommended items, best first, ``int64 [n_users, max(topk)]``.
+        averages: over all users.
+    """
+
+    users: list[str]
+    metrics: dict[str, np.ndarray]
+    items: np.ndarray
+    averages: dict[str, float]
+
+
+def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> UserResults:
+    """Evaluate a model, user by user, through RecBole's own evaluation and metrics.
+
+    Args:
+        trainer: RecBole's or ours.
+        loader: full-sort evaluation data.
+        load_best_model: whether the weights of the trainer's best epoch are evaluated, which its `fit` has saved.
+    """
+    evaluator, kept = trainer.evaluator, {}
+    setattr(trainer.eval_collector.register, "rec.items", True)  # RecBole collects them for some metrics alone
+    evaluate = evaluator.evaluate
+
+    def keep(struct):
+        kept["struct"] = struct
+        return evaluate(struct)
+
+    evaluator.evaluate = keep
+    try:
+        averages = trainer.evaluate(loader, load_best_model=load_best_model)
+    finally:
+        evaluator.evaluate = evaluate
+    tokens = loader._dataset.id2token(loader._dataset.uid_field, loader.uid_list.cpu().numpy())
+    metrics = _by_user(evaluator, kept["struct"])
+    averages = {name.lower(): float(value) for name, value in averages.items()}  # which RecBole rounds to 4 digits
+    averages |= {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
+    return UserResults([str(token) for token in tokens], metrics, kept["struct"].get("rec.items").cpu().numpy(), averages)
+
+
+def _by_user(evaluator: Any, struct: Any) -> dict[str, np.ndarray]:
+    found = {}
+    for name, metric in evaluator.metric_class.items():
+        if not isinstance(metric, TopkMetric):
+            continue
+        values = _values(metric, struct)
+        if values is not None:
+            found |= {f"{name}@{k}": values[:, k - 1].astype(np.float32) for k in metric.topk}
+    return found
+
+
+def _values(metric: TopkMetric, struct: Any) -> np.ndarray | None:
+    """``[n_users, max(topk)]``, what RecBole takes the mean of."""
+    captured: list[np.ndarray] = []
+    average = metric.topk_result
+
+    def capture(name, value):
+        captured.append(np.asarray(value))
+        return average(name, value)
+
+    metric.topk_result = capture
+    try:
+        metric.calculate_metric(struct)
+    finally:
+        del metric.topk_result
+    return captured[0] if captured and captured[0].ndim == 2 else None
