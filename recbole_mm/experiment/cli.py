@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from pathlib import Path
 
 
@@ -23,9 +24,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.jobs < 1:
         raise ValueError(f"--jobs: {arguments.jobs} must be at least 1")
     folder = arguments.out or Path("experiments") / arguments.plan.stem
-    store = run_experiment(
-        arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, lambda line: print(line, flush=True)
-    )
+    tell = functools.partial(print, flush=True)
+    store = run_experiment(arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, tell)
     failed = [record for record in store.records() if record.error]
     for record in failed:
         print(f"failed: {record.label} on {record.dataset}, seed {record.seed}: {record.error}")

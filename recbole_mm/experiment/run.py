@@ -11,13 +11,12 @@ import subprocess
 import sys
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import checked_config
@@ -123,8 +122,8 @@ def _prepare(job: Job) -> tuple:
 
 def _state_of(folder: Path) -> str | None:
     """A file of the killed run in a folder from which ours go on; RecBole's own models begin again."""
-    found = [RunFiles.of(file) for pattern in ("*.resume.safetensors", "*-last.safetensors") for file in folder.glob(pattern)]
-    latest = max(found, key=lambda files: _newest(files), default=None)
+    states = [file for pattern in ("*.resume.safetensors", "*-last.safetensors") for file in folder.glob(pattern)]
+    latest = max(map(RunFiles.of, states), key=_newest, default=None)
     return None if latest is None else str(latest.pickle)
 
 
@@ -166,8 +165,8 @@ def _data(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:
     for name, field, ids in (("items", dataset.iid_field, items), ("users", dataset.uid_field, users)):
         counts = pd.Series(ids).value_counts()
         tokens = dataset.field2id_token[field]
-        rows = {name[:-1]: map(str, tokens[1:]), "training_rows": [int(counts.get(id_, 0)) for id_ in range(1, len(tokens))]}
-        tables[name] = pd.DataFrame(rows)
+        rows = counts.reindex(range(1, len(tokens)), fill_value=0).to_numpy()
+        tables[name] = pd.DataFrame({name[:-1]: tokens[1:].astype(str), "training_rows": rows})
     for modality in getattr(dataset, "modalities", ()):
         tables["items"][f"imputed_{modality}"] = ~dataset.modality_mask(modality).numpy()[1:]
     held_out = test_data._dataset.inter_feat

@@ -7,7 +7,7 @@ Tables, each with a row of its own for:
 ``per_user.parquet``   a test user of a run: ``run``, ``user`` and a column for each metric
 ``lists.parquet``      a test user of a run: ``run``, ``user`` and ``items``, the recommended ones, best first
 ``curves.parquet``     an epoch of a run and a value: ``run``, ``stage``, ``epoch``, ``name``, ``value``
-``trials.parquet``     a setting tried: ``dataset``, ``label``, ``trial``, ``settings``, ``metric``, ``value``, ``status``
+``trials.parquet``     a setting tried: ``dataset``, ``label``, ``settings``, ``metric``, ``value``, ``status``
 =====================  ================================================================================================
 
 Beside them ``data/HASH/`` has for every data set and split ``items.parquet`` (``item``, ``training_rows``, and for each

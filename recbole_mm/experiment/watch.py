@@ -66,8 +66,12 @@ class Watch:
         last = self._epochs.pop()
         self._add(
             Progress(
-                last.stage, last.epoch, last.seconds, last.losses,
-                {metric: float(value) for metric, value in result.items()}, self._is_best(score),
+                last.stage,
+                last.epoch,
+                last.seconds,
+                last.losses,
+                {metric: float(value) for metric, value in result.items()},
+                self._is_best(score),
             )  # fmt: skip
         )
         return score, result

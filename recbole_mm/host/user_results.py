@@ -51,7 +51,8 @@ def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> U
     metrics = _by_user(evaluator, kept["struct"])
     averages = {name.lower(): float(value) for name, value in averages.items()}  # which RecBole rounds to 4 digits
     averages |= {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
-    return UserResults([str(token) for token in tokens], metrics, kept["struct"].get("rec.items").cpu().numpy(), averages)
+    items = kept["struct"].get("rec.items").cpu().numpy()
+    return UserResults([str(token) for token in tokens], metrics, items, averages)
 
 
 def _by_user(evaluator: Any, struct: Any) -> dict[str, np.ndarray]:
