@@ -1,0 +1,93 @@
+"""Reading a store: its tables as data frames, and the values of a metric by seed and user."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.experiment.store import TABLES, Store
+
+
+@dataclass(frozen=True)
+class StoreTables:
+    """The tables of a store, as :mod:`recbole_mm.experiment.store` describes them; runs that failed stand apart.
+
+    Attributes:
+        folder: of the store.
+        runs: those that ended well.
+        failed: the others.
+    """
+
+    folder: Path
+    runs: pd.DataFrame
+    failed: pd.DataFrame
+    per_user: pd.DataFrame
+    lists: pd.DataFrame
+    curves: pd.DataFrame
+    trials: pd.DataFrame
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets, in their order in the store."""
+        return list(dict.fromkeys(self.runs["dataset"]))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Test metrics that there are by user, such as ``ndcg@20``."""
+        return [name for name in self.per_user.columns if name not in ("run", "user")]
+
+    def rows(self, dataset: str) -> pd.DataFrame:
+        """The runs of the table's rows on a data set, without those of sweeps."""
+        return self.runs[(self.runs["dataset"] == dataset) & (self.runs["sweep"] == "{}")]
+
+    def sweeps(self, dataset: str) -> dict[str, pd.DataFrame]:
+        """The runs of each model's study of parameters, with a column for each parameter."""
+        swept = self.runs[(self.runs["dataset"] == dataset) & (self.runs["sweep"] != "{}")]
+        found = {}
+        for model, runs in swept.groupby("model", sort=False):
+            values = pd.DataFrame([json.loads(text) for text in runs["sweep"]], index=runs.index)
+            found[model] = pd.concat([runs, values.add_prefix("sweep.")], axis=1)
+        return found
+
+    @cached_property
+    def _users_by_run(self) -> dict[str, pd.DataFrame]:
+        return {run: rows.set_index("user") for run, rows in self.per_user.groupby("run")}
+
+    def values(self, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+        """A metric of some runs by user: a row per user that all runs have, a column per run."""
+        columns = {run: self._users_by_run[run][metric] for run in runs["run"]}
+        return pd.concat(columns, axis=1, join="inner").sort_index()
+
+    def data(self, run: pd.Series, name: str) -> pd.DataFrame:
+        """``items``, ``users`` or ``test`` of the data that a run was trained on."""
+        return pd.read_parquet(self.folder / "data" / run["data"] / f"{name}.parquet")
+
+    def lists_of(self, run: str) -> pd.DataFrame:
+        """Recommended items of a run by user."""
+        return self.lists[self.lists["run"] == run].set_index("user")["items"]
+
+
+def read_store(folder: Path) -> StoreTables:
+    """The tables of a store.
+
+    Raises:
+        FileNotFoundError: it has none yet.
+        ValueError: it is none of this version.
+    """
+    if not (folder / "runs.parquet").is_file():
+        raise FileNotFoundError(f"{folder} holds no results of an experiment; run one with --out {folder}")
+    Store(folder)
+    tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    runs = tables.pop("runs")
+    return StoreTables(folder, runs[runs["error"] == ""], runs[runs["error"] != ""], **tables)
+
+
+def mean_and_spread(values: pd.Series | np.ndarray) -> tuple[float, float]:
+    """Mean over the seeds and their standard deviation; NaN for one seed."""
+    values = np.asarray(values, dtype=float)
+    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
