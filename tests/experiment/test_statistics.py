@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from recbole_mm.experiment.statistics import ALPHA, compare, resampled_differenc
 def quick(monkeypatch):
     """Fewer resamples, and without the collection of garbage that statsmodels does at every correction."""
     monkeypatch.setattr("recbole_mm.experiment.statistics.RESAMPLES", 300)
-    monkeypatch.setattr("statsmodels.stats.multitest.gc.collect", lambda: 0)
+    monkeypatch.setattr(gc, "collect", lambda *_: 0)
 
 
 def row(values: np.ndarray) -> pd.DataFrame:
