@@ -18,6 +18,7 @@ COMMANDS = {
     "run": ("recbole_mm.quick_start:main", "train and test one model"),
     "tune": ("recbole_mm.tuning.command:main", "search hyper-parameters of a model"),
     "models": ("recbole_mm.model_list:add_parser", "list the models, or the settings of one with defaults and ranges"),
+    "experiment": ("recbole_mm.experiment.cli:add_parser", "train, compare and test the models of a plan"),
     "convert": ("recbole_mm.data.cli:add_parsers", "make feature files and data sets from other layouts"),
     "describe": ("recbole_mm.data.cli:add_parsers", "users, items, sparsity, and the quality of each modality"),
     "extract": ("recbole_mm.extraction.cli:add_parser", "make a modality's features from pictures or texts"),

@@ -49,6 +49,7 @@ ELSEWHERE = {  # what a command begins with, or holds, and where it is run inste
     "/shared/": "needs a cluster: tests/extraction/test_ray_job.py",
     "--tool=Ray": "tests/tuning/test_ray_search.py",
     "--nproc=2": "tests/test_distributed.py",
+    "--jobs 2": "tests/experiment/test_experiment.py",
     "python benchmarks/": "tests/benchmarks, and the hours that they take",
 }
 
@@ -139,6 +140,8 @@ def workshop(tmp_path_factory) -> Path:
     settings = {"model": "BPR", "dataset": "toys", "data_path": "dataset_atomic", "epochs": 1, "metrics": ["MRR"],
                 "topk": [5], "valid_metric": "MRR@5"}  # fmt: skip
     (folder / "mine.yaml").write_text(json.dumps(settings))
+    plan = {"data": ["toys"], "models": ["LightGCN"], "settings": {"epochs": 1, "embedding_size": 8}}
+    (folder / "PLAN.yaml").write_text(json.dumps(plan))
     (folder / "mine.hyper").write_text("learning_rate choice [0.01]\n")
     (folder / "properties" / "hyper").mkdir(parents=True)
     (folder / "properties" / "hyper" / "POWERec.hyper").write_text("prompt_num choice [1,2]\n")

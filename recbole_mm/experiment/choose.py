@@ -86,6 +86,7 @@ def tried(row: Row, plan: SearchPlan, folder: Path, seed: int, jobs: int) -> lis
     Raises ValueError where no setting reached a validation score.
     """
     from recbole_mm.tuning.ray_search import try_settings
+    from recbole_mm.tuning.ray_trial import SCORE
     from recbole_mm.tuning.search import Search
 
     ranges = ranges_of(row)
@@ -99,7 +100,7 @@ def tried(row: Row, plan: SearchPlan, folder: Path, seed: int, jobs: int) -> lis
     return [
         {
             "dataset": row.dataset, "row": row.identity, "label": row.label, "trial": number, "settings": one["params"],
-            "metric": metric, "value": one["score"], "evaluations": one["evaluations"], "status": one["status"],
+            "metric": metric, "value": one[SCORE], "evaluations": one["evaluations"], "status": one["status"],
             "error": one["error"] or "", "chosen": one is best,
         }
         for number, one in enumerate(trials)

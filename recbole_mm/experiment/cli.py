@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 from pathlib import Path
+from typing import Any
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: Any) -> None:
     """Add the command `experiment`."""
     parser = commands.add_parser("experiment", help="train, compare and test the models of a plan")
     parser.add_argument("plan", type=Path, metavar="PLAN.yaml", help="data sets, models, seeds, search, sweeps")
@@ -20,6 +21,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from recbole_mm.experiment.experiment import run_experiment
+    from recbole_mm.experiment.plan import read_plan
+    from recbole_mm.experiment.report import write_report
 
     if arguments.jobs < 1:
         raise ValueError(f"--jobs: {arguments.jobs} must be at least 1")
@@ -29,5 +32,11 @@ def _run(arguments: argparse.Namespace) -> int:
     failed = [record for record in store.records() if record.error]
     for record in failed:
         print(f"failed: {record.label} on {record.dataset}, seed {record.seed}: {record.error}")
+    report = (
+        write_report(store.folder, read_plan(arguments.plan).compare_with)
+        if len(failed) < len(store.records())
+        else None
+    )
     print(f"store: {store.folder}")
+    print(f"report: {report}" if report else "no run ended well, so there is no report")
     return 1 if failed else 0

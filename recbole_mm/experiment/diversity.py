@@ -26,7 +26,7 @@ def diversity_and_novelty(dataset: Any, users: Tensor, items: Tensor, k: int) ->
         items: recommended ones, best first, ``[n_users, at least k]``.
         k: length of the lists.
     """
-    found = {}
+    found: dict[str, float] = {}
     history = _history(dataset)
     for modality in getattr(dataset, "modalities", ()):
         known = dataset.modality_mask(modality)

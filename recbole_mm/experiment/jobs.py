@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -15,14 +15,14 @@ from recbole_mm.experiment.store import RunResult
 
 def results_of(jobs: Sequence[Job], at_a_time: int) -> Iterator[RunResult]:
     """The results of all jobs as they end. Within a Ray session; a job whose process dies is one that failed."""
-    cores = ray.cluster_resources().get("CPU", 1) if at_a_time else os.cpu_count()
-    gpus = ray.cluster_resources().get("GPU", 0)
+    cores, gpus = (float(ray.cluster_resources().get(kind, least)) for kind, least in (("CPU", 1), ("GPU", 0)))
     task = ray.remote(run_job).options(
         num_cpus=max(cores / at_a_time, 0.01) if cores < at_a_time else int(cores // at_a_time),
         num_gpus=min(1.0, gpus / at_a_time),
         max_retries=0,
     )
-    waiting, running = list(jobs), {}
+    waiting = list(jobs)
+    running: dict[ray.ObjectRef[Any], Job] = {}
     while waiting or running:
         while waiting and len(running) < at_a_time:
             job = waiting.pop(0)
@@ -32,7 +32,7 @@ def results_of(jobs: Sequence[Job], at_a_time: int) -> Iterator[RunResult]:
         yield _result(ended, running.pop(ended))
 
 
-def _result(reference: ray.ObjectRef, job: Job) -> RunResult:
+def _result(reference: ray.ObjectRef[Any], job: Job) -> RunResult:
     try:
         return ray.get(reference)
     except RayError as error:  # killed, or out of memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -60,7 +60,7 @@ class Entry(_Part):
     settings: dict[str, Any] = {}
 
     @model_validator(mode="after")
-    def _has_settings(self):
+    def _has_settings(self) -> Self:
         if not all(isinstance(key, str) for key in self.settings):
             raise ValueError("settings are written as key: value")
         return self
@@ -90,7 +90,7 @@ class Plan(_Part):
     """Rows that all others are compared with; the first one if not set."""
 
     @model_validator(mode="after")
-    def _is_consistent(self):
+    def _is_consistent(self) -> Self:
         _check_once("seeds", self.seeds)
         _check_once("data", [entry.name for entry in self.data])
         for model, grid in self.sweep.items():

@@ -13,8 +13,8 @@ from typing import Any
 from recbole.config import Config
 
 from recbole_mm.configuration import check_keys, checked_config
+from recbole_mm.data_folders import find_data
 from recbole_mm.experiment.plan import Entry, Plan
-from recbole_mm.quick_start import find_data
 from recbole_mm.registration import check_model
 from recbole_mm.setting_checks import check_value
 
@@ -180,7 +180,7 @@ def _sweep_rows(plan: Plan, dataset: str, common: dict[str, Any], file: str | Pa
 
 def _check_different(rows: list[Row]) -> None:
     labels: dict[tuple[str, str], Row] = {}
-    same: dict[tuple, Row] = {}
+    same: dict[tuple[str, ...], Row] = {}
     for row in (row for row in rows if not row.sweep):
         key = (row.dataset, row.model, digest(row.own), digest(row.grid))
         if key in same:

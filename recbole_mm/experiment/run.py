@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import checked_config
+from recbole_mm.experiment.diversity import diversity_and_novelty
 from recbole_mm.experiment.rows import Row, digest
 from recbole_mm.experiment.store import Record, RunResult
 from recbole_mm.experiment.watch import Progress, Watch
@@ -97,6 +99,7 @@ def _run(job: Job) -> RunResult:
         parameters=sum(one.numel() for one in trainer.model.parameters() if one.requires_grad),
         valid=best.valid,
         test=users.averages,
+        beyond=_beyond(users, test_data, train_data._dataset),
         data=digest([fingerprint(loader._dataset) for loader in (train_data, valid_data, test_data)]),
         features=_features(trainer.model, train_data._dataset),
         versions={name: version(name) for name in ("recbole-mm", "recbole", "torch", "numpy")},
@@ -106,7 +109,7 @@ def _run(job: Job) -> RunResult:
     return RunResult(record, _table(users, train_data._dataset), _curves(watch.epochs), _data(train_data, test_data))
 
 
-def _prepare(job: Job) -> tuple:
+def _prepare(job: Job) -> tuple[Any, ...]:
     settings = {**job.row.settings, "seed": job.seed, "checkpoint_dir": str(job.folder), "show_progress": False}
     settings["resume_from"] = _state_of(job.folder)
     config = checked_config(job.row.model, job.row.dataset, None, settings)
@@ -117,7 +120,8 @@ def _prepare(job: Job) -> tuple:
     if key not in _shared:
         _shared.clear()
         _shared[key] = load_shared_data(config, ())
-    return prepare_training(config, _shared[key].dataset(config))
+    shared = _shared[key]
+    return prepare_training(config, None if shared is None else shared.dataset(config))
 
 
 def _state_of(folder: Path) -> str | None:
@@ -142,6 +146,12 @@ def _ending(trainer: Any, epochs: list[Progress]) -> str:
 
 def _features(model: Any, dataset: Any) -> dict[str, str]:
     return feature_fingerprints(model, dataset) if isinstance(model, Recommender) else {}
+
+
+def _beyond(users: UserResults, test_data: Any, dataset: Any) -> dict[str, float]:
+    """Of lists of the greatest length that is measured."""
+    k = users.items.shape[1]
+    return diversity_and_novelty(dataset, test_data.uid_list.cpu(), torch.from_numpy(users.items), k)
 
 
 def _table(users: UserResults, dataset: Any) -> pd.DataFrame:

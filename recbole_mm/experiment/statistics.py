@@ -9,6 +9,7 @@ is below :data:`ALPHA`. So the words and the p-values on a page cannot contradic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from statsmodels.stats.multitest import multipletests
 ALPHA, POWER = 0.05, 0.8
 RESAMPLES = 2000
 _BLOCK = 100  # resamples at a time: users x block values in memory
-LEAST_SEEDS = 2
+LEAST_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _common(label: str, values: pd.DataFrame, other: pd.DataFrame) -> tuple[np.n
     return values.loc[users].to_numpy(float), other.loc[users].to_numpy(float)
 
 
-def _measure(values: np.ndarray, other: np.ndarray, seed: int) -> dict:
+def _measure(values: np.ndarray, other: np.ndarray, seed: int) -> dict[str, Any]:
     """Everything about two rows ``[n_users, n_seeds]`` that does not depend on further rows."""
     by_user = values.mean(axis=1) - other.mean(axis=1)
     difference, deviation = float(by_user.mean()), float(by_user.std(ddof=1)) if len(by_user) > 1 else 0.0
@@ -140,7 +141,7 @@ def _draw_seeds(means: np.ndarray, generator: np.random.Generator) -> np.ndarray
     return np.take_along_axis(stretched, drawn, axis=1).mean(axis=1)
 
 
-def _verdict(one: dict, p: float) -> str:
+def _verdict(one: dict[str, Any], p: float) -> str:
     is_shown = p < ALPHA and not one["low"] <= 0 <= one["high"] and min(one["seeds"]) >= LEAST_SEEDS
     if not is_shown:
         return "not shown"

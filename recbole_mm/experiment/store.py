@@ -81,7 +81,7 @@ class Record:
 
     def flat(self) -> dict[str, Any]:
         """The columns of ``runs.parquet``: ``valid_ndcg@20`` and the like for each metric, JSON for other mappings."""
-        columns = {}
+        columns: dict[str, Any] = {}
         for name, value in asdict(self).items():
             if name in ("valid", "test", "beyond"):
                 columns |= {f"{name}_{metric}": number for metric, number in value.items()}

@@ -56,7 +56,7 @@ def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> U
 
 
 def _by_user(evaluator: Any, struct: Any) -> dict[str, np.ndarray]:
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for name, metric in evaluator.metric_class.items():
         if not isinstance(metric, TopkMetric):
             continue

@@ -25,6 +25,7 @@ from recbole_mm.tuning.shared_data import load_shared_data
 
 RESULTS_FILE, BEST_FILE = "results.csv", "best.yaml"
 _DESCRIPTION_FILE = "search.json"
+_SETTING = "setting"  # the parameter whose values are whole settings
 _RETRIES = 3  # of a trial whose process or node died; its own errors are not tried again
 _PATHS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "dataset_save_path", "graph_dir", "log_dir",
           "tensorboard_dir")  # fmt: skip
@@ -53,7 +54,45 @@ def search_with_ray(
     """
     folder = folder.absolute()
     space = _Space(search, algo, max_evals)
-    description = _description(search, algo, max_evals)
+    trials = _try(search, space, folder, _description(search, algo, max_evals), resume, ray_address)
+    _write_results(folder / RESULTS_FILE, search, trials)
+    best = _choose(search, trials)
+    settings = {**search.settings, **best["params"]}
+    checkpoint = Path(best["checkpoint"]) / MODEL_FILE
+    test_result = winner_test_metrics(settings, checkpoint)
+    winner = Winner(settings, best[SCORE], best["best_valid_result"], test_result, checkpoint)
+    winner.write_yaml(folder / BEST_FILE)
+    return winner
+
+
+def try_settings(
+    search: Search, settings: list[dict[str, Any]], folder: Path
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Try these settings and no others, on validation data alone; goes on where a killed process left off.
+
+    Args:
+        search: whose ranges the settings are of.
+        settings: values by key, one setting a trial.
+        folder: of this search.
+
+    Returns:
+        what became of each setting (``params``, ``best_valid_score``, ``status``, ``evaluations``, ``error``), and the
+        best of them.
+
+    Raises as :func:`search_with_ray`.
+    """
+    description = {**_description(search, "settings", len(settings)), "tried": settings}
+    resume = (folder / _DESCRIPTION_FILE).is_file()
+    space = _Space(search, "settings", 1)
+    space.parameters = {_SETTING: tune.grid_search(settings)}
+    trials = _try(search, space, folder, description, resume, None)
+    return trials, _choose(search, trials)
+
+
+def _try(
+    search: Search, space: _Space, folder: Path, description: dict[str, Any], resume: bool, ray_address: str | None
+) -> list[dict[str, Any]]:
+    """Run all trials of a space; gives a row for each."""
     _check_folder(folder, description, resume)
     with ray_session(ray_address):
         check_resources(search.config)
@@ -63,14 +102,7 @@ def search_with_ray(
         results = _tuner(search, space, folder, resume).fit()
         trials = [_row(search, result) for result in results]
     delete_earlier_checkpoints([Path(one["checkpoint"]) for one in trials if one["checkpoint"]])
-    _write_results(folder / RESULTS_FILE, search, trials)
-    best = _choose(search, trials)
-    settings = {**search.settings, **best["params"]}
-    checkpoint = Path(best["checkpoint"]) / MODEL_FILE
-    test_result = winner_test_metrics(settings, checkpoint)
-    winner = Winner(settings, best[SCORE], best["best_valid_result"], test_result, checkpoint)
-    winner.write_yaml(folder / BEST_FILE)
-    return winner
+    return trials
 
 
 # ---------------------------------------------------------------- the folder of a search
@@ -117,6 +149,8 @@ class _Space:
         self.samples = 1 if algo == "exhaustive" else max_evals
         self.searcher = None
         self.parameters: dict[str, Any] = {}
+        if algo == "settings":
+            return
         if algo == "bayes":
             self.searcher = _bayes(search)
             return
@@ -219,7 +253,7 @@ def _row(search: Search, result) -> dict[str, Any]:
     return {
         "trial": metrics.get("trial_id"),
         "status": status,
-        "params": plain({one.name: result.config[one.name] for one in search.ranges}),
+        "params": plain(_params(search, result.config)),
         SCORE: metrics.get(SCORE),
         "best_valid_result": metrics.get("best_valid_result") or {},
         "evaluations": metrics.get(TIME),
@@ -228,6 +262,11 @@ def _row(search: Search, result) -> dict[str, Any]:
         "error": error,
         "checkpoint": None if result.checkpoint is None else result.checkpoint.path,
     }
+
+
+def _params(search: Search, config: dict[str, Any]) -> dict[str, Any]:
+    values = config.get(_SETTING, config)
+    return {one.name: values[one.name] for one in search.ranges}
 
 
 def _choose(search: Search, trials: list[dict[str, Any]]) -> dict[str, Any]:

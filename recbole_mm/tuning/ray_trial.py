@@ -39,7 +39,7 @@ def run_trial(params: dict[str, Any], settings: dict[str, Any], shared: SharedDa
     """
     sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
     try:
-        _train({**settings, **params}, shared)
+        _train({**settings, **params.get("setting", params)}, shared)
     except Exception as error:
         traceback.print_exc()
         tune.report({SCORE: math.nan, TIME: 0, "error": f"{type(error).__name__}: {error}"})

@@ -1,0 +1,59 @@
+"""What a row's own runs say against it: a model that collapsed, did not train, or was not let train."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from recbole_mm.experiment.strata import beyond_accuracy
+from recbole_mm.experiment.tables import StoreTables
+
+SIMPLE = ("Pop", "EASE")  # what a model with content should beat
+_MOST_TOP_SHARE = 0.5
+_ABOVE_ALL = 0.95  # share of the loss, in size
+
+
+def warnings_of(tables: StoreTables, runs: pd.DataFrame, metric: str) -> list[str]:
+    """Warnings about one row on one data set.
+
+    Args:
+        tables: of the store.
+        runs: of the row, one per seed.
+        metric: of the table, such as ``ndcg@20``.
+    """
+    found = []
+    n_runs = len(runs)
+    for says, holds in (("best epoch 1", runs["best_epoch"] <= 1), ("ended at its cap", runs["ended"] == "cap")):
+        if holds.any():
+            found.append(f"{says} ({int(holds.sum())} of {n_runs})")
+    k = int(metric.rpartition("@")[2])
+    shares = [
+        beyond_accuracy(tables.lists_of(run["run"]), tables.data(run, "items"), k)["top share"]
+        for _, run in runs.iterrows()
+    ]
+    n_items = len(tables.data(runs.iloc[0], "items"))
+    if n_items > 200 and max(shares) > _MOST_TOP_SHARE:
+        found.append(f"{max(shares):.0%} of its places go to the 100 most popular items")
+    found += _below_simple(tables, runs, metric)
+    part = _dominant_part(tables.curves[tables.curves["run"].isin(runs["run"])])
+    return [*found, *([f"one part of the loss, {part}, is above all others"] if part else [])]
+
+
+def _below_simple(tables: StoreTables, runs: pd.DataFrame, metric: str) -> list[str]:
+    rows = tables.rows(runs["dataset"].iloc[0])
+    own, column = runs[f"test_{metric}"].mean(), f"test_{metric}"
+    return [
+        f"below {model}"
+        for model in SIMPLE
+        if model != runs["model"].iloc[0]
+        and (rows["model"] == model).any()
+        and own < rows.loc[rows["model"] == model, column].mean()
+    ]
+
+
+def _dominant_part(curves: pd.DataFrame) -> str | None:
+    parts = curves[curves["name"].str.startswith("loss_")] if len(curves) else curves
+    if not len(parts):
+        return None
+    sizes = parts.groupby("name")["value"].apply(lambda values: values.abs().mean())
+    largest = sizes.idxmax()
+    return largest if len(sizes) > 1 and sizes[largest] > _ABOVE_ALL * sizes.sum() else None

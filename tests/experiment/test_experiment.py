@@ -1,0 +1,178 @@
+"""Whole experiments on small data: the store, going on after a kill, and when test data are looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from recbole_mm.experiment import experiment, run
+from recbole_mm.experiment.experiment import run_experiment
+from recbole_mm.experiment.report import write_report
+from recbole_mm.experiment.store import Store, join
+from recbole_mm.experiment.tables import read_store
+from recbole_mm.testing.toy import write_planted
+
+pytestmark = pytest.mark.xdist_group("ray")
+ROOT = Path(__file__).resolve().parents[2]
+PLAN = """
+data: [{toy: {data_path: '%s', benchmark_filename: [train, valid, test], load_col: {inter: [user_id, item_id]}}}]
+seeds: %d
+models: [LightGCN, {FREEDOM: {knn_k: 4}}%s]
+settings: {epochs: %d, embedding_size: 8, train_batch_size: 64, learning_rate: 0.01}
+topk: [5]
+%s
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_planted(tmp_path_factory.mktemp("data"), {"visual": 6, "textual": 4})
+
+
+def plan(data: Path, seeds: int = 2, models: str = "", epochs: int = 2, more: str = "") -> Path:
+    Path("plan.yaml").write_text(PLAN % (data, seeds, models, epochs, more))
+    return Path("plan.yaml")
+
+
+def numbers(folder: Path) -> pd.DataFrame:
+    """What must be the same however often the experiment was killed."""
+    runs = read_store(folder).runs.set_index("run").sort_index()
+    return runs[
+        [name for name in runs if name.startswith(("test_", "valid_", "beyond_"))] + ["seed", "best_epoch", "epochs"]
+    ]
+
+
+def test_an_experiment_fills_a_store_that_others_can_read(data):
+    told: list[str] = []
+    run_experiment(plan(data, more="sweep: {POWERec: {prompt_num: [1, 2]}}"), Path("out"), 2, tell=told.append)
+    runs = pd.read_parquet("out/runs.parquet")
+    assert len(runs) == 8 and set(runs["error"]) == {""} and runs["run"].is_unique
+    users = pd.read_parquet("out/per_user.parquet")
+    for _, one in runs.iterrows():
+        own = users[users["run"] == one["run"]]
+        assert len(own) == 40
+        assert one["test_ndcg@5"] == pytest.approx(own["ndcg@5"].astype(float).mean())
+    lists = pd.read_parquet("out/lists.parquet")
+    assert set(map(len, lists["items"])) == {5}
+    curves = pd.read_parquet("out/curves.parquet")
+    assert set(curves["name"]) >= {"loss", "valid_recall@5"} and len(curves[curves["name"] == "loss"]) == 16
+    assert (runs["peak_memory"] > 0).all() and (runs["parameters"] > 0).all() and (runs["data"] != "").all()
+    report = write_report(Path("out"), ["LightGCN"]).read_text()
+    assert "| FREEDOM (knn_k=4) | 2 |" in report and "### Sweep of POWERec" in report and "not shown" in report
+    assert not Path("out/work").exists()
+
+
+def test_more_models_and_seeds_run_only_what_is_missing(data):
+    run_experiment(plan(data, seeds=1), Path("out"), 2)
+    before = {file.name: file.stat().st_mtime_ns for file in Path("out/runs").glob("*.json")}
+    with pytest.raises(ValueError, match="holds an experiment; add --resume"):
+        run_experiment(plan(data, seeds=1), Path("out"), 2)
+    told: list[str] = []
+    run_experiment(plan(data, seeds=2, models=", BPR"), Path("out"), 2, resume=True, tell=told.append)
+    assert "4 of 6 runs to do" in told
+    after = {file.name: file.stat().st_mtime_ns for file in Path("out/runs").glob("*.json")}
+    assert len(after) == 6 and before.items() <= after.items()
+
+
+def test_a_failing_run_is_listed_and_the_rest_goes_on(data):
+    broken = ", {VBPR: {feature_adapter: befa, adapter_expansion: 0.1}}"  # of a width that makes no unit
+    run_experiment(plan(data, seeds=1, models=broken), Path("out"), 2)
+    tables = read_store(Path("out"))
+    assert len(tables.runs) == 2
+    (error,) = tables.failed["error"]
+    assert "adapter_expansion" in error
+    assert "## Runs that failed" in write_report(Path("out")).read_text()
+
+
+def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):
+    """In one process, so that what is called in which order is seen."""
+    events: list[str] = []
+    evaluate, tried = run.evaluate_users, experiment.tried
+    monkeypatch.setattr(run, "evaluate_users", lambda *a, **k: events.append("test") or evaluate(*a, **k))
+    monkeypatch.setattr(experiment, "tried", lambda *a, **k: events.append("choice") or tried(*a, **k))
+    monkeypatch.setattr(experiment, "results_of", lambda jobs, at_a_time: map(run.run_job, jobs))
+    search = "search: {budget: 2, metric: NDCG@5}"
+    models = ", {BPR: {learning_rate: [0.01, 0.001]}}"
+    text = (
+        plan(data, seeds=2, models=models, more=search)
+        .read_text()
+        .replace("LightGCN,", "{LightGCN: {n_layers: [1, 2]}},")
+    )
+    Path("plan.yaml").write_text(text)
+    run_experiment(Path("plan.yaml"), Path("out"), 1)
+    assert events == ["choice"] * 3 + ["test"] * 6
+    trials = pd.read_parquet("out/trials.parquet")
+    assert len(trials) == 6 and trials["chosen"].sum() == 3
+    for _, own in trials.groupby("label"):
+        assert own.loc[own["chosen"], "value"].item() == own["value"].max()
+    runs = pd.read_parquet("out/runs.parquet")
+    assert set(runs["budget"]) == {2} and set(runs["chosen_by"]) == {"NDCG@5"}
+
+
+def test_a_killed_experiment_goes_on_to_the_same_store(data):
+    """kill -9 in the middle of a run with two jobs: no run twice, equal numbers."""
+    whole = plan(data, epochs=60).read_text()
+    command = [sys.executable, "-m", "recbole_mm", "experiment", "plan.yaml", "--jobs=2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([*command, "--out=whole"], env=environment, check=True, capture_output=True)
+    process = subprocess.Popen(
+        [*command, "--out=killed"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    limit = time.monotonic() + 120
+    while not list(Path("killed").glob("work/*/*.resume.safetensors")) or not list(Path("killed").glob("runs/*.json")):
+        assert time.monotonic() < limit and process.poll() is None
+        time.sleep(0.02)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    for child in children:
+        if child.is_running():
+            child.kill()
+    process.wait()
+    ended = {file.name: file.stat().st_mtime_ns for file in Path("killed/runs").glob("*.json")}
+    subprocess.run([*command, "--out=killed", "--resume"], env=environment, check=True, capture_output=True)
+    assert ended.items() <= {file.name: file.stat().st_mtime_ns for file in Path("killed/runs").glob("*.json")}.items()
+    pd.testing.assert_frame_equal(numbers(Path("killed")), numbers(Path("whole")))
+    assert whole == Path("plan.yaml").read_text()
+
+
+def test_stores_are_joined(data):
+    run_experiment(plan(data, seeds=1), Path("first"), 2)
+    run_experiment(plan(data, seeds=1, models=", BPR"), Path("second"), 2)
+    join([Path("first"), Path("second")], Path("both"))
+    assert set(read_store(Path("both")).runs["model"]) == {"LightGCN", "FREEDOM", "BPR"}
+    with pytest.raises(ValueError, match="holds no experiment"):
+        join([Path("nowhere")], Path("other"))
+
+
+def test_a_store_of_another_version_and_other_folders_are_refused(tmp_path):
+    Path("out").mkdir()
+    Path("out/store.json").write_text(json.dumps({"version": 99}))
+    with pytest.raises(ValueError, match="holds a store of version 99, this is for 1"):
+        Store(Path("out"))
+    Path("full").mkdir()
+    Path("full/mine.txt").touch()
+    with pytest.raises(ValueError, match="full is not empty and holds no experiment"):
+        Store(Path("full"))
+
+
+def test_the_lists_of_a_run_are_those_of_the_evaluation(data):
+    """Recall from the lists and the held-out items by hand is the run's own."""
+    from recbole_mm.experiment.strata import recall_and_ndcg
+
+    run_experiment(plan(data, seeds=1), Path("out"), 2)
+    tables = read_store(Path("out"))
+    for _, one in tables.runs.iterrows():
+        found = recall_and_ndcg(tables.lists_of(one["run"]), tables.data(one, "test"), 5)
+        np.testing.assert_allclose(found["recall"].mean(), one["test_recall@5"])
+        np.testing.assert_allclose(found["ndcg"].mean(), one["test_ndcg@5"], rtol=1e-6)

@@ -1,0 +1,115 @@
+"""Plans: what they mean, and what is refused before anything runs, with the place in the plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recbole_mm.experiment.choose import ranges_of, settings_to_try
+from recbole_mm.experiment.plan import read_plan
+from recbole_mm.experiment.rows import rows_of
+from recbole_mm.testing.toy import write_planted
+from recbole_mm.tuning.search_space import SearchRange
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_planted(tmp_path_factory.mktemp("data"), {"visual": 6, "textual": 4})
+
+
+def rows(data: Path, text: str):
+    Path("plan.yaml").write_text(
+        f"data: [{{toy: {{data_path: '{data}', benchmark_filename: [train, valid, test]}}}}]\n{text}"
+    )
+    return rows_of(read_plan("plan.yaml"), "plan.yaml")
+
+
+def test_rows_and_their_settings(data):
+    found = rows(data, """
+models:
+  - LightGCN
+  - FREEDOM: {knn_k: 5}
+  - best: {model: MARGO, backbone: DRAGON, label: MARGO on DRAGON}
+seeds: 3
+settings: {epochs: 7}
+sweep: {POWERec: {prompt_num: [1, 2]}}
+topk: [5]
+""")  # fmt: skip
+    assert [row.label for row in found] == [
+        "LightGCN", "FREEDOM (knn_k=5)", "MARGO on DRAGON", "POWERec (prompt_num=1)", "POWERec (prompt_num=2)"
+    ]  # fmt: skip
+    assert all(row.settings["epochs"] == 7 and row.settings["valid_metric"] == "Recall@5" for row in found)
+    assert found[1].settings["knn_k"] == 5 and found[2].model == "MARGO" and found[4].sweep == {"prompt_num": 2}
+    assert read_plan("plan.yaml").seeds == [2020, 2021, 2022]
+    assert len({row.identity for row in found}) == 5
+
+
+def test_a_list_is_searched_where_its_key_takes_no_list(data):
+    (row,) = rows(data, """
+models: [{FREEDOM: {knn_k: [5, 10], modalities: [visual], edge_dropout: 0.5}}]
+search: {budget: 2, metric: NDCG@10}
+""")  # fmt: skip
+    assert row.grid == {"knn_k": [5, 10]}
+    assert row.settings["modalities"] == ["visual"] and row.settings["valid_metric"] == "NDCG@10"
+    (searched,) = ranges_of(row)
+    assert (searched.name, searched.values) == ("knn_k", (5, 10))
+
+
+def test_the_models_own_grid_without_the_keys_that_are_set(data):
+    (row,) = rows(data, "models: [{FREEDOM: {edge_dropout: 0.5}}]\nsearch: {budget: 2}\n")
+    assert [one.name for one in ranges_of(row)] == ["modality_loss_weight"]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("models: [Fredom]", r"models: entry 1 \(Fredom\): unknown model 'Fredom' \(did you mean FREEDOM\?\)"),
+        ("models: [{FREEDOM: {knn: 5}}]", r"entry 1 \(FREEDOM\): .*unknown key 'knn' \(did you mean knn_k\?\)"),
+        ("models: [{FREEDOM: {knn_k: 0}}]", r"models: entry 1 \(FREEDOM\): .*knn_k: 0 is not allowed"),
+        ("models: [{FREEDOM: {knn_k: [5, 0]}}]\nsearch: {budget: 2}", r"entry 1 \(FREEDOM\).*knn_k: 0 is not allowed"),
+        ("models: [LightGCN]\nmetrics: [Recal]", r"metrics: there is no metric 'Recal' \(did you mean recall\?\)"),
+        ("models: [LightGCN]\nsearch: {budget: 0}", "search: budget: 0 is not allowed"),
+        ("models: [LightGCN]\nsearch: {budge: 3}", r"search: budge is not understood \(did you mean budget\?\)"),
+        ("models: [LightGCN, LightGCN]", r"entry 2 \(LightGCN\): the same row as entry 1 \(LightGCN\); keep one"),
+        ("models: [LightGCN]\nseed: 3", r"unknown key 'seed' \(did you mean seeds\?\)"),
+        ("models: [LightGCN]\nseeds: [1, 1]", "seeds: 1 stands there twice"),
+        ("models: [LightGCN]\nseeds: 0", "seeds: 0 is not allowed"),
+        ("models: [LightGCN]\ncompare_with: [BPR]", "compare_with: there is no row 'BPR'"),
+        ("models: [LightGCN]\nsweep: {POWERec: {prompt_num: []}}", "sweep: POWERec: prompt_num has no values"),
+        ("models: [LightGCN]\nsweep: {POWERec: {a: [1], b: [1], c: [1]}}", "sweep: POWERec has 3 keys; give one"),
+        ("models: [{LightGCN: {seed: 3}}]", "seed is no setting of a row"),
+        ("models: []", "models: .* is not allowed"),
+    ],
+)  # fmt: skip
+def test_what_is_no_plan(data, text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        rows(data, text)
+    assert "\n" not in str(caught.value)
+    assert "plan.yaml" in str(caught.value)
+
+
+def test_a_data_set_that_is_not_there(data):
+    Path("plan.yaml").write_text(f"data: [{{toys: {{data_path: '{data}'}}}}]\nmodels: [LightGCN]\n")
+    with pytest.raises(ValueError, match="plan.yaml: data: toys: there is no folder"):
+        rows_of(read_plan("plan.yaml"), "plan.yaml")
+    Path("plan.yaml").write_text("data: [tiktoc]\nmodels: [LightGCN]\n")
+    with pytest.raises(ValueError, match="plan.yaml: data: tiktoc: unknown data set 'tiktoc'"):
+        rows_of(read_plan("plan.yaml"), "plan.yaml")
+
+
+def test_no_search_without_anything_to_search(data):
+    (row,) = rows(data, "models: [NGCF]\nsearch: {budget: 2}\n")
+    with pytest.raises(ValueError, match=r"entry 1 \(NGCF\): nothing to search, as there is no NGCF.hyper"):
+        ranges_of(row)
+
+
+def test_settings_to_try_are_different_and_as_many_as_the_budget():
+    ranges = [SearchRange("a", "choice", (1, 2, 3)), SearchRange("b", "choice", ("x", "y"))]
+    every = settings_to_try(ranges, 10, 0)
+    assert every == [{"a": a, "b": b} for a in (1, 2, 3) for b in ("x", "y")]
+    some = settings_to_try(ranges, 4, 1)
+    assert len(some) == 4 and all(some.count(one) == 1 for one in some) and some == settings_to_try(ranges, 4, 1)
+    assert some != settings_to_try(ranges, 4, 2) or settings_to_try(ranges, 4, 3) != some
+    (drawn,) = settings_to_try([SearchRange("c", "loguniform", (-5.0, -1.0))], 1, 0)
+    assert 0.006 < drawn["c"] < 0.37
