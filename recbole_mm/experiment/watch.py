@@ -49,7 +49,7 @@ class Watch:
         """Every epoch of the run, those before a kill included."""
         return self._epochs
 
-    def _timed_epoch(self, train_data, epoch, *arguments, **options):
+    def _timed_epoch(self, train_data: Any, epoch: int, *arguments: Any, **options: Any) -> Any:
         stage = getattr(self._trainer, "stage", "")
         self._epochs = [one for one in self._epochs if not (one.stage == stage and one.epoch >= epoch)]
         started = time.perf_counter()
@@ -61,7 +61,7 @@ class Watch:
         self._add(Progress(stage, epoch, time.perf_counter() - started, losses, {}, False))
         return loss
 
-    def _kept_validation(self, *arguments, **options):
+    def _kept_validation(self, *arguments: Any, **options: Any) -> tuple[float, dict[str, float]]:
         score, result = self._validate(*arguments, **options)
         last = self._epochs.pop()
         self._add(
