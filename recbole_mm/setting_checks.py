@@ -36,7 +36,9 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     config.final_config_dict = final
     own = own_settings(config)
     for kind in _parts(own):
-        _rename_earlier_keys(config, final, kind.aliases)
+        others = {key for other in own if other is not kind for key in other.model_fields}
+        aliases = {earlier: key for earlier, key in kind.aliases.items() if earlier not in others}
+        _rename_earlier_keys(config, final, aliases)
         values = _values_for(kind, final, own)
         final |= kind.read(values, config.model, config.setting_sources).changed(values)
     if issubclass(config.model_class, BackboneModel):
@@ -89,12 +91,8 @@ def _parts(own: list[type[Settings]]) -> list[type[Settings]]:
 
 def _values_for(kind: type[Settings], final: dict[str, Any], own: list[type[Settings]]) -> dict[str, Any]:
     """The settings as one part sees them."""
-    left_out = set()
-    if not own and kind is ModelSettings:
-        left_out = {"embedding_size"}  # RecBole's models have their own
-    elif kind in own[:-1]:
-        left_out = {"backbone"}  # the wrapper's, not that of a backbone
-    return {key: value for key, value in final.items() if key not in left_out}
+    is_recboles = not own and kind is ModelSettings  # whose models have an embedding_size of their own
+    return {key: value for key, value in final.items() if not (is_recboles and key == "embedding_size")}
 
 
 def _check_known(config: Config) -> None:

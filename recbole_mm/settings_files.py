@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from recbole_mm.io.files import atomic_file
+from recbole_mm.model.backbone_model import BackboneModelSettings
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
@@ -82,7 +83,7 @@ def _lines(kind: type[Settings]) -> list[str]:
     for key, field in kind.model_fields.items():
         default = field.get_default(call_default_factory=True)
         inherited = key in base and default == base[key].get_default()
-        if not inherited or (key == "embedding_size" and "backbone_of_backbone" not in kind.model_fields):
+        if not inherited or (key == "embedding_size" and not issubclass(kind, BackboneModelSettings)):
             lines.append(_line(key, default, field))
     return lines
 

@@ -202,7 +202,7 @@ def test_malformed_settings(capsys, arguments, argument, message):
             "valid_metric: MRR@5 is not measured; set it to one of `metrics` ['Recall', 'NDCG'] at",
         ),
         ("--topk=[10,20]", "valid_metric: NDCG@5 is not measured; "),
-        ("--backbone=GAT", "backbone: 'GAT' is not allowed for POWERec; give one of LayerGCN, LightGCN, BPR"),
+        ("--propagation=GAT", "propagation: 'GAT' is not allowed for POWERec; give one of BPR, LayerGCN, LightGCN"),
         ("--resume_from=none.pth", "resume_from: checkpoint none.pth does not exist"),
         ("--data_path=nowhere", "data_path: there is no folder nowhere; it is the folder that holds toy/"),
     ],

@@ -83,7 +83,7 @@ def test_no_wrong_value_ends_a_config_otherwise(model, value):
         ("POWERec", {"train_batch_size": 0}, "train_batch_size: 0 is not allowed"),
         ("POWERec", {"eval_args": {"split": {"RS": [1, 1]}}}, r"eval_args.split: \{'RS': \[1, 1\]\} is not allowed"),
         ("POWERec", {"eval_args": {"spit": {}}}, r"eval_args: unknown key 'spit' \(did you mean split\?\)"),
-        ("POWERec", {"n_layers": 0}, "n_layers: 0 must be at least 1 for the backbone LayerGCN"),
+        ("POWERec", {"n_layers": 0}, "n_layers: 0 must be at least 1 for the propagation LayerGCN"),
         ("MARGO", {"backbone": "DRAGON", "user_graph_width": 0}, "user_graph_width: 0 is not allowed"),
         ("BPR", {"embedding_size": -4}, "embedding_size: -4 is not allowed for BPR; give a whole number of at least 1"),
         ("BPR", {"embedding_size": "wide"}, "embedding_size: 'wide' is not allowed for BPR"),

@@ -14,9 +14,9 @@ def step(model, batch: Batch) -> Iterator[Kernel]:
     size, n_views = model.embedding_size, len(model.rated_modalities)
     yield from dense_products(model.n_items, size, size)
     yield from projections(model, size)
-    if model.backbone == "LayerGCN":
+    if model.propagation == "LayerGCN":
         yield from refined_layers(model, batch, n_views)
-    elif model.backbone == "LightGCN":
+    elif model.propagation == "LightGCN":
         yield from sparse_products(model.training_graph, n_views * size, model.n_layers)
     yield from vectors(model, batch, n_views)
     yield from vectors(model, batch)

@@ -21,12 +21,10 @@ class BackboneModelSettings(ModelSettings):
 
     backbone: str = "FREEDOM"
     """The backbone."""
-    backbone_of_backbone: str = "LayerGCN"
-    """The backbone's own `backbone` key, where it has one (POWERec)."""
 
 
 class BackboneSettings:
-    """The configuration as the backbone sees it: its own `backbone` key, where it has one, is ours to choose.
+    """The configuration as the backbone sees it.
 
     Attributes:
         read: every key that the backbone has read, with its value.
@@ -37,16 +35,12 @@ class BackboneSettings:
         self.read: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
-        value = self._config[_outer(key)]
+        value = self._config[key]
         self.read[key] = value
         return value
 
     def __contains__(self, key: str) -> bool:
-        return _outer(key) in self._config
-
-
-def _outer(key: str) -> str:
-    return "backbone_of_backbone" if key == "backbone" else key
+        return key in self._config
 
 
 class BackboneModel(Recommender):

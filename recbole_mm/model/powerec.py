@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import model_validator
@@ -17,19 +17,17 @@ from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import half_squared_sum
 from recbole_mm.nn.user_embedding import id_table
-from recbole_mm.registry import PROPAGATIONS, register_model
+from recbole_mm.registry import PROPAGATIONS, NameIn, register_model
 from recbole_mm.settings import Count, LayersOrZero, Rate, Weight
-
-BACKBONES = ("LayerGCN", "LightGCN", "BPR")
 
 
 class POWERecSettings(LateFusionSettings):
     """POWERec (Information Fusion 101, 2024): the paper's settings. Best Q: 3 on Baby, 1 on Clothing."""
 
-    backbone: Literal["LayerGCN", "LightGCN", "BPR"] = "LayerGCN"
-    """Propagation of each modality."""
+    propagation: Annotated[str, NameIn(PROPAGATIONS, others=())] = "LayerGCN"
+    """Propagation of each modality, the backbone F of the paper; BPR is none."""
     n_layers: LayersOrZero = 4
-    """Layers of the backbone; BPR has none."""
+    """Layers of the propagation; BPR has none."""
     include_layer_0: bool = True
     """Whether LayerGCN's readout adds layer 0, as the authors' code does."""
     user_embedding: Literal["separate", "shared", "prompted"] = "prompted"
@@ -47,12 +45,17 @@ class POWERecSettings(LateFusionSettings):
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
     published: ClassVar = {"valid_metric": "NDCG@20", "stopping_step": 20}
+    aliases: ClassVar = {"backbone": "propagation", "backbone_of_backbone": "propagation"}
 
     @model_validator(mode="after")
     def _check_layers(self) -> Self:
-        if self.backbone != "BPR" and self.n_layers < 1:
-            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for the backbone {self.backbone}")
+        if _uses_graph(self.propagation) and self.n_layers < 1:
+            raise ValueError(f"n_layers: {self.n_layers} must be at least 1 for the propagation {self.propagation}")
         return self
+
+
+def _uses_graph(propagation: str) -> bool:
+    return bool(PROPAGATIONS.entry(propagation).facts["uses_graph"])
 
 
 @register_model(
@@ -60,7 +63,6 @@ class POWERecSettings(LateFusionSettings):
     paper="Prompt-based and weak-modality enhanced multimodal recommendation",
     year=2024,
     modalities="any number, and the item ID as one more",
-    backbones=BACKBONES,
 )
 class POWERec(LateFusionRecommender):
     r"""One user table adapted to each modality by prompts, and a loss on the weakest modality of each pair.
@@ -84,7 +86,7 @@ class POWERec(LateFusionRecommender):
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]
-        self.backbone: str = self.settings.backbone
+        self.propagation: str = self.settings.propagation
         self.n_layers: int = self.settings.n_layers
         self.include_layer_0: bool = self.settings.include_layer_0
         self.reg_weight: float = self.settings.reg_weight
@@ -95,7 +97,7 @@ class POWERec(LateFusionRecommender):
         layers = (nn.Linear(width, self.embedding_size) for width in widths)
         self.projections = ModalityProjections(self, layers, activation=torch.tanh_, names=self.rated_modalities)
 
-        if self.backbone != "BPR":
+        if _uses_graph(self.propagation):
             self.edge_sampler = EdgeSampler(
                 self.graph, self.settings.edge_dropout, self.settings.edge_dropout_mode, config["seed"]
             )
@@ -104,7 +106,7 @@ class POWERec(LateFusionRecommender):
 
     def before_epoch(self, epoch: int) -> None:
         """Draw the epoch's edges."""
-        if self.backbone != "BPR":
+        if _uses_graph(self.propagation):
             self.training_graph = self.edge_sampler.sample(epoch)
 
     def item_inputs(self) -> Tensor:
@@ -127,8 +129,9 @@ class POWERec(LateFusionRecommender):
         """``H^m`` of the nodes `rows`, or of all, users and then items: ``[n, M, d]``."""
         nodes = torch.cat([self.user_embedding(), self.item_inputs()])
         shape, nodes = nodes.shape, nodes.flatten(1)
-        graph = None if self.backbone == "BPR" else self.training_graph if self.training else self.full_graph
-        propagate = PROPAGATIONS.get(self.backbone)
+        uses_graph = _uses_graph(self.propagation)
+        graph = None if not uses_graph else self.training_graph if self.training else self.full_graph
+        propagate = PROPAGATIONS.get(self.propagation)
         nodes = propagate(graph, nodes, self.n_layers, shape[1], self.include_layer_0, rows)
         return nodes.view(-1, *shape[1:])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
         raise ValueError(
             f"{checkpoint} is of stage {stage}, and this run would begin stage two with it; give the file of stage one"
         )
-    _check_same_settings(checkpoint, saved, is_staged, model.backbone_settings)
+    aliases = type(model.backbone).settings_class.aliases
+    _check_same_settings(checkpoint, saved, is_staged, model.backbone_settings, aliases)
     prefix = "backbone." if is_staged else ""
     return {k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)}
 
@@ -74,13 +76,17 @@ def _read(file: str, checkpoint: str, trust_pickle: bool) -> SafeCheckpoint:
     )
 
 
-def _check_same_settings(checkpoint: str, saved: SafeCheckpoint, is_staged: bool, ours: dict[str, Any]) -> None:
+def _check_same_settings(
+    checkpoint: str, saved: SafeCheckpoint, is_staged: bool, ours: dict[str, Any], aliases: Mapping[str, str]
+) -> None:
     different = []
     for key in sorted(ours.keys() - OF_THE_TRAINING):
-        of_run = "backbone_of_backbone" if key == "backbone" and is_staged else key
-        if of_run in saved.settings and saved.settings[of_run] != ours[key]:
-            here = "backbone_of_backbone" if key == "backbone" else key
-            different.append(f"{here}: {saved.settings[of_run]} there, {ours[key]} here")
+        names = [key, *(earlier for earlier, now in aliases.items() if now == key)]
+        if is_staged:  # whose own `backbone` was never the backbone's
+            names = [name for name in names if name != "backbone"]
+        there = next((saved.settings[name] for name in names if name in saved.settings), ours[key])
+        if there != ours[key]:
+            different.append(f"{key}: {there} there, {ours[key]} here")
     if different:
         raise ValueError(
             f"{checkpoint} was trained with other settings of the backbone than this run's ({'; '.join(different)}); "

@@ -24,7 +24,7 @@ def test_weights_find_the_noisy_half_of_one_modality():
     Ratings are those of the content alone: propagation would tell a noisy item's acoustic vector who has it.
     """
     noisy = write_half_noise(Path("half"), noise=5**0.5, both=False)
-    settings = {"backbone": "POWERec", "backbone_of_backbone": "BPR", "reg_weight": 0.01}
+    settings = {"backbone": "POWERec", "propagation": "BPR", "reg_weight": 0.01}
     assert_margo_finds(noisy, Path("half"), epochs=35, **settings)
 
 

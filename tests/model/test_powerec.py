@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from recbole_mm.testing.models import ModelConformance
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from tests.shape_only import BABY, build, count_parameters
 
 
@@ -19,13 +20,13 @@ class TestPOWERec(ModelConformance):
         "projections.2.weight", "projections.2.bias",
     }  # fmt: skip
 
-    @pytest.mark.parametrize("backbone", ["LayerGCN", "LightGCN", "BPR"])
+    @pytest.mark.parametrize("propagation", ["LayerGCN", "LightGCN", "BPR"])
     @pytest.mark.parametrize("pooling", ["sum", "mean", "max"])
-    def test_forward_equals_dense_reference(self, data_path, tmp_path, backbone, pooling):
-        run = self.start(data_path, tmp_path, backbone=backbone, prompt_pooling=pooling, n_layers=3)
+    def test_forward_equals_dense_reference(self, data_path, tmp_path, propagation, pooling):
+        run = self.start(data_path, tmp_path, propagation=propagation, prompt_pooling=pooling, n_layers=3)
         model = run.model.double().eval()
         users, items = model.encode()
-        expected = dense_powerec(model, run, backbone, pooling, n_layers=3)
+        expected = dense_powerec(model, run, propagation, pooling, n_layers=3)
         np.testing.assert_allclose(torch.cat([users, items]).detach().numpy(), expected, rtol=1e-9, atol=1e-12)
 
     def test_loss_equals_formulae(self, run):
@@ -82,7 +83,7 @@ class TestPOWERec(ModelConformance):
     @pytest.mark.parametrize(
         "settings, message",
         [
-            ({"backbone": "GAT"}, "backbone: 'GAT'"),
+            ({"propagation": "GAT"}, "propagation: 'GAT'"),
             ({"n_layers": 0}, "n_layers: 0"),
             ({"prompt_num": 0}, "prompt_num: 0"),
             ({"user_embedding": "hashed"}, "user_embedding: 'hashed'"),
@@ -118,3 +119,25 @@ def dense_powerec(model, run, backbone, pooling, n_layers) -> np.ndarray:
             product = product * ((product * ego).sum(-1) / norms)[..., None]
         layers.append(product)
     return {"LayerGCN": sum(layers), "LightGCN": sum(layers) / len(layers), "BPR": ego}[backbone]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 6, "textual": 4})
+
+
+class TestEarlierNames:
+    @pytest.mark.parametrize("key", ["backbone", "backbone_of_backbone"])
+    def test_of_the_propagation(self, planted, tmp_path, caplog, key):
+        run = start("POWERec", planted, **PRE_SPLIT, checkpoint_dir=str(tmp_path), **{key: "LightGCN"})
+        assert run.model.propagation == "LightGCN" and run.config["propagation"] == "LightGCN"
+        assert f"{key} is called propagation now" in caplog.text
+
+    def test_within_margo_its_own_backbone_stays(self, planted, tmp_path):
+        names = {"backbone": "POWERec", "backbone_of_backbone": "BPR"}
+        run = start("MARGO", planted, **PRE_SPLIT, checkpoint_dir=str(tmp_path), **names)
+        assert type(run.model.backbone).__name__ == "POWERec" and run.model.backbone.propagation == "BPR"
+
+    def test_both_names_are_refused(self, planted):
+        with pytest.raises(ValueError, match="backbone is the earlier name of propagation, and both are set"):
+            start("POWERec", planted, **PRE_SPLIT, backbone="BPR", propagation="LightGCN")

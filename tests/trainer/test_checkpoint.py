@@ -127,7 +127,7 @@ def test_settings_are_plain_values():
     kept = settings(Config("POWERec", "toy", config_dict=given))
     assert kept == json.loads(json.dumps(kept))
     assert (kept["embedding_size"], kept["weak_weight"], kept["topk"], kept["epochs"]) == (8, 0.5, [5], 3)
-    assert kept["backbone"] == "LayerGCN"
+    assert kept["propagation"] == "LayerGCN"
     assert not {"model", "dataset", "eval_batch_size"} & kept.keys()
     assert (
         settings(Config("POWERec", "toy", config_dict={**given, "eval_batch_size": 99}))["eval_batch_size"]
