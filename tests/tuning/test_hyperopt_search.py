@@ -186,7 +186,7 @@ def test_a_failing_trial_leaves_the_results_so_far(folder, arguments, capsys):
 def test_a_value_outside_its_range_ends_the_search_before_the_first_trial(folder, arguments, capsys):
     hyper = folder / "wrong.hyper"
     for line, message in {
-        "propagation choice ['LayerGCN','GAT']": "propagation: 'GAT' is not allowed for POWERec; give one of BPR, LayerGCN",
+        "propagation choice ['LayerGCN','GAT']": "propagation: 'GAT' is not allowed for POWERec; give one of",
         "edge_dropout uniform 0,2": "edge_dropout: 1.236 is not allowed for POWERec; give a number of at least 0 and",
         "prompt_num uniform 1,4": "prompt_num: 2.854 is not allowed for POWERec; give a whole number",
     }.items():
