@@ -13,6 +13,12 @@ from recbole_mm.registration import recbole_properties_dir
 DATA_PATHS = ("dataset_atomic", "dataset")
 
 
+def settings_file(dataset: str, data_path: str | Path) -> Path | None:
+    """The settings that lie in a data set's folder, ``NAME/NAME.yaml``, as `convert` writes them; None without any."""
+    file = Path(data_path) / dataset / f"{dataset}.yaml"
+    return file if file.is_file() else None
+
+
 def find_data(dataset: str) -> str:
     """Folder that holds `dataset`; builds the default data set on first use.
 

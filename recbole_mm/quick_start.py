@@ -16,7 +16,7 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_co
 
 from recbole_mm.configuration import DEFAULT_MODEL, checked_config, names_of_run
 from recbole_mm.data.default_data import DEFAULT_DATASET
-from recbole_mm.data_folders import check_data, find_data
+from recbole_mm.data_folders import check_data, find_data, settings_file
 from recbole_mm.ending import EXPECTED, end
 from recbole_mm.host.config import check_sources
 from recbole_mm.host.distributed import check_processes, child_processes
@@ -109,18 +109,11 @@ def run(
     check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})
     config_file_list, config_dict = check_sources(config_file_list, config_dict)
     model, dataset = names_of_run(model, dataset, config_file_list, config_dict)
-    config = checked_config(model, dataset, config_file_list, config_dict)
+    config = _with_data(checked_config(model, dataset, config_file_list, config_dict), config_file_list, config_dict)
     config_dict["protocol"] = config["protocol"]
-    if "data_path" not in config.external_config_dict:
-        config_dict["data_path"] = find_data(dataset)
-    else:
-        check_data(dataset, Path(config.external_config_dict["data_path"]))
     check_folders(config)
     _check_files(config)
-    waits_for = processes.get("world_size", -1) - nproc
-    if waits_for > 0:
-        address = f"{processes.get('ip', 'localhost')}:{processes.get('port', 5678)}"
-        print(f"waiting at {address} for the {waits_for} other processes of --world_size", file=sys.stderr, flush=True)
+    _tell_of_others(nproc, **processes)
     try:
         with child_processes():
             result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
@@ -135,6 +128,30 @@ def check_folders(config: Config) -> None:
     for key in ("checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"):
         if config[key]:
             make_run_folder(config[key], key)
+
+
+def _with_data(config: Config, files: list[str], settings: dict[str, Any]) -> Config:
+    """The Config of a run, its data found and their own settings below the user's files; completes `files`, `settings`.
+
+    Raises ValueError where there is no such data set.
+    """
+    model, dataset, given = config["model"], config["dataset"], config.external_config_dict.get("data_path")
+    if given is None:
+        settings["data_path"] = find_data(dataset)
+    else:
+        check_data(dataset, Path(given))
+    own_file = settings_file(dataset, given or settings["data_path"])
+    if own_file is None or any(own_file.samefile(file) for file in files):
+        return config
+    files.insert(0, str(own_file))
+    return checked_config(model, dataset, files, settings)
+
+
+def _tell_of_others(nproc: int, world_size: int = -1, ip: str = "localhost", port: str | int = 5678, **_: Any) -> None:
+    """A run over several machines waits, without a word of torch's, until all have come."""
+    if world_size > nproc:
+        others = world_size - nproc
+        print(f"waiting at {ip}:{port} for the {others} other processes of --world_size", file=sys.stderr, flush=True)
 
 
 def _check_files(config: Config) -> None:

@@ -234,6 +234,36 @@ def test_files_that_a_run_cannot_begin_with_are_refused_before_data_are_read(
     assert refused(capsys, [f"--model={model}", *arguments, setting]).startswith(message)
 
 
+class TestSettingsBesideTheData:
+    @pytest.fixture
+    def data(self, tmp_path) -> Path:
+        write_planted(tmp_path / "own", {"visual": 6})
+        settings = {**PRE_SPLIT, "epochs": 1, "embedding_size": 4, "topk": [5], "valid_metric": "NDCG@5",
+                    "metrics": ["NDCG"], "gpu_id": "", "show_progress": False, "state": "WARNING"}  # fmt: skip
+        (tmp_path / "own" / "toy" / "toy.yaml").write_text(json.dumps(settings))
+        return tmp_path / "own"
+
+    def test_are_read_below_the_users_own(self, data):
+        Path("mine.yaml").write_text("embedding_size: 6\n")
+        for files, width in ((None, 4), (["mine.yaml"], 6), ([str(data / "toy" / "toy.yaml")], 4)):
+            result = run("VBPR", "toy", files, {"data_path": str(data), "checkpoint_dir": "saved"})
+            saved = json.loads(Path(result["checkpoint"]).with_suffix(".json").read_text())
+            assert saved["settings"]["embedding_size"] == width
+            assert saved["settings"]["benchmark_filename"] == ["train", "valid", "test"]
+
+    @pytest.mark.parametrize("key", ["trust_pickle", "trust_plugins"])
+    def test_trust_nobody(self, data, capsys, key):
+        file = data / "toy" / "toy.yaml"
+        file.write_text(json.dumps({**json.loads(file.read_text()), key: True}))
+        message = refused(capsys, ["--model=VBPR", "--dataset=toy", f"--data_path={data}"])
+        assert f"toy.yaml: {key} is yours to give, not a file's" in message
+
+    def test_a_misspelt_key_is_named_with_the_file(self, data, capsys):
+        (data / "toy" / "toy.yaml").write_text("epoch: 3\n")
+        message = refused(capsys, ["--model=VBPR", "--dataset=toy", f"--data_path={data}"])
+        assert "toy.yaml: unknown key 'epoch' (did you mean epochs?)" in message
+
+
 @pytest.mark.parametrize("key", ["checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"])
 def test_a_folder_that_cannot_be_written_to(capsys, arguments, key):
     Path("taken").touch()

@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"Next: {step}")
     print(
         f"Next: python run_recbole_mm.py --model={'POWERec' if report.modalities else 'LightGCN'} "
-        f"--dataset={name} --data_path={args.out} --config_files={target / f'{name}.yaml'}"
+        f"--dataset={name} --data_path={args.out}"
     )
     return 0
 

@@ -86,7 +86,7 @@ def tried(row: Row, plan: SearchPlan, folder: Path, seed: int, jobs: int) -> lis
     Raises ValueError where no setting reached a validation score.
     """
     from recbole_mm.tuning.ray_search import try_settings
-    from recbole_mm.tuning.ray_trial import SCORE
+    from recbole_mm.tuning.ray_space import SCORE
     from recbole_mm.tuning.search import Search
 
     ranges = ranges_of(row)

@@ -13,10 +13,14 @@ from typing import Any
 from recbole.config import Config
 
 from recbole_mm.configuration import check_keys, checked_config
-from recbole_mm.data_folders import find_data
+from recbole_mm.data_folders import find_data, settings_file
 from recbole_mm.experiment.plan import Entry, Plan
+from recbole_mm.host.saved_data import PICKLE_KEYS
+from recbole_mm.io.names import closest
+from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.registration import check_model
 from recbole_mm.setting_checks import check_value
+from recbole_mm.setting_rules import TRUST_KEYS
 
 _OWN_KEYS = ("label", "model")
 _RESERVED = ("seed", "metrics", "topk", "dataset", "checkpoint_dir", "resume_from")
@@ -105,20 +109,23 @@ def _common_settings(plan: Plan, entry: Entry, place: str) -> dict[str, Any]:
     settings["data_path"] = str(Path(settings["data_path"]).absolute())  # runs have a folder of their own
     if not (Path(settings["data_path"]) / entry.name).is_dir():
         raise ValueError(f"{place}: there is no folder {Path(settings['data_path']) / entry.name}")
-    own_file = Path(settings["data_path"]) / entry.name / f"{entry.name}.yaml"
+    own_file = settings_file(entry.name, settings["data_path"])
     measured: dict[str, Any] = {"metrics": plan.metrics, "topk": plan.topk}
     if plan.search is not None and plan.search.metric is not None:
         measured["valid_metric"] = plan.search.metric
     elif "valid_metric" not in settings:
         measured["valid_metric"] = f"{plan.metrics[0]}@{max(plan.topk)}"
-    from_file = _settings_beside_data(own_file)
+    from_file = {} if own_file is None else _settings_beside_data(own_file)
     return {**from_file, **measured, **settings}
 
 
 def _settings_beside_data(file: Path) -> dict[str, Any]:
-    from recbole_mm.io.yaml_files import read_settings_file
-
-    return read_settings_file(file) if file.is_file() else {}
+    """What a data set's own file says; raises ValueError where it trusts files, or names some that are opened."""
+    settings = read_settings_file(file)
+    for key in ("plugins", *TRUST_KEYS, *PICKLE_KEYS):
+        if key in settings:
+            raise ValueError(f"{file}: {key} is nothing that a data set's file can set; leave it out")
+    return settings
 
 
 def _instead(key: str) -> str:
@@ -191,8 +198,6 @@ def _check_different(rows: list[Row]) -> None:
 
 
 def _check_compared(plan: Plan, rows: list[Row], file: str | Path) -> None:
-    from recbole_mm.io.names import closest
-
     labels = {row.label for row in rows if not row.sweep}
     for label in plan.compare_with:
         if label not in labels:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,15 @@ from ray.tune.schedulers import ASHAScheduler
 from recbole_mm.io.files import atomic_file
 from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.trainer.checkpoint import settings as plain_settings
-from recbole_mm.tuning.hyperopt_search import plain
+from recbole_mm.tuning.ray_results import choose, row_of, write_results
+from recbole_mm.tuning.ray_space import SCORE, SETTING, Space, mode
 from recbole_mm.tuning.ray_state import KeepState, delete_earlier_checkpoints, put_back_state
-from recbole_mm.tuning.ray_trial import MODEL_FILE, SCORE, TIME, run_trial
+from recbole_mm.tuning.ray_trial import MODEL_FILE, TIME, run_trial
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
-from recbole_mm.tuning.search_space import number_of_settings
 from recbole_mm.tuning.shared_data import load_shared_data
 
 RESULTS_FILE, BEST_FILE = "results.csv", "best.yaml"
 _DESCRIPTION_FILE = "search.json"
-_SETTING = "setting"  # the parameter whose values are whole settings
 _RETRIES = 3  # of a trial whose process or node died; its own errors are not tried again
 _PATHS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "dataset_save_path", "graph_dir", "log_dir",
           "tensorboard_dir")  # fmt: skip
@@ -53,10 +50,10 @@ def search_with_ray(
     search, and where no trial ended well.
     """
     folder = folder.absolute()
-    space = _Space(search, algo, max_evals)
+    space = Space(search, algo, max_evals)
     trials = _try(search, space, folder, _description(search, algo, max_evals), resume, ray_address)
-    _write_results(folder / RESULTS_FILE, search, trials)
-    best = _choose(search, trials)
+    write_results(folder / RESULTS_FILE, search, trials)
+    best = choose(search, trials)
     settings = {**search.settings, **best["params"]}
     checkpoint = Path(best["checkpoint"]) / MODEL_FILE
     test_result = winner_test_metrics(settings, checkpoint)
@@ -83,14 +80,14 @@ def try_settings(
     """
     description = {**_description(search, "settings", len(settings)), "tried": settings}
     resume = (folder / _DESCRIPTION_FILE).is_file()
-    space = _Space(search, "settings", 1)
-    space.parameters = {_SETTING: tune.grid_search(settings)}
+    space = Space(search, "settings", 1)
+    space.parameters = {SETTING: tune.grid_search(settings)}
     trials = _try(search, space, folder, description, resume, None)
-    return trials, _choose(search, trials)
+    return trials, choose(search, trials)
 
 
 def _try(
-    search: Search, space: _Space, folder: Path, description: dict[str, Any], resume: bool, ray_address: str | None
+    search: Search, space: Space, folder: Path, description: dict[str, Any], resume: bool, ray_address: str | None
 ) -> list[dict[str, Any]]:
     """Run all trials of a space; gives a row for each."""
     _check_folder(folder, description, resume)
@@ -100,7 +97,7 @@ def _try(
         with atomic_file(folder / _DESCRIPTION_FILE) as temporary:
             temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
         results = _tuner(search, space, folder, resume).fit()
-        trials = [_row(search, result) for result in results]
+        trials = [row_of(search, result) for result in results]
     delete_earlier_checkpoints([Path(one["checkpoint"]) for one in trials if one["checkpoint"]])
     return trials
 
@@ -142,47 +139,7 @@ def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> No
 # ---------------------------------------------------------------- Ray's objects
 
 
-class _Space:
-    """The ranges and the algorithm in Ray's terms: a parameter space, a number of samples, and who draws them."""
-
-    def __init__(self, search: Search, algo: str, max_evals: int):
-        self.samples = 1 if algo == "exhaustive" else max_evals
-        self.searcher = None
-        self.parameters: dict[str, Any] = {}
-        if algo == "settings":
-            return
-        if algo == "bayes":
-            self.searcher = _bayes(search)
-            return
-        if algo == "exhaustive":
-            number_of_settings(search.ranges)
-        for one in search.ranges:
-            self.parameters[one.name] = _domain(one.kind, one.values, algo)
-
-
-def _domain(kind: str, values: tuple, algo: str):
-    if kind == "choice":
-        return tune.grid_search(list(values)) if algo == "exhaustive" else tune.choice(list(values))
-    if kind == "loguniform":  # its bounds are logarithms in a .hyper file
-        return tune.loguniform(math.exp(values[0]), math.exp(values[1]))
-    return {"uniform": tune.uniform, "quniform": tune.quniform}[kind](*values)
-
-
-def _bayes(search: Search):
-    from ray.tune.search.hyperopt import HyperOptSearch
-    from recbole.trainer import HyperTuning
-
-    from recbole_mm.tuning.search_space import recbole_form
-
-    space = HyperTuning(None, params_dict=recbole_form(search.ranges), algo="random").space
-    return HyperOptSearch(space, metric=SCORE, mode=_mode(search), random_state_seed=search.config["seed"])
-
-
-def _mode(search: Search) -> str:
-    return "max" if search.config["valid_metric_bigger"] else "min"
-
-
-def _tuner(search: Search, space: _Space, folder: Path, resume: bool) -> tune.Tuner:
+def _tuner(search: Search, space: Space, folder: Path, resume: bool) -> tune.Tuner:
     config = search.config
     trainable = tune.with_parameters(
         run_trial,
@@ -226,7 +183,7 @@ def _scheduler(search: Search) -> ASHAScheduler | None:
     if not grace:
         return None
     return ASHAScheduler(
-        time_attr=TIME, metric=SCORE, mode=_mode(search), grace_period=grace,
+        time_attr=TIME, metric=SCORE, mode=mode(search), grace_period=grace,
         reduction_factor=search.config["asha_reduction"], max_t=10**6,  # the epochs are the limit
     )  # fmt: skip
 
@@ -240,56 +197,3 @@ class _ListFailures(tune.Callback):
 
     def on_trial_error(self, iteration, trials, trial, **info):
         print(f"trial {trial.trial_id} failed: {trial.config}: its process died {_RETRIES + 1} times", flush=True)
-
-
-# ---------------------------------------------------------------- results
-
-
-def _row(search: Search, result) -> dict[str, Any]:
-    """One line of the results: status, parameters and the best validation metrics."""
-    metrics = result.metrics or {}
-    error = metrics.get("error") or (None if result.error is None else str(result.error).strip().splitlines()[-1])
-    status = "failed" if error else "finished" if metrics.get("finished") else "stopped early"
-    return {
-        "trial": metrics.get("trial_id"),
-        "status": status,
-        "params": plain(_params(search, result.config)),
-        SCORE: metrics.get(SCORE),
-        "best_valid_result": metrics.get("best_valid_result") or {},
-        "evaluations": metrics.get(TIME),
-        "stages_left": metrics.get("stages_left", 0),
-        "seconds": metrics.get("time_total_s"),
-        "error": error,
-        "checkpoint": None if result.checkpoint is None else result.checkpoint.path,
-    }
-
-
-def _params(search: Search, config: dict[str, Any]) -> dict[str, Any]:
-    values = config.get(_SETTING, config)
-    return {one.name: values[one.name] for one in search.ranges}
-
-
-def _choose(search: Search, trials: list[dict[str, Any]]) -> dict[str, Any]:
-    """The trial with the best validation score, among those that reached their last stage."""
-    ended = [one for one in trials if one["status"] != "failed" and one["checkpoint"] and not one["stages_left"]]
-    usable = [one for one in ended if search.better(one[SCORE], None)]
-    if not usable:
-        errors = [f"{one['params']}: {one['error']}" for one in trials if one["error"]]
-        raise ValueError(f"no trial ended with a validation score; first error: {errors[0] if errors else 'none'}")
-    best = usable[0]
-    for one in usable[1:]:
-        best = one if search.better(one[SCORE], best[SCORE]) else best
-    return best
-
-
-def _write_results(file: Path, search: Search, trials: list[dict[str, Any]]) -> None:
-    metrics = list(next((one["best_valid_result"] for one in trials if one["best_valid_result"]), {}))
-    names = [one.name for one in search.ranges]
-    facts = ("trial", "status", "evaluations", "seconds")
-    with atomic_file(file) as temporary, open(temporary, "w", newline="", encoding="utf-8") as sink:
-        table = csv.writer(sink)
-        table.writerow([*facts, *names, SCORE, *metrics, "error"])
-        for one in trials:
-            values = [*(one["params"][name] for name in names), one[SCORE]]
-            values += [one["best_valid_result"].get(metric) for metric in metrics]
-            table.writerow([*(one[fact] for fact in facts), *values, one["error"]])

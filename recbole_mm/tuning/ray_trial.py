@@ -19,12 +19,13 @@ from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
+from recbole_mm.tuning.ray_space import SCORE, SETTING
 from recbole_mm.tuning.shared_data import SharedData
 
 MODEL_FILE = "model.pth"
 _COUNT_FILE = "evaluations.json"
 # What every report holds beside the validation metrics.
-SCORE, TIME = "best_valid_score", "evaluation"
+TIME = "evaluation"
 
 
 def run_trial(params: dict[str, Any], settings: dict[str, Any], shared: SharedData | None) -> None:
@@ -39,7 +40,7 @@ def run_trial(params: dict[str, Any], settings: dict[str, Any], shared: SharedDa
     """
     sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
     try:
-        _train({**settings, **params.get("setting", params)}, shared)
+        _train({**settings, **params.get(SETTING, params)}, shared)
     except Exception as error:
         traceback.print_exc()
         tune.report({SCORE: math.nan, TIME: 0, "error": f"{type(error).__name__}: {error}"})

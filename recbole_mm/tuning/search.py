@@ -13,7 +13,7 @@ from recbole.config import Config
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import check_keys, checked_config
-from recbole_mm.data_folders import check_data, find_data
+from recbole_mm.data_folders import check_data, find_data, settings_file
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import prepare_training
@@ -101,6 +101,14 @@ def prepare_search(
             on the command line; settings without validation.
     """
     config = checked_config(model, dataset, config_file_list)
+    data_path = config.external_config_dict.get("data_path")
+    if data_path is None:
+        data_path = find_data(dataset)
+    else:
+        check_data(dataset, Path(data_path))
+    own_file = settings_file(dataset, data_path)
+    if own_file is not None:
+        config = checked_config(model, dataset, [str(own_file), *(config_file_list or ())])
     file = find_hyper_file(params_file)
     ranges = read_hyper_file(file)
     names = [one.name for one in ranges]
@@ -114,11 +122,7 @@ def prepare_search(
         raise ValueError(f"{name} is searched by {file} and fixed for all trials; leave one of the two out")
     if config["eval_step"] <= 0:
         raise ValueError(f"eval_step: {config['eval_step']} means no validation, which a search chooses by; set 1")
-    settings = {**config.external_config_dict, "model": model, "dataset": dataset}
-    if "data_path" not in settings:
-        settings["data_path"] = find_data(dataset)
-    else:
-        check_data(dataset, Path(settings["data_path"]))
+    settings = {"data_path": data_path, **config.external_config_dict, "model": model, "dataset": dataset}
     return Search(settings, ranges, config)
 
 

@@ -73,7 +73,7 @@ def convert_dataset(
     """Make a RecBole data set of a source; it appears as the folder `out/name` when it is complete.
 
     Writes `name.inter`, or one `.inter` for each split; `name.item` where there are texts; `name.<modality>.arrow`;
-    and `name.yaml` with the settings to pass to `--config_files`. Ids, texts and the values of times and ratings are
+    and `name.yaml` with the settings that a run reads by itself. Ids, texts and the values of times and ratings are
     the source's. Memory: the ids and about 20 bytes for each interaction; features and texts pass in blocks.
 
     Raises:
@@ -228,7 +228,7 @@ def _write_interactions(
 
 
 def _settings(name: str, columns: list[str], modalities: list[str], is_split: bool) -> str:
-    lines = [f"# RecBole settings of {name}: pass this file to --config_files."]
+    lines = [f"# Settings of {name}: runs of recbole_mm read them by themselves, plain RecBole as a configuration file."]
     if is_split:
         lines.append(f"benchmark_filename: [{', '.join(SPLITS)}]")
         columns = list(ITEM_FIELDS)

@@ -1,0 +1,53 @@
+"""What a search varies, in Ray Tune's terms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ray import tune
+
+from recbole_mm.tuning.search import Search
+from recbole_mm.tuning.search_space import number_of_settings, recbole_form
+
+SCORE = "best_valid_score"  # what trials report
+SETTING = "setting"  # the parameter whose values are whole settings
+
+
+class Space:
+    """The ranges and the algorithm in Ray's terms: a parameter space, a number of samples, and who draws them."""
+
+    def __init__(self, search: Search, algo: str, max_evals: int):
+        self.samples = 1 if algo == "exhaustive" else max_evals
+        self.searcher = None
+        self.parameters: dict[str, Any] = {}
+        if algo == "settings":
+            return
+        if algo == "bayes":
+            self.searcher = _bayes(search)
+            return
+        if algo == "exhaustive":
+            number_of_settings(search.ranges)
+        for one in search.ranges:
+            self.parameters[one.name] = _domain(one.kind, one.values, algo)
+
+
+def _domain(kind: str, values: tuple, algo: str):
+    if kind == "choice":
+        return tune.grid_search(list(values)) if algo == "exhaustive" else tune.choice(list(values))
+    if kind == "loguniform":  # its bounds are logarithms in a .hyper file
+        return tune.loguniform(math.exp(values[0]), math.exp(values[1]))
+    return {"uniform": tune.uniform, "quniform": tune.quniform}[kind](*values)
+
+
+def _bayes(search: Search):
+    from ray.tune.search.hyperopt import HyperOptSearch
+    from recbole.trainer import HyperTuning
+
+    space = HyperTuning(None, params_dict=recbole_form(search.ranges), algo="random").space
+    return HyperOptSearch(space, metric=SCORE, mode=mode(search), random_state_seed=search.config["seed"])
+
+
+def mode(search: Search) -> str:
+    """Whether a greater or a smaller score is better, as Ray says it."""
+    return "max" if search.config["valid_metric_bigger"] else "min"
