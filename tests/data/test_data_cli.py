@@ -30,7 +30,6 @@ def test_convert_and_describe_a_data_set(source, capsys):
     assert "splits        train 2, valid 1, test 1" in shown
     assert "python -m recbole_mm describe dataset_atomic/toy" in shown
     assert "toy.visual.arrow" in shown
-    settings = "dataset_atomic/toy/toy.yaml"
     assert "--dataset=toy --data_path=dataset_atomic" in shown.splitlines()[-1]
     assert run("describe toy") == 0
     by_name = capsys.readouterr().out

@@ -228,7 +228,7 @@ def _write_interactions(
 
 
 def _settings(name: str, columns: list[str], modalities: list[str], is_split: bool) -> str:
-    lines = [f"# Settings of {name}: runs of recbole_mm read them by themselves, plain RecBole as a configuration file."]
+    lines = [f"# Settings of {name}: runs of recbole_mm read them by themselves, plain RecBole as a config file."]
     if is_split:
         lines.append(f"benchmark_filename: [{', '.join(SPLITS)}]")
         columns = list(ITEM_FIELDS)
