@@ -106,6 +106,10 @@ class BackboneModel(Recommender):
         """What the backbone does before an epoch."""
         self.backbone.start_epoch(epoch)
 
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The backbone's."""
+        return self.backbone.parameter_groups()
+
     def idle_parameters(self) -> list[nn.Parameter]:
         """The backbone's."""
         return self.backbone.idle_parameters()

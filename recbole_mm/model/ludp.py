@@ -48,6 +48,8 @@ class LUDPSettings(ModelSettings):
     """Layers over the item graphs; best is 1 on TikTok, 2 on MovieLens."""
     item_graph_norm: Literal["literal", "BIN", "WSYM"] = "literal"
     """Edge value: literal is 1/sqrt(k) as printed, BIN 1/k, WSYM by cosine."""
+    preference_learning_rate: Weight | None = None
+    """Learning rate of the user preference's maps and fusion alone; that of the rest if not set."""
     preference_size: Width = 64
     """d', width of the preferences before they are mapped to d."""
     reg_weight: Weight = 0.001
@@ -137,6 +139,13 @@ class LUDP(MultimodalRecommender):
         self.mean_of_items = self.graph.user_mean_block()
         shared = settings.user_attention == "shared"
         self.user_fusion = ModalityFusion(settings.fusion, len(self.modalities), self.embedding_size, shared=shared)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The user preference's, and a feature adapter's."""
+        own: list[nn.Parameter] = []
+        if self.has_user_preference:
+            own = [self.preference_maps, *self.projections.parameters(), *self.user_fusion.parameters()]
+        return {**super().parameter_groups(), "preference": own}
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """``e*`` of users ``[n_users, d]`` and items ``[n_items, d]``."""

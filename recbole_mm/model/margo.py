@@ -33,6 +33,8 @@ class MARGOSettings(BackboneModelSettings):
     """tau of the confidence, in {0.1, 1, 5, 10}; best 5."""
     weak_weight: Weight = 0
     """POWERec's weak-modality loss, which MARGO's loss does not have: always 0."""
+    item_weights_learning_rate: Weight | None = None
+    """Learning rate of the item weights alone, in stage two; at that of the rest, Adam hardly moves them."""
     item_weights: bool = True
     """False is "w/o weight": stage one alone."""
     two_stage: bool = True
@@ -117,6 +119,11 @@ class MARGO(ModalityRatings, BackboneModel):
         """Begin a stage: ``one`` sums the ratings, ``two`` weights them per item."""
         self.stage = stage
         self.item_logits.requires_grad_(stage == "two")
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """The item weights, and the backbone's."""
+        own = [self.item_logits] if self.item_logits.requires_grad else []
+        return {**super().parameter_groups(), "item_weights": own}
 
     def item_weights(self) -> Tensor | None:
         """``w_i^m [n_items, M]`` in stage two; None in stage one, where ratings are summed."""

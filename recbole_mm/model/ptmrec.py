@@ -57,6 +57,8 @@ class PTMRecSettings(BackboneModelSettings):
     """forward: KL(behaviour || modality), reverse: KL(modality || behaviour)."""
     transfer_stop_users: bool = False
     """True: no gradient of the transfer to the users."""
+    encoder_learning_rate: Weight | None = None
+    """Learning rate of what is tuned of the encoder alone, in stage two; that of the rest if not set."""
     tune_backbone: bool = True
     """False: in stage two the encoder alone trains."""
     micro_batch_size: Count = 128
@@ -165,6 +167,11 @@ class PTMRec(BackboneModel):
         if self.contents is None:
             return ("one",)
         return ("one", "two") if two_stage else ("two",)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """What is tuned of the encoder, and the backbone's."""
+        own = [value for value in self.tuned.values() if value.requires_grad]
+        return {**super().parameter_groups(), "encoder": own}
 
     def enter_stage(self, stage: str) -> None:
         """Begin a stage: in ``two`` the encoder owns the features, which start as extracted."""

@@ -61,6 +61,14 @@ class Recommender(TableScores, GeneralRecommender):
         """Parameters that the next batch's loss leaves without a gradient, though other batches give them one."""
         return []
 
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters that can have a learning rate of their own, the key ``<name>_learning_rate``; those of one stage.
+
+        A name whose key this model does not declare means nothing.
+        """
+        adapters = getattr(self, "feature_adapters", None)
+        return {} if adapters is None else {"adapter": list(adapters.parameters())}
+
     def start_epoch(self, epoch: int) -> None:
         """Called once before each training epoch, by MultimodalTrainer or, under RecBole's own Trainer, by train().
 

@@ -18,6 +18,8 @@ class TrainerSettings(Settings):
 
     lr_decay: LearningRateDecay | None = None
     """Multiplies the learning rate by factor^(epoch / epochs), such as {factor: 0.96, epochs: 50}."""
+    adapter_learning_rate: Weight | None = None
+    """Learning rate of the feature adapter alone; that of the rest if not set."""
     resume_from: str | None = None
     """Any file of an interrupted run of ours, which goes on from its last epoch."""
     last_state_minutes: Weight = 0

@@ -112,6 +112,9 @@ class StagedTrainer(MultimodalTrainer):
         stem, ending = file.stem, f"-stage-{stage}"
         return file.with_name(f"{stem.removesuffix(ending) if stem.endswith(ending) else f'{stem}-stage-{last}'}.pth")
 
+    def _is_last_stage(self) -> bool:
+        return getattr(self, "stage", self.model.stages[0]) == self.model.stages[-1]
+
     def _progress_label(self, epoch: int) -> str:
         return f"Stage {self.stage} {epoch:>4}"
 

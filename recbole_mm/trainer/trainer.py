@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from recbole.utils import get_gpu_usage, set_color
@@ -42,15 +44,40 @@ class MultimodalTrainer(ResumingTrainer):
 
     def _build_optimizer(self, **kwargs):
         kind = FUSED_OPTIMIZERS.get(kwargs.get("learner", self.learner).lower())
+        params = kwargs.pop("params", None) or self._parameter_groups()
         if kind is None:
-            return super()._build_optimizer(**kwargs)
-        params = kwargs.get("params") or self.model.parameters()
+            return super()._build_optimizer(params=params, **kwargs)
         return kind(
-            [parameter for parameter in params if parameter.requires_grad],
+            params,
             lr=kwargs.get("learning_rate", self.learning_rate),
             weight_decay=kwargs.get("weight_decay", self.weight_decay),
             fused=True,
         )
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """All that trains: first what has the common learning rate, then each group with one of its own.
+
+        Raises ValueError where a rate is set for a group of which the last stage trains nothing.
+        """
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        apart: set[int] = set()
+        groups = []
+        for name, parameters in self.model.parameter_groups().items():
+            key = f"{name}_learning_rate"
+            rate = self.config[key]
+            own = [parameter for parameter in parameters if parameter.requires_grad]
+            if rate is None:
+                continue
+            if own:
+                groups.append({"params": own, "lr": rate})
+                apart |= set(map(id, own))
+                self.logger.info(f"{key}: {rate} for {sum(one.numel() for one in own):,} parameters")
+            elif self._is_last_stage():
+                raise ValueError(f"{key}: {rate} has nothing to train in this run; leave the key out")
+        return [{"params": [one for one in trained if id(one) not in apart]}, *groups]
+
+    def _is_last_stage(self) -> bool:
+        return True
 
     def _build_scheduler(self):
         decay = self.config["lr_decay"]
