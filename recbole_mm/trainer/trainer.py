@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -97,8 +98,8 @@ class MultimodalTrainer(ResumingTrainer):
             batches = tqdm(train_data, ncols=100, desc=set_color(self._progress_label(epoch_idx), "pink"))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
         losses = []
-        for interaction in batches:
-            losses.append(self._train_batch(interaction.to(self.device), loss_func, scaler))
+        for step in self._steps(batches):
+            losses.append(self._train_batch(step, loss_func, scaler))
             if self.gpu_available and show_progress:
                 batches.set_postfix_str(set_color("GPU RAM: " + get_gpu_usage(self.device), "yellow"))
         self.optimizer.zero_grad()  # gradients of trained features are large, and an evaluation needs none
@@ -118,7 +119,11 @@ class MultimodalTrainer(ResumingTrainer):
     def _progress_label(self, epoch: int) -> str:
         return f"Train {epoch:>5}"
 
-    def _train_batch(self, interaction, loss_func, scaler) -> Tensor:
+    def _steps(self, batches: Iterable[Any]) -> Iterable[Any]:
+        """What each step of the optimizer is made of, which :meth:`_gradients` gets: here a batch."""
+        return batches
+
+    def _train_batch(self, step: Any, loss_func, scaler) -> Tensor:
         """One step; gives the loss, or its parts ``[n_parts]`` where the model gives several, detached."""
         self.optimizer.zero_grad()
         sync_loss, idle = 0, []
@@ -126,10 +131,7 @@ class MultimodalTrainer(ResumingTrainer):
             self.set_reduce_hook()
             sync_loss = self.sync_grad_loss()
             idle = self.model.idle_parameters()
-        with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
-            losses = loss_func(interaction)
-        parts = torch.stack(losses) if isinstance(losses, tuple) else losses
-        scaler.scale(parts.sum() * self._loss_factor + sync_loss).backward()
+        parts = self._gradients(step, loss_func, scaler, sync_loss)
         for parameter in idle:
             parameter.grad = None  # sync_loss made it zero, on which Adam would move the parameter by its momentum
         if self.clip_grad_norm:
@@ -137,6 +139,14 @@ class MultimodalTrainer(ResumingTrainer):
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         scaler.step(self.optimizer)
         scaler.update()
+        return parts
+
+    def _gradients(self, step: Any, loss_func, scaler, sync_loss: Tensor | float = 0) -> Tensor:
+        """Add the gradients of a step; gives its loss or the loss's parts, detached."""
+        with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
+            losses = loss_func(step.to(self.device))
+        parts = torch.stack(losses) if isinstance(losses, tuple) else losses
+        scaler.scale(parts.sum() * self._loss_factor + sync_loss).backward()
         return parts.detach()
 
     # ---------------------------------------------------------------- evaluation

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 import torch
 from recbole.utils import set_color
-from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
 
 from recbole_mm.encoder.pretrained import memory_errors
 from recbole_mm.io.files import atomic_file
@@ -57,48 +55,38 @@ class TuningTrainer(StagedTrainer):
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         started = time.perf_counter()
-        if self.stage == "one":
-            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-        else:
-            loss = self._tune_epoch(train_data, epoch_idx, show_progress)
-        self._note_cost(time.perf_counter() - started)
-        return loss
-
-    def _tune_epoch(self, train_data, epoch: int, show_progress: bool) -> float:
-        self._start_epoch(epoch)
-        batches = train_data
-        if show_progress:
-            batches = tqdm(train_data, ncols=100, desc=set_color(self._progress_label(epoch), "pink"))
-        total = torch.zeros((), device=self.device)
         with memory_errors(
             f"lower micro_batch_size ({self.micro_batch_size}; raise accumulation_steps for it), or set "
             "gradient_checkpointing: True or mixed_precision: True; resume_from goes on from the last checkpoint"
         ):
-            micro_batches = self._micro_batches(batches)
-            while group := list(islice(micro_batches, self.accumulation_steps)):
-                total += self._step(group)
-        self.optimizer.zero_grad()
-        if self.scheduler is not None:
-            self.scheduler.step()
-        self._check_nan(total)
-        return total.item()
+            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        self._note_cost(time.perf_counter() - started)
+        return loss
 
-    def _micro_batches(self, batches) -> Iterator:
+    def _steps(self, batches: Iterable[Any]) -> Iterable[Any]:
+        """In stage two, micro-batches whose gradients are summed."""
+        if self.stage == "one":
+            yield from super()._steps(batches)
+            return
+        micro_batches = self._micro_batches(batches)
+        while group := list(islice(micro_batches, self.accumulation_steps)):
+            yield group
+
+    def _micro_batches(self, batches: Iterable[Any]) -> Iterator[Any]:
         for interaction in batches:
             for start in range(0, len(interaction), self.micro_batch_size):
                 yield interaction[start : start + self.micro_batch_size]
 
-    def _step(self, group: list) -> torch.Tensor:
-        """One step of the optimizer on a group of micro-batches; gives the sum of their losses."""
-        self.optimizer.zero_grad()
+    def _gradients(self, step: Any, loss_func, scaler, sync_loss: torch.Tensor | float = 0) -> torch.Tensor:
+        """As of any model's batch; in stage two those of a group of micro-batches, with the sum of their losses."""
+        if self.stage == "one":
+            return super()._gradients(step, loss_func, scaler, sync_loss)
         total = torch.zeros((), device=self.device)
-        for interaction in group:
-            loss = self.model.calculate_loss(interaction.to(self.device))
-            (loss / self.accumulation_steps).backward()
+        for interaction in step:
+            with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
+                loss = loss_func(interaction.to(self.device))
+            scaler.scale(loss / self.accumulation_steps).backward()
             total += loss.detach()
-        if self.clip_grad_norm:
-            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
-        self.optimizer.step()
         return total
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
