@@ -94,4 +94,4 @@ def test_freed_memory_does_not_outlast_an_evaluation(begin):
     del blocks
     assert memory("VmRSS") > full - 20
     trainer.evaluate(run.valid_data, load_best_model=False)
-    assert memory("VmRSS") < full - 110
+    assert memory("VmRSS") < full - 60  # of 128 MB; the first evaluation takes some for itself
