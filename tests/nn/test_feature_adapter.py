@@ -80,7 +80,7 @@ def test_gradients(name):
 
 class TestBadInput:
     def test_unknown_adapter(self):
-        with pytest.raises(ValueError, match=r"unknown feature adapter 'beffa' \(did you mean befa\?\); registered: .*lora"):
+        with pytest.raises(ValueError, match=r"unknown feature adapter 'beffa' \(did you mean befa\?\); registered"):
             adapter_class("beffa")
 
     @pytest.mark.parametrize(
