@@ -64,6 +64,11 @@ def _check_resumes(config: Config) -> None:
 
 def _check_adapter(config: Config) -> None:
     adapter, model = config["feature_adapter"], config.model_class
+    if adapter_class(adapter) is None and config["adapter_learning_rate"] is not None:
+        raise ValueError(
+            f"adapter_learning_rate: {config['adapter_learning_rate']} has nothing to train in this run, which has no "
+            f"feature_adapter; set one, or leave the key out"
+        )
     if adapter_class(adapter) is None or issubclass(model, (MultimodalRecommender, BackboneModel)):
         return
     if issubclass(model, Recommender):

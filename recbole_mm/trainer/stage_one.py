@@ -14,7 +14,7 @@ from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerp
 
 # what a backbone reads that decides how it is trained, or where, not what its weights mean
 OF_THE_TRAINING = {"seed", "device", "dataset", "checkpoint_dir", "graph_dir", "train_batch_size", "reg_weight",
-                   "weak_weight"}  # fmt: skip
+                   "weak_weight", "preference_learning_rate", "adapter_learning_rate"}  # fmt: skip
 
 
 def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:

@@ -108,6 +108,12 @@ def test_a_rate_without_a_group_is_refused(data_path, tmp_path, model, settings,
         begin(model, data_path, tmp_path, **settings).trainer()
 
 
+@pytest.mark.parametrize("model", ["LayerGCN", "BUIR", "BPR"])
+def test_a_rate_of_adapters_without_one_is_refused_whatever_the_model(data_path, model):
+    with pytest.raises(ValueError, match="adapter_learning_rate: 0.1 has nothing to train in this run"):
+        start(model, data_path, **PRE_SPLIT, adapter_learning_rate=0.1)
+
+
 def test_a_rate_of_another_model_is_unknown(data_path, tmp_path):
     with pytest.raises(ValueError, match="unknown key 'item_weights_learning_rate'"):
         start("VBPR", data_path, **PRE_SPLIT, item_weights_learning_rate=0.1)
