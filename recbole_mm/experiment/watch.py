@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.io.errors import one_line
+from recbole_mm.io.files import atomic_file
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -83,16 +86,14 @@ class Watch:
     def _add(self, progress: Progress) -> None:
         self._epochs.append(progress)
         lines = [json.dumps(vars(one)) for one in self._epochs]
-        self._file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with atomic_file(self._file) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _read(file: Path) -> list[Progress]:
     if not file.is_file():
         return []
-    found = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(Progress(**json.loads(line)))
-        except (ValueError, TypeError):  # the line that a kill cut off, of an epoch that is trained again
-            break
-    return found
+    try:
+        return [Progress(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged ({one_line(error)}); delete its folder to begin the run again") from error
