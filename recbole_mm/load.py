@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from recbole.data import create_dataset, data_preparation
 from recbole.utils import get_model, init_seed
 
 from recbole_mm.data.default_data import DEFAULT_DATASET
+from recbole_mm.graph.cache import writing_nothing
 from recbole_mm.host.config import StoredSettings
 from recbole_mm.io.errors import one_line
 from recbole_mm.model.recommender import Recommender
@@ -35,6 +38,11 @@ class OpenedCheckpoint:
     train_data: Any
     valid_data: Any
     test_data: Any
+
+    def data_files(self) -> list[Path]:
+        """The files that its data set may be read from."""
+        folder = Path(self.config["data_path"])  # with the data set's name, which RecBole adds
+        return [file for file in folder.iterdir() if file.name.startswith(f"{self.config['dataset']}.")]
 
 
 def open_checkpoint(
@@ -63,9 +71,32 @@ def open_checkpoint(
     else:
         saved = read_safe_pair(path)
         settings = {**saved.settings, "data_path": _find_data(saved, data_path)}
-        config = Config(saved.model, saved.dataset, config_dict=StoredSettings(settings, trust_plugins))
+        settings["graph_dir"] = settings.get("graph_dir") or str(path.absolute().parent / "graphs")
+        stored = StoredSettings(settings, trust_plugins, f"checkpoint {path}")
+        with _settings_of(path):
+            config = Config(saved.model, saved.dataset, config_dict=stored)
     _check_finite(saved)
-    return _rebuild(saved, config)
+    with _settings_of(path):
+        return _rebuild(saved, config)
+
+
+@contextmanager
+def _settings_of(path: Path) -> Iterator[None]:
+    """Whatever RecBole, which checks few settings, ends with is one line about the file that holds them."""
+    try:
+        yield
+    except OSError:
+        raise
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"checkpoint {path}: {one_line(error)}") from error
+    except Exception as error:
+        logging.getLogger(__name__).debug("opening %s", path, exc_info=True)
+        raise ValueError(
+            f"checkpoint {path}: its settings and data give no model ({type(error).__name__}: {one_line(error)}); "
+            "restore the file and the data set, or train again"
+        ) from error
 
 
 def add_opening_options(parser: argparse.ArgumentParser) -> None:
@@ -132,7 +163,8 @@ def _rebuild(saved: SafeCheckpoint, config: Config) -> OpenedCheckpoint:
             f"{config['data_path']}: its users, items or training interactions differ"
         )
     init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, train_set).to(config["device"])
+    with writing_nothing():
+        model = get_model(config["model"])(config, train_set).to(config["device"])
     is_own = isinstance(model, Recommender)
     if is_own:
         check_same_features(checkpoint, saved.features, feature_fingerprints(model, train_set))

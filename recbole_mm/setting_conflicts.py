@@ -17,9 +17,8 @@ from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.nn.feature_adapter import adapter_class
-from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES
+from recbole_mm.setting_rules import OF_THE_COMMAND
 
-_OF_THE_COMMAND = (*KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE")
 _FILTERS = {
     "user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)", "val_interval": None,
     "rm_dup_inter": None,
@@ -46,7 +45,7 @@ def check_conflicts(config: Config) -> None:
 
 
 def _check_sources(config: Config) -> None:
-    for key in _OF_THE_COMMAND:
+    for key in OF_THE_COMMAND:
         if key in user_settings(config) and is_from_file(config, key):
             raise ValueError(
                 f"{config.setting_sources[key]}: {key} is nothing that a file can set; leave it out, or give the "

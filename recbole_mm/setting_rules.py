@@ -21,9 +21,11 @@ from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import ADAPTERS, MODELS, TUNINGS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL, RunSettings, SearchSettings
 from recbole_mm.settings import Settings
+from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
 TRUST_KEYS = ("trust_pickle", "trust_plugins")
+OF_THE_COMMAND = (*KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE")  # nothing that a file can set
 
 
 # ---------------------------------------------------------------- which parts a run has
@@ -68,10 +70,10 @@ def complete_sources(config: Config) -> None:
                 raise ValueError(f"{config.setting_sources[key]}: {key} is yours to give, not a file's: --{key}=True")
             del given[key]
     if config.is_stored:
-        for key in PICKLE_KEYS:
+        for key in (*PICKLE_KEYS, *OF_THE_COMMAND):  # one process opens it, whatever it was trained in
             given.pop(key, None)
     trusted = not is_from_file(config, "plugins") or config.trusts_plugins or given.get("trust_plugins") is True
-    import_plugins(given.get("plugins"), trusted, config.setting_sources.get("plugins", "the checkpoint"))
+    import_plugins(given.get("plugins"), trusted, config.setting_sources.get("plugins", "a file"))
 
 
 # ---------------------------------------------------------------- defaults

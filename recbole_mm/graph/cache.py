@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from recbole_mm.io.locks import waiting_lock
 from recbole_mm.io.reading import read_npz
 
 FORMAT = 1
+_writes: ContextVar[bool] = ContextVar("writes", default=True)
 
 
 class GraphCache:
@@ -24,6 +27,7 @@ class GraphCache:
     A file name is a hash of the inputs' bytes and of every parameter, so that a changed feature, interaction or
     parameter never finds an old graph. Files are written beside their name and renamed, and a damaged file is built
     again. Of several processes that ask for the same graph at once, one builds it and the others wait for its file.
+    One that is made within :func:`writing_nothing` only reads.
 
     Args:
         folder: where the files lie; made on first use.
@@ -31,6 +35,7 @@ class GraphCache:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self._writes = _writes.get()
 
     def arrays(
         self,
@@ -51,6 +56,8 @@ class GraphCache:
         arrays = _load(file)
         if arrays is not None:
             return arrays
+        if not self._writes:
+            return build()
         with naming(file):
             self.folder.mkdir(parents=True, exist_ok=True)
         with waiting_lock(file.with_name(f".{file.stem}.lock")):
@@ -63,6 +70,16 @@ class GraphCache:
         with atomic_file(file) as temporary, temporary.open("wb") as sink:
             np.savez(sink, **arrays)
         return arrays
+
+
+@contextmanager
+def writing_nothing() -> Iterator[None]:
+    """Let models that are made inside read graphs that are there, and write none."""
+    before = _writes.set(False)
+    try:
+        yield
+    finally:
+        _writes.reset(before)
 
 
 def _load(file: Path) -> dict[str, np.ndarray] | None:

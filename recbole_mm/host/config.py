@@ -31,11 +31,13 @@ class StoredSettings(dict):
     Args:
         settings: by key.
         trusts_plugins: whether modules that it names under ``plugins`` may be imported.
+        source: the file, for messages.
     """
 
-    def __init__(self, settings: dict[str, Any], trusts_plugins: bool = False):
+    def __init__(self, settings: dict[str, Any], trusts_plugins: bool = False, source: str = "the checkpoint"):
         super().__init__(settings)
         self.trusts_plugins = trusts_plugins
+        self.source = source
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,10 @@ def _read_dictionary(config: Config, settings: dict[str, Any] | None) -> dict[st
     _check_dictionary(settings)
     for key in settings:
         config.setting_sources.pop(key, None)
-    return dict(settings) if config.is_stored else {key: plain_value(value) for key, value in settings.items()}
+    if config.is_stored:
+        config.setting_sources |= dict.fromkeys(settings, settings.source)
+        return dict(settings)
+    return {key: plain_value(value) for key, value in settings.items()}
 
 
 def _read_command_line(config: Config) -> dict[str, Any]:

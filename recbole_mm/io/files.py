@@ -35,9 +35,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     temporary = _new_file(path)
     try:
+        mode = _rights(temporary)
         with naming_full_disk(path, temporary):
             yield temporary
-            _flush(temporary)
+            _flush(temporary, mode)
         with naming(path):
             os.replace(temporary, path)
     finally:
@@ -99,7 +100,13 @@ def _check_replaceable(path: Path) -> None:
         raise FileExistsError(f"{path} cannot be written: it is {kind}; choose the name of a file")
 
 
-def _flush(file: Path) -> None:
+def _rights(file: Path) -> int:
+    return stat.S_IMODE(os.lstat(file).st_mode)
+
+
+def _flush(file: Path, mode: int) -> None:
+    if _rights(file) != mode:  # safetensors puts one in its place that is its owner's alone
+        os.chmod(file, mode)
     descriptor = os.open(file, os.O_RDONLY | NEVER_WAITING | getattr(os, "O_NOFOLLOW", 0))
     try:
         os.fsync(descriptor)
@@ -190,10 +197,10 @@ def _replace(temporary: Path, target: Path) -> None:
 
 
 def _finish(folder: Path) -> None:
-    """All files on the disk, and the rights that a new folder has."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            _flush(Path(parent, name))
+    """All files on the disk, and the rights that new files and a new folder have."""
     mask = os.umask(0o077)  # it can only be read by setting it
     os.umask(mask)
-    os.chmod(folder, (stat.S_IMODE(folder.stat().st_mode) & stat.S_ISGID) | (0o777 & ~mask))
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            _flush(Path(parent, name), 0o666 & ~mask)
+    os.chmod(folder, (_rights(folder) & stat.S_ISGID) | (0o777 & ~mask))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from recbole_mm.io.files import check_folder_writable
@@ -13,5 +14,5 @@ def make_run_folder(folder: str | Path, key: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         check_folder_writable(folder)
     except OSError as error:
-        reason = error.strerror or error
+        reason = os.strerror(error.errno) if error.errno else error
         raise OSError(f"{key}: nothing can be written to {folder} ({reason}); set another folder") from error

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,10 +34,9 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
         OSError: it is something else, or cannot be reached.
     """
     path = Path(path)
-    try:
-        _check_mode(path, os.stat(path).st_mode)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no file {path}") from error
+    with _named(path):
+        mode = os.stat(path).st_mode
+    _check_mode(path, mode)
     return path
 
 
@@ -46,7 +47,8 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: as :func:`regular_file`, or the file may not be read.
     """
     path = regular_file(path)
-    descriptor = os.open(path, os.O_RDONLY | NEVER_WAITING)
+    with _named(path):
+        descriptor = os.open(path, os.O_RDONLY | NEVER_WAITING)
     try:
         _check_mode(path, os.fstat(descriptor).st_mode)  # again, as it may be another one by now
         return os.fdopen(descriptor, "rb")
@@ -70,6 +72,16 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{path}, line {line}: not UTF-8 text ({error.reason}); save the file as UTF-8") from error
     return [line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")]
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file {path}") from error
+    except OSError as error:
+        raise type(error)(f"{path} cannot be read ({error.strerror}); give a file that you may read") from error
 
 
 def _check_mode(path: Path, mode: int) -> None:

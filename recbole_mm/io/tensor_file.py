@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recbole_mm.io.reading import regular_file
+from recbole_mm.io.reading import open_regular
 
 _TAGS = ("tensor", "array", "tuple", "dict")
 
@@ -86,10 +86,10 @@ def read_content(path: Path) -> Any:
     """The `content` of a file, without its tensors; None where another program wrote it.
 
     Raises:
-        OSError: it is no regular file.
+        OSError: it is no regular file, or may not be read.
         ValueError: it is damaged.
     """
-    with named_errors(path), safe_open(regular_file(path), "pt") as file:
+    with named_errors(path), _opened(path) as file:
         text = (file.metadata() or {}).get("content")
         return None if text is None else json.loads(text)
 
@@ -98,10 +98,10 @@ def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Tensors and content.
 
     Raises:
-        OSError: it is no regular file.
+        OSError: it is no regular file, or may not be read.
         ValueError: it is damaged, or has changed since it was written.
     """
-    with named_errors(path), safe_open(regular_file(path), "pt") as file:
+    with named_errors(path), _opened(path) as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         if "content" not in metadata:
@@ -109,6 +109,11 @@ def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], Any]:
         if metadata.get("digest") != _digest(tensors, metadata["content"]):
             raise ValueError("its content has changed since it was written")
         return tensors, json.loads(metadata["content"])
+
+
+def _opened(path: Path) -> Any:
+    open_regular(path).close()  # safetensors would wait for a pipe, and calls what may not be read not there
+    return safe_open(path, "pt")
 
 
 class named_errors:

@@ -70,6 +70,16 @@ class TestAtomicFile:
         assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
         assert (inside, (tmp_path / "b").stat().st_mode & 0o777) == (0o700, 0o777 & ~mask)
 
+    def test_the_rights_are_those_where_a_library_writes_a_file_of_its_own(self, tmp_path):
+        with atomic_file(tmp_path / "a") as temporary:
+            save_file({"x": torch.ones(2)}, temporary)  # puts another file, 0600, in its place
+        with temporary_folder(tmp_path / "b") as temporary:
+            save_file({"x": torch.ones(2)}, temporary / "c")
+            publish_folder(temporary, tmp_path / "b")
+        (tmp_path / "any").touch()
+        rights = {file.stat().st_mode for file in (tmp_path / "a", tmp_path / "b" / "c", tmp_path / "any")}
+        assert len(rights) == 1
+
     def test_names_of_every_length_that_the_file_system_takes(self, tmp_path):
         path = tmp_path / ("é" * 127)  # 254 bytes
         with atomic_file(path) as temporary:

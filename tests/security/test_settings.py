@@ -117,7 +117,7 @@ def test_saved_data_beside_a_checkpoint_are_not_unpickled(checkpoint):
 def test_a_file_cannot_say_that_it_is_to_be_trusted(checkpoint, tmp_path, toy):
     (tmp_path / "evil_module.py").write_text(CODE)
     change(checkpoint, plugins=["evil_module"], trust_plugins=True, trust_pickle=True)
-    with pytest.raises(ValueError, match="the checkpoint asks for the modules evil_module.* --trust-plugins"):
+    with pytest.raises(ValueError, match=f"checkpoint {checkpoint} asks for the modules evil_module.* --trust-plugins"):
         open_checkpoint(checkpoint)
     for key in ("trust_plugins", "trust_pickle"):
         (tmp_path / "mine.yaml").write_text(f"{key}: True\n")
