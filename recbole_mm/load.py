@@ -19,6 +19,7 @@ from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.graph.cache import writing_nothing
 from recbole_mm.host.config import StoredSettings
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, of_pickle, read_pickle, read_safe_pair
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
@@ -108,6 +109,13 @@ def add_opening_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data_path", type=Path, metavar="DIR", help="folder of the data set's folder, where it is another by now"
     )
+
+
+def run_files(checkpoint: str | Path) -> list[Path]:
+    """The files of a run, any of which `checkpoint` is, and of its earlier stages; they need not be there."""
+    files = RunFiles.of(checkpoint)
+    earlier = files.stages() if files.pickle.parent.is_dir() else []
+    return [file for one in (files, *earlier) for file in one.all]
 
 
 def opening_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -23,9 +23,7 @@ from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.folders import make_run_folder
-from recbole_mm.model.backbone_model import BackboneModel
-from recbole_mm.trainer.resume import check_resume
-from recbole_mm.trainer.stage_one import check_stage_one
+from recbole_mm.trainer.beginnings import check_beginning
 
 _TRUST_FLAGS = {"--trust-plugins": "trust_plugins", "--trust-pickle": "trust_pickle"}
 
@@ -111,8 +109,8 @@ def run(
     model, dataset = names_of_run(model, dataset, config_file_list, config_dict)
     config = _with_data(checked_config(model, dataset, config_file_list, config_dict), config_file_list, config_dict)
     config_dict["protocol"] = config["protocol"]
+    check_beginning(config)
     check_folders(config)
-    _check_files(config)
     _tell_of_others(nproc, **processes)
     try:
         with child_processes():
@@ -152,15 +150,6 @@ def _tell_of_others(nproc: int, world_size: int = -1, ip: str = "localhost", por
     if world_size > nproc:
         others = world_size - nproc
         print(f"waiting at {ip}:{port} for the {others} other processes of --world_size", file=sys.stderr, flush=True)
-
-
-def _check_files(config: Config) -> None:
-    """Raise now, and not after data and model are built, what is wrong with the files that a run begins with."""
-    trusts = config["trust_pickle"] is True
-    if config["resume_from"]:
-        check_resume(config["resume_from"], config["model"], trusts)
-    elif config["stage_one_checkpoint"] and issubclass(config.model_class, BackboneModel):
-        check_stage_one(config["stage_one_checkpoint"], config["model"], config["backbone"], trusts)
 
 
 def objective_function(

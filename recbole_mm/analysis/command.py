@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.io.files import atomic_file, check_folder_writable
-from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options
+from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
+from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options, run_files
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.parts import Entry
 from recbole_mm.trainer.checkpoint import settings
@@ -61,6 +61,8 @@ def positive_int(text: str) -> int:
 def _run(write: Write, arguments: argparse.Namespace) -> int:
     if find_spec("matplotlib") is None:  # before minutes of work, not after
         raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
+    for checkpoint in arguments.checkpoints:
+        check_is_no_input(arguments.out, "--out", run_files(checkpoint))
     check_folder_writable(arguments.out)
     opened = [open_checkpoint(file, **opening_options(arguments)) for file in arguments.checkpoints]
     for file in write(opened, arguments):

@@ -13,7 +13,7 @@ from recbole_mm.data.modality_name import check_modality_name
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.data.text_form import read_text
 from recbole_mm.data.text_identity import TextFile
-from recbole_mm.io.files import check_writable, is_folder
+from recbole_mm.io.files import check_is_no_input, check_writable, is_folder
 
 
 def convert_arrow(dataset_dir: Path, modality: str) -> Path:
@@ -62,6 +62,7 @@ def convert_npy(
             differ; see `checked_features`.
     """
     binary = check_free_modality(modality, dataset_dir)
+    check_is_no_input(binary, "--modality", (features, ids))
     check_writable(binary)
     item_ids, values = checked_features(read_ids(ids), load_npy(features), features)
     if zero_rows == "missing":

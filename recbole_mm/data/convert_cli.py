@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> int:
     plan += [f"  {line}" for line in converter.plan()] if args.source.exists() else []
     plan.append(f"  {selection.shown()}; to {target}")
     if args.dry_run:
-        check_target(args.source, name, target, args.overwrite)
+        check_target(args.source, name, target, args.overwrite, (args.interactions, args.items))
         print("\n".join([*plan, "Nothing was written (--dry-run)."]))
         return 0
     if args.source.exists():

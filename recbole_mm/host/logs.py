@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from recbole.trainer.trainer import DecisionTreeTrainer, Trainer
 from recbole.utils import get_local_time
@@ -139,7 +140,6 @@ class TensorBoardWriter:
 
 def tensorboard_writer(logger: logging.Logger, config=None) -> TensorBoardWriter:
     """RecBole's ``get_tensorboard`` with ``tensorboard_dir``: a folder in it by the name of the log file."""
-    names = (getattr(handler, "baseFilename", None) for handler in logger.handlers)
-    log = next(filter(None, names), f"model-{get_local_time()}")
+    name = Path(log_file() or f"model-{get_local_time()}.log").stem  # of our log, whatever else logs in this process
     folder = (config and config["tensorboard_dir"]) or "log_tensorboard"
-    return TensorBoardWriter(os.path.join(folder, os.path.basename(log).split(".")[0]))
+    return TensorBoardWriter(os.path.join(folder, name))

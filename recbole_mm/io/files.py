@@ -54,10 +54,21 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def check_is_no_input(path: Path, option: str, inputs: Iterable[Path]) -> None:
-    """Raise ValueError where writing a file would replace one that the command reads."""
+    """Raise ValueError where writing a file would replace one that the command reads.
+
+    Args:
+        path: to write; need not exist.
+        option: that gives it, for the message.
+        inputs: files that are read, and names that belong to them, which need not exist.
+    """
     for file in inputs:
-        if path.exists() and file.exists() and path.samefile(file):
+        if _place(path) == _place(file) or (path.exists() and file.exists() and path.samefile(file)):
             raise ValueError(f"{option}: {path} is a file that this command reads; choose another name")
+
+
+def _place(path: Path) -> Path:
+    """Where the name itself stands, whether or not it is a link, as a link is replaced too."""
+    return Path(os.path.realpath(path.parent)) / path.name
 
 
 def check_folder_writable(folder: str | os.PathLike[str]) -> None:

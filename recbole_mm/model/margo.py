@@ -101,19 +101,21 @@ class MARGO(ModalityRatings, BackboneModel):
         self.calibration_weight: float = self.settings.calibration_weight
         self.stop_gradient: bool = self.settings.stop_gradient
         self.log_base: float = self.settings.log_base
-        self.stages = self._choose_stages(self.settings.item_weights, self.settings.two_stage)
-        self.item_logits = nn.Parameter(0.01 * torch.randn(self.n_items, len(self.rated_modalities)))
-        self.enter_stage(self.stages[0])
-
-    def _choose_stages(self, item_weights: bool, two_stage: bool) -> tuple[str, ...]:
-        if not item_weights:
-            return ("one",)
-        if len(self.rated_modalities) < 2:
+        self.stages = self.stages_for(self.settings)
+        if "two" in self.stages and len(self.rated_modalities) < 2:
             raise ValueError(
                 f"stage two weights modalities against each other, and {self.backbone_name} rates only "
                 f"{self.rated_modalities}; use two modalities, or item_weights: False for stage one alone"
             )
-        return ("one", "two") if two_stage else ("two",)
+        self.item_logits = nn.Parameter(0.01 * torch.randn(self.n_items, len(self.rated_modalities)))
+        self.enter_stage(self.stages[0])
+
+    @staticmethod
+    def stages_for(settings: MARGOSettings) -> tuple[str, ...]:
+        """The stages of a run with these settings."""
+        if not settings.item_weights:
+            return ("one",)
+        return ("one", "two") if settings.two_stage else ("two",)
 
     def enter_stage(self, stage: str) -> None:
         """Begin a stage: ``one`` sums the ratings, ``two`` weights them per item."""

@@ -126,7 +126,7 @@ class PTMRec(BackboneModel):
         self.tuning: str = self.settings.peft
         self.tuned = nn.ParameterDict()
         self.contents = None if self.tuning == "none" else self._build_contents(config, dataset)
-        self.stages = self._choose_stages(self.settings.two_stage)
+        self.stages = self.stages_for(self.settings)
         self._is_stale = False
         self.enter_stage(self.stages[0])
 
@@ -163,10 +163,12 @@ class PTMRec(BackboneModel):
 
     # ---------------------------------------------------------------- stages
 
-    def _choose_stages(self, two_stage: bool) -> tuple[str, ...]:
-        if self.contents is None:
+    @staticmethod
+    def stages_for(settings: PTMRecSettings) -> tuple[str, ...]:
+        """The stages of a run with these settings."""
+        if settings.peft == "none":
             return ("one",)
-        return ("one", "two") if two_stage else ("two",)
+        return ("one", "two") if settings.two_stage else ("two",)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """What is tuned of the encoder, and the backbone's."""

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input, check_writable
-from recbole_mm.io.run_files import RunFiles
-from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options
-from recbole_mm.recommend.export import export_vectors
+from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options, run_files
+from recbole_mm.recommend.export import check_new_folder, export_vectors
 from recbole_mm.recommend.ranking import SCHEMA, Ranker, read_users
 
 
@@ -44,12 +43,10 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     """Write the recommendations; raises ValueError or OSError for bad input."""
     if arguments.k < 1 or arguments.block_mb < 1:
         raise ValueError("--k and --block_mb must be at least 1")
-    files = RunFiles.of(arguments.checkpoint)
-    earlier = files.stages() if files.pickle.parent.is_dir() else []
-    run_files = [file for one in (files, *earlier) for file in one.all]
-    check_is_no_input(arguments.out, "--out", [*run_files, *filter(None, [arguments.users])])
+    check_is_no_input(arguments.out, "--out", [*run_files(arguments.checkpoint), *filter(None, [arguments.users])])
     check_writable(arguments.out)
     opened = open_checkpoint(arguments.checkpoint, **opening_options(arguments))
+    check_is_no_input(arguments.out, "--out", opened.data_files())
     users = read_users(arguments.users, opened.dataset)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
@@ -77,6 +74,8 @@ def _blocks(arguments: argparse.Namespace, opened: OpenedCheckpoint, users: np.n
 
 def run_export(arguments: argparse.Namespace) -> int:
     """Write the vectors; raises ValueError or OSError for bad input."""
+    check_is_no_input(arguments.out, "--out", run_files(arguments.checkpoint))
+    check_new_folder(arguments.out)
     check_folder_writable(arguments.out.parent)
     opened = open_checkpoint(arguments.checkpoint, **opening_options(arguments))
     print(f"wrote {export_vectors(opened, arguments.out)}")

@@ -28,8 +28,7 @@ def export_vectors(opened: OpenedCheckpoint, folder: Path) -> Path:
     """
     model = opened.model
     _check_is_dot_product(model)
-    if is_occupied(folder):
-        raise ValueError(f"--out: {folder} holds something already; delete it, or choose another folder")
+    check_new_folder(folder)
     with torch.no_grad():
         tables = dict(zip(("user", "item"), model.score_tables(), strict=True))
     vectors = {name: table[1:].detach().cpu().contiguous() for name, table in tables.items()}
@@ -49,6 +48,12 @@ def export_vectors(opened: OpenedCheckpoint, folder: Path) -> Path:
         (temporary / SCORING_FILE).write_text(json.dumps(scoring, indent=2), encoding="utf-8")
         publish_new_folder(temporary, folder)
     return folder
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise ValueError where something stands at the folder to write; it may be empty."""
+    if is_occupied(folder):
+        raise ValueError(f"--out: {folder} holds something already; delete it, or choose another folder")
 
 
 def _check_is_dot_product(model: Any) -> None:

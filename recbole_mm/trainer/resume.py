@@ -10,13 +10,15 @@ import numpy as np
 from torch import Tensor
 
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.reading import regular_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.trainer.checkpoint import has_safe_pair, read_pickle, read_safe_pair, write_checkpoint
 from recbole_mm.trainer.random_state import set_random_state
 from recbole_mm.trainer.training_state import (
     ResumePoint,
+    StateFacts,
     TrainingState,
-    model_of_newest_state,
+    newest_facts,
     newest_state,
     parse_state,
 )
@@ -34,27 +36,45 @@ def find_resume_point(file: str | Path, trust_pickle: bool) -> ResumePoint:
         ValueError: it is damaged, a pickle that is not trusted, or not of recbole_mm.
     """
     files = RunFiles.of(file)
-    point = newest_state(files)
-    if point is not None:
-        return point
-    _check_pickle(files, file, trust_pickle)
-    return ResumePoint(files, _read_pickled_state(files.pickle), is_best=True)
+    found = find_state(file, trust_pickle)
+    point = None if found is None else newest_state(files)
+    return point or ResumePoint(files, _read_pickled_state(files.pickle), is_best=True)
 
 
-def check_resume(file: str | Path, model: str, trust_pickle: bool) -> None:
-    """Raise what resuming a run of a model from a file would, as far as the file shows it before data are loaded."""
+def find_state(file: str | Path, trust_pickle: bool) -> tuple[Path, StateFacts] | None:
+    """The file that :func:`find_resume_point` would read, and what its head tells; None of a trusted pickle.
+
+    Arguments and errors as of that.
+    """
     files = RunFiles.of(file)
-    saved_model = model_of_newest_state(files)
-    if saved_model is None:
+    try:
+        found = newest_facts(files)
+        if found is None and not files.pickle.exists() and Path(file).exists():
+            regular_file(file)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"resume_from: {error}") from error
+    if found is None:
         _check_pickle(files, file, trust_pickle)
-    else:
-        check_same_model(file, saved_model, model)
+    return found
 
 
-def check_same_model(file: str | Path, saved: str, model: str) -> None:
-    """Raise ValueError where a checkpoint is of another model than a run."""
-    if str(saved).lower() != model.lower():
-        raise ValueError(f"resume_from: checkpoint {file} is of model {saved}, this run is of {model}")
+def check_same_run(facts: StateFacts, model: str, learner: str, file: str | Path) -> None:
+    """Raise ValueError where a state is of another model or optimizer than a run's."""
+    if facts.model.lower() != model.lower():
+        raise ValueError(f"resume_from: checkpoint {file} is of model {facts.model}, this run is of {model}")
+    if facts.learner is not None and facts.learner.lower() != learner.lower():
+        raise ValueError(
+            f"resume_from: checkpoint {file} was trained with learner {facts.learner}, this run has {learner}, whose "
+            f"state is another; set learner: {facts.learner}"
+        )
+
+
+def check_epochs(facts: StateFacts, epochs: int, file: str | Path) -> None:
+    """Raise ValueError where a state comes after more epochs than a run is to train, in the state's stage."""
+    if facts.epoch >= epochs:
+        raise ValueError(
+            f"resume_from: checkpoint {file} has trained {facts.epoch + 1} epochs, and `epochs` is {epochs}; set more"
+        )
 
 
 def _check_pickle(files: RunFiles, file: str | Path, trust_pickle: bool) -> None:
@@ -82,7 +102,7 @@ def _read_pickled_state(path: Path) -> TrainingState:
         "best_valid_score": float(content["best_valid_score"]),
         "best_valid_result": None if result is None else {metric: float(value) for metric, value in result.items()},
     }
-    return parse_state(content, path)
+    return parse_state(content, path, TrainingState)
 
 
 def best_weights(point: ResumePoint) -> dict[str, Tensor] | None:
@@ -93,11 +113,7 @@ def best_weights(point: ResumePoint) -> dict[str, Tensor] | None:
     state, files = point.state, point.files
     if point.is_best or state.write_id is None:
         return state.state_dict if point.is_best else None
-    if not has_safe_pair(files.pickle):
-        raise FileNotFoundError(
-            f"resume_from: {files.last} comes after the best epoch, whose {files.weights.name} and "
-            f"{files.description.name} are not beside it; restore them"
-        )
+    best_is_there(files, files.last, state)
     best = read_safe_pair(files.description if files.description.exists() else files.weights)
     if best.write_id != state.write_id:
         raise ValueError(
@@ -105,6 +121,15 @@ def best_weights(point: ResumePoint) -> dict[str, Tensor] | None:
             "the run to go on with"
         )
     return best.weights
+
+
+def best_is_there(files: RunFiles, state: Path, facts: StateFacts) -> None:
+    """Raise FileNotFoundError where a run's newest state comes after a best epoch whose checkpoint is not there."""
+    if state == files.last and facts.write_id is not None and not has_safe_pair(files.pickle):
+        raise FileNotFoundError(
+            f"resume_from: {files.last} comes after the best epoch, whose {files.weights.name} and "
+            f"{files.description.name} are not beside it; restore them"
+        )
 
 
 def complete_best(point: ResumePoint, config) -> None:

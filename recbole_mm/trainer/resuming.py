@@ -20,7 +20,8 @@ from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerp
 from recbole_mm.trainer.random_state import random_state
 from recbole_mm.trainer.resume import (
     best_weights,
-    check_same_model,
+    check_epochs,
+    check_same_run,
     complete_best,
     find_resume_point,
     load_other_parameter,
@@ -138,6 +139,7 @@ class ResumingTrainer(Trainer):
             dataset=self.config["dataset"],
             write_id=write_id,
             epoch=epoch,
+            learner=self.learner,
             cur_step=self.cur_step,
             best_valid_score=float(self.best_valid_score),
             best_valid_result=None if result is None else {name: float(value) for name, value in result.items()},
@@ -160,21 +162,18 @@ class ResumingTrainer(Trainer):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, or of another model, or its weights do not fit this data set, or it is a
-                `.pth` without a safe state and ``trust_pickle`` is not set.
+            ValueError: the file is damaged, or of another model or optimizer, or further on than this run is to go, or
+                its weights do not fit this data set, or it is a `.pth` without a safe state and ``trust_pickle`` is not
+                set.
         """
         point = find_resume_point(resume_file, self.config["trust_pickle"] is True)
-        check_same_model(resume_file, point.state.model, self.config["model"])
+        check_same_run(point.state, self.config["model"], self.learner, resume_file)
         self._take_on(point)
 
     def _take_on(self, point: ResumePoint) -> None:
         """Set everything as it was at a point, but the random states: what is built until training draws from them."""
         state = point.state
-        if state.epoch >= self.epochs:
-            raise ValueError(
-                f"resume_from: checkpoint {point.files.pickle} has trained {state.epoch + 1} epochs, and `epochs` is "
-                f"{self.epochs}; set more"
-            )
+        check_epochs(state, self.epochs, point.files.pickle)
         load_training(self, state, f"checkpoint {point.files.pickle}")
         self.saved_model_file = str(point.files.pickle)
         self.start_epoch = state.epoch + 1

@@ -39,35 +39,69 @@ def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
             f"those of this run's '{dataset.dataset_name}'"
         )
     check_same_features(checkpoint, saved.features, feature_fingerprints(model, dataset))
-    stage = saved.other_parameter.get("stage") if is_staged else "one"
-    if stage != "one":
-        raise ValueError(
-            f"{checkpoint} is of stage {stage}, and this run would begin stage two with it; give the file of stage one"
-        )
     aliases = type(model.backbone).settings_class.aliases
     _check_same_settings(checkpoint, saved, is_staged, model.backbone_settings, aliases)
     prefix = "backbone." if is_staged else ""
     return {k.removeprefix(prefix): v for k, v in saved.weights.items() if k.startswith(prefix)}
 
 
-def check_stage_one(file: str, model: str, backbone: str, trust_pickle: bool) -> None:
-    """Raise what :func:`backbone_weights` would, as far as the file shows it before data are loaded."""
+def check_has_stage_one(file: str, stages: tuple[str, ...], model: Any) -> None:
+    """Raise ValueError where a run has no stage one before another, whose place `file` would take.
+
+    Args:
+        file: ``stage_one_checkpoint``.
+        stages: of the run; none where they are not known yet.
+        model: class of its model.
+    """
+    if len(stages) == 1:
+        reason = "two_stage: False" if stages[0] == "two" else model.without_stage_two
+        raise ValueError(
+            f"stage_one_checkpoint: {file} takes the place of stage one before stage two, and with {reason} there is "
+            f"stage {stages[0]} alone; leave one of both out"
+        )
+
+
+def check_stage_one(
+    file: str, model: str, backbone: str, settings: dict[str, Any], aliases: Mapping[str, str], trust_pickle: bool
+) -> None:
+    """Raise what :func:`backbone_weights` would, as far as the file shows it before data are loaded.
+
+    Args:
+        file: checkpoint, any of its three files.
+        model, backbone: names of the run's.
+        settings: of the backbone, those that it declares.
+        aliases: earlier names of these.
+        trust_pickle: whether a `.pth` alone may be unpickled.
+    """
     checkpoint = f"stage_one_checkpoint {file}"
-    _check_backbone(checkpoint, _read(file, checkpoint, trust_pickle), model, backbone)
+    saved = _read(file, checkpoint, trust_pickle)
+    is_staged = _check_backbone(checkpoint, saved, model, backbone)
+    _check_same_settings(checkpoint, saved, is_staged, settings, aliases)
 
 
 def _check_backbone(checkpoint: str, saved: SafeCheckpoint, model: str, backbone: str) -> bool:
-    """Whether a checkpoint is of a staged model, and not of the backbone alone; raises ValueError for another one."""
+    """Whether a checkpoint is of a staged model, and not of the backbone alone.
+
+    Raises ValueError for one of another backbone, or of a later stage.
+    """
     is_staged = saved.model == model
     saved_backbone = saved.settings.get("backbone") if is_staged else saved.model
     if saved_backbone != backbone:
         raise ValueError(f"{checkpoint} has backbone {saved_backbone}, this run has {backbone}")
+    stage = saved.other_parameter.get("stage") if is_staged else "one"
+    if stage != "one":
+        raise ValueError(
+            f"{checkpoint} is of stage {stage}, and this run would begin stage two with it; give the file of stage one"
+        )
     return is_staged
 
 
 def _read(file: str, checkpoint: str, trust_pickle: bool) -> SafeCheckpoint:
-    if not Path(file).exists() or has_safe_pair(Path(file)):
-        return read_safe_pair(file)
+    try:
+        if not Path(file).exists() or has_safe_pair(Path(file)):
+            return read_safe_pair(file)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"stage_one_checkpoint: {error}") from error
     if trust_pickle:
         return read_trusted(file)
     raise FileNotFoundError(

@@ -10,7 +10,7 @@ from recbole.utils import dict2str, set_color
 
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.trainer.resume import best_weights, find_resume_point
-from recbole_mm.trainer.stage_one import load_stage_one
+from recbole_mm.trainer.stage_one import check_has_stage_one, load_stage_one
 from recbole_mm.trainer.trainer import MultimodalTrainer
 from recbole_mm.trainer.training_state import ResumePoint, TrainingState
 
@@ -26,18 +26,15 @@ class StagedTrainer(MultimodalTrainer):
     name. Keys, each falling back on the key without the prefix where it is not set: ``stage_<name>_epochs``,
     ``stage_<name>_stopping_step``, ``stage_<name>_learning_rate``. ``stage_one_checkpoint: FILE`` takes the weights of
     an earlier run's first stage instead of training it. A run interrupted in any stage goes on there with
-    ``resume_from``.
+    ``resume_from``. A model with a static ``stages_for(settings)`` that gives its stages has mistakes in
+    ``stage_one_checkpoint`` and ``resume_from`` noticed before its data are loaded.
     """
 
     def __init__(self, config, model):
         if not config["single_spec"]:
             raise ValueError(f"{config['model']} trains in stages, which takes one process; leave --nproc out")
-        if config["stage_one_checkpoint"] and len(model.stages) == 1:
-            reason = "two_stage: False" if model.stages[0] == "two" else model.without_stage_two
-            raise ValueError(
-                f"stage_one_checkpoint: {config['stage_one_checkpoint']} takes the place of stage one before stage "
-                f"two, and with {reason} there is stage {model.stages[0]} alone; leave one of both out"
-            )
+        if config["stage_one_checkpoint"]:
+            check_has_stage_one(config["stage_one_checkpoint"], model.stages, type(model))
         super().__init__(config, model)
         for stage in model.stages:
             for key in STAGE_KEYS:
@@ -104,14 +101,6 @@ class StagedTrainer(MultimodalTrainer):
             return self._final_file
         return self._final_file.with_name(f"{self._final_file.stem}-stage-{stage}.pth")
 
-    def _final_after(self, file: Path, stage: str) -> Path:
-        """Where the last stage of a run is saved that goes on from `file`, which may be renamed, of `stage`."""
-        last = self.model.stages[-1]
-        if stage == last:
-            return file
-        stem, ending = file.stem, f"-stage-{stage}"
-        return file.with_name(f"{stem.removesuffix(ending) if stem.endswith(ending) else f'{stem}-stage-{last}'}.pth")
-
     def _is_last_stage(self) -> bool:
         return getattr(self, "stage", self.model.stages[0]) == self.model.stages[-1]
 
@@ -123,25 +112,36 @@ class StagedTrainer(MultimodalTrainer):
 
     def _take_on(self, point: ResumePoint) -> None:
         """As :meth:`MultimodalTrainer._take_on`, in the stage that the run was in."""
-        stage = self._stage_of(point)
-        self._final_file = self._final_after(point.files.pickle, stage)
-        if stage != self.model.stages[-1] and _is_unfinished(point.files, RunFiles.of(self._final_file)):
+        stages = self.model.stages
+        check_stage(point.state.stage, stages, point.files)
+        self._final_file = final_file(point.files.pickle, point.state.stage, stages)
+        if point.state.stage != stages[-1] and is_in_last_stage(point.files, RunFiles.of(self._final_file)):
             point = find_resume_point(self._final_file, trust_pickle=False)
-            stage = self._stage_of(point)
-        self._begin(stage)
+            check_stage(point.state.stage, stages, point.files)
+        self._begin(point.state.stage)
         super()._take_on(point)
-        self._resumed_stage = stage
-
-    def _stage_of(self, point: ResumePoint) -> str:
-        stage = point.state.stage
-        if stage not in self.model.stages:
-            raise ValueError(
-                f"checkpoint {point.files.pickle} is of stage '{stage}', this run has {self.model.stages}"
-            )
-        return stage
+        self._resumed_stage = point.state.stage
 
 
-def _is_unfinished(earlier: RunFiles, final: RunFiles) -> bool:
+def check_stage(stage: str | None, stages: tuple[str, ...], files: RunFiles) -> None:
+    """Raise ValueError where a state's stage is none of a run's."""
+    if stage not in stages:
+        raise ValueError(
+            f"resume_from: checkpoint {files.pickle} is of stage {stage}, this run has {' and '.join(stages)}; set "
+            "what chooses the stages as it was"
+        )
+
+
+def final_file(file: Path, stage: str, stages: tuple[str, ...]) -> Path:
+    """Where the last stage of a run is saved that goes on from `file`, which may be renamed, of `stage`."""
+    last = stages[-1]
+    if stage == last:
+        return file
+    stem, ending = file.stem, f"-stage-{stage}"
+    return file.with_name(f"{stem.removesuffix(ending) if stem.endswith(ending) else f'{stem}-stage-{last}'}.pth")
+
+
+def is_in_last_stage(earlier: RunFiles, final: RunFiles) -> bool:
     """Whether a run was interrupted in its last stage, and is not begun again from an earlier one."""
     is_running = earlier.last.exists() or final.last.exists()
     return is_running and (final.resume.exists() or final.last.exists())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from torch import Tensor
@@ -14,15 +14,14 @@ from recbole_mm.io.tensor_file import named_errors, pack, read_content, read_ten
 from recbole_mm.trainer.description import first_error
 
 
-class TrainingState(BaseModel):
-    """Training after an epoch: RecBole's checkpoint and what an exact resume needs beyond it.
+class StateFacts(BaseModel):
+    """What the head of a state's file tells of it, without its tensors.
 
     Attributes:
         write_id: of the best epoch's checkpoint, which this one is or comes after; None before there is any.
         stage: of training in stages.
         epoch: the last one that ended; -1 before the first.
-        cur_step: RecBole's count of evaluations since the best one.
-        random_state: ``global`` as :func:`recbole_mm.trainer.random_state.random_state` gives it, and ``loader``.
+        learner: the optimizer; None in one that was written before it was kept.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, arbitrary_types_allowed=True, protected_namespaces=())
@@ -32,6 +31,17 @@ class TrainingState(BaseModel):
     write_id: str | None = None
     stage: str | None = None
     epoch: int
+    learner: str | None = None
+
+
+class TrainingState(StateFacts):
+    """Training after an epoch: RecBole's checkpoint and what an exact resume needs beyond it.
+
+    Attributes:
+        cur_step: RecBole's count of evaluations since the best one.
+        random_state: ``global`` as :func:`recbole_mm.trainer.random_state.random_state` gives it, and ``loader``.
+    """
+
     cur_step: NonNegativeInt
     best_valid_score: float
     best_valid_result: dict[str, float] | None
@@ -69,46 +79,43 @@ def write_state(path: Path, state: TrainingState) -> None:
 def newest_state(files: RunFiles) -> ResumePoint | None:
     """The latest state of a run; None where it has none.
 
+    Raises as :func:`newest_facts`.
+    """
+    found = newest_facts(files)
+    return found and ResumePoint(files, _read_state(found[0]), found[0] == files.resume)
+
+
+def newest_facts(files: RunFiles) -> tuple[Path, StateFacts] | None:
+    """The file of the latest state of a run, and what its head tells; None where the run has none.
+
     Raises:
-        OSError: one is no regular file.
+        OSError: one is no regular file, or may not be read.
         ValueError: one is damaged.
     """
-    newest = _newest(files)
-    return None if newest is None else ResumePoint(files, _read_state(newest), newest == files.resume)
+    there = [(path, _facts(path)) for path in (files.resume, files.last) if path.exists()]
+    return max(there, key=lambda one: one[1].epoch, default=None)
 
 
-def model_of_newest_state(files: RunFiles) -> str | None:
-    """Which model the latest state of a run is of, without reading its tensors; None where the run has no state.
-
-    Raises as :func:`newest_state`.
-    """
-    newest = _newest(files)
-    return None if newest is None else read_content(newest).get("model")
+Facts = TypeVar("Facts", bound=StateFacts)
 
 
-def _newest(files: RunFiles) -> Path | None:
-    there = [path for path in (files.resume, files.last) if path.exists()]
-    return max(there, key=_epoch) if there else None
-
-
-def parse_state(content: dict[str, Any], path: Path) -> TrainingState:
+def parse_state(content: Any, path: Path, kind: type[Facts]) -> Facts:
     """The state in plain values and tensors; raises ValueError naming `path` and the field that is wrong."""
     try:
-        return TrainingState.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         raise ValueError(f"checkpoint {path} is damaged ({first_error(error)}); restore the file") from None
 
 
-def _epoch(path: Path) -> int:
+def _facts(path: Path) -> StateFacts:
     content = read_content(path)
-    epoch = content.get("epoch") if isinstance(content, dict) else None
-    if not isinstance(epoch, int):
+    if not isinstance(content, dict) or "epoch" not in content:
         raise ValueError(f"{path} is no state of training; restore the file")
-    return epoch
+    return parse_state(content, path, StateFacts)
 
 
 def _read_state(path: Path) -> TrainingState:
     tensors, content = read_tensor_file(path)
     with named_errors(path):
         content = unpack(content, tensors)
-    return parse_state(content, path)
+    return parse_state(content, path, TrainingState)

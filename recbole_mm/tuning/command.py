@@ -82,6 +82,8 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
     inputs = [*files, find_hyper_file(options.params_file or options.model)]
     for written in (output_file, _best_file(output_file)):
         check_is_no_input(written, "--output_file", inputs)
+    if options.display_file:
+        check_is_no_input(Path(options.display_file), "--display_file", inputs)
     try:
         winner = search_with_hyperopt(
             search, output_file, options.algo, options.max_evals, early_stop, options.display_file

@@ -83,7 +83,7 @@ def convert_dataset(
     """
     selection = selection or Selection()
     target = out / name
-    check_target(converter.source, name, target, overwrite)
+    check_target(converter.source, name, target, overwrite, (converter.options.interactions, converter.options.items))
     check_folder_writable(out)
     with temporary_folder(target) as folder:
         work = folder / "work"
