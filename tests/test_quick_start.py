@@ -218,7 +218,7 @@ def test_bad_values_end_in_one_line(capsys, arguments, setting, message):
         ("BPR", "--resume_from=one.pth", "resume_from: BPR is RecBole's own model"),
         ("VBPR", "--resume_from=none.pth", "resume_from: checkpoint none.pth does not exist"),
         ("VBPR", "--resume_from=one.pth", "resume_from: checkpoint one.pth is of model LayerGCN, this run is of VBPR"),
-        ("MARGO", "--stage_one_checkpoint=none.pth", "checkpoint none.pth does not exist"),
+        ("MARGO", "--stage_one_checkpoint=none.pth", "stage_one_checkpoint: checkpoint none.pth does not exist"),
         ("MARGO", "--stage_one_checkpoint=one.pth", "stage_one_checkpoint one.pth has backbone LayerGCN, this run has"),
     ],
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import pack, read_content, read_tensor_file, unpack, write_tensor_file
+from recbole_mm.load import open_checkpoint
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from recbole_mm.trainer.checkpoint import read_safe_pair
 from recbole_mm.trainer.resume import find_resume_point
@@ -73,6 +74,16 @@ def test_fields_of_another_type(files, trained, data):
     forge(files.pickle, {field: data.draw(wrong)})
     read = read_or_refuse(lambda: read_safe_pair(files.pickle), Path(files.pickle.stem))
     assert read is None or isinstance(read.settings, dict) and isinstance(read.model, str)
+
+
+@fuzz
+@given(data=st.data())
+def test_settings_of_another_type(files, trained, data):
+    key = data.draw(st.sampled_from(sorted(read_content(trained.weights)["settings"])))
+    shutil.copy(trained.weights, files.weights)
+    forge(files.pickle, settings={key: data.draw(wrong)})
+    opened = read_or_refuse(lambda: open_checkpoint(files.description), Path(files.pickle.stem))
+    assert opened is None or opened.model is not None
 
 
 @fuzz

@@ -187,7 +187,8 @@ class TestStages:
             (data_path, {"backbone": "DualGNN"}, "has backbone POWERec, this run has DualGNN"),
         ):
             trainer, *_ = self.finish(self.start(path, epochs=1, checkpoint_dir=str(tmp_path / "first")))
-            run = self.start(data_path, stage_one_checkpoint=trainer.saved_model_file, **settings)
+            stage_one = str(RunFiles.of(trainer.saved_model_file).stages()[0].pickle)
+            run = self.start(data_path, stage_one_checkpoint=stage_one, **settings)
             with pytest.raises(ValueError, match=message):
                 run.trainer().fit(run.train_data, run.valid_data)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recbole_mm.io.files import check_is_no_input
 
 from recbole_mm.__main__ import main
 from recbole_mm.data.convert import convert_npy
+from recbole_mm.io.files import check_is_no_input
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.tuning.command import main as search_main
 
