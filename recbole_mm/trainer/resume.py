@@ -49,7 +49,7 @@ def find_state(file: str | Path, trust_pickle: bool) -> tuple[Path, StateFacts] 
     files = RunFiles.of(file)
     try:
         found = newest_facts(files)
-        if found is None and not files.pickle.exists() and Path(file).exists():
+        if found is None and Path(file).exists():
             regular_file(file)
     except (OSError, ValueError) as error:
         raise type(error)(f"resume_from: {error}") from error

@@ -17,9 +17,9 @@ from recbole_mm.trainer.beginnings import check_beginning
 
 SETTINGS = {
     **PRE_SPLIT, "embedding_size": 4, "n_layers": 1, "train_batch_size": 64, "epochs": 3, "topk": [5],
-    "metrics": ["Recall"], "valid_metric": "Recall@5", "backbone": "POWERec", "propagation": "LayerGCN",
+    "metrics": ["Recall"], "valid_metric": "Recall@5", "backbone": "POWERec",
 }  # fmt: skip
-OF_VBPR = {key: value for key, value in SETTINGS.items() if key not in ("backbone", "propagation", "n_layers")}
+OF_VBPR = {key: value for key, value in SETTINGS.items() if key not in ("backbone", "n_layers")}
 
 
 def train(model: str, folder: Path, **settings) -> RunFiles:
