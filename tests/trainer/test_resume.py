@@ -284,7 +284,7 @@ def test_a_last_state_of_another_run_is_refused(data_path, tmp_path, whole):
 
 
 @pytest.mark.parametrize("field, value, message", [
-    ("epoch", "three", "is no state of training"),
+    ("epoch", "three", "epoch: input should be a valid integer"),
     ("cur_step", -1, "cur_step: input should be greater than or equal to 0"),
     ("best_valid_score", "high", "best_valid_score: input should be a valid number"),
     ("state_dict", [1], "state_dict: input should be a valid dictionary"),
@@ -329,8 +329,16 @@ def test_recboles_own_models_do_not_resume(data_path, tmp_path):
 
 @pytest.mark.parametrize("learner", ["sgd", "adagrad", "rmsprop"])
 def test_another_learner(data_path, tmp_path, finished, learner):
-    with pytest.raises(ValueError, match=r"its optimizer is another than \w+; set `learner` as it was"):
+    with pytest.raises(ValueError, match=f"was trained with learner adam, this run has {learner}"):
         resume(data_path, tmp_path, finished, learner=learner, epochs=3)
+
+
+@pytest.mark.parametrize("learner", ["sgd", "adagrad", "rmsprop"])
+def test_another_learner_than_that_of_a_state_which_does_not_name_it(data_path, tmp_path, finished, learner):
+    tensors, content = read_tensor_file(RunFiles.of(finished).resume)
+    write_tensor_file(tmp_path / "x.resume.safetensors", tensors, {**content, "learner": None})
+    with pytest.raises(ValueError, match=r"its optimizer is another than \w+; set `learner` as it was"):
+        resume(data_path, tmp_path, tmp_path / "x.resume.safetensors", learner=learner, epochs=3)
 
 
 def test_fewer_epochs_than_there_were(data_path, tmp_path):
