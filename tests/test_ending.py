@@ -15,6 +15,11 @@ from recbole_mm.ending import EXPECTED, end
         (KeyboardInterrupt("go on so"), 130, "interrupted; go on so"),
         (ValueError("bad"), 2, "error: bad"),
         (FileNotFoundError("gone"), 2, "error: gone"),
+        (
+            RuntimeError("[enforce fail]\nDefaultCPUAllocator: can't allocate memory: 9 bytes"), 2,
+            "error: out of memory; lower what the model's size or a batch's depends on ([enforce fail] "
+            "DefaultCPUAllocator: can't allocate memory: 9 bytes)",
+        ),
         (RayTaskError("task", "its\ntraceback", ValueError("bad")), 2, "error: bad"),
         (
             OutOfMemoryError("killed\nmany lines"), 2,
@@ -31,3 +36,8 @@ def test_one_line_and_its_code(error, code, line, capsys):
 def test_a_fault_of_ours_in_a_process_of_rays_keeps_its_traceback():
     with pytest.raises(RayTaskError):
         end(RayTaskError("task", "its\ntraceback", TypeError("ours")))
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="ours"):
+        end(RuntimeError("ours"))

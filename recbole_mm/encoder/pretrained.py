@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.encoder.safety import EncoderError, check_safe
-from recbole_mm.io.errors import one_line
+from recbole_mm.io.errors import is_out_of_memory, one_line
 from recbole_mm.io.reading import open_regular
 
 CODE_SUFFIXES = (".py", ".pyc")
@@ -136,8 +136,8 @@ def memory_errors(remedy: str) -> Iterator[None]:
     """Turn running out of the device's or the machine's memory into a ValueError that says what lowers the need."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:  # torch's OutOfMemoryError is a RuntimeError
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
             raise ValueError(f"out of memory; {remedy} ({one_line(error)[:200]})") from error
         raise
 

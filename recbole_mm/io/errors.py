@@ -1,4 +1,4 @@
-"""What the disk says when it takes no file, in one line with the final name."""
+"""What the disk says when it takes no file, and the machine when it has no memory left, in one line."""
 
 from __future__ import annotations
 
@@ -27,9 +27,17 @@ _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _PROBE_BYTES = 1 << 16
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The message of a library's error, which may have several lines."""
     return " ".join(str(error).split())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine's or a device's memory was not enough; torch has a RuntimeError for each."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error))
+    )
 
 
 def write_error(path: Path, error: OSError) -> OSError:
