@@ -63,10 +63,14 @@ def wait_until(is_under_way: Callable[[], bool], process: subprocess.Popen, fold
 def kill_at_random(
     command: list[str], folder: Path, is_under_way: Callable[[], bool], seconds: float, randomly: random.Random
 ) -> bool:
-    """Start a command and kill it up to `seconds` after it got under way; gives whether it still ran by then."""
+    """Start a command and kill it, most likely before it has ended; gives whether it still ran by then.
+
+    Args:
+        seconds: that it takes from `is_under_way` to its end.
+    """
     process = start(command, folder)
     wait_until(is_under_way, process, folder)
-    time.sleep(randomly.random() * seconds)
+    time.sleep(randomly.random() * 0.6 * seconds)
     is_running = process.poll() is None
     kill(process, with_children=randomly.random() < 0.7)
     return is_running
