@@ -5,6 +5,7 @@ from recbole_mm.analysis.figures import save_figure
 from recbole_mm.data.conversion.layout import Converter, Features, Interactions, Items
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.graph import SparseOperator
+from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.base import MultimodalRecommender
@@ -99,6 +100,7 @@ __all__ = [
     "Width",
     "bpr_loss",
     "checkpoint_labels",
+    "evaluation_callback",
     "id_table",
     "light_gcn",
     "open_checkpoint",

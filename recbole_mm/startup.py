@@ -10,6 +10,7 @@ from recbole_mm.host import (  # noqa: E402
     baselines,
     distributed,
     divergence,
+    evaluations,
     logs,
     metrics,
     run_names,
@@ -18,7 +19,7 @@ from recbole_mm.host import (  # noqa: E402
 from recbole_mm.plugins import import_installed  # noqa: E402
 
 # in this order: first mends, which change lines, then what wraps whole functions
-for mends in (baselines, distributed, metrics, divergence, logs, training, run_names, atomic_files):
+for mends in (baselines, distributed, metrics, divergence, evaluations, logs, training, run_names, atomic_files):
     mends.apply()
 registration.apply()
 import_installed()

@@ -175,7 +175,10 @@ def test_a_killed_hyperopt_search_leaves_nothing_in_the_way_of_the_next(data, tm
 PLAN = """
 data: [{toy: {data_path: '%s', benchmark_filename: [train, valid, test], load_col: {inter: [user_id, item_id]}}}]
 seeds: 2
-models: [{LightGCN: {n_layers: [1, 2]}}, {FREEDOM: {knn_k: 4, n_layers: [1, 2]}}, {MARGO: {backbone: VBPR, calibration_weight: [0, 1]}}]
+models:
+- LightGCN: {n_layers: [1, 2]}
+- FREEDOM: {knn_k: 4, n_layers: [1, 2]}
+- MARGO: {backbone: VBPR, calibration_weight: [0, 1]}
 settings: {epochs: 40, stopping_step: 40, embedding_size: 8, train_batch_size: 32, learning_rate: 0.01}
 topk: [5]
 search: {budget: 2, metric: NDCG@5}

@@ -43,7 +43,7 @@ class ResumingTrainer(Trainer):
     def __init__(self, config, model):
         super().__init__(config, model)
         self._train_data = None
-        self._latest_valid_result = None
+        self.latest_valid_result: dict[str, float] | None = None
         self._data_fingerprint: str | None = None
         self._feature_fingerprints: dict[str, str] | None = None
         self._resume_point: ResumePoint | None = None
@@ -93,7 +93,7 @@ class ResumingTrainer(Trainer):
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         if epoch < 0 and self._has_resumed:
             return  # RecBole says -1 where no epoch is left to train; the best one is on disk
-        self.best_valid_result = self._latest_valid_result
+        self.best_valid_result = self.latest_valid_result
         self._saved_epoch, self._saved_at = epoch, time.monotonic()
         if not self._is_first_process():
             return
@@ -142,7 +142,7 @@ class ResumingTrainer(Trainer):
             learner=self.learner,
             cur_step=self.cur_step,
             best_valid_score=float(self.best_valid_score),
-            best_valid_result=None if result is None else {name: float(value) for name, value in result.items()},
+            best_valid_result=result and {name: float(value) for name, value in result.items()},
             state_dict=dict(self.model.state_dict()),
             other_parameter=self.model.other_parameter(),
             optimizer=self.optimizer.state_dict(),
@@ -179,7 +179,7 @@ class ResumingTrainer(Trainer):
         self.start_epoch = state.epoch + 1
         self.cur_step = state.cur_step
         self.best_valid_score = state.best_valid_score
-        self.best_valid_result = self._latest_valid_result = state.best_valid_result
+        self.best_valid_result = self.latest_valid_result = state.best_valid_result
         self._write_id = state.write_id
         self._resume_point = point
         self._has_resumed = True

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from recbole.utils import dict2str, set_color
 
+from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.trainer.resume import best_weights, find_resume_point
 from recbole_mm.trainer.stage_one import check_has_stage_one, load_stage_one
@@ -60,7 +61,8 @@ class StagedTrainer(MultimodalTrainer):
                 self._begin(stage)
             self.logger.info(f"at most {self.epochs} epochs")
             best = _BestWeights(self, callback_fn, self._resume_point)
-            result = super().fit(train_data, valid_data, verbose, saved, show_progress, best)
+            on_evaluation = evaluation_callback(self, best.on_evaluation)
+            result = super().fit(train_data, valid_data, verbose, saved, show_progress, on_evaluation)
             if valid_data and result[1]:
                 self.logger.info(f"best validation result: {dict2str(result[1])}")
             if position + 1 < len(self.model.stages):
@@ -84,7 +86,7 @@ class StagedTrainer(MultimodalTrainer):
         self.scheduler = self._build_scheduler()
         self.start_epoch = self.cur_step = 0
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
-        self.best_valid_result = self._latest_valid_result = self._write_id = None
+        self.best_valid_result = self.latest_valid_result = self._write_id = None
         self.saved_model_file = str(self._file_of(stage))
         self.tensorboard = _StageWriter(self._writer, stage)
         self.logger = _StageLog(self._log, {"stage": stage})
@@ -148,7 +150,7 @@ def is_in_last_stage(earlier: RunFiles, final: RunFiles) -> bool:
 
 
 class _BestWeights:
-    """Callback of one stage's evaluations that keeps the weights of the best, whether or not they are saved."""
+    """Keeps the weights of a stage's best evaluation, whether or not they are saved."""
 
     def __init__(self, trainer: StagedTrainer, callback_fn, resumed: ResumePoint | None):
         self._trainer, self._callback = trainer, callback_fn
@@ -157,12 +159,12 @@ class _BestWeights:
         if resumed is not None:
             self._weights = best_weights(resumed) or self._weights
 
-    def __call__(self, epoch: int, valid_score: float) -> None:
+    def on_evaluation(self, epoch: int, score: float, result: dict[str, float], is_best: bool) -> None:
         self._evaluated = True
-        if self._trainer.cur_step == 0:  # RecBole counts the evaluations since the best one
+        if is_best:
             self._keep()
         if self._callback is not None:
-            self._callback(epoch, valid_score)
+            self._callback(epoch, score)
 
     @property
     def weights(self) -> dict:

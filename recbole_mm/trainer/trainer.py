@@ -151,10 +151,6 @@ class MultimodalTrainer(ResumingTrainer):
 
     # ---------------------------------------------------------------- evaluation
 
-    def _valid_epoch(self, valid_data, show_progress=False):
-        score, self._latest_valid_result = super()._valid_epoch(valid_data, show_progress)
-        return score, self._latest_valid_result
-
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         """As RecBole's, with the users and items encoded once for all batches, and over the users of all processes.
 

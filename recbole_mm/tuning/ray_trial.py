@@ -15,6 +15,7 @@ from ray import tune
 from recbole.config import Config
 from recbole.utils import init_logger
 
+from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.trainer.staged import StagedTrainer
@@ -56,7 +57,8 @@ def _train(settings: dict[str, Any], shared: SharedData | None) -> None:
         trainer, train_data, valid_data, _ = prepare_training(config, dataset)
         trainer.saved_model_file = str(Path(folder) / MODEL_FILE)
         report = _Report(trainer, Path(folder), count)
-        trainer.fit(train_data, valid_data, verbose=False, callback_fn=report)
+        callback = evaluation_callback(trainer, report.on_evaluation)
+        trainer.fit(train_data, valid_data, verbose=False, callback_fn=callback)
         tune.report({**report.summary(), "finished": True})
 
 
@@ -76,31 +78,19 @@ def _restore(folder: Path, settings: dict[str, Any]) -> int:
 
 
 class _Report:
-    """Callback of RecBole's fit: sends the validation metrics, and the state that an interrupted trial goes on from."""
+    """Sends the validation metrics, and the state that an interrupted trial goes on from, after each evaluation."""
 
     def __init__(self, trainer, folder: Path, count: int):
         self._trainer, self._folder, self._count = trainer, folder, count
         self._best: dict[str, float] = {}
         self._latest: dict[str, float] = {}
-        self._watch_evaluations()
 
-    def _watch_evaluations(self) -> None:
-        """RecBole tells its callback the score alone; this keeps all metrics of the evaluation."""
-        validate = self._trainer._valid_epoch
-
-        def keep(*arguments, **options):
-            score, result = validate(*arguments, **options)
-            self._latest = {metric: float(value) for metric, value in result.items()}
-            return score, result
-
-        self._trainer._valid_epoch = keep
-
-    def __call__(self, epoch: int, valid_score: float) -> None:
+    def on_evaluation(self, epoch: int, score: float, result: dict[str, float], is_best: bool) -> None:
         trainer = self._trainer
         self._count += 1
-        is_best = trainer.cur_step == 0  # RecBole counts the evaluations since the best one
+        self._latest = result
         if is_best:
-            self._best = self._latest
+            self._best = result
         is_saved = is_best or (isinstance(trainer, MultimodalTrainer) and trainer.save_last_state(epoch))
         tune.report({**self.summary(), "epoch": epoch}, checkpoint=self._checkpoint() if is_saved else None)
 

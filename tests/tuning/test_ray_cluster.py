@@ -30,17 +30,17 @@ from recbole_mm.tuning.command import main
 train = ray_trial._train
 
 def slow(settings, shared):
-    call = ray_trial._Report.__call__
+    call = ray_trial._Report.on_evaluation
 
     def report(self, *arguments):
         time.sleep(0.5)
         call(self, *arguments)
 
-    ray_trial._Report.__call__ = report
+    ray_trial._Report.on_evaluation = report
     try:
         train(settings, shared)
     finally:
-        ray_trial._Report.__call__ = call
+        ray_trial._Report.on_evaluation = call
 
 def run_slowly(params, settings, shared):
     ray_trial._train = slow

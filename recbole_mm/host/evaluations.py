@@ -1,0 +1,40 @@
+"""RecBole's callback of an evaluation, which learns epoch and score alone, with all that there is to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from recbole.trainer.trainer import Trainer
+
+from recbole_mm.host.mend import patch_in_place
+
+OnEvaluation = Callable[[int, float, dict[str, float], bool], None]
+
+
+def apply() -> None:
+    """Let every trainer keep its latest validation metrics, trainer/trainer.py:272. Called once, at import."""
+
+    def validate(trainer, *arguments, **options):
+        score, result = valid_epoch(trainer, *arguments, **options)
+        trainer.latest_valid_result = {metric: float(value) for metric, value in result.items()}
+        return score, result
+
+    valid_epoch = patch_in_place(Trainer._valid_epoch, validate)
+
+
+def evaluation_callback(trainer: Any, on_evaluation: OnEvaluation) -> Callable[[int, float], None]:
+    """What to give as ``callback_fn`` to a trainer's `fit`, RecBole's or ours.
+
+    Args:
+        trainer: whose `fit` it is for.
+        on_evaluation: called after each evaluation, and after the checkpoint of a better one is written, with the
+            epoch, counted from 0; the score, which is of ``valid_metric``; the validation metrics, such as
+            ``recall@20``; and whether the score is better than all before it in its stage.
+    """
+
+    def callback(epoch: int, score: float) -> None:
+        is_best = trainer.cur_step == 0  # RecBole counts the evaluations since the best one
+        on_evaluation(epoch, float(score), trainer.latest_valid_result, is_best)
+
+    return callback
