@@ -20,7 +20,7 @@ class Progress:
         stage: of a staged training; empty of others.
         epoch: counted from 0 in each stage.
         seconds: of training, evaluation left out.
-        losses: their sum as ``loss``, and their parts where the model gives several.
+        losses: their sum as ``loss``, their parts where the model gives several, and whatever else it records.
         valid: validation metrics, where the epoch was evaluated.
         is_best: whether it was better than all before it in its stage.
     """
@@ -61,6 +61,7 @@ class Watch:
         losses = {"loss": float(sum(parts))}
         if len(parts) > 1:
             losses |= {f"loss_{number + 1}": float(part) for number, part in enumerate(parts)}
+        losses |= getattr(self._trainer, "records", {})
         self._add(Progress(stage, epoch, time.perf_counter() - started, losses, {}, False))
         return loss
 

@@ -114,6 +114,10 @@ class BackboneModel(Recommender):
         """The backbone's."""
         return self.backbone.idle_parameters()
 
+    def records(self) -> dict[str, float]:
+        """The backbone's, and its own."""
+        return {**self.backbone.records(), **super().records()}
+
     def take_stage_one(self, weights: dict[str, Tensor]) -> None:
         """Have the backbone go on from weights of its own; raises RuntimeError where names or shapes are others."""
         self.backbone.load_state_dict(weights)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from recbole.config import Config
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
@@ -41,6 +42,8 @@ class MARGOSettings(BackboneModelSettings):
     """False is "w/o two-stage": stage two from scratch."""
     stop_gradient: bool = True
     """False is "w/o nograd": gradients through reliability and confidence."""
+    joint: Literal["sum", "mean"] = "sum"
+    """What calibration holds reliability against, of the two items' weights; tells only without the stop-gradient."""
     log_base: Annotated[Positive, Field(gt=1)] = 2.718281828459045
     """Base of the logarithm in BPR; DRAGON uses 2."""
     reg_weight: Weight = 0.1
@@ -66,14 +69,19 @@ class MARGO(ModalityRatings, BackboneModel):
 
     .. math::
         y_{ui} = \sum_m w_i^m y^m_{ui}, \quad
-        L = L_{rec} + \alpha\, \mathrm{mean}\, \gamma\, KL\!\left(z \,\Big\|\, \tfrac{w_i + w_k}{2}\right)
+        L = L_{rec} + \alpha\, \mathrm{mean}\, \gamma\, KL(z \,\|\, w_i + w_k)
             + \beta L_{reg}
 
     with the reliability vector z of the unweighted margins and the confidence gamma of the weighted margin
     (Eqs. 1 to 10), neither of which passes a gradient.
 
     Keys: ``calibration_weight`` (alpha; 0 is "w/o L_cal"), ``temperature`` (tau), ``item_weights`` (False is
-    "w/o weight", stage one alone), ``two_stage`` (False is "w/o two-stage"), ``stop_gradient`` (False is "w/o nograd").
+    "w/o weight", stage one alone), ``two_stage`` (False is "w/o two-stage"), ``stop_gradient`` (False is "w/o nograd"),
+    ``joint`` (``mean`` for ``(w_i + w_k) / 2``).
+
+    Log and TensorBoard have, per epoch of stage two: ``L_rec`` and ``L_cal``, the mean ``gamma``, ``weights_sd`` (the
+    standard deviation over items of their weights, mean over modalities) and ``gradient_cosine`` (of the two losses'
+    gradients with respect to the weights, in the epoch's first batch).
     """
 
     settings: MARGOSettings
@@ -100,6 +108,7 @@ class MARGO(ModalityRatings, BackboneModel):
         self.temperature: float = self.settings.temperature
         self.calibration_weight: float = self.settings.calibration_weight
         self.stop_gradient: bool = self.settings.stop_gradient
+        self.joint: str = self.settings.joint
         self.log_base: float = self.settings.log_base
         self.stages = self.stages_for(self.settings)
         if "two" in self.stages and len(self.rated_modalities) < 2:
@@ -144,10 +153,26 @@ class MARGO(ModalityRatings, BackboneModel):
             return bpr_loss(margins.sum(dim=-1), base=self.log_base) + regularisation
         weights = [logits.softmax(dim=-1) for logits in gather(self.item_logits, positives, negatives)]
         rating_margin = (weights[0] * positive).sum(dim=-1) - (weights[1] * negative).sum(dim=-1)
-        loss = bpr_loss(rating_margin, base=self.log_base) + regularisation
+        ranking = bpr_loss(rating_margin, base=self.log_base)
+        self.record(L_rec=ranking)
         if not self.calibration_weight:
-            return loss
+            return ranking + regularisation
         if self.stop_gradient:
             margins, rating_margin = margins.detach(), rating_margin.detach()
         gamma = confidence(rating_margin, margins, self.temperature)
-        return loss + self.calibration_weight * calibration_loss(log_reliability(margins), gamma, *weights)
+        calibration = calibration_loss(log_reliability(margins), gamma, *weights, joint=self.joint)
+        self.record(L_cal=calibration, gamma=gamma.mean())
+        if self.training and not self.has_recorded("gradient_cosine"):
+            self.record(gradient_cosine=self._gradient_cosine(ranking, calibration))
+        return ranking + regularisation + self.calibration_weight * calibration
+
+    def _gradient_cosine(self, *losses: Tensor) -> Tensor:
+        """Of the gradients of two losses with respect to the item weights' logits."""
+        gradients = [torch.autograd.grad(loss, self.item_logits, retain_graph=True)[0].flatten() for loss in losses]
+        return F.cosine_similarity(*gradients, dim=0)
+
+    def records(self) -> dict[str, float]:
+        """As of every model, and the spread of the item weights."""
+        weights = self.item_weights()
+        spread = {} if weights is None else {"weights_sd": weights.detach()[1:].std(dim=0).mean().item()}  # row 0 pads
+        return {**super().records(), **spread}

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any, Self
 
+import torch
 import torch.distributed as dist
 from recbole.config import Config
 from recbole.data.interaction import Interaction
@@ -53,6 +54,7 @@ class Recommender(TableScores, GeneralRecommender):
         self.epochs_started = 0
         self.trainer_starts_epochs = False
         self.trainer_classes: tuple[str, ...] = ()
+        self._records: dict[str, list[Tensor]] = {}
 
     def before_epoch(self, epoch: int) -> None:
         """What changes between epochs, such as sampled edges: a function of `epoch` and the seed alone."""
@@ -69,6 +71,24 @@ class Recommender(TableScores, GeneralRecommender):
         adapters = getattr(self, "feature_adapters", None)
         return {} if adapters is None else {"adapter": list(adapters.parameters())}
 
+    def record(self, **values: Tensor) -> None:
+        """Have the log and TensorBoard show means over a training epoch's batches, such as of the parts of the loss.
+
+        Args:
+            values: scalars of the batch by name; no gradient goes through them.
+        """
+        if self.training:
+            for name, value in values.items():
+                self._records.setdefault(name, []).append(value.detach())
+
+    def has_recorded(self, name: str) -> bool:
+        """Whether a batch of this epoch has recorded a value of this name."""
+        return name in self._records
+
+    def records(self) -> dict[str, float]:
+        """The mean of what was recorded in this epoch, by name; a subclass adds what it measures at the end of one."""
+        return {name: torch.stack(values).mean().item() for name, values in self._records.items()}
+
     def start_epoch(self, epoch: int) -> None:
         """Called once before each training epoch, by MultimodalTrainer or, under RecBole's own Trainer, by train().
 
@@ -80,6 +100,7 @@ class Recommender(TableScores, GeneralRecommender):
                 f"trainer from {self.trainer_class}"
             )
         self.epochs_started = epoch + 1
+        self._records = {}
         self.before_epoch(epoch)
 
     def train(self, mode: bool = True) -> Self:

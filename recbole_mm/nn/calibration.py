@@ -34,16 +34,22 @@ def confidence(rating_margin: Tensor, margins: Tensor, temperature: float) -> Te
     return torch.where(trusted, torch.tanh(rating_margin / temperature), torch.zeros_like(rating_margin))
 
 
-def calibration_loss(log_z: Tensor, gamma: Tensor, positive_weights: Tensor, negative_weights: Tensor) -> Tensor:
-    """``mean_batch gamma * KL(z || (w_i + w_k) / 2)``.
+def calibration_loss(
+    log_z: Tensor, gamma: Tensor, positive_weights: Tensor, negative_weights: Tensor, joint: str = "sum"
+) -> Tensor:
+    """``mean_batch gamma * KL(z || w_i + w_k)``.
 
-    The paper writes ``w_i + w_k``, which sums to 2; halving it shifts the divergence by ln 2 and makes it at least 0.
+    The printed joint weight ``w_i + w_k`` sums to 2, so that the divergence can be negative. Its mean instead adds
+    ``gamma * ln 2``: no gradient where gamma passes none, and else one of the other sign, as the sum rewards a larger
+    gamma where the weights agree with z, and the mean punishes one.
 
     Args:
         log_z: logarithm of the reliability vectors, ``[batch, M]``.
         gamma: confidences, ``[batch]``.
         positive_weights, negative_weights: modality weights of the two items, ``[batch, M]``, rows summing to 1.
+        joint: ``sum``, or ``mean`` of the two weights.
     """
-    joint = (positive_weights + negative_weights) / 2
-    divergence = (log_z.exp() * (log_z - joint.log())).sum(dim=-1)
+    weights = positive_weights + negative_weights
+    log_joint = (weights / 2 if joint == "mean" else weights).log()
+    divergence = (log_z.exp() * (log_z - log_joint)).sum(dim=-1)
     return (gamma * divergence).mean()

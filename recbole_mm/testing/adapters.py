@@ -69,7 +69,7 @@ class AdapterConformance:
             for parameter in own.values():
                 parameter.add_(0.1 * torch.randn_like(parameter))
         run.model.train()
-        run.model.calculate_loss(run.batch()).backward()
+        run.loss(run.batch()).backward()
         idle = [name for name, value in own.items() if value.grad is None or not value.grad.any()]
         assert [name for name in idle if not name.endswith(self.parameters_without_gradient or ("\0",))] == []
 

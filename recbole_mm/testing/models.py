@@ -47,11 +47,11 @@ class ModelConformance(ModelRuns):
         run = start(self.model, data_path, **PRE_SPLIT, checkpoint_dir=str(tmp_path))
         assert type(run.model).__name__ == self.model
         assert run.config["learning_rate"] > 0
-        assert torch.isfinite(run.model.calculate_loss(run.batch()))
+        assert torch.isfinite(run.loss(run.batch()))
 
     def test_all_parameters_receive_gradients(self, run: Run) -> None:
         run.model.train()
-        loss = run.model.calculate_loss(run.batch())
+        loss = run.loss(run.batch())
         assert loss.dim() == 0
         loss.backward()
         without = {name for name, p in run.model.named_parameters() if p.grad is None or not p.grad.any()}
@@ -64,7 +64,7 @@ class ModelConformance(ModelRuns):
         losses = []
         for _ in range(30):
             optimizer.zero_grad()
-            loss = run.model.calculate_loss(batch)
+            loss = run.loss(batch)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
@@ -130,9 +130,10 @@ class ModelConformance(ModelRuns):
         run.model.start_epoch(0)
         batch = run.batch()
         torch.manual_seed(1)
-        single = run.model.calculate_loss(batch)
+        single = run.loss(batch)
         torch.manual_seed(1)
-        double = run.model.double().calculate_loss(batch)
+        run.model.double()
+        double = run.loss(batch)
         assert double.dtype == torch.float64
         # float32 has 7 digits; a loss of a few hundred terms keeps at least 4 of them
         torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-5)
@@ -141,7 +142,7 @@ class ModelConformance(ModelRuns):
         for count in self.modality_counts:
             names = ["acoustic", "visual", "textual"][:count]
             run = self.start(data_path, tmp_path, modalities=names)
-            assert torch.isfinite(run.model.calculate_loss(run.batch()))
+            assert torch.isfinite(run.loss(run.batch()))
             assert torch.isfinite(self.scores(run)[:, 1:]).all()
 
     def test_item_without_features_and_user_without_training_rows(self, run: Run) -> None:
@@ -154,7 +155,7 @@ class ModelConformance(ModelRuns):
 
     def test_batch_of_one(self, run: Run) -> None:
         run.model.train()
-        run.model.calculate_loss(run.batch()[:1]).backward()
+        run.loss(run.batch()[:1]).backward()
         assert all(torch.isfinite(p.grad).all() for p in run.model.parameters() if p.grad is not None)
 
     def test_learns_a_planted_preference(self, data_path: Path, tmp_path: Path) -> None:
@@ -200,11 +201,11 @@ class ModelConformance(ModelRuns):
         run.model.start_epoch(0)
         batch = run.batch()
         torch.manual_seed(1)
-        full = run.model.calculate_loss(batch)
+        full = run.loss(batch)
         run.model.start_epoch(0)
         torch.manual_seed(1)
         with torch.autocast("cpu", torch.bfloat16):
-            mixed = run.model.calculate_loss(batch)
+            mixed = run.loss(batch)
         mixed.backward()
         assert all(torch.isfinite(p.grad).all() for p in run.model.parameters() if p.grad is not None)
         # bfloat16 has 3 digits, of which a product of d terms and its propagation lose one
@@ -231,7 +232,7 @@ class ModelConformance(ModelRuns):
             for parameter in adapters.values():
                 parameter.add_(0.1 * torch.randn_like(parameter))
         run.model.train()
-        run.model.calculate_loss(run.batch()).backward()
+        run.loss(run.batch()).backward()
         assert [name for name, p in adapters.items() if p.grad is None or not p.grad.any()] == []
         assert torch.isfinite(self.scores(run)[:, 1:]).all()
 
@@ -243,5 +244,5 @@ class ModelConformance(ModelRuns):
             run = self.start(data_path, tmp_path, feature_adapter=adapter, **self.adapter_settings)
             run.model.train()
             torch.manual_seed(1)
-            losses.append(run.model.calculate_loss(run.batch()))
+            losses.append(run.loss(run.batch()))
         assert torch.equal(*losses)

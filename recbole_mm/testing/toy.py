@@ -13,6 +13,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.data.interaction import Interaction
 from recbole.utils import get_model, get_trainer, init_seed
+from torch import Tensor
 
 QUIET: dict[str, Any] = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
 
@@ -30,6 +31,11 @@ class Run:
 
     def trainer(self) -> Any:
         return get_trainer(self.config["MODEL_TYPE"], self.config["model"])(self.config, self.model)
+
+    def loss(self, batch: Interaction) -> Tensor:
+        """The model's loss, a scalar; the sum of its parts where the model gives a tuple."""
+        loss = self.model.calculate_loss(batch)
+        return torch.stack(loss).sum() if isinstance(loss, tuple) else loss
 
     def batch(self) -> Interaction:
         """The first training batch, always the same one for the same seed."""

@@ -34,6 +34,7 @@ class MultimodalTrainer(ResumingTrainer):
             processes.keep_constants_local(model)
         super().__init__(config, model)
         self._loss_factor = 1
+        self.records: dict[str, float] = {}
         if self._in_processes:
             self.evaluator = processes.GlobalEvaluator(self.evaluator)
             self._loss_factor = processes.loss_factor(model)
@@ -106,8 +107,18 @@ class MultimodalTrainer(ResumingTrainer):
         if self.scheduler is not None:
             self.scheduler.step()
         check_batches(self, losses)
+        self._show_records(epoch_idx)
         total = sum(losses)
         return tuple(total.tolist()) if total.dim() else total.item()
+
+    def _show_records(self, epoch: int) -> None:
+        """What the model says of an epoch, in the log and TensorBoard; also :attr:`records`, for whoever watches."""
+        self.records = self.model.records()
+        if self.records:
+            values = ", ".join(f"{name}: {value:.4g}" for name, value in self.records.items())
+            self.logger.info(set_color(f"epoch {epoch} means", "green") + f" [{values}]")
+        for name, value in self.records.items():
+            self.tensorboard.add_scalar(f"Train/{name}", value, epoch)
 
     def _start_epoch(self, epoch: int) -> None:
         """Everything before the first batch; only here is all over that belongs to the epoch before."""

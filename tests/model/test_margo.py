@@ -34,7 +34,7 @@ class TestMARGO(ModelConformance):
     }  # fmt: skip
 
     def test_loss_equals_formulae(self, data_path, tmp_path):
-        """L_II of Eqs. 1 to 10 written out in numpy, with the joint weight halved."""
+        """L_II of Eqs. 1 to 10 written out in numpy."""
         run = self.start(data_path, tmp_path, calibration_weight=0.7, temperature=2.0, reg_weight=0.3)
         model = run.model.double().train()
         batch = run.batch()
@@ -49,13 +49,37 @@ class TestMARGO(ModelConformance):
         z /= z.sum(1, keepdims=True)
         gamma = np.where((margin > 0) & (d >= 0).any(1), np.tanh(margin / 2.0), 0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            divergence = np.where(z > 0, z * np.log(z / ((w[i] + w[k]) / 2)), 0).sum(1)
+            divergence = np.where(z > 0, z * np.log(z / (w[i] + w[k])), 0).sum(1)
         tables = model.backbone.user_embedding.tables[0], model.backbone.item_embedding
         table, ids = (one.detach().numpy() for one in tables)
         squares = sum((rows**2).sum() for rows in (table[user], ids[i], ids[k]))
         expected = np.log1p(np.exp(-margin)).mean() + 0.7 * (gamma * divergence).mean()
         expected += 0.3 * 0.5 * squares / len(user)
         np.testing.assert_allclose(model.calculate_loss(batch).item(), expected, rtol=1e-9)
+
+    def test_what_an_epoch_records(self, data_path, tmp_path):
+        """Gradients and means by hand for one batch, the spread of weights that are set."""
+        run = self.start(data_path, tmp_path, calibration_weight=0.7)
+        model, batch = run.model.train(), run.batch()
+        with torch.no_grad():
+            model.item_logits[:, 0] += torch.arange(len(model.item_logits)) / 10
+        model.start_epoch(0)
+        both = model.calculate_loss(batch)
+        gradient = torch.autograd.grad(both, model.item_logits, retain_graph=True)[0].flatten()
+        model.calibration_weight = 0.0
+        ranking = torch.autograd.grad(model.calculate_loss(batch), model.item_logits)[0].flatten()
+        records = model.records()
+        assert records["L_rec"] + 0.7 * records["L_cal"] == pytest.approx(
+            both.item() - model.backbone.regularisation(*model.batch(batch)).item() / len(batch), rel=1e-5
+        )
+        expected = torch.cosine_similarity(ranking, gradient - ranking, dim=0).item()
+        assert records["gradient_cosine"] == pytest.approx(expected, abs=1e-4)
+        weights = model.item_logits.detach().numpy().astype(float)[1:]
+        weights = np.exp(weights) / np.exp(weights).sum(axis=1, keepdims=True)
+        assert records["weights_sd"] == pytest.approx(weights.std(axis=0, ddof=1).mean(), rel=1e-4)
+        assert 0 < records["gamma"] < 1
+        model.start_epoch(1)
+        assert set(model.records()) == {"weights_sd"}
 
     def test_stage_one_sums_and_does_not_train_weights(self, data_path, tmp_path):
         run = self.start(data_path, tmp_path, item_weights=False)

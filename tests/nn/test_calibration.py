@@ -10,6 +10,8 @@ import torch
 
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 
+JOINTS = ("sum", "mean")
+
 
 def test_reliability_by_hand():
     margins = torch.tensor([[1.0, 2.0], [0.5, -0.1], [-1.0, -3.0], [0.0, 0.0]], dtype=torch.float64)
@@ -33,17 +35,18 @@ def test_calibration_loss_by_hand():
     first = math.log(1 / 0.4)
     second = 0.25 * math.log(0.25 / 0.3) + 0.75 * math.log(0.75 / 0.7)
     log_z = torch.where(z > 0, z.log(), torch.full_like(z, -1e6))
-    loss = calibration_loss(log_z, gamma, w_i, w_k)
+    loss = calibration_loss(log_z, gamma, w_i, w_k, joint="mean")
     assert loss.item() == pytest.approx((0.5 * first + 2 * second) / 2, abs=1e-12)
 
 
 def test_divergence_from_the_sum_differs_by_ln_2():
-    """KL(z || w_i + w_k) = KL(z || mean) - ln 2 (the paper's joint weight sums to 2)."""
+    """KL(z || w_i + w_k) = KL(z || mean) - ln 2, as the paper's joint weight sums to 2."""
     torch.manual_seed(0)
     z, w_i, w_k = (torch.rand(6, 3, dtype=torch.float64).softmax(-1) for _ in range(3))
     paper = (z * (z / (w_i + w_k)).log()).sum(-1).mean()
-    ours = calibration_loss(z.log(), torch.ones(6, dtype=torch.float64), w_i, w_k)
-    assert paper.item() == pytest.approx(ours.item() - math.log(2), abs=1e-12)
+    printed, mean = (calibration_loss(z.log(), torch.ones(6, dtype=torch.float64), w_i, w_k, joint) for joint in JOINTS)
+    assert printed.item() == pytest.approx(paper.item(), abs=1e-12)
+    assert printed.item() == pytest.approx(mean.item() - math.log(2), abs=1e-12)
 
 
 def test_gradients():

@@ -47,9 +47,9 @@ class MeanFusion(MultimodalRecommender):
         return nodes.split([self.n_users, self.n_items])
 
     def calculate_loss(self, interaction):
-        """Mean BPR of the batch's triplets."""
+        """Mean BPR of the batch's triplets and the weighted squares, whose sum is trained on."""
         tables = self.encode()
         users, positives, negatives = self.batch(interaction)
         user, positive, negative = (F.embedding(ids, tables[ids is not users]) for ids in (users, positives, negatives))
         squares = torch.cat([user, positive, negative]).square().sum() / len(users)
-        return bpr_loss((user * (positive - negative)).sum(dim=1)) + self.settings.reg_weight * squares
+        return bpr_loss((user * (positive - negative)).sum(dim=1)), self.settings.reg_weight * squares
