@@ -18,6 +18,7 @@ from recbole.utils import get_model, init_seed
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.graph.cache import writing_nothing
 from recbole_mm.host.config import StoredSettings
+from recbole_mm.host.datasets import data_set
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.recommender import Recommender
@@ -164,7 +165,7 @@ def _rebuild(saved: SafeCheckpoint, config: Config) -> OpenedCheckpoint:
     logging.getLogger(__name__).info("Opening %s: %s on %s", saved.path, saved.model, saved.dataset)
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
-    train_set = loaders[0]._dataset
+    train_set = data_set(loaders[0])
     if saved.fingerprint is not None and fingerprint(train_set) != saved.fingerprint:
         raise ValueError(
             f"{checkpoint} was trained on another version of data set '{saved.dataset}' than the one in "

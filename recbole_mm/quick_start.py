@@ -18,7 +18,8 @@ from recbole_mm.configuration import DEFAULT_MODEL, checked_config, names_of_run
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.data_folders import check_data, find_data, settings_file
 from recbole_mm.ending import EXPECTED, end
-from recbole_mm.host.config import check_sources
+from recbole_mm.host.config import check_sources, user_settings
+from recbole_mm.host.datasets import data_set
 from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
 from recbole_mm.io.arguments import ArgumentParser
@@ -133,7 +134,7 @@ def _with_data(config: Config, files: list[str], settings: dict[str, Any]) -> Co
 
     Raises ValueError where there is no such data set.
     """
-    model, dataset, given = config["model"], config["dataset"], config.external_config_dict.get("data_path")
+    model, dataset, given = config["model"], config["dataset"], user_settings(config).get("data_path")
     if given is None:
         settings["data_path"] = find_data(dataset)
     else:
@@ -189,7 +190,7 @@ def prepare_training(config: Config, dataset: Dataset | None = None) -> tuple[An
     dataset = create_dataset(config) if dataset is None else dataset
     train_data, *evaluation_data = data_preparation(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    model = get_model(config["model"])(config, data_set(train_data)).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     trainer.eval_collector.data_collect(train_data)  # for an evaluation without a training before it
     return trainer, train_data, *evaluation_data

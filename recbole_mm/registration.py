@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -23,17 +24,20 @@ from recbole.config import Config
 from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import Sampler
-from recbole.utils.argument_list import dataset_arguments
 
 import recbole_mm.encoder
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.data.field_checks import check_fields
+from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.host import config as host_config
 from recbole_mm.host import saved_data
+from recbole_mm.host.config import user_settings
+from recbole_mm.host.datasets import add_dataset_keys
 from recbole_mm.host.mend import patch_in_place
 from recbole_mm.io.names import closest
+from recbole_mm.model.ptmrec import PTMRec
 from recbole_mm.parts import discover
 from recbole_mm.registry import MODELS, TRAINERS, Entry, RegistryError, variants
 from recbole_mm.setting_checks import check
@@ -56,9 +60,10 @@ def recbole_models() -> list[str]:
     return sorted(file.stem for file in (recbole_properties_dir() / "model").glob("*.yaml"))
 
 
+@cache
 def apply() -> None:
     """Make everything registered, now or later, known to RecBole. Called once, at import."""
-    dataset_arguments.extend(key for key in OUR_DATASET_KEYS if key not in dataset_arguments)
+    add_dataset_keys(OUR_DATASET_KEYS)
     host_config.apply(host_config.Hooks(complete_sources, defaults, check))
     saved_data.apply()
     _name_unknown_models()
@@ -68,6 +73,7 @@ def apply() -> None:
     TRAINERS.subscribe(lambda entry: setattr(recbole.trainer, f"{entry.name}Trainer", entry.target))
     for package in (recbole_mm.model, recbole_mm.trainer, recbole_mm.encoder):
         discover(package)
+    PTMRec.contents_class = TunedContents
 
 
 def _publish_model(entry: Entry) -> None:
@@ -155,7 +161,7 @@ def _set_eval_batch_size(config: Config, dataset: Dataset) -> None:
     """RecBole's `eval_batch_size` counts scores: its default of 4096 is one user a batch, ours is a number of users."""
     scores_all_items = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
     users = config["eval_batch_users"]  # a checkpoint of RecBole without us has none of our keys
-    if users and scores_all_items and "eval_batch_size" not in config.external_config_dict:
+    if users and scores_all_items and "eval_batch_size" not in user_settings(config):
         config["eval_batch_size"] = users * dataset.item_num
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole.config import Config
 
-from recbole_mm.host.config import user_settings
+from recbole_mm.host.config import default_settings, is_from_command_line, user_settings
 from recbole_mm.host.recbole_models import check_undeclared
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.host.saved_data import check_trust
@@ -33,7 +33,6 @@ _KEYS_OF_THE_LAUNCHER = {
 
 def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     """The finished settings, each of its declared type; raises ValueError, one line, for what cannot be."""
-    config.final_config_dict = final
     own = own_settings(config)
     for kind in _parts(own):
         others = {key for other in own if other is not kind for key in other.model_fields}
@@ -103,7 +102,7 @@ def _check_known(config: Config) -> None:
     our commands look at theirs by themselves.
     """
     for key in unknown_keys(config, user_settings(config)):
-        if key not in config.cmd_config_dict and (declares_keys(config) or is_slip(config, key)):
+        if not is_from_command_line(config, key) and (declares_keys(config) or is_slip(config, key)):
             raise ValueError(unknown_key(config, key))
         logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
 
@@ -128,7 +127,7 @@ def known_keys(config: Config) -> set[str]:
     adapter = adapter_class(name) if isinstance(name, str) and name in ADAPTERS else None
     kinds = [RecBoleSettings, *common_settings(), ModelSettings, *own_settings(config)]
     return {
-        *config.internal_config_dict,
+        *default_settings(config),
         *_KEYS_OF_THE_LAUNCHER,
         *(key for keys in config.parameters.values() for key in keys),
         *declared_keys(kinds),

@@ -10,7 +10,7 @@ from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, InputType, ModelType
 
-from recbole_mm.host.config import is_from_file, user_settings
+from recbole_mm.host.config import all_settings, default_settings, is_from_file, user_settings
 from recbole_mm.io.names import closest
 from recbole_mm.model.adapters import no_place_for_adapter
 from recbole_mm.model.backbone_model import BackboneModel
@@ -27,7 +27,7 @@ _FILTERS = {
 
 def check_conflicts(config: Config) -> None:
     """Raise ValueError, one line, for settings of a run that do not go together."""
-    final = config.final_config_dict
+    final = all_settings(config)
     if not config.is_stored:
         _check_sources(config)
     _check_resumes(config)
@@ -126,7 +126,7 @@ def _check_valid_metric(final: Mapping[str, Any]) -> None:
 
 
 def _check_negative_items(config: Config) -> None:
-    if not config.internal_config_dict["train_neg_sample_args"]:
+    if not default_settings(config)["train_neg_sample_args"]:
         return  # a model that draws none
     if not issubclass(config.model_class, Recommender):
         return  # some of RecBole's take none, whatever their input type says; the others end in their first step

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.encoder.safety import EncoderError, check_safe
-from recbole_mm.io.errors import is_out_of_memory, one_line
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import open_regular
 
 CODE_SUFFIXES = (".py", ".pyc")
@@ -129,17 +129,6 @@ def revision(name: str | Path, folder: Path) -> str:
             with open_regular(file) as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
     return f"sha256:{digest.hexdigest()[:16]}"
-
-
-@contextmanager
-def memory_errors(remedy: str) -> Iterator[None]:
-    """Turn running out of the device's or the machine's memory into a ValueError that says what lowers the need."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise ValueError(f"out of memory; {remedy} ({one_line(error)[:200]})") from error
-        raise
 
 
 def folder_config(folder: Path) -> Any:

@@ -25,6 +25,7 @@ from recbole_mm.experiment.diversity import diversity_and_novelty
 from recbole_mm.experiment.rows import Row, digest
 from recbole_mm.experiment.store import Record, RunResult
 from recbole_mm.experiment.watch import Progress, Watch
+from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import UserResults, evaluate_users
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.recommender import Recommender
@@ -99,14 +100,14 @@ def _run(job: Job) -> RunResult:
         parameters=sum(one.numel() for one in trainer.model.parameters() if one.requires_grad),
         valid=best.valid,
         test=users.averages,
-        beyond=_beyond(users, test_data, train_data._dataset),
-        data=digest([fingerprint(loader._dataset) for loader in (train_data, valid_data, test_data)]),
-        features=_features(trainer.model, train_data._dataset),
+        beyond=_beyond(users, test_data, data_set(train_data)),
+        data=digest([fingerprint(data_set(loader)) for loader in (train_data, valid_data, test_data)]),
+        features=_features(trainer.model, data_set(train_data)),
         versions={name: version(name) for name in ("recbole-mm", "recbole", "torch", "numpy")},
         hardware=f"{platform.machine()}, {os.cpu_count()} cores, {trainer.config['device']}",
         commit=_commit(),
     )
-    return RunResult(record, _table(users, train_data._dataset), _curves(watch.epochs), _data(train_data, test_data))
+    return RunResult(record, _table(users, data_set(train_data)), _curves(watch.epochs), _data(train_data, test_data))
 
 
 def _prepare(job: Job) -> tuple[Any, ...]:
@@ -169,7 +170,7 @@ def _curves(epochs: list[Progress]) -> list[dict[str, Any]]:
 
 def _data(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:
     """What strata are made of."""
-    dataset = train_data._dataset
+    dataset = data_set(train_data)
     users, items = (dataset.inter_feat[name].numpy() for name in (dataset.uid_field, dataset.iid_field))
     tables = {}
     for name, field, ids in (("items", dataset.iid_field, items), ("users", dataset.uid_field, users)):
@@ -179,7 +180,7 @@ def _data(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:
         tables[name] = pd.DataFrame({name[:-1]: tokens[1:].astype(str), "training_rows": rows})
     for modality in getattr(dataset, "modalities", ()):
         tables["items"][f"imputed_{modality}"] = ~dataset.modality_mask(modality).numpy()[1:]
-    held_out = test_data._dataset.inter_feat
+    held_out = data_set(test_data).inter_feat
     tables["test"] = pd.DataFrame(
         {
             "user": dataset.id2token(dataset.uid_field, held_out[dataset.uid_field].numpy()).astype(str),

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from recbole_mm.data.convert import check_free_modality
 from recbole_mm.data.feature_file import dataset_name, write_arrow
 from recbole_mm.encoder.content_encoder import ContentEncoder
-from recbole_mm.encoder.pretrained import memory_errors
 from recbole_mm.extraction.contents import Contents, MissingContent
 from recbole_mm.extraction.row_store import Key, RowStore
+from recbole_mm.io.errors import memory_errors
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.locks import only_holder
 

@@ -13,9 +13,9 @@ from recbole.data.dataset import Dataset
 from torch import Tensor, nn
 
 from recbole_mm.encoder import DualEncoder, TuningSettings, load_dual_encoder, tune
-from recbole_mm.encoder.pretrained import memory_errors
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
+from recbole_mm.io.errors import memory_errors
 from recbole_mm.registry import TUNINGS
 
 

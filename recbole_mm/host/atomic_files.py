@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ _MISSING = ("", "nan", "na", "null", "none", "n/a")  # numbers that are not ther
 _TABS = "\t"
 
 
+@cache
 def apply() -> None:
     """Let every data set read its files so. Called once, at import.
 

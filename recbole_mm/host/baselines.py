@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from recbole.model.general_recommender import Pop, Random
 
 from recbole_mm.host.mend import mend
 
 
+@cache
 def apply() -> None:
     """Mend :class:`Pop` and :class:`Random`. Called once, at import."""
     count_every_interaction()

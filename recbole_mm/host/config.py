@@ -6,10 +6,12 @@ with a loader that can name any object of Python, and takes any key and any valu
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ class Hooks:
     check: Callable[[Config, dict[str, Any]], dict[str, Any]]
 
 
+@cache
 def apply(hooks: Hooks) -> None:
     """Let every Config of this process be made as the module says. Called once, at import."""
     get_final, get_names = Config._get_final_config_dict, Config._get_model_and_dataset
@@ -72,6 +75,10 @@ def apply(hooks: Hooks) -> None:
                 raise ValueError(f"no {kind} is named; give it as an argument or as the key {kind} of a file")
         return get_names(config, model, dataset)
 
+    def final(config) -> dict[str, Any]:
+        config.final_config_dict = get_final(config)  # for those who ask the config for a setting meanwhile
+        return hooks.check(config, config.final_config_dict)
+
     def read_internal(config, file: str) -> dict[str, Any] | None:
         settings = parse_yaml(Path(file).read_text(encoding="utf-8"))
         config.internal_config_dict.update(settings or {})
@@ -86,7 +93,7 @@ def apply(hooks: Hooks) -> None:
     Config._merge_external_config_dict = merge
     Config._get_model_and_dataset = names
     Config._update_internal_config_dict = read_internal
-    Config._get_final_config_dict = lambda config: hooks.check(config, get_final(config))
+    Config._get_final_config_dict = final
     mend(KD_DAGFM.__init__, "eval(f\"{config['teacher']}\")(", "globals()[config['teacher']](")
 
 
@@ -171,3 +178,27 @@ def is_from_file(config: Config, key: str) -> bool:
     if key in config.cmd_config_dict:
         return False
     return config.is_stored or (key in config.file_config_dict and key not in config.variable_config_dict)
+
+
+def is_from_command_line(config: Config, key: str) -> bool:
+    """Whether the process's command line sets a key."""
+    return key in config.cmd_config_dict
+
+
+def default_settings(config: Config) -> dict[str, Any]:
+    """All defaults: RecBole's, ours and the model's."""
+    return config.internal_config_dict
+
+
+def all_settings(config: Config) -> dict[str, Any]:
+    """What the run is made with: defaults and what the user set."""
+    return config.final_config_dict
+
+
+def of_one_process(config: Config, keys_of_processes: Iterable[str]) -> Config:
+    """A Config as a run in one process has it, without the keys that are of several."""
+    alone, left_out = copy.copy(config), set(keys_of_processes)
+    for part in ("internal_config_dict", "external_config_dict", "final_config_dict"):
+        setattr(alone, part, {key: value for key, value in getattr(config, part).items() if key not in left_out})
+    alone.final_config_dict |= {"single_spec": True, "local_rank": 0}
+    return alone

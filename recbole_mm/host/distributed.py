@@ -11,7 +11,7 @@ import multiprocessing
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from recbole.config import Config
@@ -29,6 +29,7 @@ _RANK = 'self.final_config_dict["local_rank"]'
 _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "DistBackendError", "Broken pipe")
 
 
+@cache
 def apply() -> None:
     """Make ``run(nproc=2)`` work without CUDA and with our models, whoever calls it. Called once, at import.
 

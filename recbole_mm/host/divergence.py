@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ class EpochWatch:
     has_warned: bool = False
 
 
+@cache
 def apply() -> None:
     """Check losses, weights and scores. Called once, at import.
 

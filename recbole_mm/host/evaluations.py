@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from recbole.trainer.trainer import Trainer
@@ -12,6 +13,7 @@ from recbole_mm.host.mend import patch_in_place
 OnEvaluation = Callable[[int, float, dict[str, float], bool], None]
 
 
+@cache
 def apply() -> None:
     """Let every trainer keep its latest validation metrics, trainer/trainer.py:272. Called once, at import."""
 

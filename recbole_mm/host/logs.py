@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from recbole.trainer.trainer import DecisionTreeTrainer, Trainer
@@ -20,6 +21,7 @@ from recbole_mm.io.new_names import create_new, create_new_folder
 _run_handlers: list[logging.Handler] = []
 
 
+@cache
 def apply() -> None:
     """Give RecBole's log and TensorBoard files folders by key and an end. Called once, at import.
 

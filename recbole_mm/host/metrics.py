@@ -5,12 +5,15 @@ ItemCoverage, AveragePopularity, ShannonEntropy, GiniIndex and TailPercentage. L
 
 from __future__ import annotations
 
+from functools import cache
+
 from recbole.evaluator import metrics
 from recbole.evaluator.collector import Collector
 
 from recbole_mm.host.mend import mend
 
 
+@cache
 def apply() -> None:
     """Mend the metrics. Called once, at import."""
     collect_plain_values()

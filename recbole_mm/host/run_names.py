@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import cache
 from pathlib import Path
 
 import torch.distributed as dist
@@ -15,6 +16,7 @@ from recbole_mm.host.mend import mend
 from recbole_mm.io.run_files import reserve
 
 
+@cache
 def apply() -> None:
     """Give each trainer a checkpoint name that no other has, and let ``run_recbole`` tell its files. Called once.
 

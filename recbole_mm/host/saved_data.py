@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache
 
 import recbole.data.utils
 from recbole.data.utils import create_dataset, load_split_dataloaders
@@ -22,6 +23,7 @@ PICKLE_KEYS = (
 )
 
 
+@cache
 def apply() -> None:
     """Let RecBole unpickle nothing without ``trust_pickle``. Called once, at import."""
     recbole.data.utils.may_unpickle = may_unpickle

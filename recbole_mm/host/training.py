@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 from recbole.evaluator import metric_types
@@ -19,6 +20,7 @@ _WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "I/O error")
 note_file: Path | None = None  # where a child process leaves word of its checkpoint for its parent
 
 
+@cache
 def apply() -> None:
     """Wrap the loops, trainer/trainer.py:399, 773 and 1294. Called once, at import."""
 

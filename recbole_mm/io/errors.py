@@ -40,6 +40,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+@contextmanager
+def memory_errors(remedy: str) -> Iterator[None]:
+    """Turn running out of the device's or the machine's memory into a ValueError that says what lowers the need."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise ValueError(f"out of memory; {remedy} ({one_line(error)[:200]})") from error
+        raise
+
+
 def write_error(path: Path, error: OSError) -> OSError:
     """The error of writing `path` as one line that names it and what to do; it keeps its class and number."""
     reason = os.strerror(error.errno) if error.errno else one_line(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,7 +13,6 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
 from recbole_mm.registry import MODELS, TUNINGS, NameIn, register_model
@@ -106,6 +105,7 @@ class PTMRec(BackboneModel):
     refusal = "cannot be tuned with PTMRec"
     without_stage_two = "peft: none"
     other_parameter_name = [*BackboneModel.other_parameter_name, "stage"]
+    contents_class: ClassVar[Callable[..., Any]]  # TunedContents of extraction, which stands above the models
 
     @classmethod
     def backbones(cls) -> list[str]:
@@ -142,12 +142,12 @@ class PTMRec(BackboneModel):
                 tables.replace(name, extracted.clone())
             self.extracted[name] = extracted
 
-    def _build_contents(self, config: Config, dataset: MultimodalDataset) -> TunedContents:
+    def _build_contents(self, config: Config, dataset: MultimodalDataset) -> Any:
         """Encoder and contents, outside torch's registration: of it only what trains is saved and copied."""
         if self.settings.encoder is None:
             raise ValueError("encoder: PTMRec needs the folder or hub name of the CLIP that made the features")
         widths = {name: table.shape[1] for name, table in self.extracted.items()}
-        contents = TunedContents(self.settings, dataset, widths, config)
+        contents = type(self).contents_class(self.settings, dataset, widths, config)
         self.tuned.update({name.replace(".", "/"): value for name, value in contents.tunable().items()})
         return contents
 

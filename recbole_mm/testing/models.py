@@ -22,6 +22,7 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model
 from torch import Tensor
 
+from recbole_mm.host.datasets import data_set
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.registry import register_adapter
@@ -182,7 +183,7 @@ class ModelConformance(ModelRuns):
         self, data_path: Path, tmp_path: Path, trained: tuple[bool, bool]
     ) -> None:
         runs = [self.start(data_path, tmp_path, trainable_features=trains) for trains in trained]
-        train_set = runs[0].train_data._dataset
+        train_set = data_set(runs[0].train_data)
         models = [get_model(self.model)(run.config, train_set) for run in runs]
         first, second = ({**dict(model.named_parameters()), **dict(model.named_buffers())} for model in models)
         features = {name for name in first if name.endswith("_feature")}

@@ -15,6 +15,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import get_model, get_trainer, init_seed
 from torch import Tensor
 
+from recbole_mm.host.datasets import data_set
+
 QUIET: dict[str, Any] = {"show_progress": False, "state": "WARNING", "gpu_id": ""}
 
 
@@ -63,7 +65,7 @@ def start(model: str, data_path: Path, dataset: str = "toy", **settings: Any) ->
     data = create_dataset(config)
     train_data, valid_data, test_data = data_preparation(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    built = get_model(config["model"])(config, train_data._dataset).to(config["device"])
+    built = get_model(config["model"])(config, data_set(train_data)).to(config["device"])
     return Run(config, data, train_data, valid_data, test_data, built)
 
 
@@ -123,7 +125,7 @@ PRE_SPLIT: dict[str, Any] = {
 
 def popularity_recall(run: Run, k: int) -> float:
     """Recall@k on the test split of ranking by training popularity, training and validation items masked."""
-    counts = np.bincount(run.train_data._dataset.inter_feat["item_id"].numpy(), minlength=run.dataset.item_num)
+    counts = np.bincount(data_set(run.train_data).inter_feat["item_id"].numpy(), minlength=run.dataset.item_num)
     return _recall(run, torch.from_numpy(counts).float().expand(run.dataset.user_num, -1), k)
 
 

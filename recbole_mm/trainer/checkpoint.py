@@ -12,7 +12,6 @@ order resume, pth, safetensors, json, leaves
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_mm.host.config import default_settings, of_one_process, user_settings
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import open_regular, regular_file
@@ -84,7 +84,7 @@ def write_checkpoint(files: RunFiles, config, state: TrainingState) -> None:
         pickled = renames.enter_context(atomic_file(files.pickle))
         resumed = renames.enter_context(atomic_file(files.resume))
         write_state(resumed, state)
-        _write_pickle(pickled, {"config": of_one_process(config), **dict(state)})
+        _write_pickle(pickled, {"config": of_one_process(config, KEYS_OF_THE_PROCESSES), **dict(state)})
         write_tensor_file(weighed, tensors, description)
         text = json.dumps({**description, "sha256": _sha256(weighed)}, indent=2)
         described.write_text(text, encoding="utf-8")
@@ -122,22 +122,12 @@ def _sha256(path: Path) -> str:
 
 def settings(config) -> dict[str, Any]:
     """Everything a Config was made from, as plain values: enough to make it again."""
-    merged = {**config.internal_config_dict, **config.external_config_dict}
+    merged = {**default_settings(config), **user_settings(config)}
     left_out = {"model", "dataset", "MODEL_TYPE", *KEYS_OF_THE_PROCESSES}
-    if "eval_batch_size" not in config.external_config_dict:
+    if "eval_batch_size" not in user_settings(config):
         left_out.add("eval_batch_size")  # RecBole's default, which ours takes the place of unless a user sets it
     merged = {k: v.item() if isinstance(v, np.generic) else v for k, v in merged.items() if k not in left_out}
     return {k: v for k, v in merged.items() if _is_plain(v)}
-
-
-def of_one_process(config):
-    """A Config as a run in one process has it: what is opened later must not wait for the others of its training."""
-    alone = copy.copy(config)
-    for part in ("internal_config_dict", "external_config_dict", "final_config_dict"):
-        values = {key: value for key, value in getattr(config, part).items() if key not in KEYS_OF_THE_PROCESSES}
-        setattr(alone, part, values)
-    alone.final_config_dict |= {"single_spec": True, "local_rank": 0}
-    return alone
 
 
 def _is_plain(value: Any) -> bool:

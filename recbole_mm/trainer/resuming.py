@@ -12,6 +12,7 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
+from recbole_mm.host.datasets import data_set
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import pack
@@ -61,8 +62,8 @@ class ResumingTrainer(Trainer):
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """As RecBole's; starts from the checkpoint ``resume_from`` where the configuration names one."""
         self._train_data = train_data
-        self._data_fingerprint = fingerprint(train_data._dataset)
-        self._feature_fingerprints = feature_fingerprints(self.model, train_data._dataset)
+        self._data_fingerprint = fingerprint(data_set(train_data))
+        self._feature_fingerprints = feature_fingerprints(self.model, data_set(train_data))
         _give_generator(train_data, self.config["seed"])
         if self.config["resume_from"] and not self._has_resumed:
             self.resume_checkpoint(self.config["resume_from"])

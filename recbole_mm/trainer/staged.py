@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from recbole.utils import dict2str, set_color
 
+from recbole_mm.host.datasets import data_set
 from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.trainer.resume import best_weights, find_resume_point
@@ -53,7 +54,7 @@ class StagedTrainer(MultimodalTrainer):
             self._final_file = Path(self.saved_model_file)
         first = self.model.stages.index(self._resumed_stage) if self._resumed_stage else 0
         if first == 0 and self.config["stage_one_checkpoint"]:
-            load_stage_one(self.model, self.config["stage_one_checkpoint"], train_data._dataset)
+            load_stage_one(self.model, self.config["stage_one_checkpoint"], data_set(train_data))
             first = 1
         for position in range(first, len(self.model.stages)):
             stage = self.model.stages[position]

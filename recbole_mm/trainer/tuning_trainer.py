@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from recbole.utils import set_color
 
-from recbole_mm.encoder.pretrained import memory_errors
+from recbole_mm.io.errors import memory_errors
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.registry import register_trainer

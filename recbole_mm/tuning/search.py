@@ -14,6 +14,7 @@ from recbole.utils import init_logger
 
 from recbole_mm.configuration import check_keys, checked_config
 from recbole_mm.data_folders import check_data, find_data, settings_file
+from recbole_mm.host.config import user_settings
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import prepare_training
@@ -101,7 +102,7 @@ def prepare_search(
             on the command line; settings without validation.
     """
     config = checked_config(model, dataset, config_file_list)
-    data_path = config.external_config_dict.get("data_path")
+    data_path = user_settings(config).get("data_path")
     if data_path is None:
         data_path = find_data(dataset)
     else:
@@ -122,7 +123,7 @@ def prepare_search(
         raise ValueError(f"{name} is searched by {file} and fixed for all trials; leave one of the two out")
     if config["eval_step"] <= 0:
         raise ValueError(f"eval_step: {config['eval_step']} means no validation, which a search chooses by; set 1")
-    settings = {"data_path": data_path, **config.external_config_dict, "model": model, "dataset": dataset}
+    settings = {"data_path": data_path, **user_settings(config), "model": model, "dataset": dataset}
     return Search(settings, ranges, config)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from recbole.config import Config
 from recbole.data import create_dataset
 from recbole.utils import init_seed
-from recbole.utils.argument_list import dataset_arguments
 
 from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.host.datasets import dataset_keys
 
-KEYS_OF_THE_DATA = {*dataset_arguments, "seed", "repeatable", "dataset"}
+KEYS_OF_THE_DATA = {*dataset_keys(), "seed", "repeatable", "dataset"}
 
 
 @dataclass(frozen=True)

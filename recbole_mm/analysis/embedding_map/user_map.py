@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from recbole_mm.analysis.figures import is_constant
 from recbole_mm.analysis.items import item_ids
+from recbole_mm.host.datasets import data_set
 from recbole_mm.load import OpenedCheckpoint
 
 TRAINING_ITEMS = (10, 40)  # of the users drawn, if not set: enough to form a cluster, few enough to be seen
@@ -75,7 +76,7 @@ def draw_users(
     Raises:
         ValueError: there are fewer such users.
     """
-    dataset, train = opened.dataset, opened.train_data._dataset
+    dataset, train = opened.dataset, data_set(opened.train_data)
     pairs = np.stack([train.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field)])
     n_items = np.bincount(np.unique(pairs, axis=1)[0], minlength=dataset.user_num)
     low, high = items
@@ -96,7 +97,7 @@ def training_items(opened: OpenedCheckpoint, users: list[str]) -> tuple[list[int
     Raises:
         ValueError: a user is not in the data set, is named twice or has no training item.
     """
-    dataset, train = opened.dataset, opened.train_data._dataset
+    dataset, train = opened.dataset, data_set(opened.train_data)
     known = dataset.field2token_id[dataset.uid_field]
     inter_user = train.inter_feat[dataset.uid_field].numpy()
     inter_item = train.inter_feat[dataset.iid_field].numpy()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from recbole_mm.host.datasets import data_set
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.late_fusion import ModalityRatings
 
@@ -83,7 +84,7 @@ def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
 
 
 def _table(opened: OpenedCheckpoint, label: str, of: str, modalities, values) -> ModalityWeights:
-    dataset, train = opened.dataset, opened.train_data._dataset
+    dataset, train = opened.dataset, data_set(opened.train_data)
     field = dataset.iid_field if of == "item" else dataset.uid_field
     ids = np.asarray(dataset.field2id_token[field], dtype=str)
     interactions = np.bincount(train.inter_feat[field].numpy(), minlength=len(ids))
