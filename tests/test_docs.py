@@ -50,6 +50,7 @@ ELSEWHERE = {  # what a command begins with, or holds, and where it is run inste
     "--tool=Ray": "tests/tuning/test_ray_search.py",
     "--nproc=2": "tests/test_distributed.py",
     "--jobs 2": "tests/experiment/test_experiment.py",
+    "recbole-mm report": "tests/experiment/test_report.py",
     "python benchmarks/": "tests/benchmarks, and the hours that they take",
 }
 

@@ -1,15 +1,18 @@
-"""``experiment PLAN``: the command."""
+"""``experiment PLAN`` and ``report STORE``: the commands."""
 
 from __future__ import annotations
 
 import argparse
 import functools
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.io.names import closest
 
-def add_parser(commands: Any) -> None:
-    """Add the command `experiment`."""
+
+def add_parsers(commands: Any) -> None:
+    """Add the commands `experiment` and `report`."""
     parser = commands.add_parser("experiment", help="train, compare and test the models of a plan")
     parser.add_argument("plan", type=Path, metavar="PLAN.yaml", help="data sets, models, seeds, search, sweeps")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: experiments/PLAN)")
@@ -17,6 +20,29 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--ray_address", metavar="HOST:PORT", help="existing Ray cluster (default: this machine)")
     parser.add_argument("--resume", action="store_true", help="go on, with what the plan has got since")
     parser.set_defaults(run=_run)
+    report = commands.add_parser("report", help="write the report of an experiment again, compared with other rows")
+    report.add_argument("store", type=Path, metavar="DIR", help="folder of the experiment")
+    report.add_argument("--compare_with", action="append", default=[], metavar="ROW", help="a row; more than once")
+    report.set_defaults(run=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from recbole_mm.experiment.report import write_report
+    from recbole_mm.experiment.tables import read_store
+
+    _check_can_draw()
+    labels = sorted(set(read_store(arguments.store).runs["label"]))
+    for label in arguments.compare_with:
+        if label not in labels:
+            raise ValueError(f"--compare_with: there is no row {label!r}{closest(label, labels)}; {', '.join(labels)}")
+    print(f"report: {write_report(arguments.store, arguments.compare_with)}")
+    return 0
+
+
+def _check_can_draw() -> None:
+    if find_spec("matplotlib") is None:  # before hours of work, not after
+        raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
+
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -24,6 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from recbole_mm.experiment.plan import read_plan
     from recbole_mm.experiment.report import write_report
 
+    _check_can_draw()
     if arguments.jobs < 1:
         raise ValueError(f"--jobs: {arguments.jobs} must be at least 1")
     folder = arguments.out or Path("experiments") / arguments.plan.stem

@@ -67,7 +67,7 @@ def test_an_experiment_fills_a_store_that_others_can_read(data):
     curves = pd.read_parquet("out/curves.parquet")
     assert set(curves["name"]) >= {"loss", "valid_recall@5"} and len(curves[curves["name"] == "loss"]) == 16
     assert (runs["peak_memory"] > 0).all() and (runs["parameters"] > 0).all() and (runs["data"] != "").all()
-    report = write_report(Path("out"), ["LightGCN"]).read_text()
+    report = write_report(Path("out"), ["LightGCN"]).with_suffix(".md").read_text()
     assert "| FREEDOM (knn_k=4) | 2 |" in report and "### Sweep of POWERec" in report and "not shown" in report
     assert not Path("out/work").exists()
 
@@ -91,7 +91,7 @@ def test_a_failing_run_is_listed_and_the_rest_goes_on(data):
     assert len(tables.runs) == 2
     (error,) = tables.failed["error"]
     assert "adapter_expansion" in error
-    assert "## Runs that failed" in write_report(Path("out")).read_text()
+    assert "## Runs that failed" in write_report(Path("out")).with_suffix(".md").read_text()
 
 
 def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):

@@ -1,0 +1,127 @@
+"""The report: what its tables mark, and a page that is one file, escapes what it shows and draws every figure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recbole_mm.__main__ import main
+from recbole_mm.experiment.latex import latex
+from recbole_mm.experiment.report import write_report
+from recbole_mm.experiment.sections import BEST, SECOND, SHOWN, TIED, Section, sections_of
+from recbole_mm.experiment.store import Record, RunResult, Store
+from recbole_mm.experiment.tables import read_store
+
+MARKUP = "<script>x</script> & 100%_of"
+N_USERS, N_ITEMS, SEEDS = 200, 40, 3
+
+
+def result(row: str, label: str, seed: int, level: float, model: str = "", **more) -> RunResult:
+    """A run whose users' metrics are around a level."""
+    rng = np.random.default_rng([seed, *map(ord, row)])
+    values = np.clip(rng.normal(level, 0.05, N_USERS), 0, 1)
+    users = [f"u{number}" for number in range(N_USERS)]
+    items = [[f"i{item}" for item in rng.permutation(N_ITEMS)[:5]] for _ in users]
+    table = pd.DataFrame({"user": users, "recall@5": values, "ndcg@5": values / 2, "items": items})
+    metrics = {"recall@5": values.mean(), "ndcg@5": values.mean() / 2}
+    record = Record(
+        f"{row}-{seed}", row, "toy", label, model or row, seed, "{}", chosen_by="NDCG@5", ended="stopped",
+        best_epoch=3, epochs=5, seconds_per_epoch=level, seconds=9.0, peak_memory=500.0, parameters=10, valid=metrics,
+        test=metrics, data="hash", versions={"torch": "2"}, hardware="here", **more,
+    )  # fmt: skip
+    curve = [{"stage": "", "epoch": epoch, "name": "valid_ndcg@5", "value": epoch / 10} for epoch in range(5)]
+    data = {
+        "items": pd.DataFrame({"item": [f"i{n}" for n in range(N_ITEMS)], "training_rows": range(N_ITEMS)}),
+        "users": pd.DataFrame({"user": users, "training_rows": range(N_USERS)}),
+        "test": pd.DataFrame({"user": users, "item": [f"i{n % N_ITEMS}" for n in range(N_USERS)]}),
+    }
+    return RunResult(record, table, curve, data)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Three rows: the best, one like it, one that is worse and has markup in its label; sweeps of one key and two."""
+    store = Store(tmp_path_factory.mktemp("report") / "store")
+    for row, label, level in (("good", "good", 0.61), ("same", "same", 0.61), ("bad", MARKUP, 0.4)):
+        for seed in range(SEEDS):
+            store.add(result(row, label, seed, level))
+    for number, sweep in enumerate([{"k": 1}, {"k": 2}, {"a": 1, "b": "x"}, {"a": 2, "b": "x"}]):
+        model = "one" if len(sweep) == 1 else "two"
+        store.add(result(f"{model}{number}", model, 0, 0.5, model, sweep=json.dumps(sweep)))
+    error = "ValueError: <b>no</b>"
+    store.add(RunResult(Record("failed-1", "failed", "toy", "failed", "failed", 1, "{}", ended="error", error=error)))
+    store.write_tables()
+    return store.folder
+
+
+def test_marks_follow_the_numbers(folder):
+    headline = next(sections_of(read_store(folder), "toy", [MARKUP]))
+    rows = list(headline.table["row"])
+    assert rows[2] == MARKUP and set(rows[:2]) == {"good", "same"}
+    marks = [headline.marks.get((row, "ndcg@5"), set()) for row in range(3)]
+    assert marks == [{BEST, SHOWN}, {SECOND, TIED, SHOWN}, set()]
+    assert list(headline.table["verdict"]) == ["better", "better", ""]
+
+
+def test_the_page_is_one_file_and_shows_texts_as_they_are(folder):
+    page = write_report(folder, [MARKUP]).read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:image/svg|tables/|figures/)""", page)
+    assert "<script" not in page and "&lt;script&gt;x&lt;/script&gt; &amp; 100%_of" in page
+    assert "<b>no" not in page and "&lt;b&gt;no&lt;/b&gt;" in page
+    figures = [base64.b64decode(text).decode() for text in re.findall(r"svg\+xml;base64,([^\"]+)", page)]
+    assert len(figures) == 6 and all("<svg" in figure for figure in figures)
+    assert re.search(r'<td class="best shown">0\.3\d+ ± ', page)
+    assert len(list((folder / "figures").iterdir())) == 3 * 6
+    markdown = (folder / "report.md").read_text()
+    assert all((folder / target).is_file() for target in re.findall(r"\]\((figures/[^)]+)\)", markdown))
+    assert "| **0.3" in markdown and "### Sweep of one" in markdown
+
+
+def test_latex_by_hand():
+    table = pd.DataFrame({"row": ["a_b & 5%", "c"], "ndcg@5": ["0.5000 ± 0.1000", "0.4000"], "word": [r"x\y", None]})
+    section = Section("d", "n", "t", "", table, {(0, "ndcg@5"): {BEST, SHOWN}, (1, "ndcg@5"): {SECOND}})
+    assert latex(section).splitlines()[2:] == [
+        r"\begin{tabular}{lrl}",
+        r"\toprule",
+        r"row & ndcg@5 & word \\",
+        r"\midrule",
+        r"a\_b \& 5\% & \textbf{0.5000 $\pm$ 0.1000}$^\dagger$ & x\textbackslash{}y \\",
+        r"c & \underline{0.4000} &  \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_the_command_writes_it_again_and_names_rows_that_are_not_there(folder, capsys):
+    assert main(["report", str(folder), "--compare_with", "same"]) == 0
+    assert "Against same" in (folder / "report.html").read_text()
+    assert main(["report", str(folder), "--compare_with", "sane"]) == 2
+    assert "there is no row 'sane' (did you mean same?); " in capsys.readouterr().err
+    assert main(["report", str(folder / "figures")]) == 2
+    assert "holds no results of an experiment" in capsys.readouterr().err
+
+
+def test_a_browser_shows_it_without_a_network(folder, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    page = write_report(folder)
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    picture = tmp_path / "page.png"
+    shot = [*command, "--window-size=1200,3000", f"--screenshot={picture}", page.as_uri()]
+    subprocess.run(shot, check=True, capture_output=True, timeout=120)
+    from PIL import Image
+
+    pixels = np.asarray(Image.open(picture).convert("RGB"))
+    assert pixels.shape[:2] == (3000, 1200)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200  # text, lines and several colours of figures
+    dom = subprocess.run([*command, "--dump-dom", page.as_uri()], check=True, capture_output=True, timeout=120)
+    assert dom.stdout.count(b"<img") == 6
