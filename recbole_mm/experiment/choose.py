@@ -11,16 +11,22 @@ import numpy as np
 
 from recbole_mm.experiment.plan import SearchPlan
 from recbole_mm.experiment.rows import Row
+from recbole_mm.io.yaml_files import parse_yaml
+from recbole_mm.registration import recbole_properties_dir
 from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
 
 
 def ranges_of(row: Row) -> list[SearchRange]:
     """What a search for a row varies: its own grid, or that of its model's ``.hyper`` file without the keys it sets.
 
+    Of a model without settings, such as Pop, it varies nothing.
+
     Raises ValueError, with the place in the plan, where there is neither.
     """
     if row.grid:
         return [SearchRange(name, "choice", tuple(values)) for name, values in row.grid.items()]
+    if not _has_settings(row.model):
+        return []
     try:
         ranges = read_hyper_file(find_hyper_file(row.model))
     except FileNotFoundError as error:
@@ -32,6 +38,12 @@ def ranges_of(row: Row) -> list[SearchRange]:
     if not left:
         raise ValueError(f"{row.place}: nothing to search, as all keys of {row.model}.hyper are set; leave one out")
     return left
+
+
+def _has_settings(model: str) -> bool:
+    """False of one of RecBole's whose yaml is empty."""
+    file = recbole_properties_dir() / "model" / f"{model}.yaml"
+    return not file.is_file() or bool(parse_yaml(file.read_text(encoding="utf-8")))
 
 
 def settings_to_try(ranges: list[SearchRange], budget: int, seed: int) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def run_experiment(
 
 def _chosen(row: Row, plan: Plan, store: Store, jobs: int, tell: Tell) -> tuple[Row, int]:
     """The row with its settings, and how many were tried."""
-    if plan.search is None or row.sweep:
+    if plan.search is None or row.sweep or not ranges_of(row):
         return row, 0
     trials = store.trials(row.identity)
     if not trials:

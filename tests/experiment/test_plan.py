@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from recbole.config import Config
 
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
 from recbole_mm.experiment.plan import read_plan
@@ -99,8 +100,8 @@ def test_a_data_set_that_is_not_there(data):
 
 
 def test_no_search_without_anything_to_search(data):
-    (row,) = rows(data, "models: [NGCF]\nsearch: {budget: 2}\n")
-    with pytest.raises(ValueError, match=r"entry 1 \(NGCF\): nothing to search, as there is no NGCF.hyper"):
+    (row,) = rows(data, "models: [DMF]\nsearch: {budget: 2}\n")
+    with pytest.raises(ValueError, match=r"entry 1 \(DMF\): nothing to search, as there is no DMF.hyper"):
         ranges_of(row)
 
 
@@ -113,3 +114,19 @@ def test_settings_to_try_are_different_and_as_many_as_the_budget():
     assert some != settings_to_try(ranges, 4, 2) or settings_to_try(ranges, 4, 3) != some
     (drawn,) = settings_to_try([SearchRange("c", "loguniform", (-5.0, -1.0))], 1, 0)
     assert 0.006 < drawn["c"] < 0.37
+
+
+@pytest.mark.parametrize("model", ["BPR", "EASE", "ItemKNN", "LightGCN", "NGCF", "NeuMF", "SGL"])
+def test_the_usual_baselines_of_recbole_have_a_grid_of_their_own_keys(data, model):
+    """Each value is one that the model's settings take."""
+    (row,) = rows(data, f"models: [{model}]\nsearch: {{budget: 2}}\n")
+    ranges = ranges_of(row)
+    assert ranges
+    for one in ranges:
+        for value in one.values:
+            assert one.name in Config(model, "toy", config_dict={one.name: value})
+
+
+def test_a_model_without_settings_is_not_searched(data):
+    (row,) = rows(data, "models: [Pop]\nsearch: {budget: 2}\n")
+    assert ranges_of(row) == []
