@@ -14,12 +14,16 @@ from recbole_mm.host import (  # noqa: E402
     logs,
     metrics,
     run_names,
+    times,
     training,
 )
 from recbole_mm.plugins import import_installed  # noqa: E402
 
 # in this order: first mends, which change lines, then what wraps whole functions
-for mends in (baselines, distributed, metrics, divergence, evaluations, logs, training, run_names, atomic_files):
+mending = (
+    *(baselines, distributed, metrics, divergence, evaluations, logs, training, run_names, atomic_files, times),
+)
+for mends in mending:
     mends.apply()
 registration.apply()
 import_installed()

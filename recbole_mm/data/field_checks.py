@@ -34,13 +34,27 @@ def check_fields(dataset: Any) -> None:
     for key, field in _named_fields(config):
         if field not in loaded:
             raise ValueError(_missing(dataset, key, field))
-    is_ordered_by_time = config["eval_args"].get("order") == "TO" and not config["benchmark_filename"]
-    if is_ordered_by_time and dataset.time_field not in dataset.inter_feat:
-        raise ValueError(_missing(dataset, "eval_args: order: TO needs TIME_FIELD", dataset.time_field))
+    _check_time(dataset)
     if _reads_labels(config) and config["threshold"] is None and dataset.label_field not in dataset.inter_feat:
         raise ValueError(
             f"{_missing(dataset, f'{config.model} and labelled rows need LABEL_FIELD', dataset.label_field)}; or make "
             f"labels of a column of numbers, such as threshold: {{rating: 3}}"
+        )
+
+
+def _check_time(dataset: Any) -> None:
+    """Where splits go by time there are times, and not classes of them."""
+    config, field = dataset.config, dataset.time_field
+    evaluation = config["eval_args"]
+    needs = "order: TO" if evaluation.get("order") == "TO" else "split: TS" if "TS" in evaluation["split"] else None
+    if needs is None or config["benchmark_filename"]:
+        return
+    if field not in dataset.inter_feat:
+        raise ValueError(_missing(dataset, f"eval_args: {needs} needs TIME_FIELD", field))
+    if field in (config["discretization"] or ()):
+        raise ValueError(
+            f"discretization: '{field}' is what eval_args: {needs} goes by, and classes of times have no order; "
+            f"take it out of discretization"
         )
 
 

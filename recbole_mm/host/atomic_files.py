@@ -12,6 +12,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType, set_color
 
 from recbole_mm.host.mend import patch_in_place
+from recbole_mm.host.times import exact_numbers
 from recbole_mm.io.tables import read_table
 
 _TYPES = [kind.value for kind in FeatureType]
@@ -91,7 +92,8 @@ def _values(path: Path, cells: pd.Series, field: str, kind: FeatureType, config:
     if kind == FeatureType.TOKEN:
         return cells.astype(object).where(cells != "", None)
     if kind == FeatureType.FLOAT:
-        return _numbers(path, cells, field)
+        is_time = field == config["TIME_FIELD"]
+        return _times(path, cells, field, config) if is_time else _numbers(path, cells, field).astype(np.float64)
     parts = [list(filter(None, cell.split(config["seq_separator"]))) for cell in cells]
     if kind == FeatureType.TOKEN_SEQ:
         return _column([np.array(words) for words in parts], cells)
@@ -104,8 +106,20 @@ def _column(arrays: list[np.ndarray], cells: pd.Series) -> pd.Series:
     return pd.Series(column, index=cells.index)
 
 
+def _times(path: Path, cells: pd.Series, field: str, config: Any) -> pd.Series:
+    times = exact_numbers(_numbers(path, cells, field))
+    missing = times.isna()
+    if missing.any() and config["eval_args"].get("order") == "TO" and not config["benchmark_filename"]:
+        raise ValueError(
+            f"{path}, line {missing.idxmax()}, column {field}: there is no time, and eval_args: order: TO goes by it; "
+            f"fill it in, or leave the line out"
+        )
+    return times
+
+
 def _numbers(path: Path, cells: pd.Series, field: str) -> pd.Series:
-    numbers = pd.to_numeric(cells, errors="coerce").astype(np.float64)
+    """Whole numbers as int64, where there are no others."""
+    numbers = pd.to_numeric(cells, errors="coerce")
     wrong = ~np.isfinite(numbers) & ~cells.str.strip().str.lower().isin(_MISSING)
     if wrong.any():
         line = wrong.idxmax()

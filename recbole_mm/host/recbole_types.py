@@ -20,7 +20,8 @@ def _intervals(text: str) -> str:
     if not _INTERVALS.fullmatch(text.strip()):
         raise ValueError("write intervals such as [5,inf) or (0,3];[7,9)")
     for interval in text.split(";"):
-        low, high = map(float, interval.strip()[1:-1].split(","))
+        bounds = [bound.strip() for bound in interval.strip()[1:-1].split(",")]
+        low, high = (int(bound) if bound.isdigit() else float(bound) for bound in bounds)
         if low > high or (low == high and not (interval.strip()[0] == "[" and interval.strip()[-1] == "]")):
             raise ValueError(f"{interval.strip()} holds no number")
     return text
@@ -65,9 +66,9 @@ def _split(split: dict[str, Any]) -> dict[str, Any]:
     kind, argument = next(iter(split.items())) if len(split) == 1 else (None, None)
     if kind == "LS" and argument in ("valid_and_test", "valid_only", "test_only"):
         return split
-    if kind == "RS" and isinstance(argument, (list, tuple)) and len(argument) == 3 and _are_shares(argument):
+    if kind in ("RS", "TS") and isinstance(argument, (list, tuple)) and len(argument) == 3 and _are_shares(argument):
         return split
-    raise ValueError("write {'RS': [0.8, 0.1, 0.1]} or {'LS': 'valid_and_test'} (or valid_only, test_only)")
+    raise ValueError("write {'RS': [0.8, 0.1, 0.1]} (or TS) or {'LS': 'valid_and_test'} (or valid_only, test_only)")
 
 
 def _are_shares(values: list | tuple) -> bool:
