@@ -9,6 +9,7 @@ import numpy as np
 
 from recbole_mm.data.feature_file import dataset_name, find_modalities, write_arrow
 from recbole_mm.data.feature_table import checked_features, row_blocks
+from recbole_mm.data.file_form import FileForm
 from recbole_mm.data.modality_name import check_modality_name
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.data.text_form import read_text
@@ -19,21 +20,23 @@ from recbole_mm.io.files import check_is_no_input, check_writable, is_folder
 def convert_arrow(dataset_dir: Path, modality: str) -> Path:
     """Make the binary form of a modality from its text form; returns its path.
 
+    Columns and separators are those of `NAME.yaml` in the folder, where there is one.
+
     Raises:
         FileNotFoundError: there is no text form.
         ValueError: the text form is bad (see `read_text`).
     """
-    name = dataset_name(dataset_dir)
+    name, form = dataset_name(dataset_dir), FileForm.of_folder(dataset_dir)
     text = dataset_dir / f"{name}.{modality}"
     if not text.is_file():
-        there = ", ".join(find_modalities(dataset_dir, name)) or "none"
+        there = ", ".join(find_modalities(dataset_dir, name, form)) or "none"
         raise FileNotFoundError(
             f"there is no text form {text} to convert; modalities with a file there: {there}"
         )
     binary = dataset_dir / f"{name}.{modality}.arrow"
     check_writable(binary)
     before = TextFile.now(text)
-    table = read_text(text)
+    table = read_text(text, form)
     write_arrow(binary, table.ids, table.values, source=text.name, text_file=before)
     return binary
 

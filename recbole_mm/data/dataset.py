@@ -13,8 +13,9 @@ from recbole.data.dataset import Dataset
 from recbole.utils import set_color
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
-from recbole_mm.data.feature_file import FeatureTable, find_modalities, read_features
+from recbole_mm.data.feature_file import FeatureTable, find_modalities, has_modality, read_features
 from recbole_mm.data.feature_scaling import FeatureScaling
+from recbole_mm.data.file_form import FileForm
 from recbole_mm.settings import Names, Settings
 
 LEAST_COVERAGE = 0.1
@@ -121,6 +122,10 @@ class MultimodalDataset(Dataset):
             self._features = {name: torch.from_numpy(feature) for name, (feature, _) in arrays.items()}
             self._present = {name: torch.from_numpy(present) for name, (_, present) in arrays.items()}
 
+    @property
+    def _file_form(self) -> FileForm:
+        return FileForm.of_settings(self.config)
+
     def _require_modality(self, name: str, loaded: dict[str, torch.Tensor]) -> None:
         if name not in self.modalities:
             raise ValueError(f"modality '{name}' is not loaded; `modalities` gives {self.modalities}")
@@ -150,14 +155,12 @@ class MultimodalDataset(Dataset):
             self.item_feat = self.item_feat[kept].reset_index(drop=True)
 
     def _choose_modalities(self) -> list[str]:
-        there = find_modalities(
-            Path(self.dataset_path), self.dataset_name, self.iid_field, self.config["field_separator"]
-        )
-        wanted = self.config["modalities"]
+        folder, wanted = Path(self.dataset_path), self.config["modalities"]
         if wanted is None:
-            return there
+            return find_modalities(folder, self.dataset_name, self._file_form)
         for name in wanted:
-            if name not in there:
+            if not has_modality(folder, self.dataset_name, name, self._file_form):
+                there = find_modalities(folder, self.dataset_name, self._file_form)
                 raise ValueError(
                     f"modality '{name}' has no file beside {self.dataset_path}/{self.dataset_name}.inter; modalities "
                     f"there: {', '.join(there) or 'none'}. Set `modalities`, or make the file with "
@@ -170,14 +173,7 @@ class MultimodalDataset(Dataset):
     # ---------------------------------------------------------------- alignment
 
     def _load_modality(self, name: str) -> None:
-        table = read_features(
-            Path(self.dataset_path),
-            self.dataset_name,
-            name,
-            item_field=self.iid_field,
-            field_separator=self.config["field_separator"],
-            seq_separator=self.config["seq_separator"],
-        )
+        table = read_features(Path(self.dataset_path), self.dataset_name, name, self._file_form)
         feature, present = self._align(table)
         scaling = FeatureScaling.of(feature, present, self.config)
         scaling.scale_columns(feature, present)

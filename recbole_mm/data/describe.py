@@ -10,6 +10,7 @@ import numpy as np
 
 from recbole_mm.data.feature_file import FeatureTable, dataset_name, find_modalities, read_features
 from recbole_mm.data.feature_table import row_blocks
+from recbole_mm.data.file_form import FileForm, check_id_columns
 from recbole_mm.data.quality import warnings
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.tables import read_table
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 FIRST_SPLITS = ("train", "valid", "test")
 
 
-def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "item_id") -> dict[str, Any]:
+def describe(dataset_dir: Path, form: FileForm | None = None) -> dict[str, Any]:
     """Counts of a data set in atomic files.
+
+    Args:
+        dataset_dir: its folder.
+        form: names of its columns and the like; those of `NAME.yaml` in the folder where not given.
 
     Returns:
         `name`, `folder`, `users`, `items`, `interactions`, `sparsity` (share of the user-item pairs without
@@ -37,15 +42,14 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
     if not is_folder(dataset_dir):
         raise FileNotFoundError(f"there is no folder {dataset_dir}; give the folder that holds the .inter file")
     name = dataset_name(dataset_dir)
-    fields = [user_field, item_field]
-    interactions, splits = _read_tables(dataset_dir, name, fields)
-    items = set(interactions[item_field])
-    users = interactions[user_field].nunique()
+    form = FileForm.of_folder(dataset_dir) if form is None else form
+    fields = [form.user_field, form.item_field]
+    interactions, splits = _read_tables(dataset_dir, name, fields, form)
+    items = set(interactions[form.item_field])
+    users = interactions[form.user_field].nunique()
     modalities = [
-        describe_modality(
-            modality, read_features(dataset_dir, name, modality, item_field, allow_non_finite=True), items
-        )
-        for modality in find_modalities(dataset_dir, name, item_field)
+        describe_modality(modality, read_features(dataset_dir, name, modality, form, allow_non_finite=True), items)
+        for modality in find_modalities(dataset_dir, name, form)
     ]
     description = {
         "name": name,
@@ -56,7 +60,7 @@ def describe(dataset_dir: Path, user_field: str = "user_id", item_field: str = "
         "sparsity": 1 - len(interactions) / (users * len(items)),
         "repeated": int(interactions.duplicated(fields).sum()),
         "splits": {split: len(rows) for split, rows in splits.items()},
-        "cold": describe_cold(splits, user_field, item_field),
+        "cold": describe_cold(splits, *fields),
         "modalities": modalities,
     }
     return {**description, "warnings": warnings(description)}
@@ -86,18 +90,22 @@ def describe_cold(splits: dict[str, pd.DataFrame], user_field: str, item_field: 
     }
 
 
-def read_interactions(folder: Path, name: str, fields: list[str]) -> tuple[pd.DataFrame, dict[str, int]]:
+def read_interactions(
+    folder: Path, name: str, fields: list[str], form: FileForm
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Some fields of each interaction, and the number of interactions in each split that has a file.
 
     Raises:
         FileNotFoundError: there is no `.inter` file.
         ValueError: it is no table with these fields as tokens, or empty; an interaction has no id.
     """
-    table, splits = _read_tables(folder, name, fields)
+    table, splits = _read_tables(folder, name, fields, form)
     return table, {split: len(rows) for split, rows in splits.items()}
 
 
-def _read_tables(folder: Path, name: str, fields: list[str]) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+def _read_tables(
+    folder: Path, name: str, fields: list[str], form: FileForm
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """All interactions, and those of each split that has a file."""
     import pandas as pd
 
@@ -107,16 +115,17 @@ def _read_tables(folder: Path, name: str, fields: list[str]) -> tuple[pd.DataFra
         raise FileNotFoundError(f"there is no {name}.inter, nor {name}.train.inter and the like, in {folder}")
     order = [split for split in FIRST_SPLITS if split in paths]
     order += sorted(paths.keys() - set(order))
-    splits = {split: _read_pairs(paths[split], fields) for split in order}
-    table = _read_pairs(whole, fields) if whole.is_file() else pd.concat(splits.values(), ignore_index=True)
+    splits = {split: _read_pairs(paths[split], fields, form) for split in order}
+    table = _read_pairs(whole, fields, form) if whole.is_file() else pd.concat(splits.values(), ignore_index=True)
     if table.empty:
         raise ValueError(f"{whole if whole.is_file() else folder} holds no interactions; fill it")
     return table, splits
 
 
-def _read_pairs(path: Path, fields: list[str]) -> pd.DataFrame:
+def _read_pairs(path: Path, fields: list[str], form: FileForm) -> pd.DataFrame:
     columns = [f"{field}:token" for field in fields]
-    table = read_table(path, columns)
+    table = read_table(path, separator=form.separator, encoding=form.encoding)
+    check_id_columns(path, list(table.columns), columns)
     for column in columns:
         if (empty := table[column] == "").any():
             raise ValueError(f"{path}, line {empty.idxmax()}: there is no {column}; correct or delete the line")

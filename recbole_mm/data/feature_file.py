@@ -1,7 +1,8 @@
 """Features through atomic files: one modality is one file beside the `.inter`, named after the modality.
 
 `<dataset>.<modality>` is the text form (RecBole's own), `<dataset>.<modality>.arrow` the binary form; where
-both exist the binary one is read, after making sure that it was made from the text as it is now.
+both exist the binary one is read, after making sure that it was made from the text as it is now. A column of vectors
+(`float_seq`) in the `.item` is a modality of its name, too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from pathlib import Path
 
 from recbole_mm.data.arrow_form import read_arrow, read_metadata, write_arrow
 from recbole_mm.data.feature_table import FeatureTable
-from recbole_mm.data.text_form import has_feature_header, read_text, write_text
+from recbole_mm.data.file_form import FileForm
+from recbole_mm.data.item_columns import item_vectors, read_item_vectors
+from recbole_mm.data.text_form import (
+    RECBOLES,
+    check_header,
+    has_feature_header,
+    is_meant_as_features,
+    read_text,
+    write_text,
+)
 from recbole_mm.data.text_identity import TextFile, names_text
 from recbole_mm.io.files import is_folder
 
@@ -27,18 +37,43 @@ def dataset_name(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name
 
 
-def find_modalities(
-    folder: Path, dataset: str, item_field: str = "item_id", field_separator: str = "\t"
-) -> list[str]:
-    """Names of the modalities that have a file: visual, textual, acoustic first, then alphabetically.
+def find_modalities(folder: Path, dataset: str, form: FileForm = RECBOLES) -> list[str]:
+    """Names of the modalities that have a file, or a column of vectors in the `.item`.
+
+    Visual, textual, acoustic first, then alphabetically.
 
     Raises:
         FileNotFoundError: there is no such folder.
+        ValueError: a file holds vectors of items, or has the name of one of these three, and another first line than a
+            feature file's; a modality has a file and a column.
     """
+    files, others = _feature_files(folder, dataset, form)
+    for modality, path in others.items():
+        if modality not in files and (modality in FIRST_MODALITIES or is_meant_as_features(path, form)):
+            check_header(path, form)
+    columns = item_vectors(folder, dataset, form)
+    both = sorted(columns.keys() & files)
+    if both:
+        raise ValueError(
+            f"{folder / dataset}.item has a column {both[0]}, and {dataset}.{both[0]} is a file beside it; keep one"
+        )
+    return _in_order(files | columns.keys())
+
+
+def has_modality(folder: Path, dataset: str, modality: str, form: FileForm = RECBOLES) -> bool:
+    """Whether there is a file or a column of that name, whatever it holds."""
+    if modality in item_vectors(folder, dataset, form):
+        return True
+    files = (folder / f"{dataset}.{modality}{suffix}" for suffix in ("", ".arrow"))
+    return modality not in RECBOLE_SUFFIXES and any(file.is_file() for file in files)
+
+
+def _feature_files(folder: Path, dataset: str, form: FileForm) -> tuple[set[str], dict[str, Path]]:
+    """Names of the modalities that have a file, and the files of one suffix that are none."""
     if not is_folder(folder):
         raise FileNotFoundError(f"there is no folder {folder}; give the folder that holds {dataset}.inter")
-    found = set()
-    for path in folder.iterdir():
+    found, others = set(), {}
+    for path in sorted(folder.iterdir()):
         name = path.name.removeprefix(f"{dataset}.")
         modality = name.removesuffix(".arrow")
         if (
@@ -49,23 +84,22 @@ def find_modalities(
             or not path.is_file()
         ):
             continue
-        if name != modality or has_feature_header(path, item_field, field_separator):
+        if name != modality or has_feature_header(path, form):
             found.add(modality)
-    first = [modality for modality in FIRST_MODALITIES if modality in found]
-    return first + sorted(found.difference(first))
+        else:
+            others[modality] = path
+    return found, others
+
+
+def _in_order(modalities: set[str]) -> list[str]:
+    first = [modality for modality in FIRST_MODALITIES if modality in modalities]
+    return first + sorted(modalities.difference(first))
 
 
 def read_features(
-    folder: Path,
-    dataset: str,
-    modality: str,
-    item_field: str = "item_id",
-    field_separator: str = "\t",
-    seq_separator: str = " ",
-    *,
-    allow_non_finite: bool = False,
+    folder: Path, dataset: str, modality: str, form: FileForm = RECBOLES, *, allow_non_finite: bool = False
 ) -> FeatureTable:
-    """Features of one modality, from its binary form where there is one.
+    """Features of one modality: of its binary form, else its text form, else the column of the `.item`.
 
     Raises:
         FileNotFoundError: there is no such folder, or no modality file at all in it.
@@ -78,17 +112,13 @@ def read_features(
         if text.is_file():
             _check_made_from(text, binary, modality)
         return read_arrow(binary, allow_non_finite=allow_non_finite)
-    if not text.is_file():
-        _raise_unknown(
-            folder, dataset, modality, find_modalities(folder, dataset, item_field, field_separator)
-        )
-    return read_text(
-        text,
-        item_field=item_field,
-        field_separator=field_separator,
-        seq_separator=seq_separator,
-        allow_non_finite=allow_non_finite,
-    )
+    if text.is_file() and modality not in RECBOLE_SUFFIXES:
+        return read_text(text, form, allow_non_finite=allow_non_finite)
+    columns = item_vectors(folder, dataset, form) if is_folder(folder) else {}
+    if modality not in columns:
+        files, _ = _feature_files(folder, dataset, form)
+        _raise_unknown(folder, dataset, modality, _in_order(files | columns.keys()))
+    return read_item_vectors(columns[modality], modality, form, allow_non_finite=allow_non_finite)
 
 
 def _raise_unknown(folder: Path, dataset: str, modality: str, there: list[str]) -> None:

@@ -2,34 +2,99 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.io.reading import read_lines, regular_file
+from recbole_mm.io.errors import one_line
+from recbole_mm.io.reading import open_regular, read_lines
+
+_NPY, _START = b"\x93NUMPY", 512
+
+
+# how files begin that are taken for arrays, and what to do with each
+_SAVE = "numpy.save('FILE.npy', ...)"
+_KINDS = {
+    b"\x80": f"a pickle, which could run code; open it where you trust it and save its numbers: {_SAVE}",
+    b"PAR1": f"a Parquet table; save its vectors: {_SAVE} of numpy.stack(pandas.read_parquet(...)['COLUMN'])",
+    b"ARROW1": "an Arrow file; one that recbole_mm wrote is copied beside the .inter as NAME.MODALITY.arrow as it is",
+    b"\x89HDF": f"an HDF5 file; save the array of it: {_SAVE}",
+    b"MATLAB": f"a MATLAB file; save the array of it: {_SAVE} of scipy.io.loadmat(...)['NAME']",
+    b"\x1f\x8b": "a gzip archive; unpack it",
+}
+_TORCH = f"a torch file (.pt), a pickle; load it if you trust it and save its numbers: {_SAVE} of TENSOR.numpy()"
+_OBJECTS = (
+    "an array of Python objects, such as a dict of ids or rows with gaps, which are a pickle inside; save a table of "
+    f"numbers, {_SAVE} of numpy.stack(list(VECTORS.values())), and the ids of its rows one a line"
+)
 
 
 def load_npy(path: Path) -> np.ndarray:
-    """A saved array, as a memory map.
+    """A saved array, as a memory map; the one of an `.npz` archive, in memory.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or holds objects or several arrays.
+        ValueError: it is another kind of file, which is named, is damaged, or holds objects or several arrays.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no feature file {path}; give a .npy file")
-    regular_file(path)
+    with open_regular(path) as file:
+        start = file.read(_START)
+    kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), None)
+    if start.startswith(b"PK"):
+        return _load_archive(path)
+    if kind is None and not start.startswith(_NPY):
+        kind = _kind_of_text(start)
+    if kind is not None:
+        raise ValueError(f"{path} is {kind}")
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
-    except Exception as error:  # of the tokenizer, zipfile and numpy's own, whatever the damage leads them to
+    except Exception as error:  # of the tokenizer and numpy's own, whatever the damage leads them to
+        if "Object arrays cannot be" in str(error) or "Python objects in dtype" in str(error):
+            raise ValueError(f"{path} is {_OBJECTS}") from error
         raise ValueError(
             f"{path} is not a whole .npy file of numbers, perhaps cut short; save it again with numpy.save"
         ) from error
-    if not isinstance(values, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; save the one of this modality with numpy.save")
-    return values
+
+
+def _kind_of_text(start: bytes) -> str:
+    """What begins like no array."""
+    if not start:
+        return "empty; save the features again"
+    if start[8:10] == b'{"':
+        return f"a safetensors file; save the tensor of it: {_SAVE} of safetensors.numpy.load_file(...)['NAME']"
+    try:
+        start.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(start) - 4:  # not only the last letter, of which a part is read
+            return f"no .npy file of numbers; save the features with {_SAVE}"
+    if b"\0" in start:
+        return f"no .npy file of numbers; save the features with {_SAVE}"
+    return f"text, such as a CSV table; save its numbers: {_SAVE} of numpy.loadtxt(...), and ids of their own file"
+
+
+def _load_archive(path: Path) -> np.ndarray:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"{path} is a damaged .npz or .pt archive ({one_line(error)}); save it again") from error
+    if any(name.endswith("data.pkl") for name in names):
+        raise ValueError(f"{path} is {_TORCH}")
+    arrays = [name for name in names if name.endswith(".npy")]
+    if len(names) != 1 or arrays != names:
+        shown = ", ".join(name.removesuffix(".npy") for name in names[:6]) or "nothing"
+        raise ValueError(f"{path} is an archive of {shown}; save the one array of this modality: {_SAVE}")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return stored[stored.files[0]]
+    except Exception as error:  # of zipfile, zlib and numpy's own, whatever the damage leads them to
+        if "Object arrays cannot be" in str(error):
+            raise ValueError(f"{path} is an .npz archive of {_OBJECTS}") from error
+        raise ValueError(f"{path} is a damaged .npz archive ({one_line(error)}); save it again") from error
 
 
 def read_ids(path: Path) -> list[str]:

@@ -8,28 +8,46 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recbole_mm.data.feature_table import (
-    FeatureTable,
-    checked_features,
-    collapse_duplicates,
-    first_non_finite,
-)
+from recbole_mm.data.feature_table import FeatureTable, checked_features, collapse_duplicates, first_non_finite
+from recbole_mm.data.file_form import FileForm
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import open_regular, regular_file
+from recbole_mm.io.tables import unquoted, unquoted_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 BLOCK_BYTES = 1 << 22
 HEADER_BYTES = 4096
+RECBOLES = FileForm()
+OTHER_IDS = ("user", "uid", "ent", "head", "tail", "rel")  # first columns of vectors that are not of items
 
 
-def has_feature_header(path: Path, item_field: str = "item_id", field_separator: str = "\t") -> bool:
+def has_feature_header(path: Path, form: FileForm = RECBOLES) -> bool:
     """Whether the first line is that of a feature file: an item id (token) and one float_seq."""
+    fields = _first_cells(path, form)
+    return len(fields) == 2 and fields[0] == f"{form.item_field}:token" and fields[1].endswith(":float_seq")
+
+
+def is_meant_as_features(path: Path, form: FileForm = RECBOLES) -> bool:
+    """Whether a file holds vectors of items, whatever its first line: it names some, or the second one has some."""
+    first = _first_cells(path, form)
+    if first[0].startswith(OTHER_IDS):
+        return False
+    if any(":float_seq" in cell for cell in first):
+        return True
     with open_regular(path) as file:
-        header = file.readline(HEADER_BYTES).decode("utf-8-sig", errors="replace")
-    fields = header.rstrip("\r\n").split(field_separator)
-    return len(fields) == 2 and fields[0] == f"{item_field}:token" and fields[1].endswith(":float_seq")
+        file.readline()
+        cells = file.readline(HEADER_BYTES).decode(form.encoding, errors="replace").strip().split(form.separator)
+    values = cells[-1].split(form.seq_separator)
+    return len(cells) > 1 and len(values) > 1 and all(map(_is_number, filter(None, values[:-1])))
+
+
+def _first_cells(path: Path, form: FileForm) -> list[str]:
+    with open_regular(path) as file:
+        header = file.readline(HEADER_BYTES).decode(form.encoding, errors="replace").removeprefix("\ufeff")
+    cells = header.rstrip("\r\n").split(form.separator)
+    return [unquoted(cell) for cell in cells]
 
 
 def write_text(
@@ -65,34 +83,33 @@ def write_text(
                 file.write(f"{item}\t{vector}\n")
 
 
-def read_text(
-    path: Path,
-    *,
-    item_field: str = "item_id",
-    field_separator: str = "\t",
-    seq_separator: str = " ",
-    allow_non_finite: bool = False,
-) -> FeatureTable:
-    """Read the text form as float32; blank lines are skipped.
+def read_text(path: Path, form: FileForm = RECBOLES, *, allow_non_finite: bool = False) -> FeatureTable:
+    """Read the text form as float32; blank lines are skipped, marks around cells are as in the other files.
 
     Raises:
         ValueError: the file is empty, has another header or no rows; a line has no id, a value that is no
             number, another number of values than the first, or a non-finite value (unless allowed); an item
             has two different rows. The message names the file and the lines.
     """
-    _check_header(path, item_field, field_separator)
+    check_header(path, form)
     lines: list[int] = []
     ids: list[str] = []
     blocks: list[np.ndarray] = []
     for block in _numbered_blocks(path):
-        rows = [_split_line(path, number, line, field_separator) for number, line in block]
+        rows = [_split_line(path, number, line, form) for number, line in block]
         lines += [number for number, _ in block]
         ids += [item for item, _ in rows]
         width = blocks[0].shape[1] if blocks else None
-        blocks.append(_parse(path, lines, [vector for _, vector in rows], seq_separator, width))
+        blocks.append(parse_vectors(path, lines, [vector for _, vector in rows], form.seq_separator, width))
     if not blocks:
         raise ValueError(f"{path} holds no rows under its header; fill it, or delete it")
-    values = np.concatenate(blocks)
+    return numbered_table(path, lines, unquoted_ids(ids), np.concatenate(blocks), allow_non_finite)
+
+
+def numbered_table(
+    path: Path, lines: Sequence[int], ids: list[str], values: np.ndarray, allow_non_finite: bool
+) -> FeatureTable:
+    """Rows that stand in the lines of a file; raises ValueError as :func:`read_text`."""
     bad = None if allow_non_finite else first_non_finite(values)
     if bad is not None:
         raise ValueError(
@@ -114,32 +131,38 @@ def _numbered_blocks(path: Path) -> Iterator[list[tuple[int, bytes]]]:
                 yield numbered
 
 
-def _check_header(path: Path, item_field: str, field_separator: str) -> None:
+def check_header(path: Path, form: FileForm = RECBOLES) -> None:
+    """Raise ValueError for a file whose first line is not that of a feature file; names the file and what it is."""
     if regular_file(path).stat().st_size == 0:
         raise ValueError(f"{path} is empty; make it again, or delete it")
-    if not has_feature_header(path, item_field, field_separator):
-        with open_regular(path) as file:
-            found = file.readline(80).decode("utf-8", errors="replace").rstrip("\r\n")
-        expected = f"{item_field}:token{field_separator}<name>:float_seq"
-        raise ValueError(f"{path}, line 1: the header must be {expected!r}, found {found!r}")
+    if has_feature_header(path, form):
+        return
+    cells = _first_cells(path, form)
+    found, expected = form.separator.join(cells)[:80], f"{form.item_field}:token{form.separator}<name>:float_seq"
+    other = cells[0].removesuffix(":token")
+    is_renamed = len(cells) == 2 and cells[0].endswith(":token") and cells[1].endswith(":float_seq")
+    remedy = f"; if '{other}' is the column of item ids, set ITEM_ID_FIELD: {other}" if is_renamed else ""
+    raise ValueError(f"{path}, line 1: the header must be {expected!r}, found {found!r}{remedy}")
 
 
-def _split_line(path: Path, number: int, line: bytes, field_separator: str) -> tuple[str, str]:
+def _split_line(path: Path, number: int, line: bytes, form: FileForm) -> tuple[str, str]:
     try:
-        item, separator, vector = line.decode("utf-8").rstrip("\r\n").partition(field_separator)
+        item, separator, vector = line.decode(form.encoding).rstrip("\r\n").partition(form.separator)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path}, line {number}: not UTF-8 text ({error}); save the file as UTF-8"
+            f"{path}, line {number}: not {form.encoding.upper()} text ({error}); save the file as UTF-8"
         ) from error
     if not item or not separator:
         raise ValueError(
-            f"{path}, line {number}: expected an item id, {field_separator!r} and the values, "
+            f"{path}, line {number}: expected an item id, {form.separator!r} and the values, "
             f"found {line[:40].decode('utf-8', errors='replace')!r}"
         )
-    return item, vector
+    return item, unquoted(vector)
 
 
-def _parse(path: Path, lines: list[int], vectors: list[str], separator: str, width: int | None) -> np.ndarray:
+def parse_vectors(
+    path: Path, lines: list[int], vectors: list[str], separator: str, width: int | None = None
+) -> np.ndarray:
     """Vectors as text to float32 `[len(vectors), width]`; `lines` ends with the numbers of their lines."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
+from recbole_mm.data.file_form import FileForm, check_id_columns
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.pictures import PictureError, open_picture, open_picture_file
 from recbole_mm.io.tables import read_table
@@ -33,12 +34,14 @@ class Contents(ABC):
         items: ids of all items with an interaction, in the order of their first, and then of all others of the
             `.item` file, where there is one.
         n_with_interactions: how many of them have an interaction.
+        form: how its files are written.
         facts: what the features depend on beside the encoder, for the feature file's metadata.
         source: where the contents are from, for the same place.
     """
 
     items: list[str]
     n_with_interactions: int
+    form: FileForm
     facts: dict[str, Any]
     source: str
 
@@ -46,10 +49,11 @@ class Contents(ABC):
         if not is_folder(dataset_dir):
             raise FileNotFoundError(f"there is no folder {dataset_dir}; give the folder that holds the .inter file")
         name = dataset_name(dataset_dir)
-        interactions, _ = read_interactions(dataset_dir, name, ["item_id"])
-        with_interactions = dict.fromkeys(interactions["item_id"])
+        form = self.form = FileForm.of_folder(dataset_dir)
+        interactions, _ = read_interactions(dataset_dir, name, [form.item_field], form)
+        with_interactions = dict.fromkeys(interactions[form.item_field])
         file = dataset_dir / f"{name}.item"
-        described = dict.fromkeys(_item_column(file, read_table(file))) if file.exists() else {}
+        described = dict.fromkeys(_item_column(file, _read(file, form), form)) if file.exists() else {}
         self.items = list(with_interactions | described)
         self.n_with_interactions = len(with_interactions)
 
@@ -116,7 +120,7 @@ class Texts(Contents):
         super().__init__(dataset_dir)
         file = dataset_dir / f"{dataset_name(dataset_dir)}.item"
         self.facts, self.source = {"fields": fields, "separator": TEXT_SEPARATOR}, file.name
-        self.texts = _read_texts(file, fields)
+        self.texts = _read_texts(file, fields, self.form)
 
     def read(self, item: str) -> str:
         text = self.texts.get(item)
@@ -128,25 +132,29 @@ class Texts(Contents):
         return hashlib.sha256(self.read(item).encode()).hexdigest()
 
 
-def _read_texts(file: Path, fields: list[str]) -> dict[str, str]:
+def _read_texts(file: Path, fields: list[str], form: FileForm) -> dict[str, str]:
     if not file.exists():
         raise FileNotFoundError(f"there is no {file} to read {', '.join(fields)} from")
-    table = read_table(file)
+    table = _read(file, form)
     columns = {name.rpartition(":")[0]: name for name in table.columns if name.rpartition(":")[2] in TEXT_TYPES}
     for field in fields:
         if field not in columns:
-            there = ", ".join(name for name in columns if name != "item_id")
+            there = ", ".join(name for name in columns if name != form.item_field)
             raise ValueError(f"{file.name} has no text field '{field}'; it has {there or 'none'}")
     rows = table[[columns[field] for field in fields]].itertuples(index=False)
     texts: dict[str, str] = {}
-    for item, row in zip(_item_column(file, table), rows, strict=True):
+    for item, row in zip(_item_column(file, table, form), rows, strict=True):
         text = TEXT_SEPARATOR.join(value.strip() for value in row if value.strip())
         if texts.setdefault(item, text) != text:
             raise ValueError(f"{file}: item {item!r} has two rows with different texts; keep one of them")
     return texts
 
 
-def _item_column(file: Path, table: pd.DataFrame) -> pd.Series:
-    if "item_id:token" not in table:
-        raise ValueError(f"{file} has no column item_id:token")
-    return table["item_id:token"]
+def _read(file: Path, form: FileForm) -> pd.DataFrame:
+    return read_table(file, separator=form.separator, encoding=form.encoding)
+
+
+def _item_column(file: Path, table: pd.DataFrame, form: FileForm) -> pd.Series:
+    column = f"{form.item_field}:token"
+    check_id_columns(file, list(table.columns), [column])
+    return table[column]

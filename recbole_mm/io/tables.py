@@ -85,7 +85,7 @@ def header_of(path: str | os.PathLike[str], separator: str = "\t", encoding: str
         line = first.decode(encoding).removeprefix("\ufeff")
     except (UnicodeError, LookupError) as error:
         raise ValueError(f"{path}, line 1: no {encoding} text ({one_line(error)}); save the file as UTF-8") from error
-    return [_unquoted(cell) for cell in line.rstrip("\r\n").split(separator)]
+    return [unquoted(cell) for cell in line.rstrip("\r\n").split(separator)]
 
 
 def _check_names(path: str | os.PathLike[str], names: list[str], wanted: list[str] | None) -> None:
@@ -141,7 +141,7 @@ def _split(text: str, separator: str) -> pd.DataFrame | str:
         return f"line {number}: {len(cells)} cells where the first line has {len(names)} columns; correct it"
     rows = [cells for _, cells in numbered]
     if MARK in text and all(_QUOTED.fullmatch(cell) for cells in rows for cell in cells if MARK in cell):
-        rows = [[_unquoted(cell) for cell in cells] for cells in rows]
+        rows = [[unquoted(cell) for cell in cells] for cells in rows]
     return _frame(rows[1:], rows[0], [number for number, _ in numbered[1:]])
 
 
@@ -162,8 +162,16 @@ def _split_as_pandas(text: str, separator: str) -> pd.DataFrame | None:
     return _frame(rows[1:], rows[0], lines[1:])
 
 
-def _unquoted(cell: str) -> str:
+def unquoted(cell: str) -> str:
+    """A cell without the marks around it and with the doubled ones within single; as it is where it has none."""
     return cell[1:-1].replace(MARK + MARK, MARK) if _QUOTED.fullmatch(cell) else cell
+
+
+def unquoted_ids(ids: list[str]) -> list[str]:
+    """Ids of a file's rows, whose other cells have no marks, by the rule of :func:`read_table`."""
+    if all(_QUOTED.fullmatch(item) for item in ids if MARK in item):
+        return [unquoted(item) for item in ids]
+    return ids
 
 
 def _first_line(text: str) -> str:

@@ -70,8 +70,8 @@ def test_bad_arrays_and_ids_are_errors(array, tmp_path):
         ({"ids": tmp_path / "no.txt"}, FileNotFoundError, "no file .*no.txt"),
         ({"ids": array["features"]}, ValueError, "f.npy, line 1: not UTF-8 text"),
         ({"features": tmp_path / "no.npy"}, FileNotFoundError, "no feature file .*no.npy"),
-        ({"features": array["ids"]}, ValueError, "ids.txt is not a whole .npy file"),
-        ({"features": tmp_path / "several.npz"}, ValueError, "holds several arrays"),
+        ({"features": array["ids"]}, ValueError, "ids.txt is text, such as a CSV table"),
+        ({"features": tmp_path / "several.npz"}, ValueError, "is an archive of a, b; save the one array"),
         ({"features": tmp_path / "nan.npy"}, ValueError, r"nan.npy: row 1 \(item 'b'\)"),
         ({"dataset_dir": tmp_path / "none"}, FileNotFoundError, "there is no folder .*none"),
     ]

@@ -14,6 +14,7 @@ from recbole_mm.data import convert
 from recbole_mm.data.arrow_form import read_metadata
 from recbole_mm.data.convert import convert_arrow
 from recbole_mm.data.feature_file import find_modalities, read_features, write_arrow
+from recbole_mm.data.file_form import FileForm
 from recbole_mm.data.text_form import read_text
 from recbole_mm.data.text_identity import TextFile
 
@@ -37,7 +38,9 @@ def test_modalities_are_found_in_order_and_nothing_else_is_taken_for_one(folder)
     for suffix in ("inter", "item", "train.inter", "yaml", "item.arrow", "v2.visual.arrow"):
         (folder / f"toy.{suffix}").write_text("user_id:token\titem_id:token\n")
     (folder / "toy.ent").write_text("ent_id:token\tent_emb:float_seq\n")
-    (folder / "toy.wide").write_text("item_id:token\tx:float_seq\ty:float\n")
+    (folder / "toy.useremb").write_text("uid:token\tuser_emb:float_seq\nu1\t1 2\n")
+    (folder / "toy.txt").write_text("0 1 2 3\n1 2 3\n")
+    (folder / "toy.md").write_text("# Notes\n\n1 2 3\n")
     (folder / "other.visual").write_text(HEADER)
     for name in ("zeta", "visual", "acoustic"):
         (folder / f"toy.{name}").write_text(HEADER)
@@ -48,9 +51,9 @@ def test_modalities_are_found_in_order_and_nothing_else_is_taken_for_one(folder)
 
 def test_item_field_and_separator_are_those_of_the_configuration(folder):
     (folder / "toy.visual").write_text("iid:token,v:float_seq\n7,1|2\n8,3|4\n")
-    assert find_modalities(folder, "toy") == []
-    assert find_modalities(folder, "toy", "iid", ",") == ["visual"]
-    table = read_features(folder, "toy", "visual", "iid", ",", "|")
+    form = FileForm(item_field="iid", separator=",", seq_separator="|")
+    assert find_modalities(folder, "toy", form) == ["visual"]
+    table = read_features(folder, "toy", "visual", form)
     assert table.ids == ["7", "8"]
     np.testing.assert_array_equal(table.values, [[1, 2], [3, 4]])
 
@@ -101,8 +104,8 @@ def test_text_is_hashed_only_where_its_status_is_not_as_noted(folder, monkeypatc
 
 
 def test_text_that_changes_while_it_is_converted_is_an_error(folder, monkeypatch):
-    def change_after_reading(path):
-        table = read_text(path)
+    def change_after_reading(path, form):
+        table = read_text(path, form)
         change_one_digit(path)
         return table
 
