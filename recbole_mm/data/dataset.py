@@ -14,7 +14,7 @@ from recbole.utils import set_color
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.data.feature_file import FeatureTable, find_modalities, has_modality, read_features
-from recbole_mm.data.feature_scaling import FeatureScaling
+from recbole_mm.data.feature_scaling import FeatureScaling, check_magnitude
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.settings import Names, Settings
 
@@ -179,6 +179,7 @@ class MultimodalDataset(Dataset):
         scaling.scale_columns(feature, present)
         self._fill_missing(name, table, feature, present, scaling)
         scaling.normalize_rows(feature)
+        check_magnitude(feature, table.path, self._token)
         self._fingerprints.pop(name, None)
         self._features[name] = torch.from_numpy(feature)
         self._present[name] = torch.from_numpy(present)

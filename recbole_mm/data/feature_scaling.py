@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,25 @@ import torch.nn.functional as F
 from recbole_mm.data.feature_table import row_blocks
 
 SHORTEST = 1e-12
+LEAST, LARGEST = 1e-15, 1e15  # lengths whose squares and their sums float32 holds
+
+
+def check_magnitude(feature: np.ndarray, path: Path, token: Callable[[int], str]) -> None:
+    """Raise ValueError for features `[item_num, width]` whose squares float32 does not hold, though they are finite.
+
+    Args:
+        path: of the file, for the message.
+        token: gives the original id of an internal one.
+    """
+    for start, block in row_blocks(feature):
+        largest = max(block.max(), -block.min())
+        if largest > LARGEST:
+            row = int(np.argmax(np.abs(block).max(axis=1) > LARGEST))
+            value = float(block[row][np.argmax(np.abs(block[row]))])
+            raise ValueError(
+                f"{path}: item '{token(start + row)}' has a value of {value:.3g}, too large to compute with; scale the "
+                f"features, or set standardize_feature: True or normalize_feature: True"
+            )
 
 
 @dataclass(frozen=True)
@@ -71,8 +92,14 @@ class FeatureScaling:
 
     def normalize_rows(self, feature: np.ndarray) -> None:
         """L2-normalise features `[n, width]` in place, where rows are to be."""
-        if self.normalize:
-            feature /= np.maximum(np.linalg.norm(feature, axis=1, keepdims=True), SHORTEST)
+        if not self.normalize:
+            return
+        with np.errstate(over="ignore", under="ignore"):
+            lengths = np.linalg.norm(feature, axis=1, keepdims=True)
+        extreme = np.flatnonzero(~((lengths > LEAST) & (lengths < LARGEST)))  # float32 has no such squares
+        rows = feature[extreme].astype(np.float64)
+        feature /= np.maximum(lengths, SHORTEST)
+        feature[extreme] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), SHORTEST)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Fresh rows `[n, width]` of an encoder, scaled as the data set's are."""

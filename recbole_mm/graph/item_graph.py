@@ -38,8 +38,7 @@ def knn_neighbors(
         ValueError: k out of range, features that are no matrix or not finite.
     """
     _check(features, k)
-    features = features if features.dtype == torch.float64 else features.float()
-    inverse_norms = _inverse_norms(features)
+    features, inverse_norms = _with_inverse_norms(features if features.dtype == torch.float64 else features.float())
     n_items, width = features.shape
     row_bytes = 2 * features.element_size() * (n_items + width)  # features, cosines and as much work space
     block_rows = max(1, block_bytes // row_bytes)
@@ -134,14 +133,24 @@ def _check(features: torch.Tensor, k: int) -> None:
         )
 
 
-def _inverse_norms(features: torch.Tensor) -> torch.Tensor:
-    """1 / norm of each row, ``[n_items]``; 0 for [PAD] and for rows without a direction."""
+def _with_inverse_norms(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of the same directions whose squares the floating type holds, and 1 / norm of each ``[n_items]``.
+
+    It is 0 for [PAD] and for rows without a direction. Raises ValueError for features that are not finite.
+    """
     norms = torch.linalg.vector_norm(features, dim=1)
-    broken = torch.nonzero(~torch.isfinite(norms[1:]))
-    if len(broken):
-        raise ValueError(f"features of item id {int(broken[0]) + 1} are not finite")
+    kind = torch.finfo(norms.dtype)
+    extreme = torch.nonzero(~((norms > kind.tiny**0.4) & (norms < kind.max**0.4))).flatten()
+    extreme = extreme[(extreme > 0) & features[extreme].ne(0).any(dim=1)]
+    if len(extreme):
+        broken = ~torch.isfinite(features[extreme]).all(dim=1)
+        if broken.any():
+            raise ValueError(f"features of item id {int(extreme[broken][0])} are not finite")
+        features = features.clone()
+        features[extreme] /= features[extreme].abs().amax(dim=1, keepdim=True)
+        norms[extreme] = torch.linalg.vector_norm(features[extreme], dim=1)
     norms[0] = 0.0
-    return torch.where(norms >= torch.finfo(norms.dtype).tiny, 1 / norms, 0.0)
+    return features, torch.where(norms >= kind.tiny, 1 / norms, 0.0)
 
 
 def _block_neighbors(

@@ -19,9 +19,9 @@ VISUAL = {"visual": {item: [1.0, 2.0] for item in ("a", "b", "c", "d", "rare")}}
 ONLY_TEST = {"eval_args": {"split": {"LS": "test_only"}}}
 
 
-def load(folder: Path, **settings):
+def load(folder: Path, model: str = "POWERec", **settings):
     columns = {"load_col": {"inter": ["user_id", "item_id"]}, "data_path": str(folder)}
-    return create_dataset(Config("POWERec", "toy", config_dict={**QUIET, **columns, **settings}))
+    return create_dataset(Config(model, "toy", config_dict={**QUIET, **columns, **settings}))
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,22 @@ def test_empty_split_by_ratio(tmp_path):
 def test_splits_that_were_not_asked_for_may_be_empty(tmp_path, split, sizes):
     dataset = load(write_dataset(tmp_path, {"": PAIRS}, VISUAL), eval_args={"split": split})
     assert [len(part) for part in dataset.build()] == sizes
+
+
+@pytest.mark.parametrize("value", [1e20, -1e20, 3e38, 1e16])
+@pytest.mark.parametrize("model", ["VBPR", "FREEDOM", "LATTICE", "BM3"])
+def test_finite_features_whose_squares_are_not_are_refused(tmp_path, value, model):
+    rows = {item: [1.0, 2.0] for item in "abcd"} | {"c": [3.0, value]}
+    write_dataset(tmp_path, {"": PAIRS}, {"visual": rows})
+    with pytest.raises(ValueError, match=r"toy\.visual: item 'c' has a value of .*, too large to compute with; scale"):
+        load(tmp_path, model=model)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-14, 1e14, 1e20, 1e37])
+def test_features_of_any_scale_are_normalised(tmp_path, scale):
+    rows = {item: [3.0 * scale, 4.0 * scale] for item in "ab"} | {item: [0.6, 0.8] for item in ("c", "d", "rare")}
+    write_dataset(tmp_path, {"": PAIRS}, {"visual": rows})
+    found = load(tmp_path, normalize_feature=True).modality_feature("visual")[1:]
+    shrunk = 5 * scale / 1e-12 if scale < 1e-13 else 1  # as torch's normalize has it, of lengths below 1e-12
+    expected = [[0.6 * shrunk, 0.8 * shrunk]] * 2 + [[0.6, 0.8]] * 3
+    assert sorted(found.tolist()) == [pytest.approx(row, rel=1e-6) for row in sorted(expected)]

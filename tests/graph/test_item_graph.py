@@ -41,6 +41,19 @@ def test_neighbours_equal_a_full_sort_for_any_block_size(dtype, block_bytes):
     assert not neighbors[0].any() and not cosines[0].any()
 
 
+@pytest.mark.parametrize("scale", [1e-44, 1e-30, 1e-20, 1e-12, 1e12, 1e20, 1e37])
+@pytest.mark.parametrize("of_all", [True, False])
+def test_neighbours_are_those_of_any_scale(scale, of_all):
+    """Squares of the first and last are beyond float32; directions are not."""
+    exact = torch.tensor([[0, 0, 0], [1, 2, 3], [1, 2, 4], [-3, 1, 1], [5, 1, 0], [-6, 2, 1]], dtype=torch.float64)
+    features = exact.clone()
+    features[slice(None) if of_all else slice(2, 4)] *= scale
+    neighbors, cosines = knn_neighbors(features.float(), 3)
+    ids, values = reference_neighbors(exact, 3)
+    np.testing.assert_array_equal(neighbors[1:], ids)
+    np.testing.assert_allclose(cosines[1:], values, atol=1e-6 if scale > 1e-40 else 0.2)  # a denormal has one digit
+
+
 def test_self_comes_first_with_cosine_one():
     neighbors, cosines = knn_neighbors(random_features(dtype=torch.float32), 3)
     assert neighbors[1:, 0].tolist() == list(range(1, 61))
