@@ -56,7 +56,7 @@ def _parse(argv: list[str], program: str) -> tuple[dict[str, Any], list[str]]:
     )
     parser.add_argument("--model", "-m", help=f"model name (default: {DEFAULT_MODEL})")
     parser.add_argument("--dataset", "-d", help=f"data set (default: {DEFAULT_DATASET})")
-    parser.add_argument("--config_files", default=None, help="yaml files, separated by blanks")
+    add_config_files(parser)
     parser.add_argument("--nproc", type=int, default=1, help="processes on this machine")
     parser.add_argument("--ip", default="localhost", help="address of the master process")
     parser.add_argument("--port", default="5678", help="port of the master process")
@@ -64,26 +64,50 @@ def _parse(argv: list[str], program: str) -> tuple[dict[str, Any], list[str]]:
     parser.add_argument("--group_offset", type=int, default=0, help="global rank of this machine's first process")
     parsed, rest = parse_with_settings(parser, argv)
     options = vars(parsed)
-    options["config_file_list"] = (options.pop("config_files") or "").split() or None
+    options["config_file_list"] = config_files(options.pop("config_files"))
     return options, rest
 
 
 def parse_with_settings(
     parser: argparse.ArgumentParser, argv: list[str]
 ) -> tuple[argparse.Namespace, list[str]]:
-    """The parser's own options, and the rest of the command line, which must be ``--key=value``, each key once."""
+    """The parser's own options, and the rest of the command line as ``--key=value``, each key once.
+
+    A setting may also be given as ``--key value``, and one that is True as ``--key``.
+    """
     for flag, key in _TRUST_FLAGS.items():
         parser.add_argument(flag, dest=key, action="store_true", help=f"the same as --{key}=True")
     options, rest = parser.parse_known_args(argv)
-    rest += [f"--{key}=True" for key in _TRUST_FLAGS.values() if vars(options).pop(key)]
-    for argument in rest:
-        if not argument.startswith("--") or "=" not in argument:
+    settings = [f"--{key}=True" for key in _TRUST_FLAGS.values() if vars(options).pop(key)]
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--") or argument.startswith("--="):
             parser.error(f"'{argument}' is not understood; settings are given as --key=value")
-    keys = [argument.partition("=")[0] for argument in rest]
+        if "=" not in argument:
+            argument += f"={'True' if not rest or rest[0].startswith('--') else rest.pop(0)}"
+        settings.append(argument)
+    keys = [argument.partition("=")[0] for argument in settings]
     for key in keys:
         if keys.count(key) > 1:
             parser.error(f"{key} is given twice")
-    return options, rest
+    return options, settings
+
+
+def add_config_files(parser: argparse.ArgumentParser) -> None:
+    """Add `--config_files`, which :func:`config_files` reads."""
+    parser.add_argument("--config_files", nargs="+", help="yaml files, separated by blanks")
+
+
+def config_files(given: list[str] | None) -> list[str] | None:
+    """Paths of `--config_files`: each argument, split at blanks except within the name of a file that is there."""
+    found: list[str] = []
+    for argument in given or ():
+        words = argument.split(" ")
+        while words:
+            longest = next((n for n in range(len(words), 1, -1) if Path(" ".join(words[:n])).is_file()), 1)
+            found.append(" ".join(words[:longest]))
+            words = words[longest:]
+    return [file for file in found if file] or None
 
 
 def run(

@@ -15,7 +15,7 @@ from recbole.data.dataset import Dataset
 from recbole_mm import MODELS
 from recbole_mm.configuration import check_keys
 from recbole_mm.io.run_files import RunFiles
-from recbole_mm.quick_start import main, run
+from recbole_mm.quick_start import _parse, main, run
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -178,11 +178,63 @@ def test_bad_config_file(capsys, content, message):
 
 
 @pytest.mark.parametrize(
+    "given, settings",
+    [
+        ("--epochs 3 --topk [5] --metrics [Recall,NDCG]", "--epochs=3 --topk=[5] --metrics=[Recall,NDCG]"),
+        ("--epochs=3 --note=a=b --note2 c=d", "--epochs=3 --note=a=b --note2=c=d"),
+        ("--log_wandb", "--log_wandb=True"),
+        ("--log_wandb --weight -1", "--log_wandb=True --weight=-1"),
+        ("--weight -1e-3 --log_wandb", "--weight=-1e-3 --log_wandb=True"),
+        ("--trust-pickle --epochs 3 -m BPR -d toy", "--trust_pickle=True --epochs=3"),
+        ("--epochs 3 --config_files a.yaml b.yaml --topk 5", "--epochs=3 --topk=5"),
+        ("--weight=", "--weight="),
+    ],
+)
+def test_settings_with_and_without_a_sign(given, settings):
+    _, found = _parse(given.split(), "program")
+    assert found == settings.split()
+
+
+def test_blanks_in_values_and_in_the_names_of_files(tmp_path):
+    for name in ("my files/a b.yaml", "my files/c.yaml", "plain.yaml", "my"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("epochs: 1\n")
+    for given, files in {
+        ("my files/a b.yaml",): ["my files/a b.yaml"],
+        ("my files/a b.yaml plain.yaml",): ["my files/a b.yaml", "plain.yaml"],
+        ("plain.yaml my files/c.yaml my files/a b.yaml",): ["plain.yaml", "my files/c.yaml", "my files/a b.yaml"],
+        ("plain.yaml", "my files/c.yaml"): ["plain.yaml", "my files/c.yaml"],
+        ("plain.yaml  my",): ["plain.yaml", "my"],
+        ("missing one.yaml",): ["missing", "one.yaml"],
+        (" ",): None,
+    }.items():
+        options, _ = _parse(["--config_files", *given], "program")
+        assert options["config_file_list"] == files
+    options, settings = _parse(["--config_files=my files/a b.yaml", "--data_path", "my files"], "program")
+    assert options["config_file_list"] == ["my files/a b.yaml"] and settings == ["--data_path=my files"]
+
+
+def test_settings_without_a_sign_are_those_of_the_run(capsys, arguments):
+    more = "--embedding_size 4 --epochs 1 --metrics [Recall,MRR] --valid_metric MRR@5 --topk [5]"
+    assert main(["--model", "VBPR", *arguments, *more.split()]) == 0
+    assert re.findall(r"\w+(?=@5)", summary(capsys.readouterr().out)["test result"]) == ["recall", "mrr"]
+
+
+@pytest.mark.parametrize("bare", ["--log_wandb", "--log_wandb True", "--log_wandb=True"])
+def test_wandb_that_is_not_installed(capsys, arguments, bare, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert "Weights & Biases is not installed; type: pip install wandb" in refused(capsys, [*arguments, *bare.split()])
+
+
+@pytest.mark.parametrize(
     "argument, message",
     [
-        ("--epochs", "'--epochs' is not understood; settings are given as --key=value"),
+        ("3", "'3' is not understood; settings are given as --key=value"),
         ("epochs=3", "'epochs=3' is not understood"),
         ("--epochs=3 --epochs=4", "--epochs is given twice"),
+        ("--epochs 3 --epochs=4", "--epochs is given twice"),
+        ("--epochs 3 4", "'4' is not understood"),
+        ("--trust-pickle --trust_pickle=False", "--trust_pickle is given twice"),
     ],
 )
 def test_malformed_settings(capsys, arguments, argument, message):

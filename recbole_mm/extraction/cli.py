@@ -23,7 +23,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     content.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures named by item id")
     content.add_argument("--fields", help="fields of the .item file, such as title,genres,plot")
     parser.add_argument(
-        "--encoder", required=True, help=f"folder, hub name or registered name of an encoder; {TFIDF} needs no weights"
+        "--encoder",
+        required=True,
+        help=f"folder, hub name or registered name of an encoder; {TFIDF} (texts), histograms (pictures): no weights",
     )
     parser.add_argument("--batch-size", type=int, default=32, help="items encoded at once")
     parser.add_argument("--float16", action="store_true", help="store half precision")
@@ -45,7 +47,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _extract_pictures(args: argparse.Namespace) -> Extraction:
     if args.encoder == TFIDF:
-        raise ValueError(f"--encoder: {TFIDF} reads texts; give --fields, or an encoder of pictures")
+        raise ValueError(f"--encoder: {TFIDF} reads texts; give --fields, or an encoder of pictures such as histograms")
     return _extract(args, Pictures(args.dataset, args.images), "pictures")
 
 

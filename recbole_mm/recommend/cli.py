@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input, check_writable
@@ -19,8 +20,8 @@ from recbole_mm.recommend.ranking import SCHEMA, Ranker, read_users
 
 def add_parsers(commands: Any) -> None:
     """Add `recommend` and `export`; each sets `run`, a function from the parsed arguments to an exit code."""
-    recommend = _add(commands, "recommend", "the best items of every user, as a parquet file")
-    recommend.add_argument("--out", type=Path, required=True, help="parquet file: user, rank, item, score")
+    recommend = _add(commands, "recommend", "the best items of every user, as a parquet or CSV file")
+    recommend.add_argument("--out", type=Path, required=True, help=".parquet or .csv file: user, rank, item, score")
     recommend.add_argument("--k", type=int, default=20, help="items per user (default: %(default)s)")
     recommend.add_argument("--users", type=Path, help="text file with one user id a line (default: all users)")
     recommend.add_argument("--exclude", choices=("seen",), help="seen: leave out what the user interacted with")
@@ -47,15 +48,25 @@ def run_recommend(arguments: argparse.Namespace) -> int:
     check_writable(arguments.out)
     opened = open_checkpoint(arguments.checkpoint, **opening_options(arguments))
     check_is_no_input(arguments.out, "--out", opened.data_files())
+    open_writer = _writer_of(arguments.out)
     users = read_users(arguments.users, opened.dataset)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
-    with atomic_file(arguments.out) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:
+    with atomic_file(arguments.out) as temporary, open_writer(temporary, SCHEMA) as writer:
         for block in _blocks(arguments, opened, users):
             writer.write_table(block)
             rows += len(block)
     print(f"wrote {arguments.out}: {rows} rows of {len(users)} users")
     return 0
+
+
+def _writer_of(file: Path) -> Callable[[Path, pa.Schema], Any]:
+    """What opens a file for its name's suffix; raises ValueError for another."""
+    if file.suffix.lower() in (".parquet", ".pq"):
+        return pq.ParquetWriter
+    if file.suffix.lower() == ".csv":
+        return pa.csv.CSVWriter
+    raise ValueError(f"--out: {file} is written as its name says; end it in .parquet or .csv")
 
 
 def _blocks(arguments: argparse.Namespace, opened: OpenedCheckpoint, users: np.ndarray) -> Iterator[pa.Table]:

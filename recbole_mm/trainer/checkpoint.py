@@ -161,9 +161,11 @@ def read_safe_pair(file: str | os.PathLike) -> SafeCheckpoint:
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     if not has_safe_pair(path):
         part = files.description if files.weights.exists() else files.weights
+        never_had_one = part == files.weights and not files.description.exists()
+        remedy = "RecBole's own models have none:" if never_had_one else "restore that file, or"
         raise FileNotFoundError(
-            f"checkpoint {path} has no {part.name} beside it; restore that file, or pass --trust-pickle to open "
-            f"the .pth, which is a pickle and runs the code in it, if you trust where it came from"
+            f"checkpoint {path} has no {part.name} beside it; {remedy} pass --trust-pickle to open the .pth, which is "
+            f"a pickle and runs the code in it, if you trust where it came from"
         )
     tensors, content = read_tensor_file(files.weights)
     described = _description_of(files, content)

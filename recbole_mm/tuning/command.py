@@ -11,7 +11,7 @@ from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.files import check_is_no_input
 from recbole_mm.io.folders import make_run_folder
-from recbole_mm.quick_start import check_folders, parse_with_settings, run_command
+from recbole_mm.quick_start import add_config_files, check_folders, config_files, parse_with_settings, run_command
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
 from recbole_mm.tuning.search import Search, Winner, prepare_search
 from recbole_mm.tuning.search_space import find_hyper_file
@@ -35,7 +35,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", "-m", help=f"model name (default: {DEFAULT_MODEL})")
     add("--dataset", "-d", help=f"data set (default: {DEFAULT_DATASET})")
-    add("--config_files", default=None, help="yaml files, separated by blanks")
+    add_config_files(parser)
     add("--params_file", default=None, help=".hyper file, or the name of one of ours (default: the model's)")
     add("--tool", default="Hyperopt", choices=("Hyperopt", "Ray"), help="what searches (default: %(default)s)")
     add("--algo", default="exhaustive", choices=ALGORITHMS, help="what to try (default: %(default)s)")
@@ -53,7 +53,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace, fixed: list[str]) -> None:
     _check_options(options)
-    files = (options.config_files or "").split() or None
+    files = config_files(options.config_files)
     options.model, options.dataset = names_of_run(options.model, options.dataset, files)
     search = prepare_search(options.model, options.dataset, files, options.params_file or options.model, fixed)
     sys.argv[1:] = []  # the search has it in its settings
@@ -78,7 +78,7 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
     early_stop = options.early_stop or 10
     check_folders(search.config)
     make_run_folder(output_file.absolute().parent, "--output_file")
-    files = map(Path, (options.config_files or "").split())
+    files = map(Path, config_files(options.config_files) or ())
     inputs = [*files, find_hyper_file(options.params_file or options.model)]
     for written in (output_file, _best_file(output_file)):
         check_is_no_input(written, "--output_file", inputs)

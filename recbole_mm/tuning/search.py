@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,9 @@ class Winner:
         """Write the settings as a file for ``run_recbole_mm.py --config_files``, with the command as its first line."""
         own = {key: value for key, value in self.settings.items() if key not in ("model", "dataset")}
         model, dataset = self.settings["model"], self.settings["dataset"]
-        command = f"# python run_recbole_mm.py --model={model} --dataset={dataset} --config_files={file}\n"
+        run = f"run_recbole_mm.py --model={model} --dataset={dataset} --config_files={shlex.quote(str(file))}"
         with atomic_file(file) as temporary:
-            temporary.write_text(command + yaml.safe_dump(own, sort_keys=False), encoding="utf-8")
+            temporary.write_text(f"# python {run}\n" + yaml.safe_dump(own, sort_keys=False), encoding="utf-8")
 
 
 def prepare_search(

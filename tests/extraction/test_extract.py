@@ -57,6 +57,13 @@ class TestPictures:
         assert sorted(path.name for path in shop.iterdir()) == ["shop.inter", "shop.item", "shop.visual.arrow"]
         assert "describe" in capsys.readouterr().out.splitlines()[-1]
 
+    def test_histograms_need_no_weights(self, shop):
+        assert run(f"extract --dataset {shop} --modality visual --images images --encoder histograms") == 0
+        table = read_features(shop, "shop", "visual")
+        expected = load_image_encoder("histograms")([open_picture(Path("images") / f"{item}.png") for item in PLOTS])
+        assert (table.ids, table.encoder) == (list(PLOTS), "histograms")
+        np.testing.assert_array_equal(table.values, expected.numpy())
+
     def test_bad_and_missing_pictures_are_listed_and_left_out(self, shop, clip, capsys):
         Path("images/b.png").unlink()
         Path("images/d.png").write_bytes(b"no picture")

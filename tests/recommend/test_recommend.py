@@ -113,6 +113,21 @@ def test_bad_input_leaves_no_file(checkpoint, capsys, arguments, message):
     assert not list(Path("new").glob("*"))
 
 
+@pytest.mark.parametrize("name", ["recs.csv", "RECS.CSV", "recs.pq"])
+def test_the_form_is_that_of_the_name(checkpoint, name):
+    in_parquet = recommend(checkpoint("VBPR"), "--k=5")
+    assert main(["recommend", checkpoint("VBPR"), "--k=5", "--out", name]) == 0
+    read = pd.read_parquet(name) if name.endswith("pq") else pd.read_csv(name)
+    pd.testing.assert_frame_equal(read, in_parquet, check_dtype=False)
+
+
+@pytest.mark.parametrize("name", ["recs.xlsx", "recs", "recs.parquet.zip"])
+def test_another_form_is_refused(checkpoint, capsys, name):
+    message = refused(capsys, checkpoint("VBPR"), "--out", name)
+    assert message == f"--out: {name} is written as its name says; end it in .parquet or .csv"
+    assert not Path(name).exists()
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".json", ".pth"])
 @pytest.mark.parametrize("form", ["same", "link", "roundabout"])
 def test_a_file_of_the_checkpoint_is_not_written_over(checkpoint, capsys, tmp_path, suffix, form):
@@ -158,4 +173,6 @@ def test_data_path_names_the_folder_that_the_data_are_in_now(checkpoint, folder,
 
 
 def test_a_bare_pickle_needs_trust(checkpoint, capsys):
-    assert "pass --trust-pickle" in refused(capsys, checkpoint("BPR"), "--out=recs.parquet")
+    message = refused(capsys, checkpoint("BPR"), "--out=recs.parquet")
+    assert "RecBole's own models have none: pass --trust-pickle to open" in message
+    assert "restore" not in message  # there never was another file
