@@ -11,6 +11,7 @@ from recbole_mm.host import (  # noqa: E402
     distributed,
     divergence,
     evaluations,
+    interactions,
     logs,
     metrics,
     run_names,
@@ -21,7 +22,8 @@ from recbole_mm.plugins import import_installed  # noqa: E402
 
 # in this order: first mends, which change lines, then what wraps whole functions
 mending = (
-    *(baselines, distributed, metrics, divergence, evaluations, logs, training, run_names, atomic_files, times),
+    *(baselines, distributed, interactions, metrics, divergence),
+    *(evaluations, logs, training, run_names, atomic_files, times),
 )
 for mends in mending:
     mends.apply()
