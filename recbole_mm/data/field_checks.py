@@ -15,7 +15,10 @@ from recbole_mm.io.names import closest
 from recbole_mm.io.tables import header_of
 
 _OWN_SUFFIXES = ("inter", "user", "item", "kg", "link")
-_LISTS = ("alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id", "normalize_field")
+_LISTS = (
+    *("alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id", "normalize_field"),
+    "selected_features",  # of GRU4RecF, SASRecF and FDSA
+)
 _DICTS = ("seq_len", "val_interval", "threshold", "discretization")
 
 
@@ -80,6 +83,8 @@ def _check_columns_to_load(dataset: Any) -> None:
 def _named_fields(config: Any) -> Iterator[tuple[str, str]]:
     for key in _LISTS:
         yield from ((key, field) for field in config[key] or ())
+    if config["item_attribute"]:  # of S3Rec
+        yield "item_attribute", config["item_attribute"]
     for key in _DICTS:
         yield from ((key, field) for field in config[key] or () if isinstance(config[key], Mapping))
 

@@ -19,8 +19,8 @@ from recbole_mm.host.recbole_types import (
     devices,
     different,
     joined,
+    no_sampling,
     no_sparse_adam,
-    none_word,
 )
 from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Settings, Weight, Whole
 
@@ -70,7 +70,7 @@ class RecBoleSettings(Settings):
     """Optimizer."""
     learning_rate: Weight = 0.001
     """Learning rate."""
-    train_neg_sample_args: Annotated[NegativeSampling | None, BeforeValidator(none_word)] = NegativeSampling()
+    train_neg_sample_args: Annotated[NegativeSampling | None, BeforeValidator(no_sampling)] = NegativeSampling()
     """Negative items of a training row; none with ~."""
     eval_step: CountOrZero = 1
     """Epochs from one validation to the next; 0: no validation."""

@@ -84,6 +84,14 @@ def none_word(value: Any) -> Any:
     return None if value in ("None", "none") else value
 
 
+def no_sampling(value: Any) -> Any:
+    """None for ``{distribution: none}`` and ``{sample_num: none}``, which RecBole takes for different things."""
+    is_none = isinstance(value, dict) and any(
+        key in value and none_word(value[key]) is None for key in ("distribution", "sample_num")
+    )
+    return None if is_none else none_word(value)
+
+
 Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
 Intervals = Annotated[str, AfterValidator(_intervals)]
@@ -101,8 +109,8 @@ class Strict(Settings):
 class NegativeSampling(Strict):
     """``train_neg_sample_args``."""
 
-    distribution: Annotated[Literal["uniform", "popularity"] | None, BeforeValidator(none_word)] = "uniform"
-    sample_num: Annotated[Count | None, BeforeValidator(none_word)] = 1
+    distribution: Literal["uniform", "popularity"] = "uniform"
+    sample_num: Count = 1
     alpha: Annotated[Real | None, BeforeValidator(none_word)] = 1.0
     dynamic: bool = False
     candidate_num: CountOrZero = 0

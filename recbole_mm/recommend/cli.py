@@ -61,8 +61,8 @@ def run_recommend(arguments: argparse.Namespace) -> int:
 
 
 def _writer_of(file: Path) -> Callable[[Path, pa.Schema], Any]:
-    """What opens a file for its name's suffix; raises ValueError for another."""
-    if file.suffix.lower() in (".parquet", ".pq"):
+    """What opens a file for its name's suffix, parquet without one; raises ValueError for another."""
+    if file.suffix.lower() in (".parquet", ".pq", ""):
         return pq.ParquetWriter
     if file.suffix.lower() == ".csv":
         return pa.csv.CSVWriter

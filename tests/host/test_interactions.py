@@ -76,3 +76,27 @@ def test_split_files_without_sequences_are_refused(tmp_path):
 def test_sequences_whose_ids_would_be_numbered_apart_are_refused(tmp_path):
     with pytest.raises(ValueError, match="alias_of_item_id: item_id_list has ids of items"):
         load(tmp_path, "SASRec", sequences("item_id"), **SPLIT)
+
+
+NONE = [None, "None", {"distribution": "none"}, {"sample_num": "none"}, {"distribution": "uniform", "sample_num": None}]
+
+
+@pytest.mark.parametrize("sampling", NONE, ids=str)
+def test_every_way_to_say_that_no_negative_items_are_drawn(tmp_path, sampling):
+    lines = ["user_id:token\titem_id:token\ttimestamp:float", *(f"{u}\t{i}\t{n}" for n, (u, i) in enumerate(ROWS))]
+    own = {"load_col": None, "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}}
+    config, dataset = load(tmp_path, "SASRec", {"inter": lines}, train_neg_sample_args=sampling, **own)
+    train, _, _ = data_preparation(config, dataset)
+    assert get_model("SASRec")(config, train._dataset).calculate_loss(next(iter(train))).isfinite()
+
+
+@pytest.mark.parametrize(
+    "model, key", [("GRU4RecF", "selected_features"), ("SASRecF", "selected_features"), ("FDSA", "selected_features"),
+                   ("S3Rec", "item_attribute")],
+)  # fmt: skip
+def test_columns_that_models_of_recbole_read_by_default_are_named(tmp_path, model, key):
+    lines = ["user_id:token\titem_id:token\ttimestamp:float", *(f"{u}\t{i}\t{n}" for n, (u, i) in enumerate(ROWS))]
+    own = {"load_col": None, "train_neg_sample_args": None}
+    own |= {"train_stage": "pretrain"} if model == "S3Rec" else {}
+    with pytest.raises(ValueError, match=f"{key}: data set 'shop' has no column 'class'; .*set {key} to the one"):
+        load(tmp_path, model, {"inter": lines}, **own)

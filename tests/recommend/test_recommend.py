@@ -113,15 +113,15 @@ def test_bad_input_leaves_no_file(checkpoint, capsys, arguments, message):
     assert not list(Path("new").glob("*"))
 
 
-@pytest.mark.parametrize("name", ["recs.csv", "RECS.CSV", "recs.pq"])
+@pytest.mark.parametrize("name", ["recs.csv", "RECS.CSV", "recs.pq", "recs"])
 def test_the_form_is_that_of_the_name(checkpoint, name):
     in_parquet = recommend(checkpoint("VBPR"), "--k=5")
     assert main(["recommend", checkpoint("VBPR"), "--k=5", "--out", name]) == 0
-    read = pd.read_parquet(name) if name.endswith("pq") else pd.read_csv(name)
+    read = pd.read_csv(name) if name.lower().endswith("csv") else pd.read_parquet(name)
     pd.testing.assert_frame_equal(read, in_parquet, check_dtype=False)
 
 
-@pytest.mark.parametrize("name", ["recs.xlsx", "recs", "recs.parquet.zip"])
+@pytest.mark.parametrize("name", ["recs.xlsx", "recs.txt", "recs.parquet.zip"])
 def test_another_form_is_refused(checkpoint, capsys, name):
     message = refused(capsys, checkpoint("VBPR"), "--out", name)
     assert message == f"--out: {name} is written as its name says; end it in .parquet or .csv"
