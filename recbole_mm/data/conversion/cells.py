@@ -81,7 +81,7 @@ def number_texts(values: Any, what: str, place: Place) -> pa.Array:
         if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
             raise ValueError(f"{place(0)}: the {what} is {array.type}, which is no number; cast the column")
         texts = pc.cast(array, pa.string())
-        number = pc.cast(array, pa.float64())
+        number = pc.cast(array, pa.float64(), safe=False)  # only to see that it is finite; the text is exact
     else:
         texts = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
         number = _numbers(texts, what, place)

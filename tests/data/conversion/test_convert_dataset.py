@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from recbole_mm.__main__ import main
@@ -230,3 +231,17 @@ def test_killed_while_it_writes_the_old_folder_is_whole(capsys, ratings):
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert run(capsys, "auto", ratings, "--overwrite")[0] == 0
     assert os.listdir("dataset_atomic") == ["ratings"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("start, step", [(1_700_000_000, 7), (1_700_000_000_000_000_000, 1), (2**53, 1)])
+def test_times_and_ids_of_any_size_keep_their_order_and_value(capsys, form, start, step):
+    """Above 2 ** 53 float64 rounds whole numbers; no two of these are equal."""
+    rows = [(2**53 + user, 2**62 + (7 * user + 3 * place) % 25, start + (user * 6 + place) * step)
+            for place in (3, 0, 5, 1, 4, 2) for user in range(8)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["user", "item", "time"])
+    frame.to_csv("log.csv", index=False) if form == "csv" else frame.to_parquet("log.parquet")
+    code, _, err = run(capsys, "table", f"log.{form}", "--split", "leave-one-out")
+    assert code == 0, err
+    latest = {user: (item, time) for user, item, time in sorted(rows, key=lambda row: row[2])}
+    assert inter("log", ".test") == [(str(user), str(item), str(time)) for user, (item, time) in sorted(latest.items())]
