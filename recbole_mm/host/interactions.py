@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import recbole.data.dataset.sequential_dataset as sequential
@@ -10,6 +11,7 @@ from recbole.data.dataset import Dataset, SequentialDataset
 from recbole_mm.host.mend import mend
 
 
+@cache
 def apply() -> None:
     """Mend every data set. Called once, at import."""
     drop_the_rows_without_ids()

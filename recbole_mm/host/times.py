@@ -8,6 +8,7 @@ Line numbers are RecBole 1.2.1's.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from recbole_mm.host.mend import mend, patch_in_place
 LARGEST_EXACT = 2**53  # whole numbers above are rounded in float64
 
 
+@cache
 def apply() -> None:
     """Mend every data set. Called once, at import."""
     keep_ties_in_order()
