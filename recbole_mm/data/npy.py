@@ -63,7 +63,7 @@ def load_npy(path: Path) -> np.ndarray:
 def _kind_of_text(start: bytes) -> str:
     """What begins like no array."""
     if not start:
-        return "empty; save the features again"
+        return "not a whole .npy file of numbers but empty; save the features again"
     if start[8:10] == b'{"':
         return f"a safetensors file; save the tensor of it: {_SAVE} of safetensors.numpy.load_file(...)['NAME']"
     try:

@@ -150,7 +150,7 @@ def test_bad_interactions_are_named_and_nothing_is_written(source, tmp_path, row
     [
         (np.array([[1.0], [np.nan], [0], [0]]), r"row 1 \(item '1'\) holds a value that is not finite"),
         (np.ones(4), "must be a table of numbers"),
-        (np.array([[None]] * 4), "is not a whole .npy file of numbers"),
+        (np.array([[None]] * 4), "is an array of Python objects"),
     ],
 )
 def test_bad_features_are_named_and_nothing_is_written(source, tmp_path, content, message):

@@ -59,7 +59,7 @@ KINDS = {
     "image.b": (lambda file: file.write_bytes(b"B000012345" + ROWS.tobytes()), "no .npy file of numbers"),
     "short.npz": (lambda file: np.savez(file, x=ROWS) or cut(file), "a damaged .npz or .pt archive"),
     "short.npy": (lambda file: np.save(file, ROWS) or cut(file), "not a whole .npy file of numbers, perhaps cut short"),
-    "nothing.npy": (lambda file: file.write_bytes(b""), "empty"),
+    "nothing.npy": (lambda file: file.write_bytes(b""), "not a whole .npy file of numbers but empty"),
 }
 
 
