@@ -46,7 +46,8 @@ from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
 OUR_DATASET_KEYS = (
-    "modalities", "missing_modality", "center_feature", "standardize_feature", "normalize_feature", "eval_history"
+    "modalities", "missing_modality", "center_feature", "standardize_feature", "normalize_feature", "knock_out",
+    "eval_history",
 )  # fmt: skip
 
 

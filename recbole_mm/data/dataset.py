@@ -12,13 +12,14 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import set_color
 
+from recbole_mm.data.alignment import align, check_coverage
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
-from recbole_mm.data.feature_file import FeatureTable, find_modalities, has_modality, read_features
+from recbole_mm.data.feature_file import find_modalities, has_modality, read_features
 from recbole_mm.data.feature_scaling import FeatureScaling, check_magnitude
 from recbole_mm.data.file_form import FileForm
+from recbole_mm.data.knock_out import KnockOut, knock_out
+from recbole_mm.io.names import closest
 from recbole_mm.settings import Names, Settings
-
-LEAST_COVERAGE = 0.1
 
 
 class DatasetSettings(Settings):
@@ -35,6 +36,8 @@ class DatasetSettings(Settings):
     """Bring every feature column to mean 0 and standard deviation 1 over the items that have a row."""
     normalize_feature: bool = False
     """L2-normalise every feature row, after the columns are centred or standardised."""
+    knock_out: dict[str, KnockOut] | None = None
+    """What the features of modalities are replaced by before anything is built from them, such as {visual: shuffle}."""
 
 
 class MultimodalDataset(Dataset):
@@ -47,7 +50,8 @@ class MultimodalDataset(Dataset):
 
     Configuration keys: ``modalities`` (names; default: every modality file there is), ``missing_modality``
     (``mean`` | ``zero`` | ``error``), ``center_feature`` and ``standardize_feature`` (columns, over the items that have
-    a row), ``normalize_feature`` (L2-normalise each row, after that).
+    a row), ``normalize_feature`` (L2-normalise each row, after that), ``knock_out``
+    (:mod:`recbole_mm.data.knock_out`).
     """
 
     def __init__(self, config):
@@ -155,6 +159,14 @@ class MultimodalDataset(Dataset):
             self.item_feat = self.item_feat[kept].reset_index(drop=True)
 
     def _choose_modalities(self) -> list[str]:
+        chosen = self._chosen_modalities()
+        for name in self.config["knock_out"] or ():
+            if name not in chosen:
+                there = ", ".join(chosen) or "none"
+                raise ValueError(f"knock_out: '{name}' is no modality in use{closest(name, chosen)}; there are {there}")
+        return chosen
+
+    def _chosen_modalities(self) -> list[str]:
         folder, wanted = Path(self.dataset_path), self.config["modalities"]
         if wanted is None:
             return find_modalities(folder, self.dataset_name, self._file_form)
@@ -174,57 +186,30 @@ class MultimodalDataset(Dataset):
 
     def _load_modality(self, name: str) -> None:
         table = read_features(Path(self.dataset_path), self.dataset_name, name, self._file_form)
-        feature, present = self._align(table)
+        policy = self.config["missing_modality"] or "mean"
+        feature, present = align(table, self.field2token_id[self.iid_field], self.item_num)
+        check_coverage(table, name, present, self.field2id_token[self.iid_field], self.dataset_name, policy)
+        kind = (self.config["knock_out"] or {}).get(name)
+        if kind is not None:
+            knock_out(feature, present, kind, name, self.config["seed"])
         scaling = FeatureScaling.of(feature, present, self.config)
         scaling.scale_columns(feature, present)
-        self._fill_missing(name, table, feature, present, scaling)
+        if policy == "mean" and not scaling.centers:  # the mean of centred rows is the zero that absent ones have
+            feature[1:][~present[1:]] = feature.sum(axis=0, dtype=np.float64) / present.sum()
         scaling.normalize_rows(feature)
-        check_magnitude(feature, table.path, self._token)
+        check_magnitude(feature, table.path, lambda item: str(self.field2id_token[self.iid_field][item]))
+        self._tell(name, feature.shape[1], int((~present[1:]).sum()), policy, kind)
         self._fingerprints.pop(name, None)
         self._features[name] = torch.from_numpy(feature)
         self._present[name] = torch.from_numpy(present)
         self._scalings[name] = scaling
 
-    def _align(self, table: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the file in the order of RecBole's ids: float32 ``[item_num, width]`` and which items have one."""
-        token_id = self.field2token_id[self.iid_field]
-        target = np.fromiter((token_id.get(token, 0) for token in table.ids), dtype=np.int64, count=len(table.ids))
-        rows = np.flatnonzero(target)
-        feature = np.zeros((self.item_num, table.values.shape[1]), dtype=np.float32)
-        table.copy_into(feature, target[rows], rows)
-        present = np.zeros(self.item_num, dtype=bool)
-        present[target[rows]] = True
-        return feature, present
-
-    def _fill_missing(
-        self, name: str, table: FeatureTable, feature: np.ndarray, present: np.ndarray, scaling: FeatureScaling
-    ) -> None:
-        policy = self.config["missing_modality"] or "mean"
-        absent = np.flatnonzero(~present[1:]) + 1
-        if not present.any():
-            raise ValueError(
-                f"{table.path}: none of its {len(table.ids)} item ids (first: '{table.ids[0]}') occurs in the "
-                f"interactions of '{self.dataset_name}' (first: '{self._token(1)}'); are these ids of another data set?"
-            )
-        if len(absent) and policy == "error":
-            raise ValueError(
-                f"{table.path}: {len(absent)} of {self.item_num - 1} items have no {name} features (first: item "
-                f"'{self._token(absent[0])}'); add them, or set missing_modality: mean or zero"
-            )
-        if policy == "mean" and present.sum() < LEAST_COVERAGE * (self.item_num - 1):
-            raise ValueError(
-                f"{table.path}: only {present.sum()} of {self.item_num - 1} items have {name} features; the mean of so "
-                f"few would stand for nearly all. Add features, or set missing_modality: zero"
-            )
-        if len(absent) and policy == "mean" and not scaling.centers:  # the mean of centred rows is the zero they have
-            feature[absent] = feature.sum(axis=0, dtype=np.float64) / present.sum()  # absent rows are zero so far
+    def _tell(self, name: str, width: int, n_absent: int, policy: str, kind: str | None) -> None:
+        knocked_out = f"; knocked out ({kind})" if kind else ""
         self.logger.info(
             set_color(f"Modality {name}", "blue")
-            + f": {self.item_num - 1} items, width {feature.shape[1]}, {len(absent)} without features ({policy})"
+            + f": {self.item_num - 1} items, width {width}, {n_absent} without features ({policy}){knocked_out}"
         )
-
-    def _token(self, item: int) -> str:
-        return str(self.field2id_token[self.iid_field][item])
 
     # ---------------------------------------------------------------- splits, copies and pickles
 
