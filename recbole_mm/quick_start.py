@@ -22,6 +22,7 @@ from recbole_mm.host.config import check_sources, user_settings
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
+from recbole_mm.host.terminal import brief
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.folders import make_run_folder
 from recbole_mm.trainer.beginnings import check_beginning
@@ -138,7 +139,7 @@ def run(
     check_folders(config)
     _tell_of_others(nproc, **processes)
     try:
-        with child_processes():
+        with brief(), child_processes():
             result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
         _summarise(result)
     finally:
@@ -197,7 +198,7 @@ def objective_function(
         "model": config["model"],
         "best_valid_score": score,
         "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": result,
+        "best_valid_result": {metric: float(value) for metric, value in result.items()},
         "test_result": {},
         "checkpoint": trainer.saved_model_file,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -40,8 +41,9 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     # without "local", Ray would join whatever `ray start` left on this machine, alive or dead
     options = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
+    options |= {"log_to_driver": False, "logging_level": logging.WARNING}
     try:
-        ray.init(log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+        ray.init(runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
     except ConnectionError as error:
         token = "" if "RAY_AUTH_MODE" in os.environ else ", or export RAY_AUTH_MODE=token if it asks for Ray's token"
         raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole.config import Config
 
-from recbole_mm.host.config import default_settings, is_from_command_line, user_settings
+from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, default_settings, is_from_command_line, user_settings
 from recbole_mm.host.recbole_models import check_undeclared
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.host.saved_data import check_trust
@@ -21,7 +21,6 @@ from recbole_mm.registry import ADAPTERS, MODELS, variants
 from recbole_mm.setting_conflicts import check_conflicts
 from recbole_mm.setting_rules import common_settings, own_settings
 from recbole_mm.settings import Settings, declared_keys, plain_value
-from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES
 
 _MISSPELT = 0.8  # likeness of two keys from which on the one is taken for a slip of the other
 _KEYS_OF_THE_LAUNCHER = {

@@ -12,7 +12,7 @@ from typing import Any
 from recbole.config import Config
 
 from recbole_mm.data.dataset import DatasetSettings
-from recbole_mm.host.config import is_from_file, user_settings
+from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, is_from_file, user_settings
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.model.backbone_model import BackboneModel
@@ -21,7 +21,6 @@ from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import ADAPTERS, MODELS, TUNINGS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL, RunSettings, SearchSettings
 from recbole_mm.settings import Settings
-from recbole_mm.trainer.checkpoint import KEYS_OF_THE_PROCESSES
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
 TRUST_KEYS = ("trust_pickle", "trust_plugins")

@@ -15,6 +15,7 @@ from recbole_mm.host import (  # noqa: E402
     logs,
     metrics,
     run_names,
+    terminal,
     times,
     training,
 )
@@ -23,7 +24,7 @@ from recbole_mm.plugins import import_installed  # noqa: E402
 # in this order: first mends, which change lines, then what wraps whole functions
 mending = (
     *(baselines, distributed, interactions, metrics, divergence),
-    *(evaluations, logs, training, run_names, atomic_files, times),
+    *(evaluations, logs, training, run_names, atomic_files, times, terminal),
 )
 for mends in mending:
     mends.apply()

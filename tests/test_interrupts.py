@@ -61,7 +61,7 @@ def train(model: str, *options: str) -> subprocess.Popen:
 
 
 def has_saved() -> bool:
-    return "Saving current" in Path("err.txt").read_text() and any(Path("saved").glob("*.pth"))
+    return "\nepoch 1: " in Path("err.txt").read_text()  # the first epoch is saved then
 
 
 def trained_by(process: subprocess.Popen) -> list[psutil.Process]:

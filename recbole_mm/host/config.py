@@ -24,6 +24,8 @@ from recbole_mm.host.mend import mend
 from recbole_mm.io.yaml_files import parse_yaml, read_settings_file
 from recbole_mm.settings import plain_value
 
+KEYS_OF_THE_PROCESSES = ("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset")
+
 
 class StoredSettings(dict):
     """A ``config_dict`` that comes from a file, such as a checkpoint's: its values are taken as they are.

@@ -22,6 +22,7 @@ from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from recbole_mm.host import training
 from recbole_mm.host.mend import mend
+from recbole_mm.host.terminal import brief
 
 _ON_GPU = "(len(gpu_id) > 0 and torch.cuda.is_available())"
 _RANK = 'self.final_config_dict["local_rank"]'
@@ -55,7 +56,8 @@ def run_process(rank: int, *arguments) -> None:
 def _run_noted_process(note: Path, rank: int, *arguments) -> None:
     if rank == 0:
         training.note_file = note
-    run_process(rank, *arguments)
+    with brief():
+        run_process(rank, *arguments)
 
 
 def check_processes(nproc: int, world_size: int = -1, port: str | int = 5678, group_offset: int = 0) -> None:

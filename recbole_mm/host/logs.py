@@ -16,6 +16,7 @@ from recbole.utils.utils import get_tensorboard
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_mm.host.mend import mend, mend_each, patch_in_place
+from recbole_mm.host.terminal import terminal_handler
 from recbole_mm.io.new_names import create_new, create_new_folder
 
 _run_handlers: list[logging.Handler] = []
@@ -47,10 +48,13 @@ def apply() -> None:
     open_new = patch_in_place(init_logger, open_log)
 
 
-def _attach(level: int, terminal: logging.Handler, file: logging.Handler) -> None:
-    """Log into the file whatever else logs in this process, which RecBole's basicConfig does not, and to a terminal."""
+def _attach(level: int, terminal: logging.Handler, file: logging.FileHandler) -> None:
+    """Log into the file whatever else logs in this process, which RecBole's basicConfig does not, and to a terminal.
+
+    The terminal comes first: the file's filter makes text of what is logged.
+    """
     root = logging.getLogger()
-    _run_handlers.extend([file] if root.handlers else [terminal, file])
+    _run_handlers.extend([file] if root.handlers else [terminal_handler(terminal, file.baseFilename), file])
     for handler in _run_handlers:
         root.addHandler(handler)
     root.setLevel(level)

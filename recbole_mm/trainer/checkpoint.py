@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mm.host.config import default_settings, of_one_process, user_settings
+from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, default_settings, of_one_process, user_settings
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import open_regular, regular_file
@@ -32,8 +32,6 @@ from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import named_errors, pack, read_content, read_tensor_file, unpack, write_tensor_file
 from recbole_mm.trainer.description import FORMAT, Description, check_same, parse_description, read_description
 from recbole_mm.trainer.training_state import TrainingState, write_state
-
-KEYS_OF_THE_PROCESSES = ("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch.distributed as dist
 from recbole.utils import get_gpu_usage, set_color
 from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
 
 from recbole_mm.host.divergence import check_batches
+from recbole_mm.host.terminal import progress_bar
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
 from recbole_mm.trainer.resuming import ResumingTrainer
@@ -96,7 +96,7 @@ class MultimodalTrainer(ResumingTrainer):
             train_data.sampler.set_epoch(epoch_idx)
         batches = train_data
         if show_progress:
-            batches = tqdm(train_data, ncols=100, desc=set_color(self._progress_label(epoch_idx), "pink"))
+            batches = progress_bar(train_data, ncols=100, desc=set_color(self._progress_label(epoch_idx), "pink"))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
         losses = []
         for step in self._steps(batches):

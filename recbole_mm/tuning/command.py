@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
 from recbole_mm.configuration import DEFAULT_MODEL, names_of_run
 from recbole_mm.data.default_data import DEFAULT_DATASET
+from recbole_mm.host.terminal import brief
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.files import check_is_no_input
 from recbole_mm.io.folders import make_run_folder
@@ -57,10 +59,8 @@ def _run(options: argparse.Namespace, fixed: list[str]) -> None:
     options.model, options.dataset = names_of_run(options.model, options.dataset, files)
     search = prepare_search(options.model, options.dataset, files, options.params_file or options.model, fixed)
     sys.argv[1:] = []  # the search has it in its settings
-    if options.tool == "Ray":
-        _search_on_ray(search, options)
-    else:
-        _search_here(search, options)
+    with brief(logging.WARNING):  # of the trials; the tools tell of themselves
+        (_search_on_ray if options.tool == "Ray" else _search_here)(search, options)
 
 
 def _check_options(options: argparse.Namespace) -> None:

@@ -109,8 +109,8 @@ def prepare_search(
     else:
         check_data(dataset, Path(data_path))
     own_file = settings_file(dataset, data_path)
-    if own_file is not None:
-        config = checked_config(model, dataset, [str(own_file), *(config_file_list or ())])
+    files = [*([] if own_file is None else [str(own_file)]), *(config_file_list or ())]
+    config = checked_config(model, dataset, files, {"data_path": data_path})  # whose data a search on Ray loads once
     file = find_hyper_file(params_file)
     ranges = read_hyper_file(file)
     names = [one.name for one in ranges]

@@ -13,6 +13,7 @@ from recbole.trainer import hyper_tuning as recboles
 
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function, run
+from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.command import main
 from recbole_mm.tuning.search import prepare_search
 
@@ -251,3 +252,9 @@ def test_a_file_of_settings_is_not_written_over(folder, arguments, capsys):
 def test_the_default_file_is_the_models(folder):
     search = prepare_search("BM3", "toy", [str(folder / "toy.yaml")], "BM3")
     assert [one.name for one in search.ranges] == ["n_layers", "dropout", "reg_weight"]
+
+
+def test_data_that_are_found_are_those_of_the_search():
+    write_planted(Path("dataset_atomic"), {"visual": 6, "textual": 4})
+    search = prepare_search("BM3", "toy", None, "BM3")
+    assert Path(search.config["data_path"]) == Path("dataset_atomic/toy")
