@@ -40,8 +40,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     package = str(Path(recbole_mm.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     # without "local", Ray would join whatever `ray start` left on this machine, alive or dead
-    options = {"address": "local", "include_dashboard": False} if address is None else {"address": address}
-    options |= {"log_to_driver": False, "logging_level": logging.WARNING}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    options |= {"address": "local", "include_dashboard": False} if address is None else {"address": address}
     try:
         ray.init(runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
     except ConnectionError as error:

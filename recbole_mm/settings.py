@@ -65,8 +65,9 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="ignore", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True, validate_default=True
-    )
+        extra="ignore", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True, validate_default=True,
+        defer_build=True,  # a run reads the settings of few of all parts
+    )  # fmt: skip
     defaults: ClassVar[Mapping[str, Any]] = {}
     aliases: ClassVar[Mapping[str, str]] = {}
 

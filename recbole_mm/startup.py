@@ -10,6 +10,7 @@ from recbole_mm.host import (  # noqa: E402
     baselines,
     distributed,
     divergence,
+    evaluation_users,
     evaluations,
     interactions,
     logs,
@@ -24,7 +25,7 @@ from recbole_mm.plugins import import_installed  # noqa: E402
 # in this order: first mends, which change lines, then what wraps whole functions
 mending = (
     *(baselines, distributed, interactions, metrics, divergence),
-    *(evaluations, logs, training, run_names, atomic_files, times, terminal),
+    *(evaluations, logs, training, run_names, atomic_files, times, evaluation_users, terminal),
 )
 for mends in mending:
     mends.apply()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import yaml
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.utils import get_model, get_trainer, init_seed
+from recbole.utils import get_flops, get_model, get_trainer, init_seed
 
 from recbole_mm import MODELS, register_model, registration, setting_rules
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
-from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_dataset
+from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_dataset, write_planted
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
 # ---------------------------------------------------------------- names
@@ -198,3 +199,11 @@ def test_a_configuration_from_before_the_plugin_is_recboles(held_out):
     test = data_preparation(config, create_dataset(config))[2]
     assert masked(test)["u1"] == {"a", "b", "c"}
     assert users_a_batch(test) == 4096 // 6
+
+
+def test_flops_of_our_models_are_not_told(tmp_path):
+    folder = write_planted(tmp_path / "data", {"visual": 6, "textual": 4})
+    run = start("LayerGCN", folder, **PRE_SPLIT)
+    assert math.isnan(get_flops(run.model, run.dataset, run.config["device"], None, lambda data, inter: inter))
+    run = start("BPR", folder, **PRE_SPLIT)
+    assert get_flops(run.model, run.dataset, run.config["device"], None, lambda data, inter: inter) > 0

@@ -119,7 +119,7 @@ class Recommender(TableScores, GeneralRecommender):
         return (buffer for name, buffer in self.named_buffers() if name not in saved)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """RecBole's get_flops copies every model; constants are not copied."""
+        """A copy shares the constants, which are the most of a model without trained features."""
         for constant in self.constants():
             memo[id(constant)] = constant
         copied = type(self).__new__(type(self))

@@ -15,9 +15,10 @@ from recbole_mm.host.divergence import check_batches
 from recbole_mm.host.terminal import progress_bar
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
+from recbole_mm.trainer.eager_optimizers import eager
 from recbole_mm.trainer.resuming import ResumingTrainer
 
-FUSED_OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "adagrad": optim.Adagrad}
+FUSED_OPTIMIZERS = {kind.__name__.lower(): eager(kind) for kind in (optim.Adam, optim.AdamW, optim.SGD, optim.Adagrad)}
 
 
 class MultimodalTrainer(ResumingTrainer):
