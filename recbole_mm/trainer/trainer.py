@@ -18,7 +18,8 @@ from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memo
 from recbole_mm.trainer.eager_optimizers import eager
 from recbole_mm.trainer.resuming import ResumingTrainer
 
-FUSED_OPTIMIZERS = {kind.__name__.lower(): eager(kind) for kind in (optim.Adam, optim.AdamW, optim.SGD, optim.Adagrad)}
+_FUSED = (optim.Adam, optim.AdamW, optim.SGD, optim.Adagrad)
+FUSED_OPTIMIZERS: dict[str, Any] = {kind.__name__.lower(): eager(kind) for kind in _FUSED}
 
 
 class MultimodalTrainer(ResumingTrainer):
