@@ -7,7 +7,7 @@ RECBOLE = recbole==1.2.1
 # Tests are small: processes side by side, with one thread each, are faster than threads.
 PYTEST = $(1)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup
 
-.PHONY: run test test-slow test-classic lint bench docs properties
+.PHONY: run test test-long test-classic lint bench docs properties
 
 run: $(VENV)/.installed
 	$(VENV)/bin/python run_recbole_mm.py --model=POWERec
@@ -16,9 +16,9 @@ test: $(VENV)/.installed
 	$(call PYTEST,$(VENV))
 
 # What takes long: 2,000 generated cases for every reader, and random kills of real runs.
-test-slow: $(VENV)/.installed
+test-long: $(VENV)/.installed
 	RECBOLE_MM_FUZZ=2000 $(VENV)/bin/python -m pytest -n auto --maxprocesses=4 tests/fuzz
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -m long
 
 # The core of the suite on the versions where existing RecBole projects are.
 CORE = tests/host/test_compat.py tests/test_registration.py tests/test_quick_start.py tests/graph tests/nn tests/trainer \

@@ -15,7 +15,7 @@ import pytest
 
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = int(os.environ.get("RECBOLE_MM_KILLS", "5"))  # of each model

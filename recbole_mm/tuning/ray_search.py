@@ -14,6 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 from recbole_mm.io.files import atomic_file
 from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.trainer.checkpoint import settings as plain_settings
+from recbole_mm.tuning.ray_interrupt import interrupted_between_steps
 from recbole_mm.tuning.ray_results import choose, row_of, write_results
 from recbole_mm.tuning.ray_space import SCORE, SETTING, Space, mode
 from recbole_mm.tuning.ray_state import KeepState, delete_earlier_checkpoints, put_back_state
@@ -96,7 +97,8 @@ def _try(
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(folder / _DESCRIPTION_FILE) as temporary:
             temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
-        results = _tuner(search, space, folder, resume).fit()
+        with interrupted_between_steps():
+            results = _tuner(search, space, folder, resume).fit()
         trials = [row_of(search, result) for result in results]
     delete_earlier_checkpoints([Path(one["checkpoint"]) for one in trials if one["checkpoint"]])
     return trials

@@ -15,6 +15,7 @@ from pathlib import Path
 from ray import tune
 
 from recbole_mm.io.files import atomic_file
+from recbole_mm.tuning.ray_interrupt import raise_interrupt
 
 _KEPT = ".state"
 _EXPERIMENT = "experiment_state-"
@@ -26,7 +27,7 @@ class KeepState(tune.Callback):
     """Keeps a whole copy of every state file of the search in `folder`.
 
     It also deletes the trials' checkpoints, except those that a state on disk may name: Ray itself, told to keep the
-    last one, deletes what the state of a killed search still asks for.
+    last one, deletes what the state of a killed search still asks for. And it is where Ctrl-C ends the search.
     """
 
     def __init__(self, folder: Path):
@@ -41,6 +42,7 @@ class KeepState(tune.Callback):
                 self._copied[file.name] = changed
                 if file.name.startswith(_EXPERIMENT):
                     self._next_generation([Path(one.checkpoint.path) for one in trials if one.checkpoint])
+        raise_interrupt()
 
     def _next_generation(self, checkpoints: list[Path]) -> None:
         self._checkpoints.append(checkpoints)

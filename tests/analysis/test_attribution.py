@@ -285,7 +285,7 @@ class TestPosters:
         features = encoder(encoder.preprocess([open_picture(poster) for poster in posters]))
         write_poster_data(folder, dict(zip(items, features.numpy(), strict=True)))
         checkpoint = train("LATTICE", folder, feature_adapter="befa", knn_k=4)
-        given = ["--encoder", clip, "--images", images, "--items", ",".join(items), "--steps", 5]
+        given = ["--encoder", clip, "--images", images, "--items", ",".join(items), "--steps", 2]
         assert run(checkpoint, *given) == 0
         out = Path("analysis")
         with np.load(out / "attribution-maps.npz") as raw:

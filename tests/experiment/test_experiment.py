@@ -20,6 +20,7 @@ from recbole_mm.experiment.experiment import run_experiment
 from recbole_mm.experiment.report import write_report
 from recbole_mm.experiment.store import Store, join
 from recbole_mm.experiment.tables import read_store
+from recbole_mm.ray_session import ray_session
 from recbole_mm.testing.toy import write_planted
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -37,6 +38,13 @@ topk: [5]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return write_planted(tmp_path_factory.mktemp("data"), {"visual": 6, "textual": 4})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session():
+    """One Ray for all experiments of this process, with workers that have imported torch already."""
+    with ray_session():
+        yield
 
 
 def plan(data: Path, seeds: int = 2, models: str = "", epochs: int = 2, more: str = "") -> Path:

@@ -76,6 +76,7 @@ def _ask(folder, begin, answers):
     answers.put(GraphCache(folder).arrays("kind", [ARRAY], {"k": 1}, build)["values"].tolist())
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_builds(tmp_path):
     context = multiprocessing.get_context("spawn")
     begin, answers = context.Barrier(2), context.Queue()

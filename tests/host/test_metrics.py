@@ -76,6 +76,7 @@ def test_evaluation_without_a_training(folder):
     assert 0 < trainer.evaluate(test_data, load_best_model=False)["itemcoverage@2"] <= 1
 
 
+@pytest.mark.slow
 def test_two_processes_measure_what_one_measures(folder):
     with socket.socket() as listening:
         listening.bind(("localhost", 0))

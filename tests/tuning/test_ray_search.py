@@ -39,15 +39,16 @@ def write_hyper(text: str) -> str:
     return "--params_file=mine.hyper"
 
 
-def search(arguments: list[str], *more: str, folder: str = "search") -> int:
-    return main([*arguments, "--tool=Ray", f"--search_dir={folder}", *more])
+def search(arguments: list[str], *more: str, trials_at_a_time: int = 1) -> int:
+    """The command; one trial at a time has one worker process, which takes seconds to start, for all of them."""
+    return main([*arguments, "--tool=Ray", "--search_dir=search", f"--concurrent_trials={trials_at_a_time}", *more])
 
 
 # ---------------------------------------------------------------- the search
 
 
 def test_it_finds_what_recboles_tuning_finds(session, arguments, capsys):
-    assert search(arguments, "--asha_grace=0") == 0
+    assert search(arguments, "--asha_grace=0", trials_at_a_time=2) == 0
     ours = summary(capsys.readouterr().out)
     table = rows()
     assert len(table) == 4
@@ -68,7 +69,7 @@ def test_it_finds_what_recboles_tuning_finds(session, arguments, capsys):
 def test_asha_stops_weak_trials_early(session, arguments, capsys):
     """A tiny learning rate learns nothing; one trial at a time, the good one first, so that it is compared with it."""
     hyper = write_hyper("weak_weight choice [0]\nembedding_size choice [16,1]\n")
-    settings = ["--epochs=12", "--asha_grace=2", "--asha_reduction=2", "--concurrent_trials=1"]
+    settings = ["--epochs=12", "--asha_grace=2", "--asha_reduction=2"]
     assert search([*arguments[:2], hyper], *settings) == 0
     good, weak = rows()
     assert (good["status"], weak["status"]) == ("finished", "stopped early")
