@@ -35,10 +35,12 @@ STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_jo
 SLOW = (
     *STARTS_RAY, "test_experiment", "test_attribution", "test_content_to_recommendation", "test_default_data",
     "test_disks", "test_distributed", "test_docs", "test_embedding_map", "test_feature_drift", "test_hyperopt_search",
-    "test_import_order", "test_kill_points", "test_logs", "test_margo_planted", "test_modality_weights", "test_outside",
-    "test_plugins", "test_run_names", "test_statistics", "test_terminal", "test_training", "test_weak_modality",
+    "test_import_order", "test_initial_values", "test_kill_points", "test_logs", "test_main", "test_margo",
+    "test_margo_planted", "test_modality_weights", "test_outside", "test_plugins", "test_ptmrec", "test_resume",
+    "test_run_names", "test_statistics", "test_terminal", "test_training", "test_weak_modality",
     "test_wheel",
 )  # fmt: skip
+SLOW_TESTS = ("test_learns_a_planted_preference", "test_parameter_count_with_512_wide_features")  # of every model
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -46,11 +48,12 @@ def pytest_collection_modifyitems(items):
     """Where tests run in processes side by side, those of a file share one, and so do all that start Ray: its ports.
 
     Those come first: they take minutes, and the other process would have nothing left to do beside them at the end.
-    All of :data:`SLOW`, the fuzzing and what is `long` is `slow`: ``-m "not slow"`` is an answer in two minutes.
+    All of :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`: ``-m "not slow"`` is an answer in two minutes.
     """
     items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
     for item in items:
         group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
-        if item.path.stem in SLOW or item.path.parent.name == "fuzz" or item.get_closest_marker("long"):
+        is_slow = item.path.stem in SLOW or item.path.parent.name == "fuzz" or item.name in SLOW_TESTS
+        if is_slow or item.get_closest_marker("long"):
             item.add_marker(pytest.mark.slow)
