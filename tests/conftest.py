@@ -48,7 +48,8 @@ def pytest_collection_modifyitems(items):
     """Where tests run in processes side by side, those of a file share one, and so do all that start Ray: its ports.
 
     Those come first: they take minutes, and the other process would have nothing left to do beside them at the end.
-    All of :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`: ``-m "not slow"`` is an answer in two minutes.
+    What is in :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`: ``-m "not slow"`` answers
+    in two minutes.
     """
     items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
     for item in items:

@@ -5,6 +5,7 @@ RecBole makes two tensors a user, one by one, while a run starts: half a process
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -16,6 +17,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
 
 
+@cache
 def apply() -> None:
     """Make the tables of data/dataloader/general_dataloader.py:196-231 as they are. Called once, at import."""
 

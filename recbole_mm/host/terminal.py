@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from recbole.config import Config
@@ -20,7 +21,7 @@ from recbole.trainer import Trainer
 from torch import nn
 from tqdm import tqdm
 
-from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, user_settings
+from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, all_settings, default_settings, user_settings
 
 _brief_level: int | None = None  # of what our commands show; None: as RecBole has it
 
@@ -38,6 +39,7 @@ _SHOWN_ELSEWHERE = {"model", "dataset", "data_path", *KEYS_OF_THE_PROCESSES}
 _DEFAULTS_OF_OUR_COMMANDS = {"protocol": "shared"}
 
 
+@cache
 def apply() -> None:
     """Let the progress bars of RecBole's trainers, trainer/trainer.py:222, 603 and 1431, be ours. Called once."""
     Trainer._train_epoch.__globals__["tqdm"] = progress_bar
@@ -162,8 +164,8 @@ class BriefTerminal(logging.StreamHandler):
 
 def changed_settings(config: Config) -> dict[str, Any]:
     """What was set for a run, by whatever source, and is not what the run would have without."""
-    defaults = {**config.internal_config_dict, **_DEFAULTS_OF_OUR_COMMANDS}
-    values = {key: config.final_config_dict.get(key, value) for key, value in user_settings(config).items()}
+    defaults = {**default_settings(config), **_DEFAULTS_OF_OUR_COMMANDS}
+    values = {key: all_settings(config).get(key, value) for key, value in user_settings(config).items()}
     return {
         key: value
         for key, value in values.items()
