@@ -27,6 +27,7 @@ _brief_level: int | None = None  # of what our commands show; None: as RecBole h
 
 _COLOUR = re.compile(r"\x1B\[[0-9;]*m")
 _EPOCH = re.compile(r"(Stage \w+: )?epoch (\d+) (training|evaluating) \[time: ([\d.]+)s, (.*)\]", re.DOTALL)
+_MEANS = re.compile(r"(?:Stage \w+: )?epoch \d+ means \[(.*)\]")  # of ours, before the line of its epoch
 _RESULT = re.compile(r"(?:Stage \w+: )?valid result: \n(.*)")
 _METRIC = re.compile(r"(\S+) : (\S+)")
 _BEST = re.compile(r"best valid\s*: ")
@@ -86,6 +87,7 @@ class BriefTerminal(logging.StreamHandler):
         self._log_file = log_file
         self._model = ""
         self._eval_step = 0
+        self._means = ""
         self._epoch: str | None = None  # the line of an epoch that waits for its evaluation
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -142,7 +144,10 @@ class BriefTerminal(logging.StreamHandler):
             return self._waiting()
         if epoch:
             return self._of_epoch(*epoch.groups(""))
-        if _IN_THE_LOG_ALONE.match(text):
+        means = _MEANS.fullmatch(text)
+        if means:
+            self._means = f", {means[1].replace(': ', ' ')}"
+        if means or _IN_THE_LOG_ALONE.match(text):
             return []
         if _BEST.match(text):
             text = f"best valid result: {_numbers(_PAIR, text)}"
@@ -153,7 +158,8 @@ class BriefTerminal(logging.StreamHandler):
             self._epoch = f"{self._epoch or f'{stage}epoch {number}:'} + {seconds} s"
             return []
         lines = self._waiting()
-        self._epoch = f"{stage}epoch {number}: {values.replace(': ', ' ')}, {seconds} s"
+        self._epoch = f"{stage}epoch {number}: {values.replace(': ', ' ')}{self._means}, {seconds} s"
+        self._means = ""
         is_evaluated = self._eval_step > 0 and (int(number) + 1) % self._eval_step == 0
         return lines if is_evaluated else [*lines, *self._waiting()]
 

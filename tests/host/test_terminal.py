@@ -103,8 +103,9 @@ def test_plain_run_recbole_shows_what_it_did(command, folder, capsys):
 def test_stages_are_named(command, capsys):
     options = ["--model=MARGO", "--backbone=DualGNN", "--stage_two_epochs=2", "--eval_step=1"]
     assert alone(main, [*options, *(option for option in command if not option.startswith("--eval_step"))]) == 0
-    shown = [line.partition(" train")[0] for line in lines(capsys) if re.match(r"Stage \w+: epoch", line)]
-    assert shown == [*(f"Stage one: epoch {number}:" for number in range(3)),
+    epochs = [line for line in lines(capsys) if re.match(r"Stage \w+: epoch", line)]
+    assert re.search(rf"train loss {NUMBER}, L_rec {NUMBER}, .*, {NUMBER} s \+ {NUMBER} s, valid {METRICS}", epochs[-1])
+    assert [line.partition(" train")[0] for line in epochs] == [*(f"Stage one: epoch {number}:" for number in range(3)),
                      *(f"Stage two: epoch {number}:" for number in range(2))]  # fmt: skip
 
 
