@@ -33,12 +33,12 @@ def shared_data() -> Path:
 STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_job", "test_ray_search", "test_recommend")
 # Files whose tests start processes, draw figures, or train for seconds.
 SLOW = (
-    *STARTS_RAY, "test_experiment", "test_attribution", "test_content_to_recommendation", "test_default_data",
-    "test_disks", "test_distributed", "test_docs", "test_embedding_map", "test_feature_drift", "test_hyperopt_search",
-    "test_import_order", "test_initial_values", "test_kill_points", "test_logs", "test_main", "test_margo",
-    "test_margo_planted", "test_modality_weights", "test_outside", "test_plugins", "test_ptmrec", "test_resume",
-    "test_run_names", "test_statistics", "test_terminal", "test_training", "test_weak_modality",
-    "test_wheel",
+    *STARTS_RAY, "test_experiment", "test_attribution", "test_becam", "test_report",
+    "test_content_to_recommendation", "test_default_data", "test_disks", "test_distributed", "test_docs",
+    "test_embedding_map", "test_feature_drift", "test_hyperopt_search", "test_import_order", "test_initial_values",
+    "test_kill_points", "test_logs", "test_main", "test_margo", "test_margo_planted", "test_modality_weights",
+    "test_outside", "test_plugins", "test_ptmrec", "test_resume", "test_run_names", "test_statistics",
+    "test_terminal", "test_training", "test_weak_modality", "test_wheel",
 )  # fmt: skip
 SLOW_TESTS = ("test_learns_a_planted_preference", "test_parameter_count_with_512_wide_features")  # of every model
 
