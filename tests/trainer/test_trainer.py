@@ -50,7 +50,7 @@ def parameters(model) -> torch.Tensor:
 def test_optimizers_are_fused(begin, learner, kind):
     run = begin(learner=learner, weight_decay=0.5)
     optimizer = run.trainer().optimizer
-    assert type(optimizer) is kind
+    assert type(optimizer).__bases__ == (kind,)  # past torch.compile's wrappers
     assert optimizer.defaults["fused"] is True
     assert optimizer.defaults["lr"] == 0.01
     assert optimizer.defaults["weight_decay"] == 0.5
