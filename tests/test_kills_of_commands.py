@@ -22,7 +22,7 @@ from tests.extraction.shop import write_shop
 from tests.kills import finish, kill_at_random, output, start, wait_until
 from tests.tiny_clip import write_clip
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
 
 KILLS = int(os.environ.get("RECBOLE_MM_KILLS", "5"))  # of each command
 N_PICTURES = 3000
