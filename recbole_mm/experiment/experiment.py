@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from recbole_mm.experiment.audit import audit_rows
 from recbole_mm.experiment.choose import ranges_of, tried
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.plan import Plan, read_plan
@@ -42,13 +43,16 @@ def run_experiment(
         for row in rows:
             if not row.sweep:
                 ranges_of(row)
+    for row in rows:
+        audit_rows(row, plan.audit)  # raises for what cannot be, before anything runs
     folder = folder.absolute()
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
     store = Store(folder)
     with ray_session(ray_address):
         chosen = [_chosen(row, plan, store, jobs, tell) for row in rows]
-        _run(plan, chosen, store, jobs, tell)
+        audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
+        _run(plan, [*chosen, *audited], store, jobs, tell)
     store.write_tables()
     shutil.rmtree(folder / "work", ignore_errors=True)
     return store

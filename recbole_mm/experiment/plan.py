@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from recbole_mm.data.knock_out import KnockOut
 from recbole_mm.io.names import closest
 from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.settings import Count, Counts, Names, Whole
 
 FIRST_SEED = 2020
+WITHOUT = "without"
+Audit = KnockOut | Literal["without"]
 
 
 def _as_seeds(value: Any) -> Any:
@@ -82,6 +85,9 @@ class Plan(_Part):
     """Studies of parameters: of each model one key or two with all their values."""
     settings: dict[str, Any] = {}
     """Settings of all runs."""
+    audit: list[Audit] = []
+    """Trains every row again with each modality, and all of them, replaced (shuffle, constant, noise, near_one, zero,
+    mean) or left out (without)."""
     metrics: Names = ["Recall", "NDCG"]
     """What is measured."""
     topk: Counts = [10, 20]
@@ -93,6 +99,7 @@ class Plan(_Part):
     def _is_consistent(self) -> Self:
         _check_once("seeds", self.seeds)
         _check_once("data", [entry.name for entry in self.data])
+        _check_once("audit", self.audit)
         for model, grid in self.sweep.items():
             if not 1 <= len(grid) <= 2:
                 raise ValueError(f"sweep: {model} has {len(grid)} keys; give one, which is drawn as a line, or two")

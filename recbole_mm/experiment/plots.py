@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, PercentFormatter
 
 from recbole_mm.analysis.figures import save_figure
-from recbole_mm.experiment.sections import compared, main_metric, rows_by_label, strata_of
+from recbole_mm.experiment.sections import audited, compared, main_metric, rows_by_label, strata_of
+from recbole_mm.experiment.statistics import Comparison
 from recbole_mm.experiment.tables import StoreTables
 
 _MOST_CURVES = 10  # colours that can be told apart
@@ -50,6 +51,10 @@ def plots_of(tables: StoreTables, dataset: str, compare_with: list[str], folder:
         f"Cost against quality: test {metric}; the area of a dot is its peak memory": _cost(groups, metric),
         f"{metric} of each kind of items and users; bars: spread over seeds": _strata(tables, groups, metric),
     }
+    if tables.audits(dataset):
+        figures[f"Change of {metric} where a modality is replaced; crosses: not shown"] = _audit(
+            audited(tables, dataset, groups, metric)
+        )
     for model, runs in tables.sweeps(dataset).items():
         figures[f"Sweep of {model}: {metric}"] = _sweep(runs, metric)
     for number, (caption, figure) in enumerate(figures.items(), start=1):
@@ -135,6 +140,24 @@ def _strata(tables: StoreTables, groups: dict[str, pd.DataFrame], metric: str) -
     axis.set_xticks(range(len(means.columns)), list(means.columns), rotation=30, ha="right", parse_math=False)
     axis.set_ylabel(metric)
     axis.legend(fontsize="small")
+    return figure
+
+
+def _audit(found: dict[str, dict[tuple[str, str], Comparison]]) -> Figure:
+    """A map of rows and knock-outs."""
+    columns = list(dict.fromkeys(key for own in found.values() for key in own))
+    values = np.array([[own[key].relative if key in own else np.nan for key in columns] for own in found.values()])
+    figure = Figure(figsize=(2.5 + 0.6 * len(columns), 1.8 + 0.4 * len(found)), layout="constrained")
+    axis = figure.subplots()
+    most = max(float(np.nanmax(np.abs(values))), 1e-6)
+    image = axis.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+    figure.colorbar(image, format=PercentFormatter(1))
+    for row, own in enumerate(found.values()):
+        for column, key in enumerate(columns):
+            if key in own and own[key].verdict == "not shown":
+                axis.plot(column, row, "x", color="black")
+    axis.set_xticks(range(len(columns)), [" ".join(key) for key in columns], rotation=45, ha="right", parse_math=False)
+    axis.set_yticks(range(len(found)), list(found), parse_math=False)
     return figure
 
 

@@ -38,6 +38,7 @@ class Row:
         own: of the settings, those that make this row differ from another of its data set.
         grid: keys that a search varies, each with the values it may have.
         sweep: the values of the keys that a study varies; empty for a row of the table.
+        audit: of a row with a modality replaced, the ``row`` it belongs to, the ``modality`` and the ``kind``.
         place: in the plan, for messages.
     """
 
@@ -48,6 +49,7 @@ class Row:
     own: dict[str, Any]
     grid: dict[str, list[Any]] = field(default_factory=dict)
     sweep: dict[str, Any] = field(default_factory=dict)
+    audit: dict[str, str] = field(default_factory=dict)
     place: str = ""
 
     def config(self) -> Config:
@@ -91,7 +93,7 @@ def rows_of(plan: Plan, file: str | Path) -> list[Row]:
     _check_different(rows)
     _check_compared(plan, rows, file)
     for row in rows:
-        _check(row)
+        check_row(row)
     return rows
 
 
@@ -206,7 +208,7 @@ def _check_compared(plan: Plan, rows: list[Row], file: str | Path) -> None:
             )
 
 
-def _check(row: Row) -> None:
+def check_row(row: Row) -> None:
     """Raise ValueError for what the row's runs would end with: a key or value that its model or data do not take."""
     try:
         config = row.config()

@@ -63,7 +63,7 @@ class Job:
         row = self.row
         return Record(
             self.name, row.identity, row.dataset, row.label, row.model, self.seed, json.dumps(row.settings),
-            json.dumps(row.own), json.dumps(row.sweep), self.budget, **results,
+            json.dumps(row.own), json.dumps(row.sweep), self.budget, audit=json.dumps(row.audit), **results,
         )  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def sections_of(tables: StoreTables, dataset: str, compare_with: list[str]) -> I
     strata = strata_of(tables, groups, metric)
     yield Section(dataset, f"{dataset}-strata", "Where it is", note, _texts(strata), _best(strata))
     yield Section(dataset, f"{dataset}-beyond", "Beyond accuracy", "", _beyond(tables, groups, metric))
+    if tables.audits(dataset):
+        yield _audit(tables, dataset, groups, metric)
     for model, runs in tables.sweeps(dataset).items():
         yield Section(dataset, f"{dataset}-sweep-{model}", f"Sweep of {model}", "", _sweep(runs, metric))
     yield Section(dataset, f"{dataset}-settings", "Settings", "", _settings(groups))
@@ -143,6 +145,42 @@ def _beyond(tables: StoreTables, groups: dict[str, pd.DataFrame], metric: str) -
         texts = {name: "" if pd.isna(value) else f"{value:.4g}" for name, value in {**own, **features}.items()}
         lines.append({"row": label, **texts})
     return pd.DataFrame(lines)
+
+
+def audited(
+    tables: StoreTables, dataset: str, groups: dict[str, pd.DataFrame], metric: str
+) -> dict[str, dict[tuple[str, str], Comparison]]:
+    """Of each row what replacing a modality does to it, by modality and kind, corrected over the row's knock-outs."""
+    found = {}
+    for label, runs in tables.audits(dataset).items():
+        if label in groups:
+            by_kind = runs.groupby(["modality", "kind"], sort=False)
+            values = {(str(one), str(kind)): tables.values(own, metric) for (one, kind), own in by_kind}
+            found[label] = compare(values, tables.values(groups[label], metric))
+    return found
+
+
+def _audit(tables: StoreTables, dataset: str, groups: dict[str, pd.DataFrame], metric: str) -> Section:
+    lines = [
+        {
+            "row": label,
+            "modality": modality,
+            "replaced by": kind,
+            f"change of {metric}": f"{one.relative:+.1%}",
+            "interval": f"[{one.low:+.4f}, {one.high:+.4f}]",
+            "p": f"{one.p:.2g}",
+            "verdict": one.verdict,
+            "would show": f"{one.detectable:.4f}",
+        }
+        for label, own in audited(tables, dataset, groups, metric).items()
+        for (modality, kind), one in own.items()
+    ]
+    note = (
+        "Each row trained again, with the same settings, on replaced features, from which graphs are built anew: what "
+        "a model loses is what the modality is worth to it. A shuffle gives every item another's features and decides; "
+        "p is after Holm's correction over the row's knock-outs."
+    )
+    return Section(dataset, f"{dataset}-audit", "What each modality is worth", note, pd.DataFrame(lines))
 
 
 def _sweep(runs: pd.DataFrame, metric: str) -> pd.DataFrame:

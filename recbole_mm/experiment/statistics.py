@@ -8,8 +8,9 @@ is below :data:`ALPHA`. So the words and the p-values on a page cannot contradic
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,10 @@ class Comparison:
     verdict: str
 
 
-def compare(rows: dict[str, pd.DataFrame], other: pd.DataFrame, seed: int = 0) -> dict[str, Comparison]:
+Label = TypeVar("Label", bound=Hashable)
+
+
+def compare(rows: dict[Label, pd.DataFrame], other: pd.DataFrame, seed: int = 0) -> dict[Label, Comparison]:
     """Compare rows with another in one metric.
 
     Args:
@@ -81,7 +85,7 @@ def compare(rows: dict[str, pd.DataFrame], other: pd.DataFrame, seed: int = 0) -
     return found
 
 
-def _common(label: str, values: pd.DataFrame, other: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _common(label: Hashable, values: pd.DataFrame, other: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     users = values.index.intersection(other.index)
     if users.empty:
         raise ValueError(f"{label} was tested on other users than the row it is compared with")

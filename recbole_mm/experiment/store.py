@@ -78,6 +78,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     hardware: str = ""
     commit: str = ""
+    audit: str = "{}"
 
     def flat(self) -> dict[str, Any]:
         """The columns of ``runs.parquet``: ``valid_ndcg@20`` and the like for each metric, JSON for other mappings."""

@@ -43,7 +43,15 @@ class StoreTables:
 
     def rows(self, dataset: str) -> pd.DataFrame:
         """The runs of the table's rows on a data set, without those of sweeps."""
-        return self.runs[(self.runs["dataset"] == dataset) & (self.runs["sweep"] == "{}")]
+        own = (self.runs["sweep"] == "{}") & (self.runs["audit"] == "{}")
+        return self.runs[(self.runs["dataset"] == dataset) & own]
+
+    def audits(self, dataset: str) -> dict[str, pd.DataFrame]:
+        """The runs of each row of the table with modalities replaced, by label; columns ``modality`` and ``kind``."""
+        runs = self.runs[(self.runs["dataset"] == dataset) & (self.runs["audit"] != "{}")]
+        facts = pd.DataFrame([json.loads(text) for text in runs["audit"]], runs.index, ["row", "modality", "kind"])
+        joined = pd.concat([runs.drop(columns="row"), facts], axis=1)
+        return dict(iter(joined.groupby("row", sort=False)))
 
     def sweeps(self, dataset: str) -> dict[str, pd.DataFrame]:
         """The runs of each model's study of parameters, with a column for each parameter."""
@@ -84,6 +92,8 @@ def read_store(folder: Path) -> StoreTables:
     Store(folder)
     tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
     runs = tables.pop("runs")
+    if "audit" not in runs:  # written before there were any
+        runs["audit"] = "{}"
     return StoreTables(folder, runs[runs["error"] == ""], runs[runs["error"] != ""], **tables)
 
 

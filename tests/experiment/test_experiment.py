@@ -92,6 +92,22 @@ def test_more_models_and_seeds_run_only_what_is_missing(data):
     assert len(after) == 6 and before.items() <= after.items()
 
 
+def test_an_audit_trains_every_multimodal_row_without_each_modality(data):
+    run_experiment(plan(data, seeds=1, more="audit: [shuffle, without]"), Path("out"), 2)
+    tables = read_store(Path("out"))
+    assert set(tables.rows("toy")["model"]) == {"LightGCN", "FREEDOM"} and not len(tables.failed)
+    (audits,) = tables.audits("toy").values()
+    each = {(one, kind) for one in ("visual", "textual") for kind in ("shuffle", "without")}
+    assert set(zip(audits["modality"], audits["kind"], strict=True)) == {*each, ("all", "shuffle")}
+    settings = {run["modality"] + run["kind"]: json.loads(run["own"]) for _, run in audits.iterrows()}
+    assert settings["visualwithout"]["modalities"] == ["textual"]
+    assert settings["allshuffle"]["knock_out"] == {"textual": "shuffle", "visual": "shuffle"}
+    features = [json.loads(text) for text in audits["features"]]
+    assert len({json.dumps(one, sort_keys=True) for one in features}) == 5  # each was trained on features of its own
+    report = write_report(Path("out")).with_suffix(".md").read_text()
+    assert "### What each modality is worth" in report and "| FREEDOM (knn_k=4) | all | shuffle |" in report
+
+
 def test_a_failing_run_is_listed_and_the_rest_goes_on(data):
     broken = ", {VBPR: {feature_adapter: befa, adapter_expansion: 0.1}}"  # of a width that makes no unit
     run_experiment(plan(data, seeds=1, models=broken), Path("out"), 2)

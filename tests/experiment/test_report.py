@@ -56,6 +56,10 @@ def folder(tmp_path_factory) -> Path:
     for number, sweep in enumerate([{"k": 1}, {"k": 2}, {"a": 1, "b": "x"}, {"a": 2, "b": "x"}]):
         model = "one" if len(sweep) == 1 else "two"
         store.add(result(f"{model}{number}", model, 0, 0.5, model, sweep=json.dumps(sweep)))
+    for seed in range(SEEDS):
+        for modality, level in (("visual", 0.45), ("textual", 0.61)):
+            audit = json.dumps({"row": "good", "modality": modality, "kind": "shuffle"})
+            store.add(result(f"good-{modality}", f"good, {modality} shuffle", seed, level, "good", audit=audit))
     error = "ValueError: <b>no</b>"
     store.add(RunResult(Record("failed-1", "failed", "toy", "failed", "failed", 1, "{}", ended="error", error=error)))
     store.write_tables()
@@ -71,15 +75,26 @@ def test_marks_follow_the_numbers(folder):
     assert list(headline.table["verdict"]) == ["better", "better", ""]
 
 
+def test_what_a_modality_is_worth(folder):
+    tables = read_store(folder)
+    assert set(tables.rows("toy")["label"]) == {"good", "same", MARKUP}  # knock-outs are no rows of the table
+    (audit,) = (one for one in sections_of(tables, "toy", ["good"]) if one.name == "toy-audit")
+    found = audit.table.set_index("modality")
+    assert list(found["replaced by"]) == ["shuffle"] * 2 and set(found["row"]) == {"good"}
+    assert found["verdict"].to_dict() == {"visual": "worse", "textual": "not shown"}
+    lost = float(found["change of ndcg@5"]["visual"].rstrip("%"))
+    assert lost == pytest.approx(100 * (0.45 - 0.61) / 0.61, abs=2)  # 5 standard errors of a mean of 600 values
+
+
 def test_the_page_is_one_file_and_shows_texts_as_they_are(folder):
     page = write_report(folder, [MARKUP]).read_text()
     assert not re.search(r"""(src|href)=["'](?!data:image/svg|tables/|figures/)""", page)
     assert "<script" not in page and "&lt;script&gt;x&lt;/script&gt; &amp; 100%_of" in page
     assert "<b>no" not in page and "&lt;b&gt;no&lt;/b&gt;" in page
     figures = [base64.b64decode(text).decode() for text in re.findall(r"svg\+xml;base64,([^\"]+)", page)]
-    assert len(figures) == 6 and all("<svg" in figure for figure in figures)
+    assert len(figures) == 7 and all("<svg" in figure for figure in figures)
     assert re.search(r'<td class="best shown">0\.3\d+ ± ', page)
-    assert len(list((folder / "figures").iterdir())) == 3 * 6
+    assert len(list((folder / "figures").iterdir())) == 3 * 7
     markdown = (folder / "report.md").read_text()
     assert all((folder / target).is_file() for target in re.findall(r"\]\((figures/[^)]+)\)", markdown))
     assert "| **0.3" in markdown and "### Sweep of one" in markdown
@@ -124,4 +139,4 @@ def test_a_browser_shows_it_without_a_network(folder, tmp_path):
     assert pixels.shape[:2] == (3000, 1200)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200  # text, lines and several colours of figures
     dom = subprocess.run([*command, "--dump-dom", page.as_uri()], check=True, capture_output=True, timeout=120)
-    assert dom.stdout.count(b"<img") == 6
+    assert dom.stdout.count(b"<img") == 7
