@@ -19,6 +19,7 @@ COMMANDS = {
     "tune": ("recbole_mm.tuning.command:main", "search hyper-parameters of a model"),
     "models": ("recbole_mm.model_list:add_parser", "list the models, or the settings of one with defaults and ranges"),
     "experiment": ("recbole_mm.experiment.cli:add_parsers", "train, compare and test the models of a plan"),
+    "audit": ("recbole_mm.experiment.cli:add_parsers", "what each modality is worth to models, or to a checkpoint"),
     "report": ("recbole_mm.experiment.cli:add_parsers", "write the report of an experiment again"),
     "convert": ("recbole_mm.data.cli:add_parsers", "make feature files and data sets from other layouts"),
     "describe": ("recbole_mm.data.cli:add_parsers", "users, items, sparsity, and the quality of each modality"),

@@ -52,6 +52,7 @@ def open_checkpoint(
     trust_pickle: bool = False,
     data_path: str | Path | None = None,
     trust_plugins: bool = False,
+    knock_out: dict[str, str] | None = None,
 ) -> OpenedCheckpoint:
     """Rebuild configuration, data set, splits and model of a checkpoint.
 
@@ -61,6 +62,8 @@ def open_checkpoint(
         data_path: folder that holds the data set's folder; without it, that of the training: as it was given there,
             from this working folder, then where that was, then where that is from the checkpoint's folder.
         trust_plugins: import the modules that the checkpoint names under ``plugins``, which runs their code.
+        knock_out: as the key of the data set: modalities whose features are replaced, and whose graphs are built of the
+            replaced ones; trained weights, trained features among them, are the checkpoint's.
 
     Raises:
         FileNotFoundError: no such checkpoint, or its data set is not there, or a bare `.pth` without `trust_pickle`.
@@ -73,13 +76,15 @@ def open_checkpoint(
     else:
         saved = read_safe_pair(path)
         settings = {**saved.settings, "data_path": _find_data(saved, data_path)}
+        if knock_out is not None:
+            settings["knock_out"] = knock_out
         settings["graph_dir"] = settings.get("graph_dir") or str(path.absolute().parent / "graphs")
         stored = StoredSettings(settings, trust_plugins, f"checkpoint {path}")
         with _settings_of(path):
             config = Config(saved.model, saved.dataset, config_dict=stored)
     _check_finite(saved)
     with _settings_of(path):
-        return _rebuild(saved, config)
+        return _rebuild(saved, config, has_own_features=knock_out is None)
 
 
 @contextmanager
@@ -159,7 +164,7 @@ def _check_finite(saved: SafeCheckpoint) -> None:
             )
 
 
-def _rebuild(saved: SafeCheckpoint, config: Config) -> OpenedCheckpoint:
+def _rebuild(saved: SafeCheckpoint, config: Config, has_own_features: bool) -> OpenedCheckpoint:
     checkpoint = f"checkpoint {saved.path}"
     init_seed(config["seed"], config["reproducibility"])
     logging.getLogger(__name__).info("Opening %s: %s on %s", saved.path, saved.model, saved.dataset)
@@ -175,7 +180,7 @@ def _rebuild(saved: SafeCheckpoint, config: Config) -> OpenedCheckpoint:
     with writing_nothing():
         model = get_model(config["model"])(config, train_set).to(config["device"])
     is_own = isinstance(model, Recommender)
-    if is_own:
+    if is_own and has_own_features:
         check_same_features(checkpoint, saved.features, feature_fingerprints(model, train_set))
     try:
         model.load_state_dict(saved.weights)

@@ -1,4 +1,4 @@
-"""``experiment PLAN`` and ``report STORE``: the commands."""
+"""``experiment PLAN``, ``audit PLAN_OR_CHECKPOINT`` and ``report STORE``: the commands."""
 
 from __future__ import annotations
 
@@ -8,22 +8,61 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.data.knock_out import KNOCK_OUTS
+from recbole_mm.experiment.plan import WITHOUT
+from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.io.names import closest
+from recbole_mm.load import add_opening_options, opening_options, run_files
 
 
 def add_parsers(commands: Any) -> None:
-    """Add the commands `experiment` and `report`."""
+    """Add the commands `experiment`, `audit` and `report`."""
     parser = commands.add_parser("experiment", help="train, compare and test the models of a plan")
-    parser.add_argument("plan", type=Path, metavar="PLAN.yaml", help="data sets, models, seeds, search, sweeps")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: experiments/PLAN)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
-    parser.add_argument("--ray_address", metavar="HOST:PORT", help="existing Ray cluster (default: this machine)")
-    parser.add_argument("--resume", action="store_true", help="go on, with what the plan has got since")
-    parser.set_defaults(run=_run)
+    _add_options(parser, "PLAN.yaml", "data sets, models, seeds, search, sweeps")
+    parser.set_defaults(run=_run, knock_out=None)
+    audit = commands.add_parser("audit", help="what each modality is worth to the models of a plan, or to a checkpoint")
+    _add_options(audit, "PLAN.yaml|CHECKPOINT", "a plan, whose rows are trained again; or any file of a run")
+    audit.add_argument(
+        "--knock_out", type=lambda text: text.split(","), default=["shuffle", "noise", "zero"], metavar="KIND,KIND",
+        help=f"of {', '.join((*KNOCK_OUTS, WITHOUT))} (default: shuffle,noise,zero)",
+    )  # fmt: skip
+    add_opening_options(audit)
+    audit.set_defaults(run=_audit)
     report = commands.add_parser("report", help="write the report of an experiment again, compared with other rows")
     report.add_argument("store", type=Path, metavar="DIR", help="folder of the experiment")
     report.add_argument("--compare_with", action="append", default=[], metavar="ROW", help="a row; more than once")
     report.set_defaults(run=_report)
+
+
+def _add_options(parser: argparse.ArgumentParser, metavar: str, help: str) -> None:
+    parser.add_argument("plan", type=Path, metavar=metavar, help=help)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: experiments/PLAN)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
+    parser.add_argument("--ray_address", metavar="HOST:PORT", help="existing Ray cluster (default: this machine)")
+    parser.add_argument("--resume", action="store_true", help="go on, with what the plan has got since")
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    kinds = (*KNOCK_OUTS, WITHOUT)
+    for kind in arguments.knock_out:
+        if kind not in kinds:
+            raise ValueError(f"--knock_out: there is no {kind!r}{closest(kind, kinds)}; there are {', '.join(kinds)}")
+    if arguments.plan.suffix in (".yaml", ".yml"):
+        return _run(arguments)
+    from recbole_mm.experiment.inference_audit import audit_checkpoint
+
+    if WITHOUT in arguments.knock_out:
+        raise ValueError(f"--knock_out: {WITHOUT} needs a training; give it with a plan")
+    file = (arguments.out or Path("audit")) / f"{arguments.plan.stem}.csv"
+    check_is_no_input(file, "--out", run_files(arguments.plan))
+    check_folder_writable(file.parent)
+    table = audit_checkpoint(arguments.plan, arguments.knock_out, **opening_options(arguments))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(file) as temporary:
+        table.to_csv(temporary, index=False)
+    print(table.to_string(index=False, float_format="{:.4f}".format))
+    print(f"wrote {file}")
+    return 0
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -55,7 +94,9 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--jobs: {arguments.jobs} must be at least 1")
     folder = arguments.out or Path("experiments") / arguments.plan.stem
     tell = functools.partial(print, flush=True)
-    store = run_experiment(arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, tell)
+    store = run_experiment(
+        arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, tell, arguments.knock_out
+    )
     failed = [record for record in store.records() if record.error]
     for record in failed:
         print(f"failed: {record.label} on {record.dataset}, seed {record.seed}: {record.error}")

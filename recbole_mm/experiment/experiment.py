@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recbole_mm.experiment.audit import audit_rows
@@ -19,7 +19,13 @@ Tell = Callable[[str], None]
 
 
 def run_experiment(
-    file: Path, folder: Path, jobs: int = 1, ray_address: str | None = None, resume: bool = False, tell: Tell = print
+    file: Path,
+    folder: Path,
+    jobs: int = 1,
+    ray_address: str | None = None,
+    resume: bool = False,
+    tell: Tell = print,
+    audit: Sequence[str] | None = None,
 ) -> Store:
     """Run what a plan asks for and the store in `folder` lacks.
 
@@ -32,12 +38,15 @@ def run_experiment(
         ray_address: of an existing cluster; otherwise this machine.
         resume: go on with the experiment in `folder`, with more models or seeds if the plan has them.
         tell: what shows progress, a line at a time.
+        audit: knock-outs in place of the plan's.
 
     Raises:
         ValueError: the plan is none, or asks for what cannot be; `folder` holds something else, or an experiment and
             `resume` is not given; no setting of a row could be trained.
     """
     plan = read_plan(file)
+    if audit is not None:
+        plan = plan.model_copy(update={"audit": list(audit)})
     rows = rows_of(plan, file)
     if plan.search is not None:
         for row in rows:

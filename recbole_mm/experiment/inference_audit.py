@@ -1,0 +1,108 @@
+"""What a trained model loses where a modality is replaced at its evaluation alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.utils import get_trainer
+from torch import Tensor
+
+from recbole_mm.data.knock_out import knock_out
+from recbole_mm.experiment.audit import ALL
+from recbole_mm.experiment.statistics import compare
+from recbole_mm.host.user_results import evaluate_users
+from recbole_mm.load import OpenedCheckpoint, open_checkpoint
+from recbole_mm.model.recommender import Recommender
+
+KEPT, REBUILT = "kept", "rebuilt"
+
+
+def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.DataFrame:
+    """Test metrics of a checkpoint with each of its modalities, and all, replaced, no weight trained anew.
+
+    Graphs over items are kept as they were at training, or rebuilt of the replaced features; a model whose scores read
+    features through those graphs alone loses nothing where they are kept. Of a model that trains its features, the
+    trained ones are replaced.
+
+    Args:
+        file: any of a run's files.
+        kinds: of :data:`recbole_mm.data.knock_out.KNOCK_OUTS`.
+        opening: as of :func:`recbole_mm.load.open_checkpoint`.
+
+    Returns:
+        A row for each modality, kind and way of the graphs: the metrics, the ``change`` of the one that chose the
+        epochs as a share of its value, and ``p`` of the paired t-test over users after Holm's correction. The first
+        row is the model as it is.
+
+    Raises as `open_checkpoint`; ValueError where the model reads no features.
+    """
+    real = open_checkpoint(file, **opening)
+    if not isinstance(real.model, Recommender) or not real.model.modalities:
+        raise ValueError(f"{file}: {type(real.model).__name__} reads no features, so there is nothing to replace")
+    metric = real.config["valid_metric"].lower()
+    averages, by_user = _evaluate(real, metric)
+    rows: list[tuple[object, ...]] = [("", "", "", *averages.values())]
+    values = {}
+    for key, changed, by_changed in _replaced(real, kinds, metric, opening):
+        rows.append((*key, *changed.values()))
+        values[key] = by_changed
+    found = list(compare(values, by_user).values())
+    table = pd.DataFrame(rows, columns=["modality", "replaced by", "graphs", *averages])
+    table["change"] = [0.0, *(one.relative for one in found)]
+    table["p"] = [1.0, *(one.p for one in found)]
+    return table
+
+
+def _replaced(
+    real: OpenedCheckpoint, kinds: Sequence[str], metric: str, opening: dict[str, Any]
+) -> Iterator[tuple[tuple[str, str, str], dict[str, float], pd.DataFrame]]:
+    names = real.model.modalities
+    for name in [*names, *([ALL] if len(names) > 1 else [])]:
+        for kind in kinds:
+            replaced = names if name == ALL else [name]
+            rebuilt = open_checkpoint(real.path, **opening, knock_out=dict.fromkeys(replaced, kind))
+            kept = {one: _table(real, one).detach().clone() for one in replaced}
+            for one in replaced:
+                if _table(real, one).requires_grad:
+                    _knock_out(rebuilt, one, kind)
+                _copy(real, one, _table(rebuilt, one))
+            yield (name, kind, KEPT), *_evaluate(real, metric)
+            for one, table in kept.items():
+                _copy(real, one, table)
+            yield (name, kind, REBUILT), *_evaluate(rebuilt, metric)
+
+
+def _table(opened: OpenedCheckpoint, name: str) -> Tensor:
+    return getattr(opened.model, "backbone", opened.model).features[name]
+
+
+def _copy(opened: OpenedCheckpoint, name: str, table: Tensor) -> None:
+    with torch.no_grad():
+        features = _table(opened, name)
+        if not features.requires_grad:  # which the data set shares
+            features = features.clone()
+            getattr(opened.model, "backbone", opened.model).features.replace(name, features)
+        features.copy_(table)
+
+
+def _knock_out(opened: OpenedCheckpoint, name: str, kind: str) -> None:
+    """Replace a trained table."""
+    table = _table(opened, name).detach().cpu().numpy().copy()
+    knock_out(table, np.arange(len(table)) > 0, kind, name, opened.config["seed"])
+    _copy(opened, name, torch.from_numpy(table))
+
+
+def _evaluate(opened: OpenedCheckpoint, metric: str) -> tuple[dict[str, float], pd.DataFrame]:
+    config = opened.config
+    with tempfile.TemporaryDirectory() as folder:  # for what a trainer makes when it is made
+        for key in ("checkpoint_dir", "log_dir", "tensorboard_dir"):
+            config[key] = folder
+        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, opened.model)
+        results = evaluate_users(trainer, opened.test_data, load_best_model=False)
+    return results.averages, pd.DataFrame({"value": results.metrics[metric]}, index=results.users)
