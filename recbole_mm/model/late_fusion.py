@@ -106,6 +106,7 @@ class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
             settings.prompt_num,
             settings.prompt_pooling,
             initialise,
+            settings.prompt_scale,
         )
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:

@@ -101,7 +101,7 @@ class MARGO(ModalityRatings, BackboneModel):
         super().__init__(config, dataset)
         if self.settings.weak_weight:
             raise ValueError(
-                f"weak_weight: {self.settings.weak_weight} is of a loss that MARGO's does not have (Eq. 8: ranking, "
+                f"weak_weight: {self.settings.weak_weight} is of a loss that MARGO's does not have (Eq. 10: ranking, "
                 "calibration and regulariser); leave it at 0"
             )
         self.rated_modalities = self.backbone.rated_modalities

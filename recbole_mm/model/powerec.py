@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from recbole.config import Config
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from recbole_mm.settings import Count, LayersOrZero, Rate, Weight
 
 
 class POWERecSettings(LateFusionSettings):
-    """POWERec (Information Fusion 101, 2024): the paper's settings. Best Q: 3 on Baby, 1 on Clothing."""
+    """POWERec (Information Fusion 101, 2024): the paper's settings."""
 
     propagation: Annotated[str, NameIn(PROPAGATIONS, others=())] = "LayerGCN"
     """Propagation of each modality, the backbone F of the paper; BPR is none."""
@@ -32,12 +32,17 @@ class POWERecSettings(LateFusionSettings):
     """Whether LayerGCN's readout adds layer 0, as the authors' code does."""
     user_embedding: Literal["separate", "shared", "prompted"] = "prompted"
     """User table."""
+    mlp_layers: Annotated[Count, Field(le=100)] = 1
+    """Layers of each modality's MLP, each with a tanh behind it (Eq. 1)."""
     prompt_num: Count = 3
-    """Q, the prompts per modality."""
+    """Q, the prompts per modality. The paper's best is 3 on Baby and 1 on Clothing in its Figure 2 and section 4.4, and
+    the reverse in section 4.1; the former is taken."""
     weak_weight: Weight = 0.01
     """alpha, weight of the weak-modality loss; 0 is PORec."""
     reg_weight: Weight = 1.0
-    """beta, weight of half the squared norm of the batch's ID rows."""
+    """beta, weight of half the squared norm of what is regularised."""
+    regularised: Literal["rows", "all"] = "rows"
+    """The batch's ID rows, as in the authors' code, or all parameters (Eq. 9)."""
     edge_dropout: Rate = 0.1
     """Share of training edges dropped each epoch."""
     edge_dropout_mode: Literal["degree", "uniform", "alternate"] = "alternate"
@@ -68,7 +73,7 @@ class POWERec(LateFusionRecommender):
     r"""One user table adapted to each modality by prompts, and a loss on the weakest modality of each pair.
 
     .. math::
-        e_i^m = \tanh(W^m f_i^m + b^m), \quad e_u^m = F_u + \sum_q P^m_q, \quad
+        e_i^m = \mathrm{MLP}^m(f_i^m), \quad e_u^m = F_u + \sum_q P^m_q, \quad
         H^m = F(e_u^m, e_i^m), \quad y_{ui} = \sum_m \langle H^m_u, H^m_i \rangle
 
     with the backbone F LayerGCN, LightGCN or none (BPR), over the modalities (id, m_1, m_2, ...), and
@@ -77,7 +82,7 @@ class POWERec(LateFusionRecommender):
         L = \sum -\ln\sigma(y_{ui} - y_{uk}) + \alpha \sum -\ln\sigma(\min_m d^m) + \beta L_{reg},
         \quad d^m = y^m_{ui} - y^m_{uk}
 
-    summed over the batch (Eqs. 1 to 8). PORec is ``weak_weight: 0``, BaseRec also ``user_embedding: shared``.
+    summed over the batch (Eqs. 1 to 9). PORec is ``weak_weight: 0``, BaseRec also ``user_embedding: shared``.
     """
 
     settings: POWERecSettings
@@ -94,7 +99,7 @@ class POWERec(LateFusionRecommender):
         self.item_embedding = id_table(self.n_items, self.embedding_size)
         self.user_embedding = self.user_tables()
         widths = [self.embedding_size, *self.features.widths]
-        layers = (nn.Linear(width, self.embedding_size) for width in widths)
+        layers = (self._mlp(width) for width in widths)
         self.projections = ModalityProjections(self, layers, activation=torch.tanh_, names=self.rated_modalities)
 
         if _uses_graph(self.propagation):
@@ -103,6 +108,12 @@ class POWERec(LateFusionRecommender):
             )
             self.full_graph = self.graph.symmetric()
             self.training_graph = self.full_graph
+
+    def _mlp(self, width: int) -> nn.Module:
+        """From features of this width to ``d``; the tanh behind its last layer is the projections'."""
+        first = nn.Linear(width, self.embedding_size)
+        more = [nn.Linear(self.embedding_size, self.embedding_size) for _ in range(self.settings.mlp_layers - 1)]
+        return nn.Sequential(first, *(part for layer in more for part in (nn.Tanh(), layer))) if more else first
 
     def before_epoch(self, epoch: int) -> None:
         """Draw the epoch's edges."""
@@ -136,6 +147,8 @@ class POWERec(LateFusionRecommender):
         return nodes.view(-1, *shape[1:])
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-        """Half the squared norm of the batch's ID rows; prompts and projections are left out (Eq. 11)."""
+        """Half the squared norm of the batch's ID rows, or of all parameters (Eq. 9), as ``regularised`` says."""
+        if self.settings.regularised == "all":
+            return self.reg_weight * half_squared_sum(*self.parameters())
         rows = [*self.user_embedding.rows(users), *gather(self.item_embedding, positives, negatives)]
         return self.reg_weight * half_squared_sum(*rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from recbole_mm.settings import Count, Settings, Weight, Width
+from recbole_mm.settings import Count, Positive, Settings, Weight, Width
 
 
 class ModelSettings(Settings):
@@ -38,5 +38,7 @@ class LateFusionSettings(ModelSettings):
     """Q, the prompts per modality of a prompted table."""
     prompt_pooling: Literal["sum", "mean", "max"] = "sum"
     """How Q prompts become one."""
+    prompt_scale: Positive = 1.0
+    """What the start of the prompts is multiplied by; at 1, Xavier's over few prompts outweighs the users' table."""
     weak_weight: Weight = 0.0
     """alpha, weight of POWERec's weak-modality loss."""

@@ -1,4 +1,4 @@
-"""Modality reliability and the calibration of modality weights (MARGO, Eqs. 3 to 7), as pure functions."""
+"""Modality reliability and the calibration of modality weights (MARGO, Eqs. 5 to 8), as pure functions."""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ class UserEmbedding(nn.Module):
         prompt_num: Q, the prompts per modality.
         prompt_pooling: ``sum`` (the paper's), ``mean`` or ``max`` over the Q prompts.
         initialise: fills a table in place; prompts start Xavier uniform, as POWERec's do.
+        prompt_scale: what the prompts' start is multiplied by. Xavier's bound for few prompts is a multiple of that for
+            many users, so that at 1 all users of a modality start nearly alike.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class UserEmbedding(nn.Module):
         prompt_num: int = 1,
         prompt_pooling: str = "sum",
         initialise: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_,
+        prompt_scale: float = 1.0,
     ):
         super().__init__()
         if kind not in KINDS:
@@ -58,7 +61,7 @@ class UserEmbedding(nn.Module):
         if kind == "prompted":
             self.prompts = nn.Parameter(torch.empty(n_modalities, prompt_num, embedding_size))
             for prompts in self.prompts.data:  # per modality: Xavier's bound is that of a [Q, d] table
-                nn.init.xavier_uniform_(prompts)
+                nn.init.xavier_uniform_(prompts).mul_(prompt_scale)
 
     def forward(self) -> Tensor:
         """All user vectors, ``[n_users, n_modalities, d]``."""

@@ -49,6 +49,38 @@ class TestPOWERec(ModelConformance):
         expected += 0.01 * np.log1p(np.exp(y_hard - y_positive)).sum() + 1.0 * 0.5 * squares
         np.testing.assert_allclose(model.calculate_loss(batch).item(), expected, rtol=1e-9)
 
+    @pytest.mark.parametrize("layers", [2, 3])
+    def test_mlp_of_several_layers_equals_equation_1(self, data_path, tmp_path, layers):
+        model = self.start(data_path, tmp_path, mlp_layers=layers).model.double().eval()
+        inputs = [model.item_embedding, *(model.features[name].double() for name in model.modalities)]
+        for position, (mlp, rows) in enumerate(zip(model.projections, inputs, strict=True)):
+            rows = rows.detach().numpy()
+            weights = [one.detach().numpy() for one in mlp.parameters()]
+            assert len(weights) == 2 * layers
+            for weight, bias in zip(weights[::2], weights[1::2], strict=True):
+                rows = np.tanh(rows @ weight.T + bias)
+            np.testing.assert_allclose(model.item_inputs()[:, position].detach().numpy(), rows, rtol=1e-9, atol=1e-12)
+
+    def test_regulariser_of_all_parameters(self, data_path, tmp_path):
+        """beta ||Theta||^2 / 2 by hand, and a gradient for every parameter, beta times itself."""
+        run = self.start(data_path, tmp_path, regularised="all", reg_weight=0.3)
+        model, ids = run.model.double(), run.model.batch(run.batch())
+        squares = sum((one.detach().numpy() ** 2).sum() for one in model.parameters())
+        loss = model.regularisation(*ids)
+        np.testing.assert_allclose(loss.item(), 0.3 * 0.5 * squares, rtol=1e-12)
+        loss.backward()
+        for one in model.parameters():
+            torch.testing.assert_close(one.grad, 0.3 * one.detach())
+
+    def test_prompts_start_smaller_and_users_apart(self, data_path, tmp_path):
+        full, small = (self.start(data_path, tmp_path, prompt_scale=scale).model for scale in (1.0, 0.01))
+        torch.testing.assert_close(small.user_embedding.prompts, 0.01 * full.user_embedding.prompts)
+        cosines = []
+        for model in (full, small):
+            users = torch.nn.functional.normalize(model.user_embedding()[1:, 0], dim=1)
+            cosines.append((users @ users.T).mean().item())
+        assert cosines[1] < cosines[0]
+
     def test_porec_and_baserec_are_configurations(self, data_path, tmp_path):
         porec = self.start(data_path, tmp_path, weak_weight=0).model
         baserec = self.start(data_path, tmp_path, weak_weight=0, user_embedding="shared").model

@@ -1,4 +1,4 @@
-"""Reliability, confidence and calibration (MARGO Eqs. 3 to 7) against hand calculations."""
+"""Reliability, confidence and calibration (MARGO Eqs. 5 to 8) against hand calculations."""
 
 from __future__ import annotations
 
