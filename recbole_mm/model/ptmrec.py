@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,64 +13,12 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
+from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.ptmrec_settings import PTMRecSettings
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
-from recbole_mm.registry import MODELS, TUNINGS, NameIn, register_model
-from recbole_mm.settings import Count, Names, Positive, Weight
+from recbole_mm.registry import MODELS, register_model
 
 BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
-
-
-class PTMRecSettings(BackboneModelSettings):
-    """PTMRec; sizes as the paper's parameter counts tell (CLIP ViT-B/16). All else is the backbone's own."""
-
-    backbone: str = "FREEDOM"
-    """FREEDOM, MGCN, SMORE, VBPR."""
-    encoder: str | None = None
-    """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
-    peft: Annotated[str, NameIn(TUNINGS)] = "prompt"
-    """What of the encoder trains: prompt, lora, adapter; none is stage one alone."""
-    prompt_depth: Count = 9
-    """J: blocks with prompts of their own, in both towers."""
-    prompt_length: Count = 2
-    """n: prompts of a block."""
-    lora_rank: Count = 8
-    """Rank of the change of each attention projection."""
-    lora_alpha: Positive = 8
-    """The change is scaled by lora_alpha / lora_rank."""
-    bottleneck: Count = 4
-    """An adapter's hidden width is the tower's divided by this."""
-    image_modality: str = "visual"
-    """The modality of the encoder's image tower."""
-    text_modality: str = "textual"
-    """The modality of its text tower."""
-    images: str | None = None
-    """Folder of pictures by item id; images/ beside the .inter if not set."""
-    text_fields: Names = ["title", "genres", "plot"]
-    """Fields of the .item file that make an item's text."""
-    two_stage: bool = True
-    """False: encoder and backbone from scratch together, without transfer."""
-    transfer_weight: Weight = 1.0
-    """mu, weight of the knowledge transfer; 0 is "w/o loss"."""
-    transfer_direction: Literal["forward", "reverse"] = "forward"
-    """forward: KL(behaviour || modality), reverse: KL(modality || behaviour)."""
-    transfer_stop_users: bool = False
-    """True: no gradient of the transfer to the users."""
-    encoder_learning_rate: Weight | None = None
-    """Learning rate of what is tuned of the encoder alone, in stage two; that of the rest if not set."""
-    tune_backbone: bool = True
-    """False: in stage two the encoder alone trains."""
-    micro_batch_size: Count = 128
-    """Pairs whose positive items are encoded at once."""
-    accumulation_steps: Count = 12
-    """Micro-batches of one step of the optimizer."""
-    mixed_precision: bool = True
-    """Encode in bfloat16, where the device has it."""
-    gradient_checkpointing: bool = False
-    """Compute the encoder's inner states twice instead of keeping them."""
-
-    defaults: ClassVar = {}
-    published: ClassVar = {}
 
 
 @register_model(
@@ -85,14 +33,15 @@ class PTMRec(BackboneModel):
     r"""A recommender on features of a CLIP, then both tuned together, the CLIP in few parameters.
 
     Stage one trains the backbone on the features as extracted, with its own loss. Stage two encodes each batch's
-    positive items anew and trains the encoder's prompts (or LoRA, or adapters) with the backbone,
+    items anew and trains the encoder's prompts (or LoRA, or adapters) with the backbone,
 
     .. math::
         L = L_{backbone} + \mu \sum_m KL(T \| Q^m),
 
-    see :func:`~recbole_mm.nn.knowledge_transfer.knowledge_transfer_loss`. All other items' features come from a table,
-    which keeps what was encoded last and is refreshed as a whole before each evaluation. Item graphs stay those of
-    stage one.
+    see :func:`~recbole_mm.nn.knowledge_transfer.knowledge_transfer_loss`. With ``encode_negatives: False`` only the
+    positive ones are: half the encoder's work, without the gradient that the negatives owe it. All other items'
+    features come from a table, which keeps what was encoded last and is refreshed as a whole before each evaluation.
+    Item graphs stay those of stage one.
 
     Keys: ``peft`` (``none`` is "CLIP-frozen", stage one alone), ``two_stage`` (False is "CLIP-prompt", both from
     scratch without transfer), ``transfer_weight`` (mu; 0 is "w/o loss").
@@ -230,8 +179,9 @@ class PTMRec(BackboneModel):
         """The backbone's loss; in stage two on fresh features, and with the transfer."""
         if self.stage == "one":
             return self.backbone.calculate_loss(interaction)
-        users, positives, _ = self.batch(interaction)
-        with self._fresh_features(positives):
+        users, positives, negatives = self.batch(interaction)
+        items = torch.cat([positives, negatives]) if self.settings.encode_negatives else positives
+        with self._fresh_features(items):
             loss = self.backbone.calculate_loss(interaction)
             if self.transfer_weight:
                 loss = loss + self.transfer_weight * self._transfer(users, positives)

@@ -87,7 +87,12 @@ class Recommender(TableScores, GeneralRecommender):
 
     def records(self) -> dict[str, float]:
         """The mean of what was recorded in this epoch, by name; a subclass adds what it measures at the end of one."""
-        return {name: torch.stack(values).mean().item() for name, values in self._records.items()}
+        of_adapters = {
+            f"{record}_{name}": value
+            for name, adapter in getattr(self, "feature_adapters", {}).items()
+            for record, value in adapter.records().items()
+        }
+        return {name: torch.stack(values).mean().item() for name, values in self._records.items()} | of_adapters
 
     def start_epoch(self, epoch: int) -> None:
         """Called once before each training epoch, by MultimodalTrainer or, under RecBole's own Trainer, by train().

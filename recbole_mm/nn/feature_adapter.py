@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.registry import ADAPTERS, register_adapter
-from recbole_mm.settings import Count, Positive, Rate, Settings
+from recbole_mm.settings import Count, Positive, Rate, Real, Settings
 
 
 class FeatureAdapter(nn.Module):
@@ -46,6 +46,10 @@ class FeatureAdapter(nn.Module):
         """
         raise NotImplementedError
 
+    def records(self) -> dict[str, float]:
+        """What the log shows of it after each training epoch, by name."""
+        return {}
+
 
 class AdapterSettings(Settings):
     """The keys of a feature adapter; one derives its own from this, each key with the adapter's name in it."""
@@ -60,6 +64,10 @@ class BefaSettings(AdapterSettings):
     """BeFA: dropout of its hidden layers."""
     adapter_gates: Literal[1, 2] = 1
     """BeFA: 1 as its released code, 2 gates in that code's order (adapter_expansion: 1 only)."""
+    adapter_form: Literal["code", "paper"] = "code"
+    """BeFA: its released code, or Eqs. 8 to 10 as printed."""
+    adapter_gate_bias: Real | None = None
+    """BeFA: start of the gate's bias, 0 being half open; torch's if not set."""
 
 
 class LoraSettings(AdapterSettings):
@@ -81,10 +89,21 @@ class BehaviourDrivenAdapter(FeatureAdapter):
 
     This is the released code's order, which gives the paper's parameter counts. With ``adapter_gates: 2`` the ID vector
     gates the hidden layer too, as in the paper, but in the code's order: :math:`b = E_{id} \odot drop(ReLU(W_2 a +
-    b_2))`, where the paper's Eq. 9 has :math:`E_{id} \odot \tanh(W_2 \cdot)`. The widths allow it for an expansion of 1
-    only.
+    b_2))`. The widths allow it for an expansion of 1 only. With ``adapter_form: paper`` it is Eqs. 8 to 10 as printed,
 
-    Keys: ``adapter_expansion`` (lambda), ``adapter_dropout``, ``adapter_gates``.
+    .. math::
+        \dot x = W_1 x + b_1, \quad \ddot x = E_{id} \odot \tanh(W_2 \dot x + b_2), \quad
+        \bar x = E_{id} \odot \sigma(W_3 \ddot x + b_3)
+
+    for which :math:`W_2` leads from D back to d, so that any expansion will do, and the ID vector meets tanh and the
+    gate in turn. Dropout stands before :math:`W_2` and :math:`W_3`; the ReLU that the text has there, the equations
+    have not.
+
+    The log has the gate's mean, and its standard deviation over items (mean over d), in each epoch's last batch: near 1
+    and 0 nothing of the content is left.
+
+    Keys: ``adapter_expansion`` (lambda), ``adapter_dropout``, ``adapter_gates``, ``adapter_form``,
+    ``adapter_gate_bias``.
     """
 
     gates_behaviour = True
@@ -101,17 +120,36 @@ class BehaviourDrivenAdapter(FeatureAdapter):
             )
         if self.n_gates == 2 and hidden != width:
             raise ValueError(f"adapter_gates: {self.n_gates} must be 1, or 2 with adapter_expansion: 1")
+        self.form = settings.adapter_form
+        if self.form == "paper" and self.n_gates == 2:
+            raise ValueError("adapter_gates: 2 is of the code's form; the paper's has both gates, so leave it at 1")
         self.decouple = nn.Linear(width, hidden)
-        self.filter = nn.Linear(hidden, hidden)
-        self.recombine = nn.Linear(hidden, width)
+        self.filter = nn.Linear(hidden, width if self.form == "paper" else hidden)
+        self.recombine = nn.Linear(width if self.form == "paper" else hidden, width)
+        if settings.adapter_gate_bias is not None:
+            nn.init.constant_(self.recombine.bias, settings.adapter_gate_bias)
         self.rate = settings.adapter_dropout
+        self._gate: Tensor | None = None  # mean and spread
 
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
+        hidden = self._paper(features, behaviour) if self.form == "paper" else self._code(features, behaviour)
+        gate = torch.sigmoid(self.recombine(hidden))
+        if self.training:
+            self._gate = torch.stack([gate.detach().mean(), gate.detach().std(dim=0, correction=0).mean()])
+        return behaviour * gate
+
+    def _code(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
         hidden = dropout(self.decouple(features).relu_(), self.rate, self.training).tanh()
         hidden = dropout(self.filter(hidden).relu_(), self.rate, self.training)
-        if self.n_gates == 2:
-            hidden = behaviour * hidden
-        return behaviour * torch.sigmoid(self.recombine(hidden))
+        return behaviour * hidden if self.n_gates == 2 else hidden
+
+    def _paper(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
+        decoupled = dropout(self.decouple(features), self.rate, self.training)
+        return dropout(behaviour * self.filter(decoupled).tanh(), self.rate, self.training)
+
+    def records(self) -> dict[str, float]:
+        """Of the gate; empty before training."""
+        return {} if self._gate is None else dict(zip(("gate", "gate_sd"), self._gate.tolist(), strict=True))
 
 
 @register_adapter("lora", settings=LoraSettings)

@@ -8,7 +8,10 @@ import torch
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter, adapter_class
 
-CONFIG = {"adapter_expansion": 4, "adapter_dropout": 0.0, "adapter_gates": 1, "adapter_rank": 16}
+CONFIG = {
+    "adapter_expansion": 4, "adapter_dropout": 0.0, "adapter_gates": 1, "adapter_form": "code",
+    "adapter_gate_bias": None, "adapter_rank": 16,
+}  # fmt: skip
 
 
 def build(name: str, width: int = 64, **config) -> FeatureAdapter:
@@ -46,6 +49,32 @@ def test_befa_equals_its_formulae(expansion, gates):
         b = e * b
     gate = 1 / (1 + np.exp(-(b @ w["recombine.weight"].T + w["recombine.bias"])))
     np.testing.assert_allclose(adapter(features, behaviour).detach().numpy(), e * gate, rtol=1e-12)
+
+
+@pytest.mark.parametrize("expansion", [0.5, 1, 4])
+def test_befa_as_printed(expansion):
+    """Eqs. 8 to 10 of the paper."""
+    adapter = build("befa", 6, adapter_expansion=expansion, adapter_form="paper").double()
+    features, behaviour = torch.randn(5, 6).double(), torch.randn(5, 6).double()
+    x, e = features.numpy(), behaviour.numpy()
+    w = {name: p.detach().numpy() for name, p in adapter.named_parameters()}
+    decoupled = x @ w["decouple.weight"].T + w["decouple.bias"]
+    assert decoupled.shape == (5, 6 * expansion)
+    filtered = e * np.tanh(decoupled @ w["filter.weight"].T + w["filter.bias"])
+    gate = 1 / (1 + np.exp(-(filtered @ w["recombine.weight"].T + w["recombine.bias"])))
+    np.testing.assert_allclose(adapter(features, behaviour).detach().numpy(), e * gate, rtol=1e-12)
+    records = adapter.records()
+    assert records["gate"] == pytest.approx(gate.mean()) and records["gate_sd"] == pytest.approx(gate.std(0).mean())
+
+
+def test_the_gates_bias_starts_where_it_is_told():
+    assert (build("befa", adapter_gate_bias=-2.0).recombine.bias == -2).all()
+    assert build("befa", adapter_gate_bias=None).recombine.bias.std() > 0
+
+
+def test_the_papers_form_has_both_gates():
+    with pytest.raises(ValueError, match="adapter_gates: 2 is of the code's form"):
+        build("befa", adapter_form="paper", adapter_gates=2, adapter_expansion=1)
 
 
 def test_dropout_acts_in_training_only():

@@ -1,0 +1,63 @@
+"""The settings of PTMRec."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from recbole_mm.model.backbone_model import BackboneModelSettings
+from recbole_mm.registry import TUNINGS, NameIn
+from recbole_mm.settings import Count, Names, Positive, Weight
+
+
+class PTMRecSettings(BackboneModelSettings):
+    """PTMRec; sizes as the paper's parameter counts tell (CLIP ViT-B/16). All else is the backbone's own."""
+
+    backbone: str = "FREEDOM"
+    """FREEDOM, MGCN, SMORE, VBPR."""
+    encoder: str | None = None
+    """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
+    peft: Annotated[str, NameIn(TUNINGS)] = "prompt"
+    """What of the encoder trains: prompt, lora, adapter; none is stage one alone."""
+    prompt_depth: Count = 9
+    """J: blocks with prompts of their own, in both towers."""
+    prompt_length: Count = 2
+    """n: prompts of a block."""
+    lora_rank: Count = 8
+    """Rank of the change of each attention projection."""
+    lora_alpha: Positive = 8
+    """The change is scaled by lora_alpha / lora_rank."""
+    bottleneck: Count = 4
+    """An adapter's hidden width is the tower's divided by this."""
+    image_modality: str = "visual"
+    """The modality of the encoder's image tower."""
+    text_modality: str = "textual"
+    """The modality of its text tower."""
+    images: str | None = None
+    """Folder of pictures by item id; images/ beside the .inter if not set."""
+    text_fields: Names = ["title", "genres", "plot"]
+    """Fields of the .item file that make an item's text."""
+    two_stage: bool = True
+    """False: encoder and backbone from scratch together, without transfer."""
+    transfer_weight: Weight = 1.0
+    """mu, weight of the knowledge transfer; 0 is "w/o loss"."""
+    transfer_direction: Literal["forward", "reverse"] = "forward"
+    """forward: KL(behaviour || modality), reverse: KL(modality || behaviour)."""
+    transfer_stop_users: bool = False
+    """True: no gradient of the transfer to the users."""
+    encoder_learning_rate: Weight | None = None
+    """Learning rate of what is tuned of the encoder alone, in stage two; that of the rest if not set."""
+    tune_backbone: bool = True
+    """False: in stage two the encoder alone trains."""
+    encode_negatives: bool = True
+    """Whether a batch's negative items are encoded anew too; else the encoder's gradient is of positives alone."""
+    micro_batch_size: Count = 128
+    """Pairs whose items are encoded at once."""
+    accumulation_steps: Count = 12
+    """Micro-batches of one step of the optimizer."""
+    mixed_precision: bool = True
+    """Encode in bfloat16, where the device has it."""
+    gradient_checkpointing: bool = False
+    """Compute the encoder's inner states twice instead of keeping them."""
+
+    defaults: ClassVar = {}
+    published: ClassVar = {}
