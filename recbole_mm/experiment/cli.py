@@ -20,7 +20,7 @@ def add_parsers(commands: Any) -> None:
     parser = commands.add_parser("experiment", help="train, compare and test the models of a plan")
     _add_options(parser, "PLAN.yaml", "data sets, models, seeds, search, sweeps")
     parser.set_defaults(run=_run, knock_out=None)
-    audit = commands.add_parser("audit", help="what each modality is worth to the models of a plan, or to a checkpoint")
+    audit = commands.add_parser("audit", help="what each modality is worth to models, or to a checkpoint")
     _add_options(audit, "PLAN.yaml|CHECKPOINT", "a plan, whose rows are trained again; or any file of a run")
     audit.add_argument(
         "--knock_out", type=lambda text: text.split(","), default=["shuffle", "noise", "zero"], metavar="KIND,KIND",
@@ -28,7 +28,7 @@ def add_parsers(commands: Any) -> None:
     )  # fmt: skip
     add_opening_options(audit)
     audit.set_defaults(run=_audit)
-    report = commands.add_parser("report", help="write the report of an experiment again, compared with other rows")
+    report = commands.add_parser("report", help="write the report of an experiment again")
     report.add_argument("store", type=Path, metavar="DIR", help="folder of the experiment")
     report.add_argument("--compare_with", action="append", default=[], metavar="ROW", help="a row; more than once")
     report.set_defaults(run=_report)

@@ -31,6 +31,7 @@ def interrupted_between_steps() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        _asked.clear()
 
 
 def _note(*_: Any) -> None:

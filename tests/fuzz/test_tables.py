@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recbole_mm.analysis.items import item_titles
 from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import read_interactions
+from recbole_mm.data.file_form import FileForm
 from recbole_mm.extraction import Texts
 from recbole_mm.extraction.contents import MissingContent
 from recbole_mm.recommend.ranking import read_users
@@ -36,7 +37,7 @@ def shop(tmp_path) -> Path:
 def test_damaged_interactions(shop, data):
     file = shop / "shop.inter"
     file.write_bytes(data.draw(mutated(INTER.encode())))
-    read = read_or_refuse(lambda: read_interactions(shop, "shop", ["user_id", "item_id"]), file)
+    read = read_or_refuse(lambda: read_interactions(shop, "shop", ["user_id", "item_id"], FileForm()), file)
     if read is not None and '"' not in (text := file.read_bytes().decode(errors="replace")):
         lines = [line for line in text.removeprefix("\ufeff").replace("\r", "\n").split("\n") if line]
         columns = [lines[0].split("\t").index(f"{field}:token") for field in ("user_id", "item_id")]
