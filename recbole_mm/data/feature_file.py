@@ -25,6 +25,7 @@ from recbole_mm.data.text_form import (
 )
 from recbole_mm.data.text_identity import TextFile, names_text
 from recbole_mm.io.files import is_folder
+from recbole_mm.io.reading import check_files
 
 __all__ = ["FeatureTable", "dataset_name", "find_modalities", "read_features", "write_arrow", "write_text"]
 
@@ -72,6 +73,7 @@ def _feature_files(folder: Path, dataset: str, form: FileForm) -> tuple[set[str]
     """Names of the modalities that have a file, and the files of one suffix that are none."""
     if not is_folder(folder):
         raise FileNotFoundError(f"there is no folder {folder}; give the folder that holds {dataset}.inter")
+    check_files(folder, f"{dataset}.")
     found, others = set(), {}
     for path in sorted(folder.iterdir()):
         name = path.name.removeprefix(f"{dataset}.")

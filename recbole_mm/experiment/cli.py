@@ -95,8 +95,9 @@ def _run(arguments: argparse.Namespace) -> int:
     folder = arguments.out or Path("experiments") / arguments.plan.stem
     tell = functools.partial(print, flush=True)
     store = run_experiment(
-        arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, tell, arguments.knock_out
-    )
+        arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, tell, arguments.knock_out,
+        arguments.plugins,
+    )  # fmt: skip
     failed = [record for record in store.records() if record.error]
     for record in failed:
         print(f"failed: {record.label} on {record.dataset}, seed {record.seed}: {record.error}")

@@ -26,6 +26,7 @@ def run_experiment(
     resume: bool = False,
     tell: Tell = print,
     audit: Sequence[str] | None = None,
+    plugins: Sequence[str] = (),
 ) -> Store:
     """Run what a plan asks for and the store in `folder` lacks.
 
@@ -39,6 +40,7 @@ def run_experiment(
         resume: go on with the experiment in `folder`, with more models or seeds if the plan has them.
         tell: what shows progress, a line at a time.
         audit: knock-outs in place of the plan's.
+        plugins: modules that every run imports.
 
     Raises:
         ValueError: the plan is none, or asks for what cannot be; `folder` holds something else, or an experiment and
@@ -47,7 +49,7 @@ def run_experiment(
     plan = read_plan(file)
     if audit is not None:
         plan = plan.model_copy(update={"audit": list(audit)})
-    rows = rows_of(plan, file)
+    rows = rows_of(plan, file, plugins)
     if plan.search is not None:
         for row in rows:
             if not row.sweep:
@@ -58,6 +60,8 @@ def run_experiment(
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
     store = Store(folder)
+    for dataset, path in sorted({(row.dataset, row.settings["data_path"]) for row in rows}):
+        store.check_data(dataset, Path(path) / dataset)
     with ray_session(ray_address):
         chosen = [_chosen(row, plan, store, jobs, tell) for row in rows]
         audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]

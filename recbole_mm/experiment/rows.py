@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ from recbole_mm.setting_rules import TRUST_KEYS
 
 _OWN_KEYS = ("label", "model")
 _RESERVED = ("seed", "metrics", "topk", "dataset", "checkpoint_dir", "resume_from")
+_OPENING = {  # what a file cannot ask for, as it would run code of somebody else's
+    "plugins": "give the command --plugins MODULE",
+    **dict.fromkeys(TRUST_KEYS, "that is yours to give, and an experiment opens no pickle; leave it out"),
+    **dict.fromkeys(PICKLE_KEYS, "an experiment opens no pickle; leave it out"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,13 @@ def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in left_out}
 
 
-def rows_of(plan: Plan, file: str | Path) -> list[Row]:
+def rows_of(plan: Plan, file: str | Path, plugins: Sequence[str] = ()) -> list[Row]:
     """All rows of a plan, those of its sweeps behind those of its table, on each of its data sets.
+
+    Args:
+        plan: that `file` has.
+        file: for messages.
+        plugins: modules that the user, not the plan, has every run import.
 
     Raises:
         ValueError: an unknown model, key or data set, a value out of its range, or two rows that are the same; one
@@ -87,6 +97,7 @@ def rows_of(plan: Plan, file: str | Path) -> list[Row]:
     rows: list[Row] = []
     for entry in plan.data:
         common = _common_settings(plan, entry, f"{file}: data: {entry.name}")
+        common |= {"plugins": list(plugins)} if plugins else {}
         for position, model in enumerate(plan.models):
             rows.append(_row(plan, entry.name, common, model, f"{file}: models: entry {position + 1} ({model.name})"))
         rows += _sweep_rows(plan, entry.name, common, file)
@@ -102,6 +113,7 @@ def _common_settings(plan: Plan, entry: Entry, place: str) -> dict[str, Any]:
         for key in _RESERVED:
             if key in settings:
                 raise ValueError(f"{place.partition(': data')[0]}: {where}: {key} is none of these; {_instead(key)}")
+        _check_opens_nothing(settings, f"{place.partition(': data')[0]}: {where}")
     settings = {**plan.settings, **entry.settings}
     if "data_path" not in settings:
         try:
@@ -124,10 +136,14 @@ def _common_settings(plan: Plan, entry: Entry, place: str) -> dict[str, Any]:
 def _settings_beside_data(file: Path) -> dict[str, Any]:
     """What a data set's own file says; raises ValueError where it trusts files, or names some that are opened."""
     settings = read_settings_file(file)
-    for key in ("plugins", *TRUST_KEYS, *PICKLE_KEYS):
-        if key in settings:
-            raise ValueError(f"{file}: {key} is nothing that a data set's file can set; leave it out")
+    _check_opens_nothing(settings, str(file))
     return settings
+
+
+def _check_opens_nothing(settings: Iterable[str], place: str) -> None:
+    for key in settings:
+        if key in _OPENING:
+            raise ValueError(f"{place}: {key} is nothing that a file can set; {_OPENING[key]}")
 
 
 def _instead(key: str) -> str:
@@ -146,6 +162,7 @@ def _row(plan: Plan, dataset: str, common: dict[str, Any], entry: Entry, place: 
     for key in _RESERVED:
         if key in given:
             raise ValueError(f"{place}: {key} is no setting of a row; {_instead(key)}")
+    _check_opens_nothing(given, place)
     is_grid = {key: plan.search is not None and _is_grid(name, dataset, common, key, given[key]) for key in given}
     fixed = {key: value for key, value in given.items() if not is_grid[key]}
     grid = {key: list(value) for key, value in given.items() if is_grid[key]}
@@ -182,6 +199,7 @@ def _sweep_rows(plan: Plan, dataset: str, common: dict[str, Any], file: str | Pa
             check_model(model)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
+        _check_opens_nothing(grid, place)
         for values in itertools.product(*grid.values()):
             swept = dict(zip(grid, values, strict=True))
             yield Row(dataset, _label(model, swept), model, {**common, **swept}, swept, sweep=swept, place=place)

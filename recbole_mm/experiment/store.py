@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_mm.experiment.store_files import changed_files, read_json
 from recbole_mm.io.files import atomic_file
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Store:
         self.folder = folder
         description = folder / _DESCRIPTION
         if description.is_file():
-            found = _read_json(description).get("version")
+            found = read_json(description, dict).get("version")
             if found != VERSION:
                 raise ValueError(
                     f"{folder} holds a store of version {found}, this is for {VERSION}; give another --out, or read it "
@@ -132,12 +133,23 @@ class Store:
         with atomic_file(description) as temporary:
             temporary.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
 
-    # ---------------------------------------------------------------- while the experiment goes
+    def check_data(self, dataset: str, folder: Path) -> None:
+        """Raise ValueError where a data set's files are not those of earlier runs; of the first, keep their digests."""
+        file = self.folder / "data_files.json"
+        kept = read_json(file, dict) if file.is_file() else {}
+        changed = changed_files(folder, dataset, kept)
+        if changed:
+            raise ValueError(
+                f"{folder}: {', '.join(changed)} changed since the runs in {self.folder}; bring the data back, or give "
+                "another --out"
+            )
+        with atomic_file(file) as temporary:
+            temporary.write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
     def has(self, run: str) -> bool:
         """Whether a run has ended well."""
         file = self._run_file(run)
-        return file.is_file() and not _read_json(file)["record"]["error"]
+        return file.is_file() and not _read_run(file)["record"]["error"]
 
     def add(self, result: RunResult) -> None:
         """Keep the result of a run; the record comes last, so that what has one is whole."""
@@ -163,22 +175,20 @@ class Store:
     def trials(self, row: str) -> list[dict[str, Any]]:
         """What a search for a row has tried; empty before it has ended."""
         file = self._trials_file(row)
-        return _read_json(file) if file.is_file() else []
+        return read_json(file, list) if file.is_file() else []
 
     def records(self) -> list[Record]:
         """Every run there is, those that failed included."""
         known = {one.name for one in fields(Record)}
-        found = (_read_json(file)["record"] for file in sorted((self.folder / "runs").glob("*.json")))
+        found = (_read_run(file)["record"] for file in sorted((self.folder / "runs").glob("*.json")))
         return [Record(**{name: value for name, value in record.items() if name in known}) for record in found]
-
-    # ---------------------------------------------------------------- for everybody
 
     def write_tables(self) -> None:
         """Bring the Parquet tables up to date with the runs there are."""
         import pandas as pd
 
         files = sorted((self.folder / "runs").glob("*.json"))
-        contents = [_read_json(file) for file in files]
+        contents = [_read_run(file) for file in files]
         _write(pd.DataFrame([record.flat() for record in self.records()]), self.folder / "runs.parquet")
         curves = [{"run": one["record"]["run"], **value} for one in contents for value in one["curves"]]
         _write(pd.DataFrame(curves), self.folder / "curves.parquet")
@@ -186,7 +196,7 @@ class Store:
         users = pd.concat(users, ignore_index=True) if users else pd.DataFrame(columns=["run", "user", "items"])
         _write(users.drop(columns="items"), self.folder / "per_user.parquet")
         _write(users[["run", "user", "items"]], self.folder / "lists.parquet")
-        trials = [trial for file in sorted(self.folder.glob("trials/*.json")) for trial in _read_json(file)]
+        trials = [trial for file in sorted(self.folder.glob("trials/*.json")) for trial in read_json(file, list)]
         _write(pd.DataFrame(trials), self.folder / "trials.parquet")
 
     def _users_of(self, run: str) -> pd.DataFrame:
@@ -227,8 +237,11 @@ def join(stores: list[Path], folder: Path) -> Store:
     return joined
 
 
-def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+def _read_run(file: Path) -> dict[str, Any]:
+    content = read_json(file, dict)
+    if not isinstance(content.get("record"), dict) or not {"run", "error"} <= content["record"].keys():
+        raise ValueError(f"{file} is no run of an experiment; restore it, or delete it to run it again")
+    return content
 
 
 def _write(table: pd.DataFrame, file: Path) -> None:

@@ -40,6 +40,17 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def check_files(folder: Path, prefix: str) -> None:
+    """Raise ValueError for a name in a folder that begins so and is no file to read: it would be passed over.
+
+    Folders are left alone, which may hold anything.
+    """
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(prefix) and not path.is_file() and not path.is_dir():
+            kind = "is a pipe or a device" if path.exists() else "leads nowhere"
+            raise ValueError(f"{path} {kind}, so it cannot be read; restore the file, or delete the name")
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """A regular file, or the one that a link points at, opened to read its bytes; never waits.
 

@@ -1,0 +1,45 @@
+"""Reading what a store is made of, and the files that its runs were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.io.errors import one_line
+from recbole_mm.io.reading import open_regular
+
+
+def read_json(file: Path, kind: type) -> Any:
+    """What a file of a store holds; raises ValueError, with its name, where that is not of this kind."""
+    try:
+        with open_regular(file) as opened:
+            content = json.loads(opened.read())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({one_line(error)}); restore it, or delete it") from error
+    if not isinstance(content, kind):
+        raise ValueError(f"{file} is damaged (it holds a {type(content).__name__}); restore it, or delete it")
+    return content
+
+
+def changed_files(folder: Path, dataset: str, kept: dict[str, dict[str, str]]) -> list[str]:
+    """Names of a data set's files that are others than those kept, new or gone.
+
+    Args:
+        folder: of the data set.
+        dataset: its name, which its files begin with.
+        kept: digests by data set and file; those of a data set that is not in it are added.
+    """
+    current = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if _is_of(path, dataset)}
+    before = kept.setdefault(dataset, current)
+    return sorted(name for name in before.keys() | current.keys() if before.get(name) != current.get(name))
+
+
+def _is_of(path: Path, dataset: str) -> bool:
+    return path.name.startswith(f"{dataset}.") and path.is_file()
+
+
+def _sha256(file: Path) -> str:
+    with open_regular(file) as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]
