@@ -29,7 +29,7 @@ def check_undeclared(config: Config, declared: Container[str]) -> None:
     """
     for key, value in user_settings(config).items():
         default = config.internal_config_dict.get(key)
-        if key in declared or default is None or value is None:
+        if key in declared or default is None:
             continue
         if isinstance(default, (list, tuple)) and isinstance(value, (list, tuple)):
             wrong = [member for member in value if default and not _fits(key, member, default[0])]

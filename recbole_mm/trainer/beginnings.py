@@ -10,7 +10,7 @@ from recbole.config import Config
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.registry import MODELS
-from recbole_mm.trainer.resume import best_is_there, check_epochs, check_same_run, find_state
+from recbole_mm.trainer.resume import best_is_there, check_epochs, check_same_run, check_same_settings, find_state
 from recbole_mm.trainer.stage_one import check_has_stage_one, check_stage_one
 from recbole_mm.trainer.staged import check_stage, final_file, is_in_last_stage
 from recbole_mm.trainer.training_state import newest_facts
@@ -48,6 +48,7 @@ def _check_resume(config: Config) -> None:
     own_epochs = config[f"stage_{facts.stage}_epochs"]
     check_epochs(facts, config["epochs"] if own_epochs is None else own_epochs, file)
     best_is_there(files, state, facts)
+    check_same_settings(files, config, file)
 
 
 def _check_stage_one(config: Config) -> None:

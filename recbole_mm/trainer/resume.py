@@ -12,7 +12,8 @@ from torch import Tensor
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import regular_file
 from recbole_mm.io.run_files import RunFiles
-from recbole_mm.trainer.checkpoint import has_safe_pair, read_pickle, read_safe_pair, write_checkpoint
+from recbole_mm.trainer.checkpoint import has_safe_pair, read_pickle, read_safe_pair, settings, write_checkpoint
+from recbole_mm.trainer.description import read_description
 from recbole_mm.trainer.random_state import set_random_state
 from recbole_mm.trainer.training_state import (
     ResumePoint,
@@ -75,6 +76,45 @@ def check_epochs(facts: StateFacts, epochs: int, file: str | Path) -> None:
         raise ValueError(
             f"resume_from: checkpoint {file} has trained {facts.epoch + 1} epochs, and `epochs` is {epochs}; set more"
         )
+
+
+# What a run may change as it goes on: how far, what is measured, where things lie, and what memory alone asks for.
+_MAY_CHANGE = {
+    *"epochs stopping_step metrics topk eval_batch_size eval_batch_users eval_step protocol plugins".split(),
+    *"gpu_id use_gpu device worker shuffle state show_progress log_wandb wandb_project loss_decimal_place".split(),
+    *"metric_decimal_place data_path checkpoint_dir graph_dir log_dir tensorboard_dir resume_from encoding".split(),
+    *"stage_one_checkpoint save_dataset dataset_save_path save_dataloaders dataloaders_save_path".split(),
+    *"last_state_minutes trust_pickle trust_plugins concurrent_trials cpus_per_trial gpus_per_trial".split(),
+    *"micro_batch_size accumulation_steps gradient_checkpointing mixed_precision enable_amp enable_scaler".split(),
+    *(f"stage_{stage}_{key}" for stage in ("one", "two") for key in ("epochs", "stopping_step")),
+}
+
+
+def check_same_settings(files: RunFiles, config, file: str | Path) -> None:
+    """Raise ValueError where a run that goes on has other settings than it was begun with.
+
+    The state has the learning rate, and the epochs before were trained and chosen with the others: a new value would
+    be passed over, or mixed with the old one.
+
+    Args:
+        files: of the run; one without a description, which was killed before its first best epoch, passes.
+        config: of this run.
+        file: that the user named.
+    """
+    if not files.description.exists():
+        return
+    saved, current = read_description(files.description).settings, settings(config)
+    for key in sorted(saved.keys() & current.keys() - _MAY_CHANGE):
+        if _plain(saved[key]) != _plain(current[key]):
+            raise ValueError(
+                f"resume_from: checkpoint {file} was trained with {key}: {saved[key]!r}, this run has "
+                f"{current[key]!r}; set it as it was, or begin another run"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """Without the difference of lists and tuples, which JSON has not."""
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _check_pickle(files: RunFiles, file: str | Path, trust_pickle: bool) -> None:

@@ -6,6 +6,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from recbole.utils import set_color
 
 from recbole_mm.host.datasets import data_set
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.locks import only_holder
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import pack
 from recbole_mm.trainer.checkpoint import has_safe_pair, read_safe_pair, read_trusted, write_checkpoint
@@ -23,6 +25,7 @@ from recbole_mm.trainer.resume import (
     best_weights,
     check_epochs,
     check_same_run,
+    check_same_settings,
     complete_best,
     find_resume_point,
     load_other_parameter,
@@ -73,11 +76,17 @@ class ResumingTrainer(Trainer):
         elif saved:
             self._remove_earlier_states()
         self._saves, self._saved_epoch = saved, self.start_epoch - 1
-        result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        with self._only_writer() if saved and self._is_first_process() else nullcontext():
+            result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         self._saves = False
         if saved:
             self._end_well()
         return result
+
+    def _only_writer(self) -> AbstractContextManager[None]:
+        """Keep other processes from going on with the same run, whose files both would write."""
+        file = Path(self.saved_model_file)
+        return only_holder(file.with_name(f".{file.stem}.lock"), f"training {file}")
 
     def _load_best(self, file: str) -> None:
         is_trusted = self.config["trust_pickle"] is True and not has_safe_pair(file)
@@ -194,6 +203,7 @@ class ResumingTrainer(Trainer):
                 f"those of '{self.config['dataset']}' in {self.config['data_path']}; resume it on its own data set"
             )
         check_same_features(checkpoint, point.state.features, self._feature_fingerprints)
+        check_same_settings(point.files, self.config, point.files.pickle)
         best_weights(point)  # notices now, and not after the last epoch, that they are not there
         if self._is_first_process():
             complete_best(point, self.config)

@@ -38,7 +38,7 @@ def train_and_test(folder, kill_at=None, resume_from=None):
     renames, epochs = [], []
 
     def replace(source, target):
-        if Path(target).parent == folder:
+        if Path(target).parent == folder and not Path(target).name.startswith("."):  # whose run it is, while it is
             if len(renames) == kill_at:
                 (folder / "killed").write_text(json.dumps([Path(target).name, epochs]))
                 os._exit(9)
