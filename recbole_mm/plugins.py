@@ -32,6 +32,9 @@ def import_plugins(names: list[str] | str | None, trusted: bool = True, where: s
     names = [names] if isinstance(names, str) else names or []
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) and name for name in names):
         raise PluginError(f"plugins: {names} must be a list of module names, such as ['my_adapters']")
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise PluginError(f"plugins: {name!r} is no name of a module; write it as behind `import`")
     new = [name for name in names if name not in sys.modules]
     if not trusted:
         unknown = sorted(set(new) - {point.module for point in entry_points(group=ENTRY_POINTS)})

@@ -10,7 +10,7 @@ from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, InputType, ModelType
 
-from recbole_mm.host.config import all_settings, default_settings, is_from_file, user_settings
+from recbole_mm.host.config import all_settings, default_settings, is_from_command_line, is_from_file, user_settings
 from recbole_mm.io.names import closest
 from recbole_mm.model.adapters import no_place_for_adapter
 from recbole_mm.model.backbone_model import BackboneModel
@@ -38,13 +38,15 @@ def check_conflicts(config: Config) -> None:
     _check_negative_items(config)
     _check_split_data(config)
     _check_of_sequences(config)
-    if final["load_col"] is not None and "inter" not in final["load_col"]:
+    if final["load_col"] is not None and not final["load_col"].get("inter"):
         raise ValueError("load_col: nothing is loaded of the interactions; add inter: [user_id, item_id]")
     if final["log_wandb"] and find_spec("wandb") is None:
         raise ValueError("log_wandb: Weights & Biases is not installed; type: pip install wandb")
 
 
 def _check_sources(config: Config) -> None:
+    if is_from_command_line(config, "local_rank"):
+        raise ValueError("local_rank: the command gives each of its processes its own; leave it out, and give --nproc")
     for key in OF_THE_COMMAND:
         if key in user_settings(config) and is_from_file(config, key):
             raise ValueError(

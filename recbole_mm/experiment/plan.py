@@ -15,6 +15,7 @@ from recbole_mm.settings import Count, Counts, Names, Whole
 FIRST_SEED = 2020
 WITHOUT = "without"
 Audit = KnockOut | Literal["without"]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 
 
 def _as_seeds(value: Any) -> Any:
@@ -77,7 +78,7 @@ class Plan(_Part):
     models: Annotated[list[Entry], BeforeValidator(_as_pairs), Field(min_length=1)]
     """Rows of the table: models by name, each with its settings. With a search, a list of values is searched; `label`
     names a row, `model` says whose row it is where the name is a label."""
-    seeds: Annotated[list[Whole], BeforeValidator(_as_seeds), Field(min_length=1)] = [FIRST_SEED]
+    seeds: Annotated[list[Seed], BeforeValidator(_as_seeds), Field(min_length=1)] = [FIRST_SEED]
     """Seeds, or how many of them."""
     search: Annotated[SearchPlan | None, BeforeValidator(_none_as_absent)] = None
     """How settings are chosen; none: as they are given."""

@@ -94,7 +94,9 @@ class RecBoleSettings(Settings):
     """How the data are split, grouped, ordered and evaluated."""
     repeatable: bool = False
     """Whether items of the history can be recommended again."""
-    metrics: Annotated[Names, AfterValidator(different)] = ["Recall", "MRR", "NDCG", "Hit", "Precision"]
+    metrics: Annotated[Names, Field(min_length=1), AfterValidator(different)] = [
+        "Recall", "MRR", "NDCG", "Hit", "Precision"
+    ]  # fmt: skip
     """Metrics to measure."""
     topk: Annotated[Counts, AfterValidator(different)] = [10]
     """Lengths of the lists that metrics are measured at."""
@@ -127,7 +129,7 @@ class RecBoleSettings(Settings):
     """Column and value from which on a row is positive."""
     NEG_PREFIX: Text = "neg_"
     """Prefix of the columns of negative items."""
-    numerical_features: list[str] | None = []
+    numerical_features: list[str] = []
     """Columns of numbers to embed."""
     load_col: Columns | None = {"inter": ["user_id", "item_id"]}
     """Columns to load, by file suffix."""
