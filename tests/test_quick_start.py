@@ -329,3 +329,16 @@ def test_logs_go_where_the_key_says(arguments, capsys):
     assert main(["--model=BPR", *arguments, "--log_dir=logs", "--tensorboard_dir=boards"]) == 0
     assert {"logs", "boards"} <= {path.name for path in Path().iterdir()}
     assert not {"log", "log_tensorboard"} & {path.name for path in Path().iterdir()}
+
+
+@pytest.mark.parametrize(
+    "model, setting",
+    [("NeuMF", "--mlp_hidden_size=[]"), ("MultiVAE", "--latent_dimension=3"), ("LightGCN", "--reg_weight=1e40")],
+)
+def test_what_recboles_own_models_end_with_is_one_line(model, setting, tmp_path, capsys):
+    folder = write_planted(tmp_path / "data", {})
+    split = "--benchmark_filename=['train','valid','test']"
+    arguments = [f"--model={model}", "--dataset=toy", f"--data_path={folder}", split, "--epochs=1", setting]
+    assert main(arguments) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ") and model in last
