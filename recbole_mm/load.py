@@ -76,6 +76,8 @@ def open_checkpoint(
     else:
         saved = read_safe_pair(path)
         settings = {**saved.settings, "data_path": _find_data(saved, data_path)}
+        if saved.features and settings.get("modalities") is None:
+            settings["modalities"] = list(saved.features)  # and no file that came later
         if knock_out is not None:
             settings["knock_out"] = knock_out
         settings["graph_dir"] = settings.get("graph_dir") or str(path.absolute().parent / "graphs")

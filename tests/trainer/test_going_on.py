@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import run as run_mm
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_planted
 
@@ -64,3 +66,16 @@ def test_a_run_has_one_writer(data, tmp_path):
     assert not [file.name for file in saved.iterdir() if "lock" in file.name]
     settings = {**SETTINGS, "data_path": str(data), "epochs": 4, "resume_from": first.saved_model_file}
     run_mm("FREEDOM", "toy", config_dict=settings)
+
+
+def test_a_modality_that_came_later_changes_nothing_for_a_checkpoint(checkpoint, data):
+    before = open_checkpoint(checkpoint)
+    lines = (data / "toy/toy.visual").read_text().replace("visual:", "audio:")
+    (data / "toy/toy.audio").write_text(lines)
+    try:
+        after = open_checkpoint(checkpoint)
+    finally:
+        (data / "toy/toy.audio").unlink()
+    assert after.model.modalities == before.model.modalities
+    for table, expected in zip(after.model.score_tables(), before.model.score_tables(), strict=True):
+        assert torch.equal(table, expected)
