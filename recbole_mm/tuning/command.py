@@ -13,6 +13,7 @@ from recbole_mm.host.terminal import brief
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.files import check_is_no_input
 from recbole_mm.io.folders import make_run_folder
+from recbole_mm.io.locks import only_holder
 from recbole_mm.quick_start import add_config_files, check_folders, config_files, parse_with_settings, run_command
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
 from recbole_mm.tuning.search import Search, Winner, prepare_search
@@ -84,10 +85,12 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
         check_is_no_input(written, "--output_file", inputs)
     if options.display_file:
         check_is_no_input(Path(options.display_file), "--display_file", inputs)
+    lock = output_file.absolute().with_name(f".{output_file.name}.lock")
     try:
-        winner = search_with_hyperopt(
-            search, output_file, options.algo, options.max_evals, early_stop, options.display_file
-        )
+        with only_holder(lock, f"searching into {output_file}"):
+            winner = search_with_hyperopt(
+                search, output_file, options.algo, options.max_evals, early_stop, options.display_file
+            )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"the trials so far are in {output_file}; with --tool=Ray, a search goes on after it was interrupted"

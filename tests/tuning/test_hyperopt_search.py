@@ -11,6 +11,7 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.trainer import HyperTuning
 from recbole.trainer import hyper_tuning as recboles
 
+from recbole_mm.io.locks import only_holder
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function, run
 from recbole_mm.testing.toy import write_planted
@@ -258,3 +259,10 @@ def test_data_that_are_found_are_those_of_the_search():
     write_planted(Path("dataset_atomic"), {"visual": 6, "textual": 4})
     search = prepare_search("BM3", "toy", None, "BM3")
     assert Path(search.config["data_path"]) == Path("dataset_atomic/toy")
+
+
+def test_two_searches_do_not_write_one_result_file(folder, arguments, capsys):
+    with only_holder(Path(".mine.result.lock").absolute(), "searching"):
+        assert main([*arguments, "--model=POWERec", "--output_file=mine.result"]) == 2
+    assert "searching into mine.result: process " in capsys.readouterr().err
+    assert not Path("mine.result").exists()
