@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -17,7 +18,11 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """RecBole writes logs and checkpoints into the working directory and reads sys.argv: both are the test's own."""
+    """RecBole writes logs and checkpoints into the working directory and reads sys.argv: both are the test's own.
+
+    So is the level of the log, which a run sets for its process.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pytest"])
 
