@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(items):
 
     Those come first: they take minutes, and the other process would have nothing left to do beside them at the end.
     What is in :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`: ``-m "not slow"`` answers
-    in two minutes.
+    in three minutes, or two with ``-n 2``.
     """
     items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
     for item in items:
