@@ -6,26 +6,21 @@ import argparse
 import csv
 from collections.abc import Callable, Iterable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options, run_files
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.parts import Entry
-from recbole_mm.trainer.checkpoint import settings
+from recbole_mm.trainer.checkpoint import OF_THE_RUN, settings
 
 Write = Callable[[list[OpenedCheckpoint], argparse.Namespace], list[Path]]
 
 MOST_SETTINGS = 3  # in a checkpoint's label
-OF_THE_RUN = {
-    *"gpu_id use_gpu worker state show_progress log_wandb wandb_project eval_batch_users".split(),
-    *"data_path checkpoint_dir graph_dir resume_from save_dataset dataset_save_path".split(),
-    *"last_state_minutes trust_pickle".split(),
-    *"save_dataloaders dataloaders_save_path concurrent_trials cpus_per_trial gpus_per_trial".split(),
-}  # settings that change no result
+
 
 
 def add_analysis(kinds: argparse._SubParsersAction, entry: Entry) -> None:
@@ -59,8 +54,7 @@ def positive_int(text: str) -> int:
 
 
 def _run(write: Write, arguments: argparse.Namespace) -> int:
-    if find_spec("matplotlib") is None:  # before minutes of work, not after
-        raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
+    check_can_draw()
     for checkpoint in arguments.checkpoints:
         check_is_no_input(arguments.out, "--out", run_files(checkpoint))
     check_folder_writable(arguments.out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -19,6 +20,12 @@ FORMATS = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # n
 STYLE = {"svg.hashsalt": "recbole_mm", "pdf.fonttype": 42}  # 42: letters stay text, as publishers ask
 LETTER = 0.075  # inches of a small title's letter, at most, on average
 ROUNDING = 2.0**-20  # relative: eight units of the last place of float32
+
+
+def check_can_draw() -> None:
+    """Raise ValueError where matplotlib, an extra, is not installed: before the work that figures show, not after."""
+    if find_spec("matplotlib") is None:
+        raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
 
 
 def figure_files(file: Path) -> list[Path]:

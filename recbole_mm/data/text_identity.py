@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import sha256
 
 _STATUS, _HASH = "text_status", "text_sha256"
 # A file system's clock ticks a few milliseconds apart: a change in the same tick would leave the status as it was.
@@ -53,8 +52,7 @@ class TextFile:
 
     def hash(self) -> str:
         """SHA-256 of the content, in hexadecimal."""
-        with open_regular(self.path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(self.path)
 
 
 def names_text(metadata: dict[str, str]) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import functools
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.plan import WITHOUT
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
@@ -69,7 +69,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from recbole_mm.experiment.report import write_report
     from recbole_mm.experiment.tables import read_store
 
-    _check_can_draw()
+    check_can_draw()
     labels = sorted(set(read_store(arguments.store).runs["label"]))
     for label in arguments.compare_with:
         if label not in labels:
@@ -78,18 +78,12 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_can_draw() -> None:
-    if find_spec("matplotlib") is None:  # before hours of work, not after
-        raise ValueError('figures need matplotlib; type: pip install "recbole-mm[plot]"')
-
-
-
 def _run(arguments: argparse.Namespace) -> int:
     from recbole_mm.experiment.experiment import run_experiment
     from recbole_mm.experiment.plan import read_plan
     from recbole_mm.experiment.report import write_report
 
-    _check_can_draw()
+    check_can_draw()
     if arguments.jobs < 1:
         raise ValueError(f"--jobs: {arguments.jobs} must be at least 1")
     folder = arguments.out or Path("experiments") / arguments.plan.stem

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 
 from recbole_mm.analysis.figures import save_figure
-from recbole_mm.experiment.sections import audited, compared, main_metric, rows_by_label, strata_of
+from recbole_mm.experiment.sections import audited, compared, file_name, main_metric, rows_by_label, strata_of
 from recbole_mm.experiment.statistics import Comparison
 from recbole_mm.experiment.tables import StoreTables
 
@@ -59,8 +59,7 @@ def plots_of(tables: StoreTables, dataset: str, compare_with: list[str], folder:
         figures[f"Sweep of {model}: {metric}"] = _sweep(runs, metric)
     for number, (caption, figure) in enumerate(figures.items(), start=1):
         if figure is not None:
-            safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in dataset)
-            yield Plot(dataset, caption, save_figure(figure, folder / f"{safe}-{number}.png"))
+            yield Plot(dataset, caption, save_figure(figure, folder / f"{file_name(dataset)}-{number}.png"))
 
 
 def _differences(tables: StoreTables, groups: dict[str, pd.DataFrame], base: str, metric: str) -> Figure | None:

@@ -11,7 +11,7 @@ from typing import Any
 from recbole_mm.analysis.pages import write_page
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.plots import Plot, plots_of
-from recbole_mm.experiment.sections import BEST, Section, sections_of
+from recbole_mm.experiment.sections import BEST, Section, file_name, sections_of
 from recbole_mm.experiment.statistics import ALPHA, LEAST_SEEDS
 from recbole_mm.experiment.tables import StoreTables, read_store
 from recbole_mm.io.files import atomic_file
@@ -56,9 +56,9 @@ def write_report(folder: Path, compare_with: list[str] | None = None) -> Path:
 
 
 def _write_table(section: Section, folder: Path) -> None:
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in section.name)
-    _write(folder / f"{safe}.csv", section.table.to_csv(index=False))
-    _write(folder / f"{safe}.tex", latex(section))
+    name = file_name(section.name)
+    _write(folder / f"{name}.csv", section.table.to_csv(index=False))
+    _write(folder / f"{name}.tex", latex(section))
 
 
 def _write(file: Path, text: str) -> None:

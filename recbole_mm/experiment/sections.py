@@ -59,6 +59,11 @@ def sections_of(tables: StoreTables, dataset: str, compare_with: list[str]) -> I
     yield Section(dataset, f"{dataset}-settings", "Settings", "", _settings(groups))
 
 
+def file_name(text: str) -> str:
+    """A text as the name of a file: letters, digits, and ``-_.``; all else an underscore."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in text)
+
+
 def main_metric(tables: StoreTables) -> str:
     """The metric that chose the epochs, where it was measured by user; else the first."""
     chosen = str(tables.runs["chosen_by"].iloc[0]).lower()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.io.errors import one_line
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import open_regular, sha256
 
 
 def read_json(file: Path, kind: type) -> Any:
@@ -31,15 +30,10 @@ def changed_files(folder: Path, dataset: str, kept: dict[str, dict[str, str]]) -
         dataset: its name, which its files begin with.
         kept: digests by data set and file; those of a data set that is not in it are added.
     """
-    current = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if _is_of(path, dataset)}
+    current = {path.name: sha256(path) for path in sorted(folder.iterdir()) if _is_of(path, dataset)}
     before = kept.setdefault(dataset, current)
     return sorted(name for name in before.keys() | current.keys() if before.get(name) != current.get(name))
 
 
 def _is_of(path: Path, dataset: str) -> bool:
     return path.name.startswith(f"{dataset}.") and path.is_file()
-
-
-def _sha256(file: Path) -> str:
-    with open_regular(file) as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]

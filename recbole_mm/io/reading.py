@@ -5,6 +5,7 @@ A pipe would wait for ever for somebody to write, and a device may do anything a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -66,6 +67,12 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The digest of a regular file's bytes, in hexadecimal; raises as :func:`open_regular`."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:

@@ -12,7 +12,6 @@ order resume, pth, safetensors, json, leaves
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import ExitStack
@@ -27,11 +26,19 @@ from torch import Tensor
 from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, default_settings, of_one_process, user_settings
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
-from recbole_mm.io.reading import open_regular, regular_file
+from recbole_mm.io.reading import regular_file, sha256
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import named_errors, pack, read_content, read_tensor_file, unpack, write_tensor_file
 from recbole_mm.trainer.description import FORMAT, Description, check_same, parse_description, read_description
 from recbole_mm.trainer.training_state import TrainingState, write_state
+
+# settings that change no result
+OF_THE_RUN = {
+    *"gpu_id use_gpu worker state show_progress log_wandb wandb_project eval_batch_users".split(),
+    *"data_path checkpoint_dir graph_dir resume_from save_dataset dataset_save_path".split(),
+    *"last_state_minutes trust_pickle".split(),
+    *"save_dataloaders dataloaders_save_path concurrent_trials cpus_per_trial gpus_per_trial".split(),
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def write_checkpoint(files: RunFiles, config, state: TrainingState) -> None:
         write_state(resumed, state)
         _write_pickle(pickled, {"config": of_one_process(config, KEYS_OF_THE_PROCESSES), **dict(state)})
         write_tensor_file(weighed, tensors, description)
-        text = json.dumps({**description, "sha256": _sha256(weighed)}, indent=2)
+        text = json.dumps({**description, "sha256": sha256(weighed)}, indent=2)
         described.write_text(text, encoding="utf-8")
 
 
@@ -111,11 +118,6 @@ def _data_paths(config, files: RunFiles) -> dict[str, str]:
     except ValueError:  # on another drive
         relative = str(folder)
     return {"data_path": str(folder), "data_path_from_here": relative}
-
-
-def _sha256(path: Path) -> str:
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def settings(config) -> dict[str, Any]:
@@ -186,7 +188,7 @@ def _description_of(files: RunFiles, content: Any) -> Description:
     if own is None and described.write_id is None:
         return described  # of format 1
     if own is not None and described.write_id == own.write_id:
-        if described.sha256 != _sha256(files.weights):
+        if described.sha256 != sha256(files.weights):
             raise ValueError(f"checkpoint {files.weights} has changed since it was written; restore the file")
         check_same(described, own, files.description)
         return described

@@ -12,7 +12,14 @@ from torch import Tensor
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import regular_file
 from recbole_mm.io.run_files import RunFiles
-from recbole_mm.trainer.checkpoint import has_safe_pair, read_pickle, read_safe_pair, settings, write_checkpoint
+from recbole_mm.trainer.checkpoint import (
+    OF_THE_RUN,
+    has_safe_pair,
+    read_pickle,
+    read_safe_pair,
+    settings,
+    write_checkpoint,
+)
 from recbole_mm.trainer.description import read_description
 from recbole_mm.trainer.random_state import set_random_state
 from recbole_mm.trainer.training_state import (
@@ -80,11 +87,9 @@ def check_epochs(facts: StateFacts, epochs: int, file: str | Path) -> None:
 
 # What a run may change as it goes on: how far, what is measured, where things lie, and what memory alone asks for.
 _MAY_CHANGE = {
-    *"epochs stopping_step metrics topk eval_batch_size eval_batch_users eval_step protocol plugins".split(),
-    *"gpu_id use_gpu device worker shuffle state show_progress log_wandb wandb_project loss_decimal_place".split(),
-    *"metric_decimal_place data_path checkpoint_dir graph_dir log_dir tensorboard_dir resume_from encoding".split(),
-    *"stage_one_checkpoint save_dataset dataset_save_path save_dataloaders dataloaders_save_path".split(),
-    *"last_state_minutes trust_pickle trust_plugins concurrent_trials cpus_per_trial gpus_per_trial".split(),
+    *OF_THE_RUN,
+    *"epochs stopping_step metrics topk eval_batch_size eval_step protocol plugins device shuffle encoding".split(),
+    *"loss_decimal_place metric_decimal_place log_dir tensorboard_dir stage_one_checkpoint trust_plugins".split(),
     *"micro_batch_size accumulation_steps gradient_checkpointing mixed_precision enable_amp enable_scaler".split(),
     *(f"stage_{stage}_{key}" for stage in ("one", "two") for key in ("epochs", "stopping_step")),
 }

@@ -12,9 +12,8 @@ import numpy as np
 
 from recbole_mm.analysis.attribution.becam import MAPS
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
-from recbole_mm.analysis.command import OF_THE_RUN
 from recbole_mm.analysis.pages import write_page
-from recbole_mm.trainer.checkpoint import settings
+from recbole_mm.trainer.checkpoint import OF_THE_RUN, settings
 
 
 @dataclass(frozen=True)
