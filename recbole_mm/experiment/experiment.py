@@ -49,13 +49,7 @@ def run_experiment(
     plan = read_plan(file)
     if audit is not None:
         plan = plan.model_copy(update={"audit": list(audit)})
-    rows = rows_of(plan, file, plugins)
-    if plan.search is not None:
-        for row in rows:
-            if not row.sweep:
-                ranges_of(row)
-    for row in rows:
-        audit_rows(row, plan.audit)  # raises for what cannot be, before anything runs
+    rows = _checked_rows(plan, file, plugins)
     folder = folder.absolute()
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
@@ -69,6 +63,16 @@ def run_experiment(
     store.write_tables()
     shutil.rmtree(folder / "work", ignore_errors=True)
     return store
+
+
+def _checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
+    """The rows of a plan; raises for what its searches and audits cannot do, before anything runs."""
+    rows = rows_of(plan, file, plugins)
+    for row in rows:
+        if plan.search is not None and not row.sweep:
+            ranges_of(row)
+        audit_rows(row, plan.audit)
+    return rows
 
 
 def _chosen(row: Row, plan: Plan, store: Store, jobs: int, tell: Tell) -> tuple[Row, int]:
