@@ -6,7 +6,7 @@ import sys
 
 from ray.exceptions import RayError, RayTaskError
 
-from recbole_mm.io.errors import is_out_of_memory, one_line
+from recbole_mm.io.errors import is_out_of_memory, one_line, printable
 
 EXPECTED = (KeyboardInterrupt, MemoryError, OSError, RayError, RuntimeError, ValueError)  # NotImplementedError too
 
@@ -30,5 +30,5 @@ def end(error: BaseException) -> int:
         raise error
     if isinstance(error, RayError):  # a process of Ray's died, whose story takes pages
         message = f"a process of Ray's ended: {message.strip().splitlines()[0]}; type the same command again"
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return 2

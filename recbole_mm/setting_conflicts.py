@@ -51,7 +51,7 @@ def _check_sources(config: Config) -> None:
         if key in user_settings(config) and is_from_file(config, key):
             raise ValueError(
                 f"{config.setting_sources[key]}: {key} is nothing that a file can set; leave it out, or give the "
-                f"command its option (--nproc, --use_gpu, --gpu_id)"
+                f"command its option (--config_files, --nproc, --use_gpu, --gpu_id)"
             )
 
 

@@ -24,7 +24,9 @@ from recbole_mm.settings import Settings
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
 TRUST_KEYS = ("trust_pickle", "trust_plugins")
-OF_THE_COMMAND = (*KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE")  # nothing that a file can set
+OF_THE_COMMAND = (  # nothing that a file can set
+    *KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE", "config_files", "config_file",
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- which parts a run has

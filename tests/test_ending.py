@@ -33,6 +33,21 @@ def test_one_line_and_its_code(error, code, line, capsys):
     assert capsys.readouterr().err == f"{line}\n"
 
 
+@pytest.mark.parametrize(
+    "message, line",
+    [
+        ("two\n  lines\r\n", "two lines"),
+        ("\x1b[2Jred\x07", "\\x1b[2Jred\\x07"),
+        ("byte \udcff", "byte \\udcff"),
+        ("x" * 5000 + " is no number", "x" * 100 + "..." + "x" * 100 + " is no number"),
+        ("Käse 東京 'a  b'", "Käse 東京 'a  b'"),
+    ],
+)
+def test_a_message_is_a_line_that_a_terminal_can_show(message, line, capsys):
+    assert end(ValueError(message)) == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
 def test_a_fault_of_ours_in_a_process_of_rays_keeps_its_traceback():
     with pytest.raises(RayTaskError):
         end(RayTaskError("task", "its\ntraceback", TypeError("ours")))

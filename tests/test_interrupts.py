@@ -142,6 +142,7 @@ def test_an_interrupt_before_anything_has_begun(command, seconds):
     [
         ("--nproc=0", "--nproc: 0 must be at least 1"),
         ("--nproc=-2", "--nproc: -2 must be at least 1"),
+        ("--nproc=5000", f"--nproc: 5000 must be at least 1, and at most {8 * os.cpu_count()}"),
         ("--port=0", "--port: '0' is no port; "),
         ("--port=65536", "--port: '65536' is no port; "),
         ("--port=http", "--port: 'http' is no port; "),

@@ -103,6 +103,7 @@ def test_no_wrong_value_ends_a_config_otherwise(model, value):
         ("NGCF", {"hidden_size_list": "wide"}, "hidden_size_list: 'wide' is not allowed for NGCF; give a list"),
         ("BPR", {"metrics": ["Recall", "AUC"]}, "metrics: .* are of rankings and of values"),
         ("BPR", {"metrics": ["Recal"]}, r"metrics: there is no metric 'Recal' \(did you mean recall\?\)"),
+        ("BPR", {"train_neg_sample_args": {"sample_num": 10**6}}, "train_neg_sample_args.sample_num: .* at most 10000"),
         ("MMGCN", {"content_widths": {"visual": "wide"}}, "content_widths.visual: 'wide' is not allowed"),
     ],
 )
@@ -120,6 +121,15 @@ def test_the_place_of_a_wrong_setting_is_named(tmp_path):
     file.write_text("epochs: 1\nmodalites: [visual]\nepochs: 2\n")
     with pytest.raises(ValueError, match="mine.yaml is no yaml: line 3, column 1: the key 'epochs' stands there twice"):
         Config("POWERec", "toy", [str(file)])
+    for text, message in (
+        ("config_files: other.yaml", "config_files is nothing that a file can set"),
+        (f"epochs: {'9' * 5000}", r"line 1, column 9: '9{40}\.\.\.' is no int"),
+        ("data_path: !!binary aGFsbG8=", "could not determine a constructor for the tag 'tag:yaml.org,2002:binary'"),
+        ("metrics: !!set {Recall, NDCG}", "could not determine a constructor for the tag 'tag:yaml.org,2002:set'"),
+    ):
+        file.write_text(f"{text}\n")
+        with pytest.raises(ValueError, match=f"mine.yaml.*{message}"):
+            Config("POWERec", "toy", [str(file)])
     file.write_text("modalites: [visual]\n")
     with pytest.raises(ValueError, match="^file .*mine.yaml: unknown key 'modalites'"):
         Config("POWERec", "toy", [str(file)])

@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
         args.user, args.item, args.rating, args.time, args.interactions, args.items, args.name
     )  # fmt: skip
     converter = converter_of(layout)(args.source, options)
-    name = args.name or _default_name(args.source)
+    name = _default_name(args.source) if args.name is None else args.name
     selection = Selection(args.min_rating, args.duplicates, args.k_core, args.split, tuple(args.ratios), args.seed)
     target = args.out / name
     plan = [f"Found {args.source}: layout {layout}" + (f" ({seen})" if seen else "")]

@@ -13,7 +13,7 @@ from recbole_mm.experiment.plan import SearchPlan
 from recbole_mm.experiment.rows import Row
 from recbole_mm.io.yaml_files import parse_yaml
 from recbole_mm.registration import recbole_properties_dir
-from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
+from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
 def ranges_of(row: Row) -> list[SearchRange]:
@@ -24,6 +24,7 @@ def ranges_of(row: Row) -> list[SearchRange]:
     Raises ValueError, with the place in the plan, where there is neither.
     """
     if row.grid:
+        check_searchable(row.grid, row.place)
         return [SearchRange(name, "choice", tuple(values)) for name, values in row.grid.items()]
     if not _has_settings(row.model):
         return []

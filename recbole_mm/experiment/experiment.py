@@ -13,6 +13,7 @@ from recbole_mm.experiment.plan import Plan, read_plan
 from recbole_mm.experiment.rows import Row, rows_of
 from recbole_mm.experiment.run import Job
 from recbole_mm.experiment.store import Store
+from recbole_mm.io.files import check_folder_writable
 from recbole_mm.ray_session import ray_session
 
 Tell = Callable[[str], None]
@@ -53,6 +54,7 @@ def run_experiment(
     folder = folder.absolute()
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
+    check_folder_writable(folder)
     store = Store(folder)
     for dataset, path in sorted({(row.dataset, row.settings["data_path"]) for row in rows}):
         store.check_data(dataset, Path(path) / dataset)

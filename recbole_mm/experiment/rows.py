@@ -20,14 +20,15 @@ from recbole_mm.io.names import closest
 from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.registration import check_model
 from recbole_mm.setting_checks import check_value
-from recbole_mm.setting_rules import TRUST_KEYS
+from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS
 
 _OWN_KEYS = ("label", "model")
 _RESERVED = ("seed", "metrics", "topk", "dataset", "checkpoint_dir", "resume_from")
-_OPENING = {  # what a file cannot ask for, as it would run code of somebody else's
+_NOT_OF_PLANS = {  # what a file cannot ask for: most of it would run code of somebody else's
     "plugins": "give the command --plugins MODULE",
     **dict.fromkeys(TRUST_KEYS, "that is yours to give, and an experiment opens no pickle; leave it out"),
     **dict.fromkeys(PICKLE_KEYS, "an experiment opens no pickle; leave it out"),
+    **dict.fromkeys(OF_THE_COMMAND, "an experiment has its own processes and files (--jobs); leave it out"),
 }
 
 
@@ -113,7 +114,7 @@ def _common_settings(plan: Plan, entry: Entry, place: str) -> dict[str, Any]:
         for key in _RESERVED:
             if key in settings:
                 raise ValueError(f"{place.partition(': data')[0]}: {where}: {key} is none of these; {_instead(key)}")
-        _check_opens_nothing(settings, f"{place.partition(': data')[0]}: {where}")
+        _check_plannable(settings, f"{place.partition(': data')[0]}: {where}")
     settings = {**plan.settings, **entry.settings}
     if "data_path" not in settings:
         try:
@@ -136,14 +137,14 @@ def _common_settings(plan: Plan, entry: Entry, place: str) -> dict[str, Any]:
 def _settings_beside_data(file: Path) -> dict[str, Any]:
     """What a data set's own file says; raises ValueError where it trusts files, or names some that are opened."""
     settings = read_settings_file(file)
-    _check_opens_nothing(settings, str(file))
+    _check_plannable(settings, str(file))
     return settings
 
 
-def _check_opens_nothing(settings: Iterable[str], place: str) -> None:
+def _check_plannable(settings: Iterable[str], place: str) -> None:
     for key in settings:
-        if key in _OPENING:
-            raise ValueError(f"{place}: {key} is nothing that a file can set; {_OPENING[key]}")
+        if key in _NOT_OF_PLANS:
+            raise ValueError(f"{place}: {key} is nothing that a file can set; {_NOT_OF_PLANS[key]}")
 
 
 def _instead(key: str) -> str:
@@ -162,7 +163,7 @@ def _row(plan: Plan, dataset: str, common: dict[str, Any], entry: Entry, place: 
     for key in _RESERVED:
         if key in given:
             raise ValueError(f"{place}: {key} is no setting of a row; {_instead(key)}")
-    _check_opens_nothing(given, place)
+    _check_plannable(given, place)
     is_grid = {key: plan.search is not None and _is_grid(name, dataset, common, key, given[key]) for key in given}
     fixed = {key: value for key, value in given.items() if not is_grid[key]}
     grid = {key: list(value) for key, value in given.items() if is_grid[key]}
@@ -199,7 +200,7 @@ def _sweep_rows(plan: Plan, dataset: str, common: dict[str, Any], file: str | Pa
             check_model(model)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
-        _check_opens_nothing(grid, place)
+        _check_plannable(grid, place)
         for values in itertools.product(*grid.values()):
             swept = dict(zip(grid, values, strict=True))
             yield Row(dataset, _label(model, swept), model, {**common, **swept}, swept, sweep=swept, place=place)

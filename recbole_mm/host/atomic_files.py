@@ -18,6 +18,7 @@ from recbole_mm.io.tables import read_table
 _TYPES = [kind.value for kind in FeatureType]
 _MISSING = ("", "nan", "na", "null", "none", "n/a")  # numbers that are not there, in small letters
 _TABS = "\t"
+_WITH_IDS = (FeatureSource.INTERACTION, FeatureSource.USER, FeatureSource.ITEM)
 
 
 @cache
@@ -53,6 +54,7 @@ def load_feat(dataset: Any, filepath: str, source: FeatureSource | str) -> pd.Da
     if not chosen:
         dataset.logger.warning(f"No columns has been loaded from [{source}]")
         return None
+    _check_ids(path, table, chosen, source, config)
     values = {field: _values(path, table[column], field, kind, config) for column, field, kind in chosen}
     _note(dataset, source, chosen, values)
     return pd.DataFrame(values).reset_index(drop=True)
@@ -83,6 +85,22 @@ def _no_column(column: str, columns: list[str], separator: str) -> str:
     if ":" in column and column.rpartition(":")[0]:
         return f"'{column.rpartition(':')[2]}' of the column '{column}' is no type; {expected}"
     return f"'{column}' is no column with its type; {expected}"
+
+
+def _check_ids(path: Path, table: pd.DataFrame, chosen: list[tuple], source: Any, config: Any) -> None:
+    """RecBole leaves rows without an id out without a word, and takes a file without rows as far as it goes."""
+    if source not in _WITH_IDS:
+        return
+    if source == FeatureSource.INTERACTION and table.empty:
+        raise ValueError(f"{path} holds no interactions; fill it")
+    for column, field, kind in chosen:
+        if field not in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]):
+            continue
+        if kind != FeatureType.TOKEN:
+            raise ValueError(f"{path}, line 1: '{column}' holds ids, which are of type token; write {field}:token")
+        missing = table[column] == ""
+        if missing.any():
+            raise ValueError(f"{path}, line {missing.idxmax()}: there is no {field}; correct or delete the line")
 
 
 # ---------------------------------------------------------------- cells

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import logging
 import multiprocessing
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from recbole_mm.host import training
 from recbole_mm.host.mend import mend
 from recbole_mm.host.terminal import brief
 
+_PROCESSES_A_CORE = 8  # more than wait for one another alone
 _ON_GPU = "(len(gpu_id) > 0 and torch.cuda.is_available())"
 _RANK = 'self.final_config_dict["local_rank"]'
 # What the processes that are left say where one of them is gone, of gloo and of NCCL.
@@ -65,8 +67,9 @@ def check_processes(nproc: int, world_size: int = -1, port: str | int = 5678, gr
     for name, value in (("nproc", nproc), ("world_size", world_size), ("group_offset", group_offset)):
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"--{name}: {value!r} is no whole number")
-    if nproc < 1:
-        raise ValueError(f"--nproc: {nproc} must be at least 1")
+    most = _PROCESSES_A_CORE * (os.cpu_count() or 1)
+    if not 1 <= nproc <= most:
+        raise ValueError(f"--nproc: {nproc} must be at least 1, and at most {most} on this machine's cores")
     if not str(port).isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"--port: '{port}' is no port; set a number from 1 to 65535")
     if group_offset < 0:

@@ -106,14 +106,17 @@ class Strict(Settings):
     model_config = ConfigDict(extra="forbid")
 
 
+_MOST_NEGATIVES = 10_000  # of one training row, which becomes as many rows: more run for days without a word
+
+
 class NegativeSampling(Strict):
     """``train_neg_sample_args``."""
 
     distribution: Literal["uniform", "popularity"] = "uniform"
-    sample_num: Count = 1
+    sample_num: Annotated[Count, Field(le=_MOST_NEGATIVES)] = 1
     alpha: Annotated[Real | None, BeforeValidator(none_word)] = 1.0
     dynamic: bool = False
-    candidate_num: CountOrZero = 0
+    candidate_num: Annotated[CountOrZero, Field(le=_MOST_NEGATIVES)] = 0
 
     @model_validator(mode="after")
     def _has_candidates(self):

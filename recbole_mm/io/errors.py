@@ -25,11 +25,23 @@ _REMEDIES = {
 }
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _PROBE_BYTES = 1 << 16
+_LONGEST_WORD = 1000  # letters; no path is as long
 
 
 def one_line(error: BaseException) -> str:
     """The message of a library's error, which may have several lines."""
     return " ".join(str(error).split())
+
+
+def printable(message: str) -> str:
+    """A message as one line of a terminal, whatever a file or a command line has put into it.
+
+    Line ends are blanks, other characters that a terminal acts on are escaped, and the middle of a word that is
+    longer than any path is left out.
+    """
+    line = re.sub(r"\s*[\r\n]\s*", " ", message.strip())
+    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    return re.sub(rf"\S{{{_LONGEST_WORD},}}", lambda word: f"{word[0][:100]}...{word[0][-100:]}", line)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

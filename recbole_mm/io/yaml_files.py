@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -21,12 +21,17 @@ _FLOAT = re.compile(
     |\.(?:nan|NaN|NAN))$""",
     re.X,
 )
+_NO_SETTINGS = [f"tag:yaml.org,2002:{kind}" for kind in ("binary", "set", "omap", "pairs")]
 _DEEPEST = 50  # levels of nesting, far more than settings have
 _LARGEST = 1_000_000  # values, references counted as often as they stand there: a few lines can mean billions
 
 
 class SettingsLoader(yaml.SafeLoader):
     """PyYAML's safe loader, which makes no objects, with RecBole's numbers, refusing a key that stands twice."""
+
+    yaml_constructors: ClassVar = {
+        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag not in _NO_SETTINGS
+    }
 
     def __init__(self, stream: Any):
         super().__init__(stream)
@@ -47,9 +52,8 @@ class SettingsLoader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             kind = node.tag.rpartition(":")[2]
-            raise yaml.constructor.ConstructorError(
-                None, None, f"'{node.value}' is no {kind}", node.start_mark
-            ) from error
+            text = f"{node.value:.40}..." if len(node.value) > 40 else node.value
+            raise yaml.constructor.ConstructorError(None, None, f"'{text}' is no {kind}", node.start_mark) from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         """As in yaml; raises ConstructorError naming line and key where a key stands twice."""

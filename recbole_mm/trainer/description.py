@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recbole_mm.io.reading import open_regular
 
@@ -31,7 +31,7 @@ class Description(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, protected_namespaces=())
 
-    format: int
+    format: Annotated[int, Field(ge=1)]
     write_id: str | None = None
     replaces: str | None = None
     sha256: str | None = None

@@ -16,12 +16,10 @@ from recbole.utils import init_logger
 from recbole_mm.configuration import check_keys, checked_config
 from recbole_mm.data_folders import check_data, find_data, settings_file
 from recbole_mm.host.config import user_settings
-from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.setting_checks import check_value
-from recbole_mm.setting_rules import TRUST_KEYS
-from recbole_mm.tuning.search_space import SearchRange, find_hyper_file, read_hyper_file
+from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,7 @@ def prepare_search(
     ranges = read_hyper_file(file)
     names = [one.name for one in ranges]
     check_keys(config, names, f"{file}: ")
-    for name in {"plugins", "stage_one_checkpoint", "resume_from", *TRUST_KEYS, *PICKLE_KEYS}.intersection(names):
-        raise ValueError(f"{file}: {name} is nothing to search, as it opens files or trusts them; leave it out")
+    check_searchable(names, str(file))
     for searched in ranges:
         for value in searched.examples:
             check_value(config, searched.name, value, str(file))

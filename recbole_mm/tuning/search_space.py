@@ -7,17 +7,25 @@ import difflib
 import math
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.reading import read_lines
-from recbole_mm.setting_rules import properties_dir
+from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS, properties_dir
 
 # Kind of range -> names of the numbers it takes; `choice` takes a list. As in RecBole's HyperTuning, loguniform's
 # bounds are natural logarithms of the parameter.
 _LARGEST_LOGARITHM = math.log(sys.float_info.max)
 KINDS = {"choice": (), "uniform": ("low", "high"), "loguniform": ("low", "high"), "quniform": ("low", "high", "q")}
+_OPENING = {"plugins", "stage_one_checkpoint", "resume_from", *TRUST_KEYS, *PICKLE_KEYS}
+_MEASURING = {  # with another of these, a trial's score is of other data or of another kind
+    *("metrics", "topk", "valid_metric", "valid_metric_bigger", "protocol", "eval_args", "eval_step", "repeatable"),
+    *("benchmark_filename", "load_col", "threshold", "val_interval", "rm_dup_inter", "filter_inter_by_user_or_item"),
+    *("user_inter_num_interval", "item_inter_num_interval"),
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,24 @@ def _bounds(kind: str, values: Any, where: str) -> tuple[float, ...]:
             f"-9.2,-4.6"
         )
     return (low, high, *step)
+
+
+def check_searchable(names: Iterable[str], where: str) -> None:
+    """Raise ValueError for a key that trials cannot differ in.
+
+    Args:
+        names: of the keys that a search varies.
+        where: they stand, for the message.
+    """
+    for name in names:
+        if name in _OPENING:
+            raise ValueError(f"{where}: {name} is nothing to search, as it opens files or trusts them; leave it out")
+        if name in _MEASURING:
+            raise ValueError(
+                f"{where}: {name} is nothing to search, as trials are compared by what it decides; set one value"
+            )
+        if name in OF_THE_COMMAND:
+            raise ValueError(f"{where}: {name} is the command's; leave it out")
 
 
 def _kinds() -> str:

@@ -100,12 +100,27 @@ def test_another_first_line(tmp_path, first, message):
         ("u9\ti1\t3\t4\t5", "line 42: 5 cells where the first line has 4 columns"),
         ("u9\ti1\tgood\t4", "line 42, column rating: 'good' is no finite number; correct it"),
         ("u9\ti1\tinf\t4", "line 42, column rating: 'inf' is no finite number"),
+        ("\ti1\t3\t4", "line 42: there is no user_id; correct or delete the line"),
+        ("u9\t\t3\t4", "line 42: there is no item_id; correct or delete the line"),
         ("u9\ti1\t3\t2020-01-31", "line 42, column timestamp: '2020-01-31' is no finite number; .* dates as seconds"),
     ],
 )
 def test_a_row_that_cannot_be(tmp_path, row, message):
 
     assert re.search(f"shop.inter, {message}", refused(tmp_path, inter=INTER + "\n".join([*ROWS, row]) + "\n"))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"inter": INTER}, "shop.inter holds no interactions; fill it"),
+        ({"item": "item_id:token\tprice:float\ni0\t1\n\t2\n"}, "shop.item, line 3: there is no item_id; correct or"),
+        ({"inter": "user_id:token_seq\titem_id:token\n1\t2\n"}, "line 1: 'user_id:token_seq' holds ids, which are of"),
+        ({"inter": "user_id:token\titem_id:float\n1\t2\n"}, "line 1: 'item_id:float' holds ids.* write item_id:token"),
+    ],
+)
+def test_ids_are_there(tmp_path, arguments, message):
+    assert re.search(message, refused(tmp_path, **arguments))
 
 
 def test_a_sequence_that_cannot_be(tmp_path):

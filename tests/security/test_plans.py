@@ -32,6 +32,8 @@ def data(tmp_path) -> Path:
         ("settings: {trust_pickle: True}", "settings: trust_pickle is nothing that a file can set; that is yours"),
         ("models: [{NeuMF: {trust_plugins: True}}]", "trust_plugins is nothing that a file can set"),
         ("models: [{NeuMF: {mf_pretrain_path: x.pth}}]", "mf_pretrain_path is nothing that a file can set; an"),
+        ("settings: {nproc: 2}", "settings: nproc is nothing that a file can set; an experiment has its own"),
+        ("models: [{NeuMF: {config_files: a.yaml}}]", "config_files is nothing that a file can set; an experiment"),
         ("settings: {dataset_save_path: x.pth}", "dataset_save_path is nothing that a file can set"),
         ("settings: {dataloaders_save_path: x.pth}", "dataloaders_save_path is nothing that a file can set"),
     ],

@@ -340,6 +340,8 @@ def test_every_flipped_bit_of_the_weights_is_found(copied, place):
 
 @pytest.mark.parametrize("field, value, message", [
     ("format", 3, "has format 3, and this recbole_mm reads formats up to 2"),
+    ("format", 0, "format: input should be greater than or equal to 1"),
+    ("format", -1, "format: input should be greater than or equal to 1"),
     ("format", "2", "format: input should be a valid integer"),
     ("write_id", 5, "write_id: input should be a valid string"),
     ("sha256", None, "no write_id or sha256"),

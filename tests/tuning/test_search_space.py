@@ -10,6 +10,7 @@ from recbole.trainer import HyperTuning
 from recbole_mm.setting_rules import properties_dir
 from recbole_mm.tuning.search_space import (
     SearchRange,
+    check_searchable,
     find_hyper_file,
     number_of_settings,
     read_hyper_file,
@@ -89,3 +90,19 @@ def test_no_such_file(name):
 def test_what_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         read(text)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("valid_metric", "x: valid_metric is nothing to search, as trials are compared by what it decides; set one"),
+        ("eval_args", "eval_args is nothing to search, as trials are compared"),
+        ("user_inter_num_interval", "user_inter_num_interval is nothing to search, as trials are compared"),
+        ("plugins", "plugins is nothing to search, as it opens files or trusts them"),
+        ("nproc", "nproc is the command's; leave it out"),
+    ],
+)
+def test_keys_that_trials_cannot_differ_in(name, message):
+    check_searchable(["learning_rate", "train_batch_size"], "x")
+    with pytest.raises(ValueError, match=message):
+        check_searchable(["learning_rate", name], "x")
