@@ -52,6 +52,14 @@ def kill(process: subprocess.Popen, with_children: bool = True) -> None:
             pass
 
 
+def is_there(folder: Path, pattern: str) -> bool:
+    """Whether a file of that pattern is in a folder whose folders come and go meanwhile."""
+    try:
+        return any(folder.glob(pattern))
+    except FileNotFoundError:
+        return False
+
+
 def wait_until(is_under_way: Callable[[], bool], process: subprocess.Popen, folder: Path) -> None:
     """Until there is something to lose, or the command has ended."""
     deadline = time.monotonic() + 180

@@ -19,7 +19,7 @@ from recbole_mm.data.feature_file import read_features
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 from tests.extraction.shop import write_shop
-from tests.kills import finish, kill_at_random, output, start, wait_until
+from tests.kills import finish, is_there, kill_at_random, output, start, wait_until
 from tests.tiny_clip import write_clip
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
@@ -57,7 +57,7 @@ def test_a_killed_extraction_goes_on_to_the_same_file(content, tmp_path):
         return folder
 
     def begun(folder: Path) -> Callable[[], bool]:
-        return lambda: any(folder.glob("shop/.shop.m.*/*.npz"))
+        return lambda: is_there(folder, "shop/.shop.m.*/*.npz")
 
     whole = shop("whole")
     seconds = seconds_of(command, whole, begun(whole))
@@ -66,13 +66,13 @@ def test_a_killed_extraction_goes_on_to_the_same_file(content, tmp_path):
         folder = shop(f"killed-{number}")
         n_killed += kill_at_random(command, folder, begun(folder), seconds, randomly)
         finished = len(list(folder.glob("shop/.shop.m.*/*.npz")))
-        is_there = (folder / "shop/shop.m.arrow").exists()
-        if not is_there:
+        is_finished = (folder / "shop/shop.m.arrow").exists()
+        if not is_finished:
             finish(command, folder)
             assert not finished or f"{4 * finished} of them were finished by an earlier run" in output(folder)
         assert (folder / "shop/shop.m.arrow").read_bytes() == (whole / "shop/shop.m.arrow").read_bytes()
         assert read_features(folder / "shop", "shop", "m").ids == expected.ids
-        assert is_there or not [file.name for file in (folder / "shop").iterdir() if file.name.startswith(".shop.m.e")]
+        assert is_finished or not list((folder / "shop").glob(".shop.m.e*"))
     assert n_killed > KILLS / 3  # the others had ended
 
 
@@ -109,7 +109,7 @@ def test_a_killed_ray_search_goes_on_to_the_same_trials(data, tmp_path):
     command = search_command(data, "--tool=Ray", "--search_dir=search", "--asha_grace=0", "--concurrent_trials=2")
 
     def begun(folder: Path) -> Callable[[], bool]:
-        return lambda: any(folder.glob("search/trial-*/checkpoint_*"))
+        return lambda: is_there(folder, "search/trial-*/checkpoint_*")
 
     whole = tmp_path / "whole"
     seconds = seconds_of(command, whole, begun(whole))
@@ -133,7 +133,7 @@ def test_a_ray_search_outlives_its_killed_trials(data, tmp_path):
     for number in range(KILLS):
         folder = tmp_path / f"killed-{number}"
         process = start(command, folder)
-        wait_until(lambda folder=folder: any(folder.glob("search/trial-*/checkpoint_*")), process, folder)
+        wait_until(lambda folder=folder: is_there(folder, "search/trial-*/checkpoint_*"), process, folder)
         time.sleep(randomly.random())
         trained = [one for one in psutil.Process(process.pid).children(recursive=True) if is_trial(one)]
         assert trained, output(folder)
@@ -158,7 +158,7 @@ def test_a_killed_hyperopt_search_leaves_nothing_in_the_way_of_the_next(data, tm
     command = search_command(data, "--tool=Hyperopt")
 
     def begun(folder: Path) -> Callable[[], bool]:
-        return lambda: any(folder.glob("saved/*.safetensors"))
+        return lambda: is_there(folder, "saved/*.safetensors")
 
     whole = tmp_path / "whole"
     seconds = seconds_of(command, whole, begun(whole))
@@ -199,7 +199,7 @@ def test_a_killed_experiment_goes_on_to_the_same_store(data, tmp_path):
     command = ["-m", "recbole_mm", "experiment", str(plan), "--out=out", "--jobs=2"]
 
     def begun(folder: Path) -> Callable[[], bool]:
-        return lambda: any(folder.glob("out/work/*/*.resume.safetensors"))
+        return lambda: is_there(folder, "out/work/**/*.resume.safetensors")
 
     whole = tmp_path / "whole"
     seconds = seconds_of(command, whole, begun(whole))

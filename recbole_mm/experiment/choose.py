@@ -1,15 +1,13 @@
-"""Choosing a row's settings: the same number of settings for every row, by validation data alone."""
+"""What a search for a row varies, and which settings it tries."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recbole_mm.experiment.plan import SearchPlan
 from recbole_mm.experiment.rows import Row
 from recbole_mm.io.yaml_files import parse_yaml
 from recbole_mm.registration import recbole_properties_dir
@@ -91,30 +89,3 @@ def _draw(generator: np.random.Generator, searched: SearchRange) -> Any:
         return round(float(generator.uniform(low, high)) / step[0]) * step[0]
     value = float(generator.uniform(low, high))
     return math.exp(value) if searched.kind == "loguniform" else value
-
-
-def tried(row: Row, plan: SearchPlan, folder: Path, seed: int, jobs: int) -> list[dict[str, Any]]:
-    """Search for a row; a killed search goes on. Gives a row of ``trials.parquet`` per setting.
-
-    Raises ValueError where no setting reached a validation score.
-    """
-    from recbole_mm.tuning.ray_search import try_settings
-    from recbole_mm.tuning.ray_space import SCORE
-    from recbole_mm.tuning.search import Search
-
-    ranges = ranges_of(row)
-    settings = {
-        **row.settings, "model": row.model, "dataset": row.dataset, "seed": seed, "concurrent_trials": jobs,
-        "asha_grace": row.settings.get("asha_grace", 5) if plan.method == "asha" else 0,
-    }  # fmt: skip
-    search = Search(settings, ranges, row.config())
-    trials, best = try_settings(search, settings_to_try(ranges, plan.budget, seed), folder)
-    metric = search.config["valid_metric"]
-    return [
-        {
-            "dataset": row.dataset, "row": row.identity, "label": row.label, "trial": number, "settings": one["params"],
-            "metric": metric, "value": one[SCORE], "evaluations": one["evaluations"], "status": one["status"],
-            "error": one["error"] or "", "chosen": one is best,
-        }
-        for number, one in enumerate(trials)
-    ]  # fmt: skip

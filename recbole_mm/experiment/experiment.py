@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recbole_mm.experiment.audit import audit_rows
-from recbole_mm.experiment.choose import ranges_of, tried
+from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.plan import Plan, read_plan
 from recbole_mm.experiment.rows import Row, rows_of
-from recbole_mm.experiment.run import Job
-from recbole_mm.experiment.store import Store
+from recbole_mm.experiment.run import Job, run_job
+from recbole_mm.experiment.search import RowSearch, tried
+from recbole_mm.experiment.store import RunResult, Store
 from recbole_mm.io.files import check_folder_writable
 from recbole_mm.ray_session import ray_session
 
@@ -81,11 +82,14 @@ def _chosen(row: Row, plan: Plan, store: Store, jobs: int, tell: Tell) -> tuple[
     """The row with its settings, and how many were tried."""
     if plan.search is None or row.sweep or not ranges_of(row):
         return row, 0
-    trials = store.trials(row.identity)
+    search = RowSearch.of(row, plan.search, plan.seeds[0])
+    trials = store.trials(search.identity)
     if not trials:
         tell(f"{row.label} on {row.dataset}: searching")
-        trials = tried(row, plan.search, store.folder / "work" / row.identity, plan.seeds[0], jobs)
-        store.add_trials(row.identity, trials)
+        folder = store.folder / "work" / search.identity
+        trials = tried(search, folder, jobs, tell)
+        store.add_trials(search.identity, trials)
+        shutil.rmtree(folder, ignore_errors=True)
     best = next(one for one in trials if one["chosen"])
     tell(f"{row.label} on {row.dataset}: {best['settings']} ({best['metric']} {best['value']:.4f})")
     return row.chosen(best["settings"]), len(trials)
@@ -100,12 +104,16 @@ def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell:
     missing = [job for name, job in wanted.items() if not store.has(name)]
     missing.sort(key=lambda job: job.row.dataset)  # a process keeps the data set that it loaded last
     tell(f"{len(missing)} of {len(wanted)} runs to do")
-    for number, result in enumerate(results_of(missing, jobs), start=1):
+    for number, (_, result) in enumerate(results_of(run_job, missing, jobs, _died), start=1):
         store.add(result)
         record = result.record
         shutil.rmtree(store.folder / "work" / record.run, ignore_errors=True)
         outcome = f"failed: {record.error}" if record.error else _metrics(record.test)
         tell(f"{number} of {len(missing)}: {record.label} on {record.dataset}, seed {record.seed}: {outcome}")
+
+
+def _died(job: Job, error: str) -> RunResult:
+    return RunResult(job.record(ended="error", error=error))
 
 
 def _metrics(values: dict[str, float]) -> str:

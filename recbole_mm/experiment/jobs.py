@@ -1,40 +1,49 @@
-"""Runs side by side: processes of this machine with the cores shared out, or those of a Ray cluster."""
+"""Work side by side: processes of this machine with the cores shared out, or those of a Ray cluster."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError
 
-from recbole_mm.experiment.run import Job, run_job
-from recbole_mm.experiment.store import RunResult
+Work = TypeVar("Work")
+Result = TypeVar("Result")
 
 
-def results_of(jobs: Sequence[Job], at_a_time: int) -> Iterator[RunResult]:
-    """The results of all jobs as they end. Within a Ray session; a job whose process dies is one that failed."""
+def results_of(
+    run: Callable[[Work], Result], work: Sequence[Work], at_a_time: int, died: Callable[[Work, str], Result]
+) -> Iterator[tuple[Work, Result]]:
+    """Each piece of work and its result, as they end. Within a Ray session.
+
+    Args:
+        run: does one piece, in a process that does others before and after; `str` of the work names it in the log.
+        work: all pieces.
+        at_a_time: how many run side by side.
+        died: gives the result of a piece whose process ended, and why it did.
+    """
     cores, gpus = (float(ray.cluster_resources().get(kind, least)) for kind, least in (("CPU", 1), ("GPU", 0)))
-    task = ray.remote(run_job).options(
+    task = ray.remote(run).options(
         num_cpus=max(cores / at_a_time, 0.01) if cores < at_a_time else int(cores // at_a_time),
         num_gpus=min(1.0, gpus / at_a_time),
         max_retries=0,
     )
-    waiting = list(jobs)
-    running: dict[ray.ObjectRef[Any], Job] = {}
+    waiting = list(work)
+    running: dict[ray.ObjectRef[Any], Work] = {}
     while waiting or running:
         while waiting and len(running) < at_a_time:
-            job = waiting.pop(0)
-            logging.getLogger(__name__).info("%s on %s, seed %d: begins", job.row.label, job.row.dataset, job.seed)
-            running[task.remote(job)] = job
+            piece = waiting.pop(0)
+            logging.getLogger(__name__).info("%s: begins", piece)
+            running[task.remote(piece)] = piece
         (ended, *_), _ = ray.wait(list(running), num_returns=1)
-        yield _result(ended, running.pop(ended))
+        piece = running.pop(ended)
+        yield piece, _result(ended, piece, died)
 
 
-def _result(reference: ray.ObjectRef[Any], job: Job) -> RunResult:
+def _result(reference: ray.ObjectRef[Any], piece: Work, died: Callable[[Work, str], Result]) -> Result:
     try:
         return ray.get(reference)
     except RayError as error:  # killed, or out of memory
-        story = str(error).strip().splitlines()[0]
-        return RunResult(job.record(ended="error", error=f"its process ended: {story}"))
+        return died(piece, f"its process ended: {str(error).strip().splitlines()[0]}")

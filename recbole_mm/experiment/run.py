@@ -58,6 +58,9 @@ class Job:
         """What the run is called in the store."""
         return digest({"row": self.row.identity, "seed": self.seed})
 
+    def __str__(self) -> str:
+        return f"{self.row.label} on {self.row.dataset}, seed {self.seed}"
+
     def record(self, **results: Any) -> Record:
         """The row of ``runs.parquet``."""
         row = self.row
@@ -84,11 +87,11 @@ def _run(job: Job) -> RunResult:
     started = time.perf_counter()
     _forget_peak()
     job.folder.mkdir(parents=True, exist_ok=True)
-    trainer, train_data, valid_data, test_data = _prepare(job)
+    trainer, train_data, valid_data, test_data = prepare(job)
     watch = Watch(trainer, job.folder / "epochs.jsonl")
     trainer.fit(train_data, valid_data, verbose=False)
     users = evaluate_users(trainer, test_data)
-    best = _best(watch.epochs)
+    best = best_epoch(watch.epochs)
     record = job.record(
         chosen_by=trainer.config["valid_metric"],
         ended=_ending(trainer, watch.epochs),
@@ -110,7 +113,8 @@ def _run(job: Job) -> RunResult:
     return RunResult(record, _table(users, data_set(train_data)), _curves(watch.epochs), _data(train_data, test_data))
 
 
-def _prepare(job: Job) -> tuple[Any, ...]:
+def prepare(job: Job) -> tuple[Any, ...]:
+    """Trainer, training, validation and test data of a run, whose training goes on from a state in its folder."""
     settings = {**job.row.settings, "seed": job.seed, "checkpoint_dir": str(job.folder), "show_progress": False}
     settings["resume_from"] = _state_of(job.folder)
     config = checked_config(job.row.model, job.row.dataset, None, settings)
@@ -136,7 +140,8 @@ def _newest(files: RunFiles) -> float:
     return max(file.stat().st_mtime for file in (files.resume, files.last) if file.exists())
 
 
-def _best(epochs: list[Progress]) -> Progress:
+def best_epoch(epochs: list[Progress]) -> Progress:
+    """The best of the last stage there is."""
     last_stage = epochs[-1].stage
     return next((one for one in reversed(epochs) if one.is_best and one.stage == last_stage), epochs[-1])
 

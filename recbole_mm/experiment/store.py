@@ -165,16 +165,16 @@ class Store:
             content = {"record": asdict(result.record), "curves": result.curves}
             temporary.write_text(json.dumps(content), encoding="utf-8")
 
-    def add_trials(self, row: str, trials: list[dict[str, Any]]) -> None:
-        """Keep what a search for a row has tried; the chosen one has ``chosen: True``."""
-        file = self._trials_file(row)
+    def add_trials(self, search: str, trials: list[dict[str, Any]]) -> None:
+        """Keep what a search for a row has tried, by the search's identity; the chosen one has ``chosen: True``."""
+        file = self._trials_file(search)
         file.parent.mkdir(exist_ok=True)
         with atomic_file(file) as temporary:
             temporary.write_text(json.dumps(trials), encoding="utf-8")
 
-    def trials(self, row: str) -> list[dict[str, Any]]:
+    def trials(self, search: str) -> list[dict[str, Any]]:
         """What a search for a row has tried; empty before it has ended."""
-        file = self._trials_file(row)
+        file = self._trials_file(search)
         return read_json(file, list) if file.is_file() else []
 
     def records(self) -> list[Record]:
@@ -212,8 +212,8 @@ class Store:
     def _users_file(self, run: str) -> Path:
         return self.folder / "runs" / f"{run}.users.parquet"
 
-    def _trials_file(self, row: str) -> Path:
-        return self.folder / "trials" / f"{row}.json"
+    def _trials_file(self, search: str) -> Path:
+        return self.folder / "trials" / f"{search}.json"
 
 
 def join(stores: list[Path], folder: Path) -> Store:

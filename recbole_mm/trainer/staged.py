@@ -104,6 +104,11 @@ class StagedTrainer(MultimodalTrainer):
             return self._final_file
         return self._final_file.with_name(f"{self._final_file.stem}-stage-{stage}.pth")
 
+    @property
+    def stages_left(self) -> int:
+        """How many stages come behind the one that is trained."""
+        return len(self.model.stages) - 1 - self.model.stages.index(self.stage)
+
     def _is_last_stage(self) -> bool:
         return getattr(self, "stage", self.model.stages[0]) == self.model.stages[-1]
 

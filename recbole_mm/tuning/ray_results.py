@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_mm.io.files import atomic_file
 from recbole_mm.tuning.hyperopt_search import plain
-from recbole_mm.tuning.ray_space import SCORE, SETTING
+from recbole_mm.tuning.ray_space import SCORE
 from recbole_mm.tuning.ray_trial import TIME
 from recbole_mm.tuning.search import Search
 
@@ -21,7 +21,7 @@ def row_of(search: Search, result) -> dict[str, Any]:
     return {
         "trial": metrics.get("trial_id"),
         "status": status,
-        "params": plain(_params(search, result.config)),
+        "params": plain({one.name: result.config[one.name] for one in search.ranges}),
         SCORE: metrics.get(SCORE),
         "best_valid_result": metrics.get("best_valid_result") or {},
         "evaluations": metrics.get(TIME),
@@ -30,11 +30,6 @@ def row_of(search: Search, result) -> dict[str, Any]:
         "error": error,
         "checkpoint": None if result.checkpoint is None else result.checkpoint.path,
     }
-
-
-def _params(search: Search, config: dict[str, Any]) -> dict[str, Any]:
-    values = config.get(SETTING, config)
-    return {one.name: values[one.name] for one in search.ranges}
 
 
 def choose(search: Search, trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.trainer.checkpoint import settings as plain_settings
 from recbole_mm.tuning.ray_interrupt import interrupted_between_steps
 from recbole_mm.tuning.ray_results import choose, row_of, write_results
-from recbole_mm.tuning.ray_space import SCORE, SETTING, Space, mode
+from recbole_mm.tuning.ray_space import SCORE, Space, mode
 from recbole_mm.tuning.ray_state import KeepState, delete_earlier_checkpoints, put_back_state
 from recbole_mm.tuning.ray_trial import MODEL_FILE, TIME, run_trial
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
@@ -52,7 +52,11 @@ def search_with_ray(
     """
     folder = folder.absolute()
     space = Space(search, algo, max_evals)
-    trials = _try(search, space, folder, _description(search, algo, max_evals), resume, ray_address)
+    description = _description(search, algo, max_evals)
+    _check_folder(folder, description, resume)
+    with ray_session(ray_address):
+        check_resources(search.config)
+        trials = _try_all(search, space, folder, description, resume)
     write_results(folder / RESULTS_FILE, search, trials)
     best = choose(search, trials)
     settings = {**search.settings, **best["params"]}
@@ -63,43 +67,16 @@ def search_with_ray(
     return winner
 
 
-def try_settings(
-    search: Search, settings: list[dict[str, Any]], folder: Path
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Try these settings and no others, on validation data alone; goes on where a killed process left off.
-
-    Args:
-        search: whose ranges the settings are of.
-        settings: values by key, one setting a trial.
-        folder: of this search.
-
-    Returns:
-        what became of each setting (``params``, ``best_valid_score``, ``status``, ``evaluations``, ``error``), and the
-        best of them.
-
-    Raises as :func:`search_with_ray`.
-    """
-    description = {**_description(search, "settings", len(settings)), "tried": settings}
-    resume = (folder / _DESCRIPTION_FILE).is_file()
-    space = Space(search, "settings", 1)
-    space.parameters = {SETTING: tune.grid_search(settings)}
-    trials = _try(search, space, folder, description, resume, None)
-    return trials, choose(search, trials)
-
-
-def _try(
-    search: Search, space: Space, folder: Path, description: dict[str, Any], resume: bool, ray_address: str | None
+def _try_all(
+    search: Search, space: Space, folder: Path, description: dict[str, Any], resume: bool
 ) -> list[dict[str, Any]]:
     """Run all trials of a space; gives a row for each."""
-    _check_folder(folder, description, resume)
-    with ray_session(ray_address):
-        check_resources(search.config)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / _DESCRIPTION_FILE) as temporary:
-            temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
-        with interrupted_between_steps():
-            results = _tuner(search, space, folder, resume).fit()
-        trials = [row_of(search, result) for result in results]
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / _DESCRIPTION_FILE) as temporary:
+        temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
+    with interrupted_between_steps():
+        results = _tuner(search, space, folder, resume).fit()
+    trials = [row_of(search, result) for result in results]
     delete_earlier_checkpoints([Path(one["checkpoint"]) for one in trials if one["checkpoint"]])
     return trials
 

@@ -11,7 +11,6 @@ from recbole_mm.tuning.search import Search
 from recbole_mm.tuning.search_space import number_of_settings, recbole_form
 
 SCORE = "best_valid_score"  # what trials report
-SETTING = "setting"  # the parameter whose values are whole settings
 
 
 class Space:
@@ -21,8 +20,6 @@ class Space:
         self.samples = 1 if algo == "exhaustive" else max_evals
         self.searcher = None
         self.parameters: dict[str, Any] = {}
-        if algo == "settings":
-            return
         if algo == "bayes":
             self.searcher = _bayes(search)
             return

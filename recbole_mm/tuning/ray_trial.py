@@ -18,9 +18,8 @@ from recbole.utils import init_logger
 from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import prepare_training
-from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
-from recbole_mm.tuning.ray_space import SCORE, SETTING
+from recbole_mm.tuning.ray_space import SCORE
 from recbole_mm.tuning.shared_data import SharedData
 
 MODEL_FILE = "model.pth"
@@ -41,7 +40,7 @@ def run_trial(params: dict[str, Any], settings: dict[str, Any], shared: SharedDa
     """
     sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
     try:
-        _train({**settings, **params.get(SETTING, params)}, shared)
+        _train({**settings, **params}, shared)
     except Exception as error:
         traceback.print_exc()
         tune.report({SCORE: math.nan, TIME: 0, "error": f"{type(error).__name__}: {error}"})
@@ -101,16 +100,11 @@ class _Report:
             "best_valid_result": self._best or self._resumed_best(),
             SCORE: float(self._trainer.best_valid_score),
             TIME: self._count,
-            "stages_left": self._stages_left(),
+            "stages_left": getattr(self._trainer, "stages_left", 0),
         }
 
     def _resumed_best(self) -> dict[str, float]:
         return {metric: float(value) for metric, value in (self._trainer.best_valid_result or {}).items()}
-
-    def _stages_left(self) -> int:
-        if not isinstance(self._trainer, StagedTrainer):
-            return 0
-        return len(self._trainer.model.stages) - 1 - self._trainer.model.stages.index(self._trainer.stage)
 
     def _checkpoint(self) -> tune.Checkpoint:
         (self._folder / _COUNT_FILE).write_text(json.dumps({"evaluations": self._count}), encoding="utf-8")

@@ -13,6 +13,7 @@ from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_features
 from recbole_mm.io import files
+from recbole_mm_command import main
 from tests.io.test_files import killed
 
 VISUAL = np.arange(12, dtype=np.float16).reshape(4, 3) / 4
@@ -177,10 +178,16 @@ def test_absent_and_doubled_files_are_errors(source, tmp_path):
     np.save(source / "visual.npy", VISUAL)
     with pytest.raises(ValueError, match="image_feat.npy and .*visual.npy both give the visual modality"):
         convert_mmrec(source, "toy", tmp_path / "out")
+
+
+def test_interactions_alone_are_converted(source, tmp_path, capsys):
     for path in source.glob("*.npy"):
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="no feature file in .*image_feat.npy, visual.npy"):
-        convert_mmrec(source, "toy", tmp_path / "out")
+    assert main(["convert", "auto", str(source), "--name=toy", "--out", str(tmp_path / "out")]) == 0
+    assert "interactions alone, as there is none of image_feat.npy, visual.npy" in capsys.readouterr().out
+    with open(tmp_path / "out/toy/toy.train.inter") as written:
+        assert written.readline() == "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    assert sorted(path.suffix for path in (tmp_path / "out/toy").iterdir()) == [".inter", ".inter", ".inter", ".yaml"]
 
 
 def test_existing_folder_is_replaced_only_when_asked(source, tmp_path):

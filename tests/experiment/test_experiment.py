@@ -15,13 +15,14 @@ import pandas as pd
 import psutil
 import pytest
 
-from recbole_mm.experiment import experiment, run
+from recbole_mm.experiment import experiment, run, search
 from recbole_mm.experiment.experiment import run_experiment
 from recbole_mm.experiment.report import write_report
 from recbole_mm.experiment.store import Store, join
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.ray_session import ray_session
 from recbole_mm.testing.toy import write_planted
+from tests.kills import is_there
 
 pytestmark = pytest.mark.xdist_group("ray")
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,11 +125,12 @@ def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):
     evaluate, tried = run.evaluate_users, experiment.tried
     monkeypatch.setattr(run, "evaluate_users", lambda *a, **k: events.append("test") or evaluate(*a, **k))
     monkeypatch.setattr(experiment, "tried", lambda *a, **k: events.append("choice") or tried(*a, **k))
-    monkeypatch.setattr(experiment, "results_of", lambda jobs, at_a_time: map(run.run_job, jobs))
-    search = "search: {budget: 2, metric: NDCG@5}"
+    for module in (experiment, search):
+        monkeypatch.setattr(module, "results_of", lambda do, work, *_: ((one, do(one)) for one in work))
+    searched = "search: {budget: 2, metric: NDCG@5}"
     models = ", {BPR: {learning_rate: [0.01, 0.001]}}"
     text = (
-        plan(data, seeds=2, models=models, more=search)
+        plan(data, seeds=2, models=models, more=searched)
         .read_text()
         .replace("LightGCN,", "{LightGCN: {n_layers: [1, 2]}},")
     )
@@ -154,7 +156,7 @@ def test_a_killed_experiment_goes_on_to_the_same_store(data):
         start_new_session=True,
     )  # fmt: skip
     limit = time.monotonic() + 120
-    while not list(Path("killed").glob("work/*/*.resume.safetensors")) or not list(Path("killed").glob("runs/*.json")):
+    while not (is_there(Path("killed"), "work/*/*.resume.safetensors") and is_there(Path("killed"), "runs/*.json")):
         assert time.monotonic() < limit and process.poll() is None
         time.sleep(0.02)
     children = psutil.Process(process.pid).children(recursive=True)

@@ -60,7 +60,9 @@ class MMRecConverter(Converter):
     def plan(self) -> list[str]:
         """Where the ids come from."""
         there = [name for name in MAPPINGS.values() if (self.source / name).is_file()]
-        return [f"ids of the raw data from {', '.join(there)}"] if there else []
+        names = ", ".join(name for names in ARRAY_NAMES.values() for name in names)
+        absent = [] if find_arrays(self.source) else [f"interactions alone, as there is none of {names}"]
+        return [f"ids of the raw data from {', '.join(there)}"] * bool(there) + absent
 
     def interactions(self) -> Iterator[Interactions]:
         """Those of each label, a chunk of the file at a time."""
@@ -111,9 +113,6 @@ class MMRecConverter(Converter):
     def _arrays(self) -> dict[str, Path]:
         """The arrays by modality; reads the ids of their rows."""
         arrays = find_arrays(self.source)
-        if not arrays:
-            names = ", ".join(name for names in ARRAY_NAMES.values() for name in names)
-            raise FileNotFoundError(f"there is no feature file in {self.source}; expected at least one of {names}")
         if (self.source / ITEM_IDS).is_file():
             self._ids = read_ids(self.source / ITEM_IDS)
         for field, name in MAPPINGS.items():
@@ -123,8 +122,8 @@ class MMRecConverter(Converter):
         return arrays
 
     def _item(self, path: Path, line: int, text: str, arrays: dict[str, Path]) -> str:
-        """An itemID, which is a row of every array, as the id that it stands for."""
-        if self._ids is not None:
+        """An itemID, which is a row of every array if there is any, as the id that it stands for."""
+        if self._ids is not None or not (arrays or "item_id" in self._mapping):
             return text
         if not re.fullmatch("[0-9]{1,18}", text):
             said = f"{text!r} is no row number" if text else "is empty"

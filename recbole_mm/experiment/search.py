@@ -1,0 +1,115 @@
+"""Choosing a row's settings: the same number of settings for every row, by validation data alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_mm.experiment.choose import ranges_of, settings_to_try
+from recbole_mm.experiment.jobs import results_of
+from recbole_mm.experiment.plan import SearchPlan
+from recbole_mm.experiment.rows import Row, digest
+from recbole_mm.experiment.run import Job
+from recbole_mm.experiment.trial import FAILED, STOPPED, Outcome, Trial, run_trial
+
+
+@dataclass(frozen=True)
+class RowSearch:
+    """What is tried of a row.
+
+    Attributes:
+        row: with a grid, or whose model has a ``.hyper`` file.
+        settings: to try.
+        rungs: evaluations after which the weaker settings are left, the first of a series that `reduction` multiplies;
+            None: every setting is trained to its end.
+        reduction: one of this many settings goes on at each rung.
+        seed: of all trials.
+    """
+
+    row: Row
+    settings: list[dict[str, Any]]
+    rungs: int | None
+    reduction: int
+    seed: int
+
+    @classmethod
+    def of(cls, row: Row, plan: SearchPlan, seed: int) -> RowSearch:
+        """What a plan asks for."""
+        config = row.config()
+        grace = config["asha_grace"] if plan.method == "asha" else 0
+        settings = settings_to_try(ranges_of(row), plan.budget, seed)
+        return cls(row, settings, grace or None, config["asha_reduction"], seed)
+
+    @property
+    def identity(self) -> str:
+        """Hash of everything that the choice depends on, but for data."""
+        return digest([self.row.identity, self.settings, self.rungs, self.reduction, self.seed])
+
+
+def tried(search: RowSearch, folder: Path, jobs: int, tell: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Search for a row; a killed search goes on. Gives a row of ``trials.parquet`` per setting.
+
+    Settings are compared at a rung when all that reach it are there, so that how fast each was, or whether something
+    was killed meanwhile, changes nothing; ASHA itself decides by who comes first.
+
+    Args:
+        search: for one row.
+        folder: of its trials.
+        jobs: trials at a time.
+        tell: what shows progress.
+
+    Raises ValueError where no setting reached a validation score.
+    """
+    outcomes: dict[int, Outcome] = {}
+    running, limit = list(range(len(search.settings))), search.rungs
+    while running:
+        trials = [_trial(search, number, limit, folder) for number in running]
+        for trial, outcome in results_of(run_trial, trials, jobs, lambda _, error: Outcome(FAILED, error=error)):
+            outcomes[trial.number] = outcome
+            tell(f"{trial}: {_told(search.settings[trial.number], outcome)}")
+        ahead = _best_first(search, outcomes, running)[: max(1, len(running) // search.reduction)]
+        running = sorted(number for number in ahead if outcomes[number].status == STOPPED)
+        limit = None if limit is None else limit * search.reduction
+    return _table(search, outcomes)
+
+
+def _trial(search: RowSearch, number: int, limit: int | None, folder: Path) -> Trial:
+    row = search.row.chosen(search.settings[number])
+    return Trial(number, Job(row, search.seed, folder / f"setting-{number + 1}"), limit)
+
+
+def _told(setting: dict[str, Any], outcome: Outcome) -> str:
+    result = outcome.error or f"{outcome.value:.4f} after {outcome.evaluations} evaluations"
+    return f"{', '.join(f'{key}={value}' for key, value in setting.items())}: {result}"
+
+
+def _best_first(search: RowSearch, outcomes: dict[int, Outcome], numbers: Iterable[int]) -> list[int]:
+    """Of equal settings the first is the better one; those without a score come last."""
+    sign = -1 if search.row.config()["valid_metric_bigger"] else 1
+
+    def rank(number: int) -> float:
+        return sign * outcomes[number].value if math.isfinite(outcomes[number].value) else math.inf
+
+    return sorted(numbers, key=rank)
+
+
+def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[dict[str, Any]]:
+    ends = [number for number, one in outcomes.items() if math.isfinite(one.value) and not one.stages_left]
+    if not ends:
+        errors = [_told(search.settings[number], one) for number, one in outcomes.items() if one.error]
+        raise ValueError(
+            f"{search.row.place}: no setting reached a validation score; first error: {(errors or ['none'])[0]}"
+        )
+    best = _best_first(search, outcomes, sorted(ends))[0]
+    row, metric = search.row, search.row.config()["valid_metric"]
+    return [
+        {
+            "dataset": row.dataset, "row": row.identity, "label": row.label, "trial": number,
+            "settings": search.settings[number], "metric": metric, "value": one.value, "evaluations": one.evaluations,
+            "status": one.status, "error": one.error, "chosen": number == best,
+        }
+        for number, one in sorted(outcomes.items())
+    ]  # fmt: skip
