@@ -4,6 +4,7 @@ from recbole_mm.graph.bipartite import BipartiteGraph, EdgeSampler
 from recbole_mm.graph.cache import GraphCache
 from recbole_mm.graph.item_graph import combine, edgewise_maximum, knn_graph, knn_neighbors
 from recbole_mm.graph.operator import SparseOperator
+from recbole_mm.graph.principal import principal_graph
 from recbole_mm.graph.user_graph import UserGraphSampler, UserNeighbors, cooccurrence_neighbors
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "edgewise_maximum",
     "knn_graph",
     "knn_neighbors",
+    "principal_graph",
 ]

@@ -175,6 +175,20 @@ class EdgeSampler:
         self._popularity = np.sqrt(graph.user_degrees[graph.users] * graph.item_degrees[graph.items])
         self._full: SparseOperator | None = None
 
+    @classmethod
+    def keeping(cls, graph: BipartiteGraph, keep_ratio: float, mode: str, seed: int) -> EdgeSampler:
+        """A sampler that keeps ``int(n_edges * keep_ratio)`` edges, in so many words.
+
+        Raises:
+            ValueError: a ratio that keeps no edge, or as the constructor.
+        """
+        n_kept = int(graph.n_edges * keep_ratio)
+        if not 1 <= n_kept <= graph.n_edges:
+            raise ValueError(f"keep_ratio: {keep_ratio} keeps {n_kept} of {graph.n_edges} training edges")
+        sampler = cls(graph, 0.0, mode, seed)
+        sampler.n_kept = n_kept
+        return sampler
+
     def sample(self, epoch: int) -> SparseOperator:
         """The operator of this epoch, counted from 0, ``[n_nodes, n_nodes]``; built once if nothing drops."""
         if self.n_kept < self.graph.n_edges:

@@ -14,6 +14,7 @@ OF_OURS = [name for name in MODELS if MODELS.get(name).__module__.startswith("re
 SETTINGS = {
     "BeFAHost": {"knn_k": 3}, "DRAGON": {"knn_k": 3}, "FREEDOM": {"knn_k": 3}, "LATTICE": {"knn_k": 3},
     "MGCN": {"knn_k": 3}, "MICRO": {"knn_k": 3}, "SMORE": {"knn_k": 3},
+    "PGL": {"knn_k": 3},
     "MARGO": {"backbone": "VBPR"}, "PTMRec": {"backbone": "VBPR", "peft": "none"},
 }  # fmt: skip
 

@@ -1,0 +1,94 @@
+"""The principal part of a user-item graph by its largest and smaller singular values (PGL, AAAI 2025)."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import svds
+
+from recbole_mm.graph.operator import SparseOperator
+
+KINDS = ("product", "bands")
+
+
+def principal_graph(
+    block: SparseOperator,
+    rank: int = 64,
+    cut: float = 0.25,
+    threshold: float = 1e-3,
+    weights: str = "product",
+    block_bytes: int = 64 << 20,
+) -> SparseOperator:
+    r"""A part of the spectrum of ``S = [[0, R], [R^T, 0]]``, ``[n_nodes, n_nodes]``, symmetric and sparse.
+
+    With the ``rank`` largest singular triplets ``s_j, u_j, v_j`` of S in falling order and
+    ``c = int(cut * rank)``, entries of smaller size than the threshold set to 0:
+
+    - ``product``: ``\sum_{j < c} s_j s_{rank - c + j} u_j v_j^T``;
+    - ``bands``: ``\sum s_j u_j v_j^T`` over the first c and the last c of them.
+
+    The singular values of S are those of R, each twice, and a pair's sum of ``u v^T`` is ``[[0, a b^T], [b a^T, 0]]``
+    by R's own vectors a and b. So ``rank / 2`` triplets of R suffice, which are exact to rounding. Where singular
+    values of R are equal, as the 1 of each component of an unconnected graph is, their vectors are not unique, and
+    neither is the product.
+
+    Args:
+        block: R, ``[n_users, n_items]``.
+        rank: how many singular values of S, an even number.
+        cut: share of them in a band; an even number.
+        threshold: entries of smaller absolute value become 0.
+        weights: ``product`` or ``bands``.
+        block_bytes: about the memory to hold dense rows in.
+
+    Raises:
+        ValueError: an unknown kind, counts that are odd, or more values than R has.
+    """
+    if weights not in KINDS:
+        raise ValueError(f"svd_weights: '{weights}' is unknown; choose one of {', '.join(KINDS)}")
+    n_kept = int(cut * rank)
+    if rank % 2 or n_kept % 2 or n_kept < 2:
+        raise ValueError(
+            f"svd_cut: {cut} of svd_rank {rank} is {n_kept} singular values; they come in pairs, so give both as even "
+            "numbers of at least 2"
+        )
+    n_pairs, top = rank // 2, n_kept // 2
+    a, s, b = _largest_triplets(block.to_scipy(), n_pairs)
+    scale = np.zeros(n_pairs)
+    if weights == "product":
+        scale[:top] = s[:top] * s[n_pairs - top :]
+    else:
+        scale[:top], scale[n_pairs - top :] = s[:top], s[n_pairs - top :]
+    used = np.flatnonzero(scale)
+    return _mirrored(_sparse_product(a[:, used] * scale[used], b[used], threshold, block_bytes))
+
+
+def _largest_triplets(matrix: sp.csr_matrix, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Left vectors ``[n_users, count]``, falling singular values and right vectors ``[count, n_items]``."""
+    smaller = min(matrix.shape)
+    if count >= smaller:
+        raise ValueError(
+            f"svd_rank: {2 * count} must be at most {2 * (smaller - 1)}, twice the smaller number of users and items"
+        )
+    if smaller <= 4 * count:  # Lanczos needs a good part of all vectors anyway
+        a, s, b = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        return a[:, :count], s[:count], b[:count]
+    start = np.random.default_rng(0).standard_normal(smaller)
+    a, s, b = svds(matrix, count, v0=start)
+    order = np.argsort(-s)
+    return a[:, order], s[order], b[order]
+
+
+def _sparse_product(left: np.ndarray, right: np.ndarray, threshold: float, block_bytes: int) -> sp.csr_matrix:
+    """``left @ right`` without its entries below the threshold, by blocks of rows."""
+    n_rows = max(1, block_bytes // (8 * right.shape[1]))
+    blocks = []
+    for start in range(0, len(left), n_rows):
+        dense = left[start : start + n_rows] @ right
+        dense[np.abs(dense) < threshold] = 0
+        blocks.append(sp.csr_matrix(dense))
+    return sp.vstack(blocks, format="csr")
+
+
+def _mirrored(block: sp.csr_matrix) -> SparseOperator:
+    """``[[0, block], [block^T, 0]]``."""
+    return SparseOperator.from_scipy(sp.bmat([[None, block], [block.T, None]], format="csr"), symmetric=True)
