@@ -16,14 +16,21 @@ from recbole_mm.nn.user_embedding import id_table
 class DualGraphRecommender(LateFusionRecommender):
     """A late-fusion recommender whose items are known by their content alone, with a user-user graph.
 
-    An adapter that reads ID vectors of items gets a table of them, ``behaviour_embedding``.
+    An adapter that reads ID vectors of items gets a table of them, ``behaviour_embedding``, unless the model has one
+    of its own (:attr:`has_item_ids`), the ``item_embedding``.
     """
 
     loss_base = 2
+    has_item_ids = False
+    rates_ids = False  # whether the item ID is one more modality, before the others
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
-        if self.adapters.need_behaviour:
+        if self.rates_ids:
+            self.rated_modalities = ["id", *self.modalities]
+        if self.has_item_ids:
+            self.item_embedding = id_table(self.n_items, self.embedding_size, nn.init.xavier_normal_)
+        elif self.adapters.need_behaviour:
             self.behaviour_embedding = id_table(self.n_items, self.embedding_size)
         self.user_embedding = self.user_tables(nn.init.xavier_normal_)
         size = self.embedding_size
@@ -33,8 +40,8 @@ class DualGraphRecommender(LateFusionRecommender):
 
     @property
     def behaviour_vectors(self) -> Tensor | None:
-        """The table made for an adapter that reads one."""
-        return getattr(self, "behaviour_embedding", None)
+        """The model's item IDs, or the table made for an adapter that reads one."""
+        return self.item_embedding if self.has_item_ids else getattr(self, "behaviour_embedding", None)
 
     def user_graphs(self, seed: int, limit: int = 200) -> UserGraphSampler:
         """The user-user graphs of the epochs, `user_graph_width` neighbours a user.

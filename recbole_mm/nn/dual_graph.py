@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from recbole_mm.graph import SparseOperator
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
+from recbole_mm.nn.user_embedding import id_table
 
 
 def two_layer_projection(width: int, embedding_size: int) -> nn.Sequential:
@@ -16,6 +17,25 @@ def two_layer_projection(width: int, embedding_size: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(width, hidden), nn.LeakyReLU(inplace=True), nn.Linear(hidden, embedding_size)
     )
+
+
+class NodeEncoder(nn.Module):
+    """A user table and a projection of item features, a branch's nodes before their rows have unit length.
+
+    Args:
+        n_users: rows of the table, [PAD] included.
+        width: of the features.
+        embedding_size: d.
+    """
+
+    def __init__(self, n_users: int, width: int, embedding_size: int):
+        super().__init__()
+        self.preference = id_table(n_users, embedding_size, nn.init.xavier_normal_)
+        self.projection = two_layer_projection(width, embedding_size)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Users ``[n_users, d]`` and items ``[n_items, d]`` from features ``[n_items, width]``."""
+        return self.preference, self.projection(features)
 
 
 def propagate_modalities(

@@ -15,6 +15,7 @@ SETTINGS = {
     "BeFAHost": {"knn_k": 3}, "DRAGON": {"knn_k": 3}, "FREEDOM": {"knn_k": 3}, "LATTICE": {"knn_k": 3},
     "MGCN": {"knn_k": 3}, "MICRO": {"knn_k": 3}, "SMORE": {"knn_k": 3},
     "PGL": {"knn_k": 3},
+    "MENTOR": {"knn_k": 3},
     "MARGO": {"backbone": "VBPR"}, "PTMRec": {"backbone": "VBPR", "peft": "none"},
 }  # fmt: skip
 
