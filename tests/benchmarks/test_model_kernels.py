@@ -16,6 +16,7 @@ SETTINGS = {
     "MGCN": {"knn_k": 3}, "MICRO": {"knn_k": 3}, "SMORE": {"knn_k": 3},
     "PGL": {"knn_k": 3},
     "MENTOR": {"knn_k": 3},
+    "COHESION": {"knn_k": 3},
     "MARGO": {"backbone": "VBPR"}, "PTMRec": {"backbone": "VBPR", "peft": "none"},
 }  # fmt: skip
 

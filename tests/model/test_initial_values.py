@@ -23,6 +23,7 @@ CASES = {
     "MICRO": {**TABLES, "projections.0.weight": "linear"},
     "PGL": {"user_embedding.tables.0": "xavier uniform", "projections.0.weight": "linear"},
     "MENTOR": {"user_embedding.tables.0": "xavier normal", "item_embedding": "xavier normal"},
+    "COHESION": {"user_embedding.tables.0": "xavier normal", "item_embedding": "xavier normal"},
     "SLMRec": {
         **TABLES, "projections.0.weight": "xavier uniform", "user_map.weight": "xavier uniform",
         "fine_head.weight": "xavier uniform", "id_head.bias": "linear of 64",
