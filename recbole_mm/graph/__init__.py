@@ -2,6 +2,7 @@
 
 from recbole_mm.graph.bipartite import BipartiteGraph, EdgeSampler
 from recbole_mm.graph.cache import GraphCache
+from recbole_mm.graph.enhanced import agreeing_neighbors, enhanced_graph
 from recbole_mm.graph.item_graph import combine, edgewise_maximum, knn_graph, knn_neighbors
 from recbole_mm.graph.operator import SparseOperator
 from recbole_mm.graph.principal import principal_graph
@@ -14,9 +15,11 @@ __all__ = [
     "SparseOperator",
     "UserGraphSampler",
     "UserNeighbors",
+    "agreeing_neighbors",
     "combine",
     "cooccurrence_neighbors",
     "edgewise_maximum",
+    "enhanced_graph",
     "knn_graph",
     "knn_neighbors",
     "principal_graph",

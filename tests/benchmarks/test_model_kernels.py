@@ -17,6 +17,7 @@ SETTINGS = {
     "PGL": {"knn_k": 3},
     "MENTOR": {"knn_k": 3},
     "COHESION": {"knn_k": 3},
+    "GUME": {"knn_k": 3},
     "MARGO": {"backbone": "VBPR"}, "PTMRec": {"backbone": "VBPR", "peft": "none"},
 }  # fmt: skip
 

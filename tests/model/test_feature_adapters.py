@@ -30,7 +30,8 @@ def data_path(tmp_path_factory):
     return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 12, "textual": 7})
 
 
-KNN_MODELS = ("BeFAHost", "COHESION", "DRAGON", "FREEDOM", "LATTICE", "LUDP", "MENTOR", "MGCN", "MICRO", "PGL", "SMORE")
+KNN_MODELS = ("BeFAHost", "COHESION", "DRAGON", "FREEDOM", "GUME", "LATTICE", "LUDP", "MENTOR", "MGCN", "MICRO",
+              "PGL", "SMORE")  # fmt: skip
 
 
 def few_neighbours(name: str) -> dict:
@@ -120,8 +121,9 @@ class TestBadInput:
 class TestProjectFeatures:
     """An analysis projects features of its own as the model projects those of its table."""
 
-    ALONE = ("ACF", "BM3", "BeFAHost", "COHESION", "DRAGON", "DualGNN", "FREEDOM", "GRCN", "LATTICE",
-             "LGMRec", "LUDP", "MENTOR", "MGCN", "MICRO", "MMGCN", "PGL", "POWERec", "SLMRec", "SMORE")  # fmt: skip
+    ALONE = ("ACF", "BM3", "BeFAHost", "COHESION", "DRAGON", "DualGNN", "FREEDOM", "GRCN", "GUME",
+             "LATTICE", "LGMRec", "LUDP", "MENTOR", "MGCN", "MICRO", "MMGCN", "PGL", "POWERec",
+             "SLMRec", "SMORE")  # fmt: skip
 
     @pytest.mark.parametrize("name", ALONE)
     def test_is_what_the_adapter_gets(self, data_path, monkeypatch, name):

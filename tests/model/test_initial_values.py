@@ -10,7 +10,7 @@ import torch
 from tests.shape_only import TMALL, build
 
 TABLES = {"user_embedding": "xavier uniform", "item_embedding": "xavier uniform"}
-TABLE_NAMES = ("_embedding", ".tables.0")
+TABLE_NAMES = ("_embedding", ".tables.0", "extended_users.0")
 CASES = {
     "ACF": {**TABLES, "history_embedding": "xavier uniform", "projections.0.weight": "linear"},
     "BM3": {**TABLES, "predictor.weight": "xavier normal", "projections.1.weight": "xavier normal"},
@@ -24,6 +24,7 @@ CASES = {
     "PGL": {"user_embedding.tables.0": "xavier uniform", "projections.0.weight": "linear"},
     "MENTOR": {"user_embedding.tables.0": "xavier normal", "item_embedding": "xavier normal"},
     "COHESION": {"user_embedding.tables.0": "xavier normal", "item_embedding": "xavier normal"},
+    "GUME": {**TABLES, "extended_users.0": "xavier uniform", "projections.0.weight": "linear"},
     "SLMRec": {
         **TABLES, "projections.0.weight": "xavier uniform", "user_map.weight": "xavier uniform",
         "fine_head.weight": "xavier uniform", "id_head.bias": "linear of 64",
