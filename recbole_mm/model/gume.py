@@ -113,7 +113,7 @@ class GUME(MGCN):
 
     def draw_noise(self, users: Tensor) -> Tensor:
         """Noise in [0, 1) of some distinct users ``[n]``, ``[n, d]``: twice for side information, then twice for T."""
-        return uniform_noise(self.user_embedding[users])
+        return uniform_noise(self.user_embedding.detach()[users])
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR, the regularisers, the alignment and the contrasts, of one propagation."""

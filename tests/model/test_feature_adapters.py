@@ -55,10 +55,16 @@ class TestBehaviour:
         model = model_of("VBPR", data_path, "behaviour_itself")
         assert torch.equal(model.content(), model.item_embedding)
 
-    @pytest.mark.parametrize("name", ["DRAGON", "DualGNN"])
+    @pytest.mark.parametrize("name", ["DRAGON", "DualGNN", "PGL"])
     def test_a_model_without_item_ids_gets_a_table(self, data_path, name):
         model = model_of(name, data_path, "behaviour_itself", **few_neighbours(name))
         assert torch.equal(model.projections.project("textual"), model.behaviour_embedding)
+
+    @pytest.mark.parametrize("name", ["COHESION", "MENTOR"])
+    def test_a_relative_with_item_ids_gives_its_own(self, data_path, name):
+        model = model_of(name, data_path, "behaviour_itself", knn_k=4)
+        assert torch.equal(model.projections.project("textual"), model.item_embedding)
+        assert not hasattr(model, "behaviour_embedding")
         assert not hasattr(model_of(name, data_path, "lora", **few_neighbours(name)), "behaviour_embedding")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -88,6 +89,20 @@ class TestMARGO(ModelConformance):
         assert all(torch.equal(a, b) for a, b in zip(run.model.score_tables(), backbone_scores, strict=True))
         run.model.calculate_loss(run.batch()).backward()
         assert run.model.item_logits.grad is None
+
+    @pytest.mark.parametrize(
+        "backbone, settings",
+        [("PGL", {"log_base": math.e}), ("MENTOR", {"log_base": 2}),
+         ("COHESION", {"log_base": 2, "adaptive_weights": False, "user_graph_width": 4})],
+    )  # fmt: skip
+    def test_stage_one_trains_a_backbone_on_all_of_its_own_loss(self, data_path, tmp_path, backbone, settings):
+        """Its contrasts and alignments too, whatever of them is drawn being drawn alike."""
+        run = self.start(data_path, tmp_path, backbone=backbone, n_layers=2, knn_k=3, **settings, item_weights=False)
+        losses = []
+        for model in (run.model, run.model.backbone):
+            torch.manual_seed(5)
+            losses.append(model.calculate_loss(run.batch()).item())
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
     def test_calibration_reaches_only_the_weights(self, data_path, tmp_path):
         """With the stop-gradient the calibration term moves the logits alone; without it, the backbone too."""
