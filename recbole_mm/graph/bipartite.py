@@ -177,7 +177,7 @@ class EdgeSampler:
 
     @classmethod
     def keeping(cls, graph: BipartiteGraph, keep_ratio: float, mode: str, seed: int) -> EdgeSampler:
-        """A sampler that keeps ``int(n_edges * keep_ratio)`` edges, in so many words.
+        """A sampler of ``int(n_edges * keep_ratio)`` edges, which ``1 - keep_ratio`` dropped may miss by rounding.
 
         Raises:
             ValueError: a ratio that keeps no edge, or as the constructor.

@@ -12,7 +12,7 @@ from recbole_mm.graph.bipartite import BipartiteGraph
 from recbole_mm.graph.operator import SparseOperator
 
 
-def agreeing_neighbors(graphs: Sequence[SparseOperator], symmetric: bool = False) -> sp.csr_matrix:
+def agreeing_neighbors(graphs: Sequence[SparseOperator], symmetric: bool = False) -> SparseOperator:
     """P, 1 from each item to the others that are among its neighbours in all of the graphs; ``[n_items, n_items]``.
 
     Args:
@@ -24,10 +24,10 @@ def agreeing_neighbors(graphs: Sequence[SparseOperator], symmetric: bool = False
     if symmetric:
         agreed = agreed.maximum(agreed.T).tocsr()
     agreed.eliminate_zeros()
-    return agreed
+    return SparseOperator.from_scipy(agreed)
 
 
-def enhanced_graph(graph: BipartiteGraph, item_edges: sp.csr_matrix) -> SparseOperator:
+def enhanced_graph(graph: BipartiteGraph, item_edges: SparseOperator) -> SparseOperator:
     """``[[0, A], [A^T, P]]`` over the roots of its row sums on both sides, ``[n_nodes, n_nodes]``.
 
     The sums are of rows for the columns' factor too, though P may be directed. A node whose row is empty sends and
@@ -39,7 +39,7 @@ def enhanced_graph(graph: BipartiteGraph, item_edges: sp.csr_matrix) -> SparseOp
         item_edges: P, ``[n_items, n_items]``.
     """
     interactions = graph.raw_block().to_scipy()
-    whole = sp.bmat([[None, interactions], [interactions.T, item_edges]], format="csr")
+    whole = sp.bmat([[None, interactions], [interactions.T, item_edges.to_scipy()]], format="csr")
     sums = np.asarray(whole.sum(axis=1)).ravel()
     roots = np.divide(1.0, np.sqrt(sums), out=np.zeros_like(sums), where=sums > 0)
     scale = sp.diags(roots)

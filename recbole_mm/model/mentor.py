@@ -30,7 +30,7 @@ from recbole_mm.settings import Count, Layers, Positive, Rate, Weight, Weights
 
 class MENTORSettings(LateFusionSettings):
     """MENTOR (AAAI 2025): the values that its authors' grid holds fixed, and the lowest of the others; no best ones
-    are published. As described rather than as released: feature_mask_gradient and shared_twins True.
+    are published. Masking and contrast act on the recommendations with feature_mask_gradient and shared_twins True.
     """
 
     n_layers: Layers = 2
@@ -82,8 +82,7 @@ class MENTOR(DualGraphRecommender):
     :math:`h^m = R_i^m + S^{L'} R_i^m`:
 
     .. math::
-        U_u = [w_u^m R_u^m]_m, \quad V_i = [h_i^m]_m, \quad y_{ui} = \langle U_u, V_i \rangle
-
+        U_u = [w_u^m R_u^m]_m, \quad V_i = [h_i^m]_m, \quad y_{ui} = \langle U_u, V_i \rangle \\
         L = BPR_2 + \lambda (\overline{p_u^2} + \overline{w^2}) + \lambda_a \sum_{X, Y} \mathrm{MOM}(X, Y)
             + \lambda_f MASK + \lambda_g NCE
 
@@ -95,8 +94,9 @@ class MENTOR(DualGraphRecommender):
 
     Faithful to: the authors' released code, where MASK has no gradient, the twins are encoders of their own, so that
     NCE trains of the recommending part the user weights w alone, and a user graph is made for nothing (not here).
-    ``feature_mask_gradient``, ``shared_twins`` and ``contrast_scope`` are what the paper describes. Scores are of the
-    current parameters, where that code has the last batch's. It needs two modalities; here any number.
+    ``feature_mask_gradient`` and ``shared_twins`` let both act on the recommendations, as the paper's abstract has it.
+    Scores are of the current parameters, where that code has the last batch's. It needs two modalities; here any
+    number.
     """
 
     settings: MENTORSettings

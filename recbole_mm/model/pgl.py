@@ -94,8 +94,9 @@ class PGL(LateFusionRecommender):
     There is no other regulariser.
 
     Faithful to: the authors' released code, whose ``reg_weight`` is c and whose ``global`` multiplies the singular
-    values of the upper band by those of the lower (the paper keeps both bands: ``svd_weights: bands``). It needs two
-    modalities; here there is a user table, a projection and a graph for each of any number, weights summing to 1.
+    values of the upper band by those of the lower (its paper is said to keep both bands: ``svd_weights: bands``). It
+    needs two modalities; here there is a user table, a projection and a graph for each of any number, weights summing
+    to 1.
     """
 
     settings: PGLSettings
