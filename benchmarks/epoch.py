@@ -145,9 +145,10 @@ def parse(description: str, scales: bool = True) -> argparse.Namespace:
 
 def all_models() -> dict:
     """Every registered model but PTMRec, which is measured with the encoder it needs in tuning_cost.py."""
-    from recbole_mm import MODELS
+    from recbole_mm import MODELS, ClosedFormRecommender
 
-    return {"models": [name for name in MODELS if name != "PTMRec"]}
+    trained = [name for name in MODELS if not issubclass(MODELS.get(name), ClosedFormRecommender)]
+    return {"models": [name for name in trained if name != "PTMRec"]}
 
 
 if __name__ == "__main__":

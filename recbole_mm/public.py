@@ -9,6 +9,7 @@ from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.closed_form import ClosedFormRecommender, ItemVectors, ItemWeights
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -67,6 +68,7 @@ __all__ = [
     "TUNINGS",
     "AdapterSettings",
     "BackboneModel",
+    "ClosedFormRecommender",
     "ContentEncoder",
     "Converter",
     "Count",
@@ -76,6 +78,8 @@ __all__ = [
     "Features",
     "GraphRecommender",
     "Interactions",
+    "ItemVectors",
+    "ItemWeights",
     "Items",
     "LateFusionRecommender",
     "LateFusionSettings",

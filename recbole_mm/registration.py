@@ -38,12 +38,14 @@ from recbole_mm.host.config import user_settings
 from recbole_mm.host.datasets import add_dataset_keys
 from recbole_mm.host.mend import patch_in_place
 from recbole_mm.io.names import closest
+from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.ptmrec import PTMRec
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.parts import discover
 from recbole_mm.registry import MODELS, TRAINERS, Entry, RegistryError, variants
 from recbole_mm.setting_checks import check
 from recbole_mm.setting_rules import complete_sources, defaults
+from recbole_mm.trainer.closed_form import ClosedFormTrainer
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
@@ -101,7 +103,14 @@ def _publish_name(name: str, entry: Entry) -> None:
     sys.modules[path] = module
     setattr(recbole.data.dataset, f"{name}Dataset", MultimodalDataset)
     if not hasattr(recbole.trainer, f"{name}Trainer"):
-        setattr(recbole.trainer, f"{name}Trainer", StagedTrainer if entry.facts["staged"] else MultimodalTrainer)
+        setattr(recbole.trainer, f"{name}Trainer", _usual_trainer(entry))
+
+
+def _usual_trainer(entry: Entry) -> type[MultimodalTrainer]:
+    """The trainer of a model that has none of its own."""
+    if issubclass(entry.target, ClosedFormRecommender):
+        return ClosedFormTrainer
+    return StagedTrainer if entry.facts["staged"] else MultimodalTrainer
 
 
 def _name_unknown_models() -> None:

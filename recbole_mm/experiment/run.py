@@ -28,6 +28,7 @@ from recbole_mm.experiment.watch import Progress, Watch
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import UserResults, evaluate_users
 from recbole_mm.io.run_files import RunFiles
+from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.trainer.fingerprints import feature_fingerprints, fingerprint
@@ -147,6 +148,8 @@ def best_epoch(epochs: list[Progress]) -> Progress:
 
 
 def _ending(trainer: Any, epochs: list[Progress]) -> str:
+    if isinstance(trainer.model, ClosedFormRecommender):
+        return "solved"
     return "cap" if epochs[-1].epoch + 1 >= trainer.epochs else "stopped"
 
 

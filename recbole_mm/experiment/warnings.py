@@ -7,7 +7,7 @@ import pandas as pd
 from recbole_mm.experiment.strata import beyond_accuracy
 from recbole_mm.experiment.tables import StoreTables
 
-SIMPLE = ("Pop", "EASE")  # what a model with content should beat
+SIMPLE = ("Pop", "EASE", "ContentEASE")  # what a model with content should beat
 _MOST_TOP_SHARE = 0.5
 _ABOVE_ALL = 0.95  # share of the loss, in size
 
@@ -22,7 +22,8 @@ def warnings_of(tables: StoreTables, runs: pd.DataFrame, metric: str) -> list[st
     """
     found = []
     n_runs = len(runs)
-    for says, holds in (("best epoch 1", runs["best_epoch"] <= 1), ("ended at its cap", runs["ended"] == "cap")):
+    first = (runs["best_epoch"] <= 1) & (runs["ended"] != "solved")
+    for says, holds in (("best epoch 1", first), ("ended at its cap", runs["ended"] == "cap")):
         if holds.any():
             found.append(f"{says} ({int(holds.sum())} of {n_runs})")
     k = int(metric.rpartition("@")[2])

@@ -164,14 +164,17 @@ def _block_neighbors(
     similarity.index_fill_(0, torch.nonzero(without_direction[rows]).flatten(), -torch.inf)
     # The item itself comes first, however its cosine rounds.
     similarity[torch.arange(len(rows), device=rows.device), rows] = torch.inf
-    neighbors, cosines = _largest(similarity, k)
+    neighbors, cosines = largest_per_row(similarity, k)
     cosines[:, 0] = 1.0
     absent = torch.isneginf(cosines)
     return neighbors.masked_fill_(absent, 0), cosines.masked_fill_(absent, 0.0)
 
 
-def _largest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Columns and values of the k largest entries per row, descending, ties by the smaller column; k < n_columns."""
+def largest_per_row(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns and values of the k largest entries per row, ``[n_rows, k]`` each, descending, ties by smaller column."""
+    if k == similarity.shape[1]:
+        values, cols = similarity.sort(dim=1, descending=True, stable=True)
+        return cols, values
     values, cols = similarity.topk(k + 1)
     cols, last = cols[:, :k], values[:, k - 1 : k]
     # topk takes any of the entries that equal the last one it takes.

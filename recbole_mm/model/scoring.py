@@ -51,7 +51,11 @@ class TableScores:
 
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items for the users of a batch, flattened ``[batch * n_items]``; [PAD] gets minus infinity."""
-        users, items = self._tables()
-        scores = users[interaction[self.USER_ID]] @ items.T
+        scores = self.user_scores(interaction[self.USER_ID])
         scores[:, 0] = -torch.inf
         return scores.view(-1)
+
+    def user_scores(self, users: Tensor) -> Tensor:
+        """Scores of all items for some users, ``[n, n_items]``; that of [PAD] means nothing."""
+        user_table, item_table = self._tables()
+        return user_table[users] @ item_table.T

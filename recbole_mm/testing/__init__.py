@@ -5,11 +5,12 @@ A test inherits the class of its kind and names its part; pytest does the rest. 
 
 import pytest
 
-PARTS = ("adapters", "analyses", "encoders", "models")
+PARTS = ("adapters", "analyses", "closed_forms", "encoders", "models")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))  # failures show values, as in a test's file
 
 from recbole_mm.testing.adapters import AdapterConformance  # noqa: E402
 from recbole_mm.testing.analyses import AnalysisConformance  # noqa: E402
+from recbole_mm.testing.closed_forms import ClosedFormConformance  # noqa: E402
 from recbole_mm.testing.encoders import EncoderConformance  # noqa: E402
 from recbole_mm.testing.model_runs import SMALL, ModelRuns  # noqa: E402
 from recbole_mm.testing.models import ModelConformance  # noqa: E402
@@ -21,6 +22,7 @@ __all__ = [
     "SMALL",
     "AdapterConformance",
     "AnalysisConformance",
+    "ClosedFormConformance",
     "EncoderConformance",
     "ModelConformance",
     "ModelRuns",

@@ -1,0 +1,176 @@
+"""ContentKNN: nearest neighbours of a user's items by their content (the reference of RecSys 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from recbole.config import Config
+
+from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.graph.item_graph import largest_per_row
+from recbole_mm.model.closed_form import ClosedFormRecommender, ItemVectors, ItemWeights, Solution
+from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.content_similarity import UnitRows, blocks, largest_cosines, shrunk_cosines, weighted_cosines
+from recbole_mm.nn.modality_weights import modality_weights
+from recbole_mm.registry import register_model
+from recbole_mm.settings import Count, Weight, Weights
+
+
+class ContentKNNSettings(ModelSettings):
+    """Neighbours by content, as Ferrari Dacrema et al. (RecSys 2019) hold them against neural models."""
+
+    fusion: Literal["sum", "concat", "max", "score"] = "sum"
+    """Of modalities: weighted cosines, raw features side by side, the largest cosine, or standardised scores added."""
+    modality_weights: Weights | dict[str, Weight] | None = None
+    """Of the cosines of `sum`, per modality in their order or by name, scaled to the sum 1; equal if not set."""
+    keep: Literal["row", "column", "none"] = "row"
+    """k neighbours of each item of a history, k of each candidate, or all similarities."""
+    k: Count = 10
+    """Neighbours kept."""
+    keep_self: bool | None = None
+    """Whether an item is among its own k neighbours; with concat, as in public code, and else not, if not set."""
+    shrink: Weight = 0.0
+    """Added to the product of the norms; 10 in public code, which concatenates."""
+
+    defaults: ClassVar = {"epochs": 1, "train_neg_sample_args": None}
+
+
+@register_model(
+    settings=ContentKNNSettings,
+    paper="Are we really making much progress? (ItemKNN on content)",
+    year=2019,
+    modalities="any number",
+)
+class ContentKNN(ClosedFormRecommender):
+    r"""``y_{uj} = \sum_{i \in I_u} W_{ij}``, with W the similarities of items by content, k of them kept per item.
+
+    ``fusion: sum``, the default, is :math:`S_{ij} = \sum_m w_m C^m_{ij}` of cosines of centred features, over the
+    modalities that both items have, whose weights are scaled to the sum 1; ``max`` takes the largest :math:`C^m_{ij}`;
+    ``score`` keeps neighbours in each modality by itself, brings each user's scores of it to mean 0 and standard
+    deviation 1 over the items that have it, and adds them. The diagonal is 0 where neighbours are kept, unless
+    ``keep_self`` (an item's similarity to itself touches items of the history alone, but takes one of the k places).
+
+    ``fusion: concat`` with ``shrink: 10`` is public code's ItemKNN on content: :math:`\langle f_i, f_j \rangle /
+    (|f_i| |f_j| + shrink)` of the raw features side by side, the item itself among its own neighbours; the modality
+    of the largest norm decides there. ``keep: none`` is two thin products, :math:`(A F) F^T`. An item without
+    interactions is scored by its content; with ``keep: row`` only where it is a neighbour of an item of the history.
+    """
+
+    settings: ContentKNNSettings
+
+    def __init__(self, config: Config, dataset: MultimodalDataset):
+        super().__init__(config, dataset)
+        if not self.modalities:
+            raise ValueError(
+                f"ContentKNN needs modality features, and there are none in use of data set '{config['dataset']}'; set "
+                "`modalities`, or put a file such as "
+                f"{config['dataset']}.visual beside its .inter (python -m recbole_mm convert --help)"
+            )
+        self._check()
+        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.5)
+        if not any(weights):
+            raise ValueError(f"modality_weights: {weights} are all 0; give one that is not")
+        self.weights = [weight / sum(weights) for weight in weights]
+
+    def _check(self) -> None:
+        chosen, n = self.settings, self.n_items - 1
+        if chosen.keep != "none" and chosen.k > n:
+            raise ValueError(f"k: {chosen.k} must be from 1 to {n}, the number of items")
+        if chosen.keep == "none" and (chosen.fusion == "max" or (chosen.fusion == "concat" and chosen.shrink)):
+            raise ValueError(
+                f"keep: none is a product of features, which fusion: {chosen.fusion} with shrink: {chosen.shrink:g} is "
+                "not; keep row or column"
+            )
+
+    def solve(self) -> Solution:
+        """The weights, or with ``keep: none`` their factors."""
+        read = [] if self.settings.fusion == "concat" else self.modalities
+        parts = [UnitRows(*self.modality_rows(one)) for one in read]
+        if self.settings.fusion != "score":
+            return self._one(parts)
+        return StandardisedSum([self._one([part]) for part in parts], [part.present for part in parts])
+
+    def _one(self, parts: list[UnitRows]) -> ItemWeights | ItemVectors:
+        """Of modalities together; `parts` is empty where they are concatenated."""
+        raw = [] if parts else [self.modality_rows(one)[0] for one in self.modalities]
+        weights = self.weights if len(parts) == len(self.weights) else [1.0]
+        if self.settings.keep == "none":
+            return _factors(parts, weights, self.settings.shrink) if parts else _factors_of_raw(raw)
+        scale = 1 / (1 + self.settings.shrink)  # the norms are 1
+        if not parts:
+            return self._neighbours(lambda start, stop: shrunk_cosines(raw, self.settings.shrink, start, stop))
+        if self.settings.fusion == "max":
+            return self._neighbours(lambda start, stop: scale * largest_cosines(parts, start, stop))
+        return self._neighbours(lambda start, stop: scale * weighted_cosines(parts, weights, start, stop))
+
+    def _neighbours(self, similarities: Callable[[int, int], np.ndarray]) -> ItemWeights:
+        """The k largest of each row, blocks of rows at a time."""
+        own = self.settings.keep_self
+        with_self = self.settings.fusion == "concat" if own is None else own
+        n = self.n_items - 1
+        kept, values = np.empty((n, self.settings.k), np.int64), np.empty((n, self.settings.k))
+        for start, stop in blocks(n):
+            block = similarities(start, stop)
+            if not with_self:
+                block[np.arange(stop - start), np.arange(start, stop)] = 0.0
+            columns, largest = largest_per_row(torch.from_numpy(block), self.settings.k)
+            kept[start:stop], values[start:stop] = columns.numpy(), largest.numpy()
+        starts = np.arange(n + 1) * self.settings.k
+        weights = sp.csr_matrix((values.ravel(), kept.ravel(), starts), (n, n))
+        return ItemWeights(weights.T.tocsr() if self.settings.keep == "column" else weights)
+
+
+@dataclass(frozen=True)
+class StandardisedSum:
+    """Scores of each modality, with mean 0 and standard deviation 1 for each user over the items that have it, added.
+
+    An item without a modality has nothing from it.
+
+    Args:
+        parts: of each modality.
+        present: of each modality, bool ``[n]``.
+    """
+
+    parts: list[ItemWeights | ItemVectors]
+    present: list[np.ndarray]
+
+    def scores(self, history: sp.csr_matrix) -> np.ndarray:
+        return sum(self._standardised(history, *one) for one in zip(self.parts, self.present, strict=True))
+
+    def _standardised(self, history: sp.csr_matrix, part: ItemWeights | ItemVectors, present: np.ndarray) -> np.ndarray:
+        scores = part.scores(history)
+        own = scores[:, present]
+        deviations = own.std(axis=1, keepdims=True)
+        centred = np.where(present, scores - own.mean(axis=1, keepdims=True), 0.0)
+        return np.divide(centred, deviations, out=np.zeros_like(centred), where=deviations > 0)
+
+    def tables(self, history: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+        raise ValueError("fusion: score standardises scores for each user, which no dot product gives; take another")
+
+
+def _factors(parts: list[UnitRows], weights: list[float], shrink: float) -> ItemVectors:
+    """Factors of the weighted cosines: a block of columns for each set of modalities that items have.
+
+    Weights are scaled for each pair of such sets, of which there is one where no item lacks any.
+    """
+    presence = np.stack([part.present for part in parts], axis=1)
+    sets, place = np.unique(presence, axis=0, return_inverse=True)
+    place = place.ravel()
+    features = np.concatenate([np.sqrt(weight) * part.all() for part, weight in zip(parts, weights, strict=True)], 1)
+    common = (sets * weights) @ sets.T * (1 + shrink)
+    scales = np.divide(1.0, common, out=np.zeros_like(common), where=common > 0)[:, place]
+    left = np.concatenate([features * (place == one)[:, None] for one in range(len(sets))], axis=1)
+    right = np.concatenate([features * scale[:, None] for scale in scales], axis=1)
+    return ItemVectors(left, right)
+
+
+def _factors_of_raw(raw: list[np.ndarray]) -> ItemVectors:
+    features = np.concatenate(raw, axis=1).astype(np.float64)
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    features = np.divide(features, norms, out=np.zeros_like(features), where=norms > 0)
+    return ItemVectors(features, features)

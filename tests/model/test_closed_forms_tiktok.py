@@ -1,0 +1,101 @@
+"""Closed forms on TikTok's official split give the figures of an independent computation, to the fourth digit.
+
+That computation masks training items alone, leaves out users without training interactions, and takes equal scores, of
+which sparse neighbours give many, in the order that `argpartition` of NumPy gives items in the order of their file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_mm.data.converters.mmrec import convert_mmrec
+from recbole_mm.host.datasets import data_set
+from recbole_mm.testing.toy import PRE_SPLIT, Run, start
+
+SETTINGS = {
+    **PRE_SPLIT, "eval_history": "train", "metrics": ["Recall", "NDCG"], "topk": [10, 20], "valid_metric": "Recall@20",
+    "modalities": ["visual", "acoustic"], "metric_decimal_place": 6,
+}  # fmt: skip
+NEIGHBOURS = {"k": 10, "keep_self": True}
+# recall@10, recall@20, ndcg@10 and ndcg@20 on validation and test data
+FIGURES = [
+    ("ContentKNN", {"k": 10, "fusion": "concat", "shrink": 10},
+     ".0167 .0236 .0104 .0121", ".0131 .0207 .0070 .0089"),
+    ("ContentKNN", {**NEIGHBOURS, "modality_weights": {"visual": 0.5, "acoustic": 0.5}},
+     ".0171 .0253 .0094 .0114", ".0149 .0233 .0090 .0111"),
+    ("ContentKNN", {**NEIGHBOURS, "modality_weights": {"visual": 0.75, "acoustic": 0.25}},
+     ".0171 .0269 .0090 .0114", ".0160 .0240 .0092 .0112"),
+    ("ContentKNN", {"keep": "none", "modality_weights": {"visual": 0.75, "acoustic": 0.25}},
+     ".0187 .0240 .0089 .0101", ".0142 .0229 .0076 .0098"),
+    ("ContentEASE", {"reg_weight": 30, "content_weight": 0},
+     ".0604 .0903 .0302 .0379", ".0606 .0888 .0329 .0400"),
+    ("ContentEASE", {"reg_weight": 30, "content_weight": 1},
+     ".0630 .0939 .0318 .0396", ".0632 .0919 .0344 .0417"),
+    ("ContentEASE", {"reg_weight": 30, "content_weight": 1000},
+     ".0630 .0991 .0323 .0415", ".0632 .0934 .0343 .0420"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiktok(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiktok")
+    convert_mmrec(shared_data / "tiktok", "tiktok", folder)
+    return folder
+
+
+@pytest.mark.parametrize(("model", "settings", "valid", "test"), FIGURES)
+def test_figures(tiktok, tmp_path, model, settings, valid, test):
+    run = start(model, tiktok, "tiktok", **SETTINGS, **settings, checkpoint_dir=str(tmp_path))
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data, saved=False)
+    assert figures(run, run.valid_data) == valid.split()
+    assert figures(run, run.test_data) == test.split()
+    if model == "ContentEASE":  # which has no equal scores but those of users without a training interaction
+        found = trainer.evaluate(run.test_data, load_best_model=False)
+        tested = users_of(run.test_data)
+        known = len(tested & users_of(run.train_data)) / len(tested)
+        expected = [known * float(value) for value in test.split()]
+        names = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+        np.testing.assert_allclose([found[name] for name in names], expected, atol=2e-4)
+
+
+def users_of(loader) -> set[int]:
+    return set(data_set(loader).inter_feat["user_id"].tolist())
+
+
+def figures(run: Run, loader) -> list[str]:
+    """Recall and NDCG of users with a training interaction, of which all training items are masked."""
+    held_out, history = items_by_user(loader), items_by_user(run.train_data)
+    tokens = run.dataset.field2id_token["item_id"]
+    in_file = 1 + np.argsort([int(token) for token in tokens[1:]])
+    users = np.array(sorted(held_out.keys() & history.keys()))
+    measured = []
+    for block in np.array_split(users, 20):
+        scores = run.model.full_sort_predict({"user_id": torch.from_numpy(block)}).view(len(block), -1).numpy()
+        for row, user in zip(scores, block, strict=True):
+            row[history[user]] = -np.inf
+            best = ranked(row[in_file], 20)
+            measured.append(recall_and_ndcg(np.isin(in_file[best], held_out[user]), len(held_out[user])))
+    return [f"{value:.4f}".removeprefix("0") for value in np.mean(measured, axis=0)]
+
+
+def items_by_user(loader) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    table = data_set(loader).inter_feat
+    for user, item in zip(table["user_id"].tolist(), table["item_id"].tolist(), strict=True):
+        found.setdefault(user, []).append(item)
+    return found
+
+
+def ranked(scores: np.ndarray, k: int) -> np.ndarray:
+    best = np.argpartition(-scores.astype(np.float64), k)[:k]
+    return best[np.argsort(-scores[best], kind="stable")]
+
+
+def recall_and_ndcg(hits: np.ndarray, n_held_out: int) -> list[float]:
+    discounts = 1 / np.log2(np.arange(2, len(hits) + 2))
+    recalls = [hits[:k].sum() / n_held_out for k in (10, 20)]
+    ideal = [discounts[: min(k, n_held_out)].sum() for k in (10, 20)]
+    return [*recalls, *((hits * discounts)[:k].sum() / best for k, best in zip((10, 20), ideal, strict=True))]
