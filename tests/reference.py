@@ -69,7 +69,9 @@ def mean_of_layers(graph: Tensor, nodes: Tensor, n_layers: int) -> Tensor:
     return torch.stack(layers).mean(0)
 
 
-def assert_same_loss_and_gradients(run: Run, batch: dict, reference: Callable[[], Tensor]) -> None:
+def assert_same_loss_and_gradients(
+    run: Run, batch: dict, reference: Callable[[], Tensor], atol: float = 1e-12
+) -> None:
     """The model's loss and the gradient of every parameter against those of `reference`, by autograd.
 
     Both are sums of at most a few thousand float64 terms in different orders: they agree to 1e-10.
@@ -92,6 +94,6 @@ def assert_same_loss_and_gradients(run: Run, batch: dict, reference: Callable[[]
             gradient,
             expected_gradients[name],
             rtol=1e-9,
-            atol=1e-12,
+            atol=atol,
             msg=lambda text, name=name: f"{name}: {text}",
         )

@@ -34,6 +34,9 @@ class ShapeOnly:
 
     take_modality_feature = modality_feature
 
+    def modality_mask(self, name: str) -> torch.Tensor:
+        return torch.arange(self.sizes["item_id"]) > 0
+
 
 def build(model: str, shape: dict, tmp_path, **settings):
     """The model at a published data set's size."""

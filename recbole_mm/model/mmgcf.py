@@ -49,7 +49,7 @@ class MMGCFSettings(ModelSettings):
 
 @register_model(
     settings=MMGCFSettings,
-    paper="MMGCF (UMAP 2026)",
+    paper="Multimodal graph collaborative filtering for recommendation with graph convolutional networks",
     year=2026,
     modalities="any number",
 )
