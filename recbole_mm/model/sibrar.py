@@ -12,7 +12,7 @@ from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.sibrar_settings import INTERACTIONS, SiBraRSettings
-from recbole_mm.nn.distinct import at_distinct
+from recbole_mm.nn.distinct import at_distinct, at_distinct_of_kinds
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.single_branch import InteractionProjection, SingleBranch, contrast_of_slots
@@ -219,23 +219,19 @@ class SiBraR(MultimodalRecommender):
 
     def _rows(self, users: Tensor, items: Tensor, sources: Tensor) -> Tensor:
         """First maps of all slots' drawn sources, ``[B * (1 + n) * n_drawn, c]``, each distinct item mapped once."""
-        drawn, n_drawn = sources.flatten(), sources.shape[-1]
-        slot_items = items.flatten().repeat_interleave(n_drawn)
-        order = drawn.argsort(stable=True)
-        counts = drawn.bincount(minlength=len(self.sources)).tolist()
-        parts = []
-        for source, rows in enumerate(order.split(counts)):
-            distinct, place = torch.unique(slot_items[rows], return_inverse=True)
-            if source == 0 and self.settings.mask_target:
-                sums = self.interaction_projection.sums(self.item_columns, distinct)
-                pairs, slots = _pairs_and_slots(rows, items.shape[1], n_drawn)
-                parts.append(self.interaction_projection.without(F.embedding(place, sums), users[pairs], slots == 0))
-            elif counts[source]:
-                parts.append(F.embedding(place, self._mapped(source, distinct)))
-        return torch.cat(parts)[order.argsort()]
+        masks = self.settings.mask_target
+        slot_items = items[..., None].expand_as(sources)
 
+        def mapped(source: int, distinct: Tensor) -> Tensor:
+            if masks and source == 0:
+                return self.interaction_projection.sums(self.item_columns, distinct)
+            return self._mapped(source, distinct)
 
-def _pairs_and_slots(rows: Tensor, n_slots: int, n_drawn: int) -> tuple[Tensor, Tensor]:
-    """The pair and the slot of flattened draws ``[n]``."""
-    slots = rows // n_drawn
-    return slots // n_slots, slots % n_slots
+        rows = at_distinct_of_kinds(mapped, sources, slot_items, len(self.sources))
+        if not masks:
+            return rows
+        by_users = (sources == 0).flatten().nonzero().flatten()
+        pairs = by_users // sources[0].numel()
+        is_target = by_users % sources[0].numel() < sources.shape[-1]  # of slot 0
+        masked = self.interaction_projection.without(rows[by_users], users[pairs], is_target)
+        return rows.index_put((by_users,), masked)

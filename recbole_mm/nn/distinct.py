@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,29 @@ def at_distinct(compute: Callable[[Tensor], Tensor], *ids: Tensor) -> tuple[Tens
     """
     distinct, place = torch.unique(torch.cat(ids), return_inverse=True)
     return F.embedding(place, compute(distinct)).split([len(one) for one in ids])
+
+
+def at_distinct_of_kinds(
+    compute: Callable[[int, Tensor], Tensor], kinds: Tensor, ids: Tensor, n_kinds: int
+) -> Tensor:
+    """``compute`` at rows that each are of one of several kinds, each distinct row of a kind computed once.
+
+    Args:
+        compute: a kind, and ids ``[n]``, to rows ``[n, width]``; a row depends on its own id only.
+        kinds: from 0 to below `n_kinds`, any shape.
+        ids: of the same shape.
+
+    Returns:
+        ``[n, width]``, in the order of the flattened ids.
+    """
+    kinds, ids = kinds.flatten(), ids.flatten()
+    order = kinds.argsort(stable=True)
+    parts = [
+        at_distinct(partial(compute, kind), ids[rows])[0]
+        for kind, rows in enumerate(order.split(kinds.bincount(minlength=n_kinds).tolist()))
+        if len(rows)
+    ]
+    return F.embedding(order.argsort(), torch.cat(parts))
 
 
 def distinct_rows(rows: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.nn.distinct import at_distinct, distinct_rows
+from recbole_mm.nn.distinct import at_distinct, at_distinct_of_kinds, distinct_rows
 
 TABLE = torch.tensor([[0.0, 0.0], [1.0, 2.0], [3.0, -1.0], [5.0, 4.0]], dtype=torch.float64)
 FIRST, SECOND = torch.tensor([3, 1, 3]), torch.tensor([1, 2])
@@ -46,3 +46,17 @@ def test_distinct_rows_and_their_counts():
     assert counts.tolist() == [1, 1, 3]
     (rows.sum(dim=1) * counts).sum().backward()
     assert torch.equal(table.grad[:, 0], torch.tensor([0.0, 1.0, 1.0, 3.0], dtype=torch.float64))
+
+
+def test_rows_of_several_kinds_are_computed_once_each_and_come_back_in_order():
+    kinds = torch.tensor([[2, 0], [2, 2], [0, 2]])
+    ids = torch.tensor([[5, 5], [3, 5], [5, 4]])
+    asked = []
+
+    def compute(kind: int, rows: torch.Tensor) -> torch.Tensor:
+        asked.append((kind, rows.tolist()))
+        return torch.stack([10.0 * kind + rows, -rows.float()], dim=1)
+
+    found = at_distinct_of_kinds(compute, kinds, ids, 4)
+    assert found.tolist() == [[25, -5], [5, -5], [23, -3], [25, -5], [5, -5], [24, -4]]
+    assert asked == [(0, [5]), (2, [3, 4, 5])]
