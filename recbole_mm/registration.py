@@ -157,11 +157,13 @@ def _evaluate_as_configured() -> None:
     def create_samplers(config: Config, dataset: Dataset, built_datasets: Any) -> Any:
         samplers = create(config, dataset, built_datasets)
         _set_eval_batch_size(config, dataset)
-        logging.getLogger(__name__).info(
-            "The best epoch is chosen by %s on validation data; training ends after %d validations without a better",
-            config["valid_metric"],
-            config["stopping_step"] + 1,
-        )
+        if not issubclass(config.model_class, ClosedFormRecommender):
+            logging.getLogger(__name__).info(
+                "The best epoch is chosen by %s on validation data; training ends after %d validations without a "
+                "better",
+                config["valid_metric"],
+                config["stopping_step"] + 1,
+            )
         if _masks_training_items_only(config) and samplers[2] is not None:
             train, _, test = built_datasets  # the test items stay in: sampled negatives must not be among them
             samplers[2].used_ids = Sampler(["train", "test"], [train, test]).used_ids["test"]
