@@ -22,7 +22,9 @@ from recbole_mm.settings import Count, Weight, Weights
 
 
 class ContentKNNSettings(ModelSettings):
-    """Neighbours by content, as Ferrari Dacrema et al. (RecSys 2019) hold them against neural models."""
+    """Neighbours by content, as Ferrari Dacrema et al. (RecSys 2019) hold them against neural models. ContentKNN.hyper
+    has no modality_weights, whose number is that of the modalities; for two, try steps of 0.25.
+    """
 
     fusion: Literal["sum", "concat", "max", "score"] = "sum"
     """Of modalities: weighted cosines, raw features side by side, the largest cosine, or standardised scores added."""
