@@ -59,6 +59,8 @@ def check_data(dataset: str, folder: Path) -> None:
 
 
 def _check_dataset_name(dataset: str) -> None:
+    if not dataset:
+        raise ValueError("--dataset: '' is no name; give that of the folder with the data set's files")
     if Path(dataset).name != dataset or dataset in (".", ".."):
         raise ValueError(
             f"--dataset: '{dataset}' is a path; give the name of the folder alone, {Path(dataset).name or 'NAME'}, "

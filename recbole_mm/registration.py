@@ -30,7 +30,7 @@ import recbole_mm.encoder
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.data.field_checks import check_fields
+from recbole_mm.data.field_checks import check_fields, check_files_there, nothing_left
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.host import config as host_config
 from recbole_mm.host import saved_data
@@ -72,7 +72,7 @@ def apply() -> None:
     host_config.apply(host_config.Hooks(complete_sources, defaults, check))
     saved_data.apply()
     _name_unknown_models()
-    _check_fields()
+    _check_data()
     _evaluate_as_configured()
     _count_no_flops()
     MODELS.subscribe(_publish_model)
@@ -130,14 +130,26 @@ def _name_unknown_models() -> None:
     get = patch_in_place(recbole.utils.get_model, get_model)
 
 
-def _check_fields() -> None:
-    """Right after a data set has read its files, whosever model it is for."""
+def _check_data() -> None:
+    """Before a data set reads its files, right after, and when it has filtered them, whosever model it is for."""
+    kind = recbole.data.dataset.Dataset
+
+    def load_data(dataset: Any, *arguments: Any) -> None:
+        check_files_there(dataset)
+        load(dataset, *arguments)
 
     def init_alias(dataset: Any) -> None:
         check_fields(dataset)
         initialise(dataset)
 
-    initialise = patch_in_place(recbole.data.dataset.Dataset._init_alias, init_alias)
+    def reset_index(dataset: Any) -> None:
+        if any(getattr(dataset, name).empty for name in dataset.feat_name_list):
+            raise ValueError(nothing_left(dataset.config))
+        reset(dataset)
+
+    load = patch_in_place(kind._load_data, load_data)
+    initialise = patch_in_place(kind._init_alias, init_alias)
+    reset = patch_in_place(kind._reset_index, reset_index)
 
 
 def check_model(name: str) -> None:

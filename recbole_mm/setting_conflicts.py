@@ -10,6 +10,7 @@ from recbole.config import Config
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, InputType, ModelType
 
+from recbole_mm.data.field_checks import FILTERS
 from recbole_mm.host.config import all_settings, default_settings, is_from_command_line, is_from_file, user_settings
 from recbole_mm.io.names import closest
 from recbole_mm.model.adapters import no_place_for_adapter
@@ -18,11 +19,6 @@ from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.setting_rules import OF_THE_COMMAND
-
-_FILTERS = {
-    "user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)", "val_interval": None,
-    "rm_dup_inter": None,
-}  # fmt: skip
 
 
 def check_conflicts(config: Config) -> None:
@@ -45,6 +41,8 @@ def check_conflicts(config: Config) -> None:
 
 
 def _check_sources(config: Config) -> None:
+    if is_from_command_line(config, "device"):
+        raise ValueError("device: a run chooses it by --use_gpu and --gpu_id; leave it out")
     if is_from_command_line(config, "local_rank"):
         raise ValueError("local_rank: the command gives each of its processes its own; leave it out, and give --nproc")
     for key in OF_THE_COMMAND:
@@ -146,7 +144,7 @@ def _check_split_data(config: Config) -> None:
     if not config["benchmark_filename"]:
         return
     given = user_settings(config)
-    for key, default in _FILTERS.items():
+    for key, default in FILTERS.items():
         if key in given and given[key] not in (None, default):
             raise ValueError(
                 f"{key}: {given[key]} has no effect on data that are split already (benchmark_filename); filter before "

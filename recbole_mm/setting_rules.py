@@ -6,6 +6,7 @@ checkpoint that is opened.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,13 @@ from recbole_mm.run_settings import SHARED_PROTOCOL, RunSettings, SearchSettings
 from recbole_mm.settings import Settings
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
+PATH_KEYS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "resume_from", "dataset_save_path", "graph_dir",
+             "log_dir", "tensorboard_dir")  # fmt: skip
 TRUST_KEYS = ("trust_pickle", "trust_plugins")
 OF_THE_COMMAND = (  # nothing that a file can set
     *KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE", "config_files", "config_file",
 )  # fmt: skip
+_OF_TRAINING = ("worker", "log_wandb")
 
 
 # ---------------------------------------------------------------- which parts a run has
@@ -70,8 +74,11 @@ def complete_sources(config: Config) -> None:
             if not config.is_stored:
                 raise ValueError(f"{config.setting_sources[key]}: {key} is yours to give, not a file's: --{key}=True")
             del given[key]
+    for key in PATH_KEYS:
+        if isinstance(given.get(key), str):
+            given[key] = os.path.expanduser(given[key])
     if config.is_stored:
-        for key in (*PICKLE_KEYS, *OF_THE_COMMAND):  # one process opens it, whatever it was trained in
+        for key in (*PICKLE_KEYS, *OF_THE_COMMAND, *_OF_TRAINING):  # one process opens it, and trains nothing
             given.pop(key, None)
     trusted = not is_from_file(config, "plugins") or config.trusts_plugins or given.get("trust_plugins") is True
     import_plugins(given.get("plugins"), trusted, config.setting_sources.get("plugins", "a file"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import chdir
@@ -149,6 +150,18 @@ def test_a_training_without_room_for_an_epoch_ends_before_the_first(disk, data_p
         capsys.readouterr().err
     )
     assert "epoch 0 training" not in caplog.text
+
+
+def test_a_training_has_room_for_all_files_of_an_epoch_or_does_not_begin(disk, data_path, capsys):
+    """Whatever is free, it ends in one line with the file's name or the folder's."""
+    for left in range(3, 12):
+        disk.fill(left=left * BLOCK)
+        if run_main(arguments(data_path, checkpoint_dir=disk.folder)) == 2:
+            line = capsys.readouterr().err.splitlines()[-1]
+            named = rf"^error: {disk.folder}/VBPR-.* cannot be written \({FULL}\); free"
+            assert re.search(f"{named}|checkpoint_dir: .* MB left", line) and ".tmp" not in line
+        for file in (disk.folder / "filler", *disk.folder.glob("*VBPR-*")):
+            file.unlink()
 
 
 def test_a_training_whose_disk_fills_keeps_its_checkpoint(disk, data_path):

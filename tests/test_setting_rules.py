@@ -125,6 +125,10 @@ def test_the_place_of_a_wrong_setting_is_named(tmp_path):
         ("config_files: other.yaml", "config_files is nothing that a file can set"),
         (f"epochs: {'9' * 5000}", r"line 1, column 9: '9{40}\.\.\.' is no int"),
         ("data_path: !!binary aGFsbG8=", "could not determine a constructor for the tag 'tag:yaml.org,2002:binary'"),
+        ("embedding_size: 064", "line 1, column 17: 064 means another number in YAML; write it plainly, or in quotes"),
+        ("embedding_size: 1:30", "1:30 means another number in YAML"),
+        ("worker: 10000", "worker: 10000 is not allowed for POWERec; give a whole number .* at most 256"),
+        ("metric_decimal_place: 400", "metric_decimal_place: 400 is not allowed .* at most 15"),
         ("metrics: !!set {Recall, NDCG}", "could not determine a constructor for the tag 'tag:yaml.org,2002:set'"),
     ):
         file.write_text(f"{text}\n")
@@ -133,6 +137,33 @@ def test_the_place_of_a_wrong_setting_is_named(tmp_path):
     file.write_text("modalites: [visual]\n")
     with pytest.raises(ValueError, match="^file .*mine.yaml: unknown key 'modalites'"):
         Config("POWERec", "toy", [str(file)])
+
+
+def test_a_closed_interval_is_one(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["main", "--user_inter_num_interval=[1,20]"])
+    config = Config("POWERec", "toy", config_dict={"item_inter_num_interval": [2, 3]})
+    assert config["user_inter_num_interval"] == "[1,20]" and config["item_inter_num_interval"] == "[2,3]"
+    with pytest.raises(ValueError, match="item_inter_num_interval.*holds no number"):
+        Config("POWERec", "toy", config_dict={"item_inter_num_interval": [5, 1]})
+
+
+def test_names_that_give_way_are_told(tmp_path, caplog):
+    (tmp_path / "mine.yaml").write_text("model: BPR\n")
+    Config("VBPR", "toy", [str(tmp_path / "mine.yaml")], {"dataset": "other"})
+    assert "mine.yaml gives way to VBPR" in caplog.text
+    assert "dataset: other of config_dict gives way to toy" in caplog.text
+
+
+def test_a_home_folder_is_expanded(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    config = Config("VBPR", "toy", config_dict={"log_dir": "~/logs", "data_path": "~/data"})
+    assert config["log_dir"] == "/somewhere/logs" and config["data_path"] == "/somewhere/data/toy"
+
+
+def test_the_device_is_not_a_word_of_the_command_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["main", "--device=cuda:9"])
+    with pytest.raises(ValueError, match="device: a run chooses it by --use_gpu and --gpu_id; leave it out"):
+        Config("VBPR", "toy")
 
 
 def test_values_have_their_declared_type(monkeypatch):

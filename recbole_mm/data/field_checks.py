@@ -17,9 +17,32 @@ from recbole_mm.io.tables import header_of
 _OWN_SUFFIXES = ("inter", "user", "item", "kg", "link")
 _LISTS = (
     *("alias_of_user_id", "alias_of_item_id", "alias_of_entity_id", "alias_of_relation_id", "normalize_field"),
-    "selected_features",  # of GRU4RecF, SASRecF and FDSA
+    *("numerical_features", "selected_features"),  # the latter of GRU4RecF, SASRecF and FDSA
 )
+FILTERS = {
+    "user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)", "val_interval": None,
+    "rm_dup_inter": None,
+}  # fmt: skip
 _DICTS = ("seq_len", "val_interval", "threshold", "discretization")
+
+
+def check_files_there(dataset: Any) -> None:
+    """Raise ValueError for a setting that names a file which is not there."""
+    config, name, folder = dataset.config, dataset.dataset_name, Path(dataset.dataset_path)
+    splits = ((f"{name}.{split}.inter", "benchmark_filename") for split in config["benchmark_filename"] or ())
+    others = ((f"{name}.{suffix}", "additional_feat_suffix") for suffix in config["additional_feat_suffix"] or ())
+    for file, key in (*splits, *others):
+        if folder.is_dir() and not (folder / file).is_file():
+            there = sorted(path.name for path in folder.iterdir() if path.name.startswith(f"{name}."))
+            shown = ", ".join(there) or "none of this name"
+            raise ValueError(f"{key}: there is no {file} in {folder}{closest(file, there)}; there are {shown}")
+
+
+def nothing_left(config: Any) -> str:
+    """What to do where filters leave no interaction, or no user or item of a table."""
+    filters = {key: config[key] for key, default in FILTERS.items() if config[key] not in (None, default)}
+    told = ", ".join(f"{key}: {value}" for key, value in filters.items()) or "the ids of .user and .item"
+    return f"the filters of data set '{config['dataset']}' leave nothing ({told}); let more through"
 
 
 def check_fields(dataset: Any) -> None:
@@ -29,6 +52,8 @@ def check_fields(dataset: Any) -> None:
         dataset: RecBole's, or ours, right after it has read its files.
     """
     config = dataset.config
+    if dataset.uid_field == dataset.iid_field:
+        raise ValueError(f"USER_ID_FIELD and ITEM_ID_FIELD are both '{dataset.uid_field}'; set one to another column")
     _check_columns_to_load(dataset)
     for key, field in (("USER_ID_FIELD", dataset.uid_field), ("ITEM_ID_FIELD", dataset.iid_field)):
         if field is not None and field not in dataset.inter_feat:
@@ -73,6 +98,8 @@ def _check_columns_to_load(dataset: Any) -> None:
                 )
             there = _columns(dataset, suffix)
             unknown = [column for column in columns if there and columns != "*" and column not in there]
+            if key == "unused_col" and {dataset.uid_field, dataset.iid_field} & set(columns):
+                raise ValueError(f"unused_col: {suffix}: batches need the ids of users and items; leave them out of it")
             if unknown and key != "unused_col":
                 raise ValueError(
                     f"{key}: {suffix}: no file of data set '{dataset.dataset_name}' has a column '{unknown[0]}'"
@@ -85,6 +112,8 @@ def _named_fields(config: Any) -> Iterator[tuple[str, str]]:
         yield from ((key, field) for field in config[key] or ())
     if config["item_attribute"]:  # of S3Rec
         yield "item_attribute", config["item_attribute"]
+    for pair in (config["preload_weight"] or {}).items():
+        yield from (("preload_weight", field) for field in pair)
     for key in _DICTS:
         yield from ((key, field) for field in config[key] or () if isinstance(config[key], Mapping))
 

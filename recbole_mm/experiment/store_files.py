@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import open_regular, sha256
 
 
@@ -14,8 +14,8 @@ def read_json(file: Path, kind: type) -> Any:
     """What a file of a store holds; raises ValueError, with its name, where that is not of this kind."""
     try:
         with open_regular(file) as opened:
-            content = json.loads(opened.read())
-    except ValueError as error:
+            content = parse_json(opened.read().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is damaged ({one_line(error)}); restore it, or delete it") from error
     if not isinstance(content, kind):
         raise ValueError(f"{file} is damaged (it holds a {type(content).__name__}); restore it, or delete it")

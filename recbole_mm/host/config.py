@@ -73,8 +73,12 @@ def apply(hooks: Hooks) -> None:
         _check_name("model", model)
         _check_name("dataset", dataset)
         for kind, name in (("model", model), ("dataset", dataset)):
-            if name is None and kind not in user_settings(config):
+            given = user_settings(config).get(kind)
+            if name is None and given is None:
                 raise ValueError(f"no {kind} is named; give it as an argument or as the key {kind} of a file")
+            if given not in (None, name) and isinstance(name, str):
+                source = config.setting_sources.get(kind, "config_dict")
+                getLogger(__name__).warning("%s: %s of %s gives way to %s", kind, given, source, name)
         return get_names(config, model, dataset)
 
     def final(config) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -19,6 +20,9 @@ def apply() -> None:
 
     def validate(trainer, *arguments, **options):
         score, result = valid_epoch(trainer, *arguments, **options)
+        if math.isnan(score):
+            raise ValueError(f"validation: {trainer.valid_metric} is nan, by which no epoch can be chosen; the metrics "
+                             f"are {dict(result)}")
         trainer.latest_valid_result = {metric: float(value) for metric, value in result.items()}
         return score, result
 

@@ -30,7 +30,7 @@ class RecBoleSettings(Settings):
 
     gpu_id: Annotated[str, BeforeValidator(joined), AfterValidator(devices)] = "0"
     """GPUs to use, such as 0 or 0,1; empty for none."""
-    worker: CountOrZero = 0
+    worker: Annotated[CountOrZero, Field(le=256)] = 0
     """Processes that load data."""
     use_gpu: bool = True
     """Whether to use a GPU."""
@@ -80,7 +80,7 @@ class RecBoleSettings(Settings):
     """Arguments of torch's clip_grad_norm_, such as {'max_norm': 5}."""
     weight_decay: Weight = 0.0
     """Weight decay of the optimizer."""
-    loss_decimal_place: CountOrZero = 4
+    loss_decimal_place: Annotated[CountOrZero, Field(le=15)] = 4
     """Decimal places of losses in the log."""
     require_pow: bool = False
     """Whether RecBole's EmbLoss takes the norm to its power."""
@@ -106,7 +106,7 @@ class RecBoleSettings(Settings):
     """Whether a bigger value of that metric is better."""
     eval_batch_size: Count = 4096
     """Scores of an evaluation batch."""
-    metric_decimal_place: CountOrZero = 4
+    metric_decimal_place: Annotated[CountOrZero, Field(le=15)] = 4
     """Decimal places of metrics."""
 
     field_separator: Text = "\t"

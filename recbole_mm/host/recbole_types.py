@@ -27,6 +27,16 @@ def _intervals(text: str) -> str:
     return text
 
 
+def _closed_interval(value: Any) -> Any:
+    """``[1,20]``, which a command line and YAML read as a list."""
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return f"[{value[0]},{value[1]}]" if is_pair and _are_numbers(value) else value
+
+
+def _are_numbers(values: list | tuple) -> bool:
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+
+
 def _evaluation_mode(mode: str) -> str:
     if not _MODE.fullmatch(mode):
         raise ValueError("the modes are full, labeled, uni100 and pop100, with any number")
@@ -72,8 +82,7 @@ def _split(split: dict[str, Any]) -> dict[str, Any]:
 
 
 def _are_shares(values: list | tuple) -> bool:
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    return numbers and all(0 <= value < float("inf") for value in values) and sum(values) > 0
+    return _are_numbers(values) and all(0 <= value < float("inf") for value in values) and sum(values) > 0
 
 
 def joined(value: Any) -> Any:
@@ -94,7 +103,7 @@ def no_sampling(value: Any) -> Any:
 
 Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
-Intervals = Annotated[str, AfterValidator(_intervals)]
+Intervals = Annotated[str, BeforeValidator(_closed_interval), AfterValidator(_intervals)]
 EvaluationMode = Annotated[str, AfterValidator(_evaluation_mode)]
 Columns = dict[str, list[str] | Literal["*"]]
 Text = Annotated[str, Field(min_length=1)]

@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 
 import torch.distributed as dist
+from filelock import FileLock
 from recbole.quick_start.quick_start import run_recbole
 from recbole.trainer import Trainer
 
 from recbole_mm.host.logs import log_file
 from recbole_mm.host.mend import mend
-from recbole_mm.io.run_files import reserve
+from recbole_mm.io.run_files import release, reserve
 
 
 @cache
@@ -45,6 +46,6 @@ def _reserve_checkpoint(trainer, name: str) -> str:
     return names[0]
 
 
-def _release(reservation: Path, process: int) -> None:
+def _release(reservation: FileLock, process: int) -> None:
     if os.getpid() == process:  # not in a forked copy of it
-        reservation.unlink(missing_ok=True)
+        release(reservation)

@@ -16,6 +16,7 @@ from recbole_mm.host.divergence import EpochWatch, ScoresNotFinite, describe
 from recbole_mm.host.mend import patch_in_place
 
 _MEGABYTE = 1e6
+_OPTIMIZER_STATES = {"sgd": 0, "adagrad": 1, "rmsprop": 1}  # of each weight; two with Adam and its like
 _WRITE_ERRORS = ("PytorchStreamWriter", "inline_container", "I/O error")
 note_file: Path | None = None  # where a child process leaves word of its checkpoint for its parent
 
@@ -100,11 +101,14 @@ def check_lengths(config, train_data, valid_data=None, **_) -> None:
 def check_free_space(trainer) -> None:
     """Raise OSError where the disk of the checkpoints has no room for those of one epoch.
 
-    That is the weights twice, in both forms, and what the optimizer keeps, twice the weights with Adam.
+    RecBole's has the weights and what the optimizer keeps of each; beside ours stand the same in safe form, and the
+    weights alone.
     """
     folder = Path(trainer.checkpoint_dir)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in trainer.model.state_dict().values())
-    needed, free = 4 * weights, shutil.disk_usage(folder).free
+    whole = 1 + _OPTIMIZER_STATES.get(trainer.learner.lower(), 2)
+    files = 2 * whole + 1 if getattr(trainer, "resumes_exactly", False) else whole
+    needed, free = files * weights, shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
             f"checkpoint_dir: {folder} has {free / _MEGABYTE:,.1f} MB left, and a checkpoint of "

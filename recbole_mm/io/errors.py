@@ -114,7 +114,9 @@ def _refusal(temporary: Path) -> int | None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, bytes(_PROBE_BYTES))
+            left = _PROBE_BYTES
+            while left:  # a disk that is nearly full takes a part without an error
+                left -= os.write(descriptor, bytes(left))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 _RESUME, _LAST, _REPORT = ".resume.safetensors", "-last.safetensors", ".report.json"
 _OWN_SUFFIXES = (".pth", ".safetensors", ".json")
 
@@ -76,23 +78,50 @@ class RunFiles:
                 file.unlink(missing_ok=True)
 
 
-def reserve(path: Path) -> tuple[Path, Path]:
+def reserve(path: Path) -> tuple[Path, FileLock]:
     """A name for a run's checkpoint that no other has: `path`, or with the first free number behind it.
 
+    Reservations of runs that were killed are deleted.
+
     Returns:
-        the name, and the empty file that keeps it from others until the run has ended.
+        the name, and the lock that keeps it from others until the run has ended; :func:`release` it then.
 
     Raises OSError where nothing can be written into the folder.
     """
+    if not path.parent.is_dir():  # which the lock would make
+        raise OSError(f"checkpoint_dir: {path.parent} takes no files, as it is no folder; set another")
+    for left in path.parent.glob(".*.reserved"):
+        lock = _locked(left)
+        if lock is not None:
+            release(lock)
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
     for name in itertools.chain([path], numbered):  # which have no end
-        reservation = name.with_name(f".{name.stem}.reserved")
         try:
-            os.close(os.open(reservation, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            continue
+            lock = _locked(name.with_name(f".{name.stem}.reserved"))
         except OSError as error:
             raise OSError(f"checkpoint_dir: {path.parent} takes no files ({error.strerror}); set another") from error
+        if lock is None:
+            continue
         if not any(file.exists() for file in RunFiles(name).all):
-            return name, reservation
-        reservation.unlink()
+            return name, lock
+        release(lock)
+    raise AssertionError("numbers have no end")
+
+
+def _locked(reservation: Path) -> FileLock | None:
+    """The lock of that file, which the system frees when its process dies; None where another run holds it."""
+    lock = FileLock(reservation, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    if reservation.exists():  # not one that another run has just deleted
+        return lock
+    lock.release()
+    return None
+
+
+def release(lock: FileLock) -> None:
+    """Give a reserved name back."""
+    Path(lock.lock_file).unlink(missing_ok=True)  # while it is held
+    lock.release()

@@ -45,6 +45,7 @@ def read_table(
     text = read_text_file(path, encoding)
     if not text.strip():
         raise ValueError(f"{path} is empty; its first line names its columns")
+    _check_letters(path, text)
     if len(separator) != 1:
         raise ValueError(f"{path}: {separator!r} separates no columns; set field_separator to one letter")
     table = _split(text, separator) if MARK in text else _split_without_marks(text, separator)
@@ -52,6 +53,15 @@ def read_table(
         raise ValueError(f"{path}, {table}")
     _check_names(path, list(table.columns), columns)
     return table if columns is None else table[columns]
+
+
+def _check_letters(path: str | os.PathLike[str], text: str) -> None:
+    """Raise ValueError for a letter that no cell has on purpose: it would make an id another one."""
+    found = re.search("\x00|\r(?!\n)", text) if "\x00" in text or "\r" in text else None
+    if found is not None:
+        line = text.count("\n", 0, found.start()) + 1
+        what = "a NUL" if found[0] == "\x00" else "a carriage return that ends no line"
+        raise ValueError(f"{path}, line {line}: {what}; delete it, or save the file with line feeds")
 
 
 def read_text_file(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:

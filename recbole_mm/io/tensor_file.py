@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import open_regular
 
 _TAGS = ("tensor", "array", "tuple", "dict")
@@ -52,21 +53,27 @@ def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     """The inverse of :func:`pack`, which takes its tensors out of `tensors`.
 
-    Raises KeyError, TypeError or ValueError for what :func:`pack` did not make.
+    Raises TypeError or ValueError for what :func:`pack` did not make.
     """
     if isinstance(value, list):
         return [unpack(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     if value.keys() == {"tensor"}:
-        return tensors.pop(value["tensor"])
+        return _taken(value["tensor"], tensors)
     if value.keys() == {"array"}:
-        return tensors.pop(value["array"]).numpy()
+        return _taken(value["array"], tensors).numpy()
     if value.keys() == {"tuple"}:
         return tuple(unpack(value["tuple"], tensors))
     if value.keys() == {"dict"}:
         return {unpack(key, tensors): unpack(item, tensors) for key, item in value["dict"]}
     return {key: unpack(item, tensors) for key, item in value.items()}
+
+
+def _taken(name: str, tensors: dict[str, Tensor]) -> Tensor:
+    if name not in tensors:
+        raise ValueError(f"there is no tensor {name!r}")
+    return tensors.pop(name)
 
 
 def write_tensor_file(path: Path, tensors: dict[str, Tensor], content: Any) -> None:
@@ -91,7 +98,7 @@ def read_content(path: Path) -> Any:
     """
     with named_errors(path), _opened(path) as file:
         text = (file.metadata() or {}).get("content")
-        return None if text is None else json.loads(text)
+        return None if text is None else parse_json(text)
 
 
 def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], Any]:
@@ -108,7 +115,7 @@ def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], Any]:
             return tensors, None
         if metadata.get("digest") != _digest(tensors, metadata["content"]):
             raise ValueError("its content has changed since it was written")
-        return tensors, json.loads(metadata["content"])
+        return tensors, parse_json(metadata["content"])
 
 
 def _opened(path: Path) -> Any:

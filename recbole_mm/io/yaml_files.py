@@ -22,6 +22,7 @@ _FLOAT = re.compile(
     re.X,
 )
 _NO_SETTINGS = [f"tag:yaml.org,2002:{kind}" for kind in ("binary", "set", "omap", "pairs")]
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _DEEPEST = 50  # levels of nesting, far more than settings have
 _LARGEST = 1_000_000  # values, references counted as often as they stand there: a few lines can mean billions
 
@@ -48,6 +49,11 @@ class SettingsLoader(yaml.SafeLoader):
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         """As in yaml, whose constructors end in errors of any kind on `!!int abc`, `!!bool abc` and the like."""
+        if node.tag in _NUMBERS and re.match(r"[-+]?0[0-9_]|.*:", node.value):  # octal, or to the base of 60
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value:.40} means another number in YAML; write it plainly, or in quotes",
+                node.start_mark,
+            )  # fmt: skip
         try:
             return super().construct_object(node, deep)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

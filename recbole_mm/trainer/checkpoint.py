@@ -34,7 +34,7 @@ from recbole_mm.trainer.training_state import TrainingState, write_state
 
 # settings that change no result
 OF_THE_RUN = {
-    *"gpu_id use_gpu worker state show_progress log_wandb wandb_project eval_batch_users".split(),
+    *"gpu_id use_gpu state show_progress log_wandb wandb_project eval_batch_users".split(),
     *"data_path checkpoint_dir graph_dir resume_from save_dataset dataset_save_path".split(),
     *"last_state_minutes trust_pickle".split(),
     *"save_dataloaders dataloaders_save_path concurrent_trials cpus_per_trial gpus_per_trial".split(),

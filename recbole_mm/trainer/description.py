@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import open_regular
 
 FORMAT = 2
+_NEEDED = ("write_id", "sha256", "fingerprint", "features")  # but in format 1
 
 
 class Description(BaseModel):
@@ -55,12 +57,13 @@ def read_description(file: Path) -> Description:
     """
     try:
         with open_regular(file) as opened:
-            content = json.loads(opened.read().decode("utf-8"))
+            content = parse_json(opened.read().decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"checkpoint {file} is damaged ({error}); restore the file, or train again") from error
     description = parse_description(content, file)
-    if description.format > 1 and None in (description.write_id, description.sha256):
-        raise ValueError(f"checkpoint {file} is damaged (no write_id or sha256); restore the file, or train again")
+    absent = [name for name in _NEEDED if getattr(description, name) is None]
+    if description.format > 1 and absent:
+        raise ValueError(f"checkpoint {file} is damaged (no {', '.join(absent)}); restore the file, or train again")
     return description
 
 

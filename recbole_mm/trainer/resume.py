@@ -88,8 +88,8 @@ def check_epochs(facts: StateFacts, epochs: int, file: str | Path) -> None:
 # What a run may change as it goes on: how far, what is measured, where things lie, and what memory alone asks for.
 _MAY_CHANGE = {
     *OF_THE_RUN,
-    *"epochs stopping_step metrics topk eval_batch_size eval_step protocol plugins device shuffle encoding".split(),
-    *"loss_decimal_place metric_decimal_place log_dir tensorboard_dir stage_one_checkpoint trust_plugins".split(),
+    *"epochs stopping_step metrics topk eval_batch_size protocol plugins device encoding".split(),
+    *"loss_decimal_place log_dir tensorboard_dir stage_one_checkpoint trust_plugins".split(),
     *"micro_batch_size accumulation_steps gradient_checkpointing mixed_precision enable_amp enable_scaler".split(),
     *(f"stage_{stage}_{key}" for stage in ("one", "two") for key in ("epochs", "stopping_step")),
 }

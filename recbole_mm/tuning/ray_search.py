@@ -13,6 +13,7 @@ from ray.tune.schedulers import ASHAScheduler
 
 from recbole_mm.io.files import atomic_file
 from recbole_mm.ray_session import check_resources, ray_session
+from recbole_mm.setting_rules import PATH_KEYS
 from recbole_mm.trainer.checkpoint import settings as plain_settings
 from recbole_mm.tuning.ray_interrupt import interrupted_between_steps
 from recbole_mm.tuning.ray_results import choose, row_of, write_results
@@ -25,8 +26,6 @@ from recbole_mm.tuning.shared_data import load_shared_data
 RESULTS_FILE, BEST_FILE = "results.csv", "best.yaml"
 _DESCRIPTION_FILE = "search.json"
 _RETRIES = 3  # of a trial whose process or node died; its own errors are not tried again
-_PATHS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "dataset_save_path", "graph_dir", "log_dir",
-          "tensorboard_dir")  # fmt: skip
 
 
 def search_with_ray(
@@ -87,7 +86,7 @@ def _try_all(
 def _description(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
     """What must be the same where a search is resumed."""
     return {
-        "settings": {key: value for key, value in plain_settings(search.config).items() if key not in _PATHS},
+        "settings": {key: value for key, value in plain_settings(search.config).items() if key not in PATH_KEYS},
         "model": search.model,
         "dataset": search.dataset,
         "ranges": [[one.name, one.kind, list(one.values)] for one in search.ranges],
@@ -154,7 +153,7 @@ def _absolute_paths(search: Search) -> dict[str, Any]:
     """The settings with paths that hold in a worker, which runs in a folder of its own."""
     graphs = search.config["graph_dir"] or Path(search.config["checkpoint_dir"]) / "graphs"
     settings = {**search.settings, "graph_dir": str(graphs)}
-    return {key: os.path.abspath(value) if key in _PATHS and value else value for key, value in settings.items()}
+    return {key: os.path.abspath(value) if key in PATH_KEYS and value else value for key, value in settings.items()}
 
 
 def _scheduler(search: Search) -> ASHAScheduler | None:

@@ -111,6 +111,17 @@ def test_a_row_that_cannot_be(tmp_path, row, message):
 
 
 @pytest.mark.parametrize(
+    "row, message",
+    [
+        ("u1\ti\x002\t3\t4", "line 42: a NUL; delete it"),
+        ("u1\ti2\r\t3\t4", "line 42: a carriage return that ends no line; delete it"),
+    ],
+)
+def test_letters_that_make_another_id_of_one(tmp_path, row, message):
+    assert message in refused(tmp_path, inter=INTER + "\n".join([*ROWS, row]) + "\n")
+
+
+@pytest.mark.parametrize(
     "arguments, message",
     [
         ({"inter": INTER}, "shop.inter holds no interactions; fill it"),
@@ -142,6 +153,16 @@ def test_a_sequence_that_cannot_be(tmp_path):
         ({"threshold": {"ratings": 3}}, r"threshold: .* no column 'ratings' \(did you mean rating\?\)"),
         ({"val_interval": {"nope": "[3,inf)"}}, "val_interval: data set 'shop' has no column 'nope'"),
         ({"normalize_field": ["nope"]}, "normalize_field: data set 'shop' has no column 'nope'"),
+        ({"numerical_features": ["nope"]}, "numerical_features: data set 'shop' has no column 'nope'"),
+        ({"preload_weight": {"item_id": "nope"}}, "preload_weight: data set 'shop' has no column 'nope'"),
+        ({"unused_col": {"inter": ["user_id"]}}, "unused_col: inter: batches need the ids of users and items"),
+        ({"USER_ID_FIELD": "item_id"}, "USER_ID_FIELD and ITEM_ID_FIELD are both 'item_id'; set one to another"),
+        ({"benchmark_filename": ["train", "valid", "test"]}, "benchmark_filename: there is no shop.train.inter in "),
+        ({"additional_feat_suffix": ["zz"]}, "additional_feat_suffix: there is no shop.zz in .*; there are shop.inter"),
+        (
+            {"user_inter_num_interval": "[1000,inf)"},
+            r"the filters of data set 'shop' leave nothing \(user_inter_num_interval: \[1000,inf\)\); let more through",
+        ),
         ({"seq_len": {"nope": 3}}, "seq_len: data set 'shop' has no column 'nope'"),
         ({"TIME_FIELD": "time", "eval_args": {"order": "TO"}}, "order: TO needs TIME_FIELD: .* no column 'time'"),
         (

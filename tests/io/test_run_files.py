@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from recbole_mm.io.run_files import RunFiles, reserve
+from recbole_mm.io.run_files import RunFiles, release, reserve
 
 
 @pytest.mark.parametrize("stem", ["POWERec-Nov-27", "v1.5", "a[0-9]*", "run-last"])
@@ -35,8 +37,20 @@ def test_glob_characters_in_a_name_are_letters(tmp_path):
 
 
 def test_a_name_is_reserved_once(tmp_path):
-    names = [reserve(tmp_path / "run.pth")[0].name for _ in range(3)]
-    assert names == ["run.pth", "run-2.pth", "run-3.pth"]
+    held = [reserve(tmp_path / "run.pth") for _ in range(3)]
+    assert [name.name for name, _ in held] == ["run.pth", "run-2.pth", "run-3.pth"]
+    release(held[1][1])
+    assert reserve(tmp_path / "run.pth")[0].name == "run-2.pth"
+
+
+def test_reservations_of_killed_runs_are_deleted_and_those_of_others_kept(tmp_path):
+    source = f"import os; from pathlib import Path; from recbole_mm.io.run_files import reserve; \
+reserve(Path({str(tmp_path / 'run.pth')!r})); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", source]).returncode == 9
+    assert (tmp_path / ".run.reserved").exists()
+    mine, _lock = reserve(tmp_path / "other.pth")
+    assert [file.name for file in tmp_path.iterdir()] == [".other.reserved"]
+    assert reserve(tmp_path / "other.pth")[0] != mine
 
 
 @pytest.mark.parametrize("suffix", [".json", ".pth", "-last.safetensors"])

@@ -101,6 +101,12 @@ def test_settings_of_a_checkpoint_are_not_evaluated(checkpoint, key):
     assert open_checkpoint(change(checkpoint, **{key: OPENS})).config[key] in (OPENS, None)
 
 
+def test_what_only_training_needs_does_not_keep_a_checkpoint_shut(checkpoint):
+    """wandb is not installed here, and 256 processes would have nothing to do."""
+    opened = open_checkpoint(change(checkpoint, log_wandb=True, worker=256))
+    assert opened.config["log_wandb"] is False and opened.config["worker"] == 0
+
+
 def test_saved_data_that_a_checkpoint_names_are_not_unpickled(checkpoint, tmp_path):
     bomb = tmp_path / "bomb.pth"
     bomb.write_bytes(pickle.dumps(Bomb()))

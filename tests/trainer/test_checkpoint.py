@@ -238,8 +238,6 @@ def test_no_such_checkpoint(tmp_path):
     (lambda content: content["settings"].update(learning_rate=0.5), r"settings\.learning_rate was .* and is 0\.5"),
     (lambda content: content["settings"].update(n_layer=3), r"settings\.n_layer was nothing and is 3"),
     (lambda content: content["settings"].pop("prompt_num"), r"settings\.prompt_num was 3 and is nothing"),
-    (lambda content: content.update(fingerprint=None), "fingerprint was .* and is null"),
-    (lambda content: content.update(features=None), "features was .* and is null"),
     (lambda content: content.update(valid_result=None), "valid_result was .* and is null"),
     (lambda content: content.update(dataset="toys"), 'dataset was "toy" and is "toys"'),
     (lambda content: content.update(data_path="/etc"), 'data_path was .* and is "/etc"'),
@@ -344,7 +342,9 @@ def test_every_flipped_bit_of_the_weights_is_found(copied, place):
     ("format", -1, "format: input should be greater than or equal to 1"),
     ("format", "2", "format: input should be a valid integer"),
     ("write_id", 5, "write_id: input should be a valid string"),
-    ("sha256", None, "no write_id or sha256"),
+    ("sha256", None, "no sha256"),
+    ("fingerprint", None, "no fingerprint"),
+    ("features", None, "no features"),
     ("model", ["POWERec"], "model: input should be a valid string"),
     ("dataset", None, "dataset: input should be a valid string"),
     ("fingerprint", 1, "fingerprint: input should be a valid string"),
@@ -354,7 +354,7 @@ def test_every_flipped_bit_of_the_weights_is_found(copied, place):
     ("other_parameter", [], "other_parameter: input should be a valid dictionary"),
     ("other_parameter", {"epochs_started": "two"}, "other_parameter.epochs_started: 'two'"),
     ("other_parameter", {"forward": 1}, "other_parameter.forward: 1"),
-    ("other_parameter", {"epochs_started": {"tensor": "none"}}, r"copy\.json is damaged \('none'\)"),
+    ("other_parameter", {"epochs_started": {"tensor": "none"}}, r"copy\.json is damaged \(there is no tensor 'none'\)"),
     ("settings", None, "settings: input should be a valid dictionary"),
     ("data_path", 1, "data_path: input should be a valid string"),
 ])  # fmt: skip
@@ -367,6 +367,13 @@ def test_a_field_of_another_type(copied, field, value, message):
     with pytest.raises(ValueError, match=message) as caught:
         open_checkpoint(copied)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_stands_twice(copied):
+    file = copied.with_suffix(".json")
+    file.write_text(file.read_text().replace("{", '{"model": "BPR",', 1))
+    with pytest.raises(ValueError, match=r"copy\.json is damaged \(the key 'model' is there twice\)"):
+        open_checkpoint(copied)
 
 
 def test_a_description_nested_without_end(copied):

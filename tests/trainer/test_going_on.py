@@ -31,6 +31,7 @@ def checkpoint(data, tmp_path):
     [
         {"learning_rate": 0.1}, {"weight_decay": 0.5}, {"valid_metric": "Recall@5"}, {"knn_k": 5}, {"n_layers": 1},
         {"modality_weights": [0.9, 0.1]}, {"train_batch_size": 16}, {"seed": 3}, {"modalities": ["visual"]},
+        {"shuffle": False}, {"worker": 1}, {"eval_step": 2}, {"metric_decimal_place": 2},
         {"missing_modality": "zero"}, {"clip_grad_norm": {"max_norm": 1}}, {"lr_decay": {"factor": 0.5, "epochs": 2}},
     ],
     ids=lambda changed: next(iter(changed)),

@@ -9,26 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.data.conversion.text_lines import numbered_lines
+from recbole_mm.io.json_text import parse_json
 
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds; raises ValueError with file, line and column where it is none."""
     text = "\n".join(line for _, line in numbered_lines(path))
     try:
-        return json.loads(text, object_pairs_hook=_each_key_once)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}, column {error.colno}: no JSON ({error.msg})") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON that can be read ({error})") from error
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
-        raise ValueError(f"the key {twice!r} is there twice")
-    return content
 
 
 def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
