@@ -9,6 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.encoder.preparation import Preparation
+
 FACTS = {"encoder", "revision", "preprocessing"}
 
 
@@ -23,10 +25,13 @@ class ContentEncoder(nn.Module, ABC):
 
     Attributes:
         has_files: whether it is loaded from a folder, or made as it is.
+        preparation: what is done to pictures apart from the encoder, so that other processes can do it; then
+            :meth:`forward` takes its bytes in a picture's place. None without such.
         truncated: how many of the contents so far were longer than the encoder's context.
     """
 
     has_files = False
+    preparation: Preparation | None = None
 
     def __init__(self, facts: dict[str, Any]):
         super().__init__()

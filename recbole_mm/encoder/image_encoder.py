@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.encoder.preparation import Preparation
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
@@ -16,21 +18,33 @@ if TYPE_CHECKING:
 class ImageEncoder(nn.Module, ABC):
     """A frozen image tower: pictures to pixels, pixels to features.
 
+    Args:
+        processor: its image processor.
+
     Attributes:
         width: of the features.
+        preparation: what is done to pictures before their colours are scaled; None where that cannot be told apart.
         mean: of the three colours, which preprocessing subtracts, so that 0 is a grey pixel.
         std: of the three colours, which it divides by.
     """
 
-    def __init__(self, width: int, mean: list[float], std: list[float]):
+    def __init__(self, width: int, mean: list[float], std: list[float], processor: Any):
         super().__init__()
-        self.width = width
+        self.width, self.processor = width, processor
+        self.preparation = Preparation.of(processor)
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    @abstractmethod
     def preprocess(self, pictures: list[Picture]) -> Tensor:
         """Pixels ``[n, 3, H, W]`` of Pillow images in RGB: resized, cropped and normalised as in the training."""
+        if self.preparation is None:
+            return self.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        ready = np.stack([self.preparation(picture) for picture in pictures])
+        return self.preparation.normalised(torch.from_numpy(ready))
+
+    def of_pictures(self, pictures: list[Picture]) -> Tensor:
+        """Features ``[n, width]`` of Pillow images in RGB."""
+        return self(self.preprocess(pictures).to(self.mean.device))
 
     @abstractmethod
     def forward(self, pixels: Tensor) -> Tensor:
@@ -58,12 +72,8 @@ class ClipTransformer(ImageEncoder):
     """
 
     def __init__(self, model: Any, processor: Any):
-        super().__init__(model.config.projection_dim, processor.image_mean, processor.image_std)
+        super().__init__(model.config.projection_dim, processor.image_mean, processor.image_std, processor)
         self.model = model
-        self.processor = processor
-
-    def preprocess(self, pictures: list[Picture]) -> Tensor:
-        return self.processor(images=pictures, return_tensors="pt")["pixel_values"]
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self.model(pixel_values=pixels).image_embeds
@@ -90,9 +100,8 @@ class ClipResNet(ImageEncoder):
 
     def __init__(self, model: Any, processor: Any):
         colours = processor.data_config
-        super().__init__(model.config.num_labels, list(colours["mean"]), list(colours["std"]))
+        super().__init__(model.config.num_labels, list(colours["mean"]), list(colours["std"]), processor)
         self.model = model
-        self.processor = processor
 
     def preprocess(self, pictures: list[Picture]) -> Tensor:
         return self.processor(pictures)["pixel_values"]

@@ -1,4 +1,4 @@
-"""Loading a CLIP-type encoder from a local folder or by its hub name."""
+"""Loading image towers from a local folder or by their hub name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.encoder.image_encoder import ClipResNet, ClipTransformer, ImageEncoder
-from recbole_mm.encoder.pretrained import clear_errors, encoder_folder, quiet, require_transformers, stored_weights
+from recbole_mm.encoder.pretrained import (
+    clear_errors,
+    encoder_folder,
+    folder_config,
+    quiet,
+    reads,
+    require_transformers,
+    stored_weights,
+)
 from recbole_mm.encoder.safety import EncoderError
+from recbole_mm.encoder.vision_tower import VisionTower
 
 CLIP_TYPES = ("clip", "clip_vision_model")
 TIMM_TYPE = "timm_wrapper"
@@ -16,32 +25,45 @@ TIMM_TYPE = "timm_wrapper"
 def load_encoder(name: str | Path) -> ImageEncoder:
     """The image tower of an encoder, frozen and in evaluation mode.
 
-    It can be a CLIP with a vision transformer, whole or its image tower alone (``openai/clip-vit-base-patch32``), or a
-    CLIP ResNet in timm's form (``timm/resnet50_clip.openai``), which needs timm besides.
+    It can be a CLIP with a vision transformer, whole or its image tower alone (``openai/clip-vit-base-patch32``), a
+    CLIP ResNet in timm's form (``timm/resnet50_clip.openai``), which needs timm besides, or any other image model of
+    transformers (:class:`~recbole_mm.encoder.vision_tower.VisionTower`).
 
     Args:
         name: a folder as ``save_pretrained`` writes it, image processor included, or a name on the hub.
 
     Raises:
-        ValueError: there is no such encoder, it is damaged or of another kind, its weights are a pickle, it would run
+        ValueError: there is no such encoder, it is damaged or reads no pictures, its weights are a pickle, it would run
             code of its own, or transformers is not installed.
     """
     require_transformers()
-    from transformers import AutoConfig
-
     with quiet(), clear_errors(name):
         folder = encoder_folder(name)
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)  # nor ask whether to run it
-        if config.model_type in CLIP_TYPES:
-            encoder = _clip(folder, config)
-        elif config.model_type == TIMM_TYPE:
-            encoder = _timm(folder, config)
-        else:
-            raise EncoderError(
-                f"it is of type '{config.model_type}', and the types that can be read are {', '.join(CLIP_TYPES)} and, "
-                f"for CLIP ResNets, timm's"
-            )
+        config = folder_config(folder)
+        is_clip = config.model_type in (*CLIP_TYPES, TIMM_TYPE)
+        encoder = load_clip(folder, config) if is_clip else load_vision_tower(folder, config)
     return encoder.eval().requires_grad_(False)
+
+
+def load_clip(folder: Path, config: Any) -> ImageEncoder:
+    """The image tower of a CLIP in a folder of :func:`~recbole_mm.encoder.pretrained.encoder_folder`.
+
+    Raises:
+        EncoderError, OSError, ValueError: it is damaged, or no CLIP's.
+    """
+    return _clip(folder, config) if config.model_type in CLIP_TYPES else _timm(folder, config)
+
+
+def load_vision_tower(folder: Path, config: Any) -> VisionTower:
+    """Any image model of transformers; arguments and errors as of :func:`load_clip`."""
+    from transformers import AutoImageProcessor, AutoModel
+
+    if not reads(config, "pixel_values", "get_image_features"):
+        raise EncoderError(f"it is of type '{config.model_type}', which reads no pictures")
+    model = stored_weights(AutoModel, folder, config, optional="pooler")
+    # Pillow's resizing, which the features of the published models are made with; torchvision's differs slightly
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+    return VisionTower(model, processor)
 
 
 def _clip(folder: Path, config: Any) -> ClipTransformer:
@@ -54,7 +76,6 @@ def _clip(folder: Path, config: Any) -> ClipTransformer:
     if vision.num_hidden_layers < 2:
         raise EncoderError("attribution maps and tuning need at least two blocks, and it has one")
     model = stored_weights(CLIPVisionModelWithProjection, folder, vision)
-    # Pillow's resizing, which the features of the published models are made with; torchvision's differs slightly
     return ClipTransformer(model, CLIPImageProcessorPil.from_pretrained(folder))
 
 

@@ -138,6 +138,20 @@ def folder_config(folder: Path) -> Any:
     return AutoConfig.from_pretrained(folder, trust_remote_code=False)  # nor ask whether to run it
 
 
+def reads(config: Any, main_input: str, method: str) -> bool:
+    """Whether the model of a configuration has an input as its main one, or a dual encoder's method; it is not loaded.
+
+    Args:
+        main_input: such as ``pixel_values``.
+        method: such as ``get_image_features``.
+    """
+    from transformers import MODEL_MAPPING
+
+    kinds = MODEL_MAPPING.get(type(config), ())
+    kinds = kinds if isinstance(kinds, tuple | list) else (kinds,)
+    return any(hasattr(kind, method) or kind.main_input_name == main_input for kind in kinds)
+
+
 def provenance(name: str, folder: Path, **preprocessing: Any) -> dict[str, Any]:
     """The facts of an encoder from a folder, see :class:`~recbole_mm.encoder.content_encoder.ContentEncoder`."""
     return {"encoder": str(name), "revision": revision(name, folder), "preprocessing": preprocessing}

@@ -8,7 +8,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from recbole_mm.encoder.content_encoder import ContentEncoder
-from recbole_mm.encoder.pretrained import folder_config, projected, provenance, stored_weights
+from recbole_mm.encoder.pretrained import folder_config, projected, provenance, reads, stored_weights
 from recbole_mm.encoder.safety import MODULES_FILE, EncoderError
 from recbole_mm.registry import register_encoder
 
@@ -75,10 +75,10 @@ def _text_model(folder: Path, config: Any) -> tuple[Any, str]:
 
     if config.model_type == "clip_text_model":
         return stored_weights(CLIPTextModelWithProjection, folder, config), "text projection"
+    if not reads(config, "input_ids", "get_text_features"):
+        raise EncoderError(f"it is of type '{config.model_type}', which reads no texts")
     model = stored_weights(AutoModel, folder, config, optional="pooler")
     is_dual = hasattr(model, "get_text_features")
-    if not is_dual and model.main_input_name != "input_ids":
-        raise EncoderError(f"it is of type '{config.model_type}', which reads no texts")
     return model.get_encoder() if config.is_encoder_decoder else model, "projection" if is_dual else "mean"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -34,11 +35,15 @@ def open_picture_file(file: Path) -> BinaryIO:
     return opened
 
 
-def open_picture(file: Path) -> Picture:
+def open_picture(file: Path, content: bytes | None = None) -> Picture:
     """The picture of a file as a Pillow image in RGB, in its own size, whatever the file's suffix says.
 
     It is turned upright as its EXIF says, transparent places are white, 16-bit greys are scaled, and of an animation it
     is the first frame.
+
+    Args:
+        file: its name, for errors.
+        content: of the file, where it was read already.
 
     Raises:
         PictureError: there is no such file, or it is no picture of FORMATS, cut short, damaged, or so large (over 89
@@ -52,10 +57,13 @@ def open_picture(file: Path) -> Picture:
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]  # some are left out of some builds of Pillow
     try:
-        with open_picture_file(file) as opened, warnings.catch_warnings():
+        source = open_picture_file(file) if content is None else io.BytesIO(content)
+        with source as opened, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(opened, formats=formats) as picture:
-                return _as_rgb(ImageOps.exif_transpose(picture))
+                ImageOps.exif_transpose(picture, in_place=True)  # else it copies what is upright already
+                picture.load()
+                return _as_rgb(picture)
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers raise of every kind, whatever the damage leads them to
@@ -66,6 +74,8 @@ def open_picture(file: Path) -> Picture:
 def _as_rgb(picture: Picture) -> Picture:
     from PIL import Image
 
+    if picture.mode == "RGB" and not picture.has_transparency_data:
+        return picture
     if picture.mode.startswith("I;16"):  # Pillow would cut off all above 255, which leaves white
         picture = picture.convert("I")
     if picture.mode == "I":

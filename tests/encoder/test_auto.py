@@ -62,7 +62,7 @@ class TestPictures:
         config = transformers.SiglipConfig(vision_config=VISION, text_config=text)
         model = write_image_model(tmp_path, config)
         encoder = load_image_encoder(str(tmp_path))
-        pixels = encoder.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        pixels = encoder.tower.processor(images=pictures, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             torch.testing.assert_close(encoder(pictures), model.get_image_features(pixel_values=pixels).pooler_output)
         assert encoder.facts["preprocessing"]["pooling"] == "projection"
@@ -79,7 +79,7 @@ class TestPictures:
     def test_any_image_model_pools_as_it_does(self, tmp_path, pictures, config):
         model = write_image_model(tmp_path, config)
         encoder = load_image_encoder(str(tmp_path))
-        pixels = encoder.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        pixels = encoder.tower.processor(images=pictures, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             torch.testing.assert_close(encoder(pictures), model(pixel_values=pixels).pooler_output.reshape(2, 16))
 
@@ -87,7 +87,7 @@ class TestPictures:
         config = transformers.ViTConfig(**VISION)
         model = write_image_model(tmp_path, config, transformers.ViTForImageClassification)
         encoder = load_image_encoder(str(tmp_path))
-        pixels = encoder.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        pixels = encoder.tower.processor(images=pictures, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             torch.testing.assert_close(encoder(pictures), model.vit(pixel_values=pixels).last_hidden_state[:, 0])
         assert encoder.facts["preprocessing"]["pooling"] == "class token"

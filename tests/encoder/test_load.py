@@ -116,7 +116,7 @@ class TestBadInput:
 
     def test_another_kind_of_model(self, tmp_path):
         of_type(tmp_path, model_type="bert")
-        assert "it is of type 'bert', and the types that can be read are clip" in self.refusal(tmp_path)
+        assert "it is of type 'bert', which reads no pictures" in self.refusal(tmp_path)
 
     def test_timm_is_missing(self, tmp_path):
         if transformers.utils.is_timm_available():
