@@ -141,18 +141,21 @@ def register_converter(name: str, *, help: str) -> Decorator:
     return _entering(CONVERTERS, name, help=help)
 
 
-def register_encoder(name: str, *, reads: Literal["pictures", "texts"]) -> Decorator:
-    """Class decorator: make an encoder of pictures or texts available to ``recbole-mm extract``.
+def register_encoder(name: str, *, reads: Literal["pictures", "texts", "sounds"]) -> Decorator:
+    """Class decorator: make an encoder of pictures, texts or sounds available to ``recbole-mm extract``.
 
     ``--encoder name`` makes one without files; a folder or hub name is loaded by the encoder that recognises it
     (:class:`~recbole_mm.encoder.content_encoder.ContentEncoder`).
 
     Args:
         name: of the encoder.
-        reads: what its contents are, ``pictures`` or ``texts``.
+        reads: what its contents are, ``pictures``, ``texts`` or ``sounds``. One of sounds has the attributes `rate`, in
+            Hz, and `seconds`, which it hears at once.
     """
-    if reads not in ("pictures", "texts"):
-        raise RegistryError(f"encoder '{name}': reads={reads!r} is neither 'pictures' nor 'texts'; give one of them")
+    if reads not in ("pictures", "texts", "sounds"):
+        raise RegistryError(
+            f"encoder '{name}': reads={reads!r} is not among 'pictures', 'texts' and 'sounds'; give one of them"
+        )
     return _entering(ENCODERS, name, reads=reads)
 
 

@@ -155,7 +155,7 @@ REFUSED = {
     "analysis-arguments": (lambda: register_analysis("x", help="h"), lambda one: one, "cannot be called as it will be"),
     "analysis-taken": (lambda: register_analysis("feature-drift", help="h"), analysis, "is already registered by"),
     "encoder-type": (lambda: register_encoder("x", reads="texts"), FeatureAdapter, "class from ContentEncoder"),
-    "encoder-reads": (lambda: register_encoder("x", reads="sounds"), analysis, "neither 'pictures' nor 'texts'"),
+    "encoder-reads": (lambda: register_encoder("x", reads="smells"), analysis, "is not among 'pictures'"),
     "encoder-tfidf": (lambda: register_encoder("tfidf", reads="texts"), ContentEncoder, "cannot be called 'tfidf'"),
     "tuning-arguments": (lambda: register_tuning("x"), lambda encoder: None, r"a function of \(encoder, settings\)"),
     "tuning-none": (lambda: register_tuning("none"), lambda encoder, settings: None, "cannot be called 'none'"),

@@ -1,6 +1,6 @@
 """Pretrained encoders that make modality features of raw content."""
 
-from recbole_mm.encoder.auto import load_image_encoder, load_text_encoder
+from recbole_mm.encoder.auto import load_image_encoder, load_sound_encoder, load_text_encoder
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.dual_encoder import DualEncoder, load_dual_encoder
 from recbole_mm.encoder.image_encoder import ImageEncoder
@@ -17,6 +17,7 @@ __all__ = [
     "load_dual_encoder",
     "load_encoder",
     "load_image_encoder",
+    "load_sound_encoder",
     "load_text_encoder",
     "open_picture",
     "tune",

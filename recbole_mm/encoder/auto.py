@@ -1,4 +1,4 @@
-"""Loading frozen encoders of pictures and texts for extraction, by a registered name, a folder or a hub's name."""
+"""Loading frozen encoders of pictures, texts and sounds, by a registered name, a folder or a hub's name."""
 
 from __future__ import annotations
 
@@ -25,14 +25,27 @@ def load_image_encoder(name: str, device: str = "cpu") -> ContentEncoder:
     return _load("pictures", name, device)
 
 
-def load_text_encoder(name: str, device: str = "cpu") -> ContentEncoder:
+def load_text_encoder(name: str, device: str = "cpu", **options: str) -> ContentEncoder:
     """An encoder of texts, frozen: a dual encoder's text tower, any text model of transformers, sentence-transformers,
     or a plugin's.
 
+    Args:
+        options: `pooling`, `prefix` and `dtype` of :class:`~recbole_mm.encoder.text_encoders.AutoTexts`.
+
     Raises:
-        ValueError: there is none, it is damaged, it reads no texts, or the library it needs is not installed.
+        ValueError: there is none, it is damaged, it reads no texts or takes no such options, or the library it needs is
+            not installed.
     """
-    return _load("texts", name, device)
+    return _load("texts", name, device, options)
+
+
+def load_sound_encoder(name: str, device: str = "cpu") -> ContentEncoder:
+    """An encoder of sounds, frozen: a dual encoder's sound tower, any sound model of transformers, or a plugin's.
+
+    Raises:
+        ValueError: there is none, it is damaged, it reads no sounds, or the library it needs is not installed.
+    """
+    return _load("sounds", name, device)
 
 
 @dataclass(frozen=True)
@@ -40,21 +53,25 @@ class EncoderLoader:
     """Loads an encoder from its name and a device, in another process too, which knows nothing of our plugins.
 
     Attributes:
-        reads: what its contents are, ``pictures`` or ``texts``.
+        reads: what its contents are, ``pictures``, ``texts`` or ``sounds``.
         plugins: modules to import before.
+        options: for the encoder's ``load``, by name.
     """
 
     reads: str
     plugins: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, name: str, device: str) -> ContentEncoder:
         """Raises ValueError as :func:`load_image_encoder`."""
         import_plugins(list(self.plugins))
-        return _load(self.reads, name, device)
+        return _load(self.reads, name, device, dict(self.options))
 
 
-def _load(reads: str, name: str, device: str) -> ContentEncoder:
+def _load(reads: str, name: str, device: str, options: dict[str, str] | None = None) -> ContentEncoder:
+    options = options or {}
     if name in ENCODERS and not ENCODERS.get(name).has_files and not Path(name).is_dir():
+        _check_options(ENCODERS.get(name), options)
         encoder = _made(reads, name)
     else:
         require_transformers()
@@ -64,8 +81,15 @@ def _load(reads: str, name: str, device: str) -> ContentEncoder:
             kind = next((kind for kind in reversed(kinds) if kind.has_files and kind.recognises(folder)), None)
             if kind is None:
                 raise EncoderError(f"no encoder of {reads} recognises it")
-            encoder = kind.load(name, folder, device)
+            _check_options(kind, options)
+            encoder = kind.load(name, folder, device, **options)
     return encoder.eval().requires_grad_(False).to(device)
+
+
+def _check_options(kind: type[ContentEncoder], options: dict[str, str]) -> None:
+    unknown = sorted(set(options) - kind.options)
+    if unknown:
+        raise EncoderError(f"{kind.__name__} takes no --{unknown[0]}; leave it out")
 
 
 def _made(reads: str, name: str) -> ContentEncoder:

@@ -1,10 +1,10 @@
-"""The base class of frozen encoders of pictures or texts, as extraction uses them: contents in, feature rows out."""
+"""The base class of frozen encoders, as extraction uses them: contents in, feature rows out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ FACTS = {"encoder", "revision", "preprocessing"}
 
 
 class ContentEncoder(nn.Module, ABC):
-    """What turns a batch of contents (Pillow images in RGB, or texts) into features.
+    """What turns a batch of contents (Pillow images in RGB, texts, or float32 samples) into features.
 
     A class of one's own is registered with :func:`~recbole_mm.registry.register_encoder`. One without files is made
     without arguments. One that reads folders sets `has_files` and defines :meth:`recognises` and :meth:`load`.
@@ -24,12 +24,14 @@ class ContentEncoder(nn.Module, ABC):
         facts: `encoder`, `revision` and `preprocessing` (JSON values): all that the features depend on but the content.
 
     Attributes:
+        options: of `extract`, that its :meth:`load` takes by name.
         has_files: whether it is loaded from a folder, or made as it is.
         preparation: what is done to pictures apart from the encoder, so that other processes can do it; then
             :meth:`forward` takes its bytes in a picture's place. None without such.
         truncated: how many of the contents so far were longer than the encoder's context.
     """
 
+    options: ClassVar[frozenset[str]] = frozenset()
     has_files = False
     preparation: Preparation | None = None
 

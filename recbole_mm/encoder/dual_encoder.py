@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recbole_mm.encoder.preparation import Preparation
 from recbole_mm.encoder.pretrained import (
     clear_errors,
     encoder_folder,
@@ -52,6 +54,7 @@ class DualEncoder(nn.Module):
         self.checkpoints_gradients = False
         self.visual_prompts: nn.Parameter | None = None  # [J, n, visual width]
         self.textual_prompts: nn.Parameter | None = None  # [J, n, textual width]
+        self.preparation = Preparation.required(processor)
         self.register_buffer("mean", torch.tensor(processor.image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(processor.image_std).view(3, 1, 1), persistent=False)
 
@@ -59,8 +62,7 @@ class DualEncoder(nn.Module):
 
     def pixels(self, pictures: list[Picture]) -> Tensor:
         """Pillow images in RGB, resized and cropped, uint8 ``[n, 3, H, W]``: a quarter of what they are normalised."""
-        cropped = self.processor(images=pictures, return_tensors="np", do_rescale=False, do_normalize=False)
-        return torch.from_numpy(cropped["pixel_values"]).round().to(torch.uint8)
+        return torch.from_numpy(np.stack([self.preparation(picture) for picture in pictures]))
 
     def tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Token ids and mask ``[n, length]`` of texts, cut to leave the prompts their places, and counted."""

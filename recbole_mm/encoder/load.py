@@ -56,13 +56,16 @@ def load_clip(folder: Path, config: Any) -> ImageEncoder:
 
 def load_vision_tower(folder: Path, config: Any) -> VisionTower:
     """Any image model of transformers; arguments and errors as of :func:`load_clip`."""
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoImageProcessor, AutoModel, ViTImageProcessorPil
 
     if not reads(config, "pixel_values", "get_image_features"):
         raise EncoderError(f"it is of type '{config.model_type}', which reads no pictures")
     model = stored_weights(AutoModel, folder, config, optional="pooler")
     # Pillow's resizing, which the features of the published models are made with; torchvision's differs slightly
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+    if config.model_type.startswith("dinov3"):  # whose own processor has no form for Pillow, and is ViT's but for that
+        processor = ViTImageProcessorPil.from_pretrained(folder)
+    else:
+        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
     return VisionTower(model, processor)
 
 

@@ -84,13 +84,16 @@ def encoder_folder(name: str | Path) -> Path:
     return folder
 
 
-def stored_weights(kind: Any, folder: Path, config: Any, optional: str | None = None) -> Any:
-    """The model in single precision, all of whose weights are in the files: transformers makes up missing ones.
+def stored_weights(
+    kind: Any, folder: Path, config: Any, optional: str | None = None, dtype: torch.dtype = torch.float32
+) -> Any:
+    """The model, all of whose weights are in the files: transformers makes up missing ones.
 
     Args:
         kind: class of transformers, or an Auto class.
         folder: of :func:`encoder_folder`.
         optional: a part of the model that is removed, set to None, where the files lack weights of it.
+        dtype: of the weights, whatever they are stored in.
 
     Raises:
         EncoderError: weights are missing.
@@ -99,7 +102,7 @@ def stored_weights(kind: Any, folder: Path, config: Any, optional: str | None = 
     model, found = kind.from_pretrained(
         folder,
         config=config,
-        dtype=torch.float32,
+        dtype=dtype,
         output_loading_info=True,
         trust_remote_code=False,
         use_safetensors=True,
@@ -147,7 +150,7 @@ def reads(config: Any, main_input: str, method: str) -> bool:
     """
     from transformers import MODEL_MAPPING
 
-    kinds = MODEL_MAPPING.get(type(config), ())
+    kinds: Any = MODEL_MAPPING.get(type(config), ())
     kinds = kinds if isinstance(kinds, tuple | list) else (kinds,)
     return any(hasattr(kind, method) or kind.main_input_name == main_input for kind in kinds)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from recbole_mm.encoder.content_encoder import ContentEncoder
@@ -21,17 +22,25 @@ class AutoTexts(ContentEncoder):
 
     Args:
         context: how many tokens the model reads; longer texts are cut there and counted.
+        pooling: ``projection``, ``text projection``, ``mean``, ``cls`` (the first token) or ``last`` (as embedders that
+            are language models do).
+        prefix: stands before each text, such as ``query: ``.
     """
 
     has_files = True
+    options = frozenset({"pooling", "prefix", "dtype"})
 
-    def __init__(self, model: Any, tokenizer: Any, context: int | None, pooling: str, facts: dict[str, Any]):
+    def __init__(
+        self, model: Any, tokenizer: Any, context: int | None, pooling: str, facts: dict[str, Any], prefix: str = ""
+    ):
         super().__init__(facts)
         self.model, self.tokenizer, self.context, self.pooling = model, tokenizer, context, pooling
+        self.prefix = prefix
         # SigLIP was trained on texts of one length, and reads the last place
         self.padding = "max_length" if str(model.config.model_type).startswith("siglip") else True
 
     def forward(self, contents: list[str]) -> Tensor:
+        contents = [self.prefix + text for text in contents]
         self.truncated += count_longer(self.tokenizer, contents, self.context)
         tokens = self.tokenizer(
             contents,
@@ -42,12 +51,11 @@ class AutoTexts(ContentEncoder):
         ).to(self.device)
         ids, mask = tokens["input_ids"], tokens.get("attention_mask")
         if self.pooling == "projection":
-            return projected(self.model.get_text_features(input_ids=ids, attention_mask=mask))
+            return projected(self.model.get_text_features(input_ids=ids, attention_mask=mask)).float()
         if self.pooling == "text projection":
-            return self.model(input_ids=ids, attention_mask=mask).text_embeds
+            return self.model(input_ids=ids, attention_mask=mask).text_embeds.float()
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        weights = mask.unsqueeze(-1).to(states.dtype)
-        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+        return pooled(states.float(), mask, self.pooling)
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -55,29 +63,51 @@ class AutoTexts(ContentEncoder):
         return True
 
     @classmethod
-    def load(cls, name: str, folder: Path, device: str) -> Self:
-        """Raises ValueError where the model reads no texts."""
+    def load(
+        cls, name: str, folder: Path, device: str, pooling: str = "", prefix: str = "", dtype: str = "float32"
+    ) -> Self:
+        """Raises ValueError where the model reads no texts, or has a pooling of its own beside the one asked for."""
         from transformers import AutoTokenizer
 
         config = folder_config(folder)
-        model, pooling = _text_model(folder, config)
+        model, own = _text_model(folder, config, getattr(torch, dtype))
+        if pooling and own != "mean":
+            raise EncoderError(f"its features are a {own}, which leaves no choice of --pooling; leave it out")
+        pooling = pooling or own
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token  # of GPT's kin; padding is masked
+        tokenizer.padding_side = "right"  # so that positions count from the first token in every model
         context = context_of(model, config.get_text_config(), tokenizer)
-        facts = provenance(name, folder, pooling=pooling, tokenizer=type(tokenizer).__name__, context=context)
-        return cls(model, tokenizer, context, pooling, facts)
+        said = {"pooling": pooling, "tokenizer": type(tokenizer).__name__, "context": context}
+        facts = provenance(name, folder, **said, **_told(prefix, dtype))
+        return cls(model, tokenizer, context, pooling, facts, prefix)
 
 
-def _text_model(folder: Path, config: Any) -> tuple[Any, str]:
+def _told(prefix: str, dtype: str) -> dict[str, str]:
+    """What features depend on, where it is not as by default."""
+    return ({"prefix": prefix} if prefix else {}) | ({"dtype": dtype} if dtype != "float32" else {})
+
+
+def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """``[n, width]`` of a text model's states ``[n, length, width]`` and mask ``[n, length]``: mean, cls or last."""
+    if pooling == "mean":
+        weights = mask.unsqueeze(-1).to(states.dtype)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+    places = torch.arange(mask.shape[1], device=mask.device) * mask
+    place = places.argmax(dim=1) if pooling == "last" else mask.int().argmax(dim=1)
+    return states[torch.arange(len(states), device=states.device), place]
+
+
+def _text_model(folder: Path, config: Any, dtype: torch.dtype) -> tuple[Any, str]:
     """The model, and how its states become a feature."""
     from transformers import AutoModel, CLIPTextModelWithProjection
 
     if config.model_type == "clip_text_model":
-        return stored_weights(CLIPTextModelWithProjection, folder, config), "text projection"
+        return stored_weights(CLIPTextModelWithProjection, folder, config, dtype=dtype), "text projection"
     if not reads(config, "input_ids", "get_text_features"):
         raise EncoderError(f"it is of type '{config.model_type}', which reads no texts")
-    model = stored_weights(AutoModel, folder, config, optional="pooler")
+    model = stored_weights(AutoModel, folder, config, optional="pooler", dtype=dtype)
     is_dual = hasattr(model, "get_text_features")
     return model.get_encoder() if config.is_encoder_decoder else model, "projection" if is_dual else "mean"
 
@@ -87,14 +117,18 @@ class SentenceTexts(ContentEncoder):
     """A model of sentence-transformers, with the pooling and normalisation it was made with."""
 
     has_files = True
+    options = frozenset({"prefix", "dtype"})
 
-    def __init__(self, model: Any, facts: dict[str, Any]):
+    def __init__(self, model: Any, facts: dict[str, Any], prefix: str = ""):
         super().__init__(facts)
-        self.model = model
+        self.model, self.prefix = model, prefix
 
     def forward(self, contents: list[str]) -> Tensor:
-        self.truncated += count_longer(self.model.tokenizer, contents, self.model.max_seq_length)
-        return self.model.encode(contents, batch_size=len(contents), convert_to_tensor=True, show_progress_bar=False)
+        whole = [self.prefix + text for text in contents]
+        self.truncated += count_longer(self.model.tokenizer, whole, self.model.max_seq_length)
+        options = {"batch_size": len(contents), "convert_to_tensor": True, "show_progress_bar": False}
+        # as its prompt, which some models leave out of their mean
+        return self.model.encode(contents, prompt=self.prefix or None, **options).float()
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
@@ -102,7 +136,7 @@ class SentenceTexts(ContentEncoder):
         return (folder / MODULES_FILE).is_file()
 
     @classmethod
-    def load(cls, name: str, folder: Path, device: str) -> Self:
+    def load(cls, name: str, folder: Path, device: str, prefix: str = "", dtype: str = "float32") -> Self:
         """Raises ValueError where sentence-transformers is not installed."""
         try:
             from sentence_transformers import SentenceTransformer
@@ -110,10 +144,12 @@ class SentenceTexts(ContentEncoder):
             raise EncoderError(
                 'it is a model of sentence-transformers; type: pip install "recbole-mm[sentence]"'
             ) from error
-        options = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
+        weights = {"use_safetensors": True, "dtype": getattr(torch, dtype)}
+        options = {"trust_remote_code": False, "model_kwargs": weights}
         model = SentenceTransformer(str(folder), device=device, **options)
         modules = [type(module).__name__ for module in model]
-        return cls(model, provenance(name, folder, modules=modules, context=model.max_seq_length))
+        said = {"modules": modules, "context": model.max_seq_length, **_told(prefix, dtype)}
+        return cls(model, provenance(name, folder, **said), prefix)
 
 
 def count_longer(tokenizer: Any, texts: list[str], context: int | None) -> int:

@@ -1,4 +1,4 @@
-"""The image tower of any model of transformers: SigLIP, DINOv2 and v3, ViT, BLIP, ConvNeXt and what else reads pixels."""
+"""The image tower of any model of transformers: SigLIP, DINOv2 and v3, ViT, BLIP, ConvNeXt, and others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class VisionTower(ImageEncoder):
         return self._features({"pixel_values": pixels})
 
     def of_pictures(self, pictures: list[Picture]) -> Tensor:
-        """Features ``[n, width]``; models of pictures of any size, such as SigLIP 2 NaFlex, read masks beside pixels."""
+        """Features ``[n, width]``; SigLIP 2 NaFlex and its kind read masks beside pixels."""
         return self._features(self.processor(images=pictures, return_tensors="pt").to(self.mean.device))
 
     def activation(self, pixels: Tensor) -> Tensor:
@@ -63,7 +63,9 @@ class VisionTower(ImageEncoder):
         rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
         n_first = tokens.shape[1] - rows * columns  # class and register tokens
         if n_first < 0:
-            raise ValueError(f"{type(self.model).__name__} gives {tokens.shape[1]} places for {rows} x {columns} patches")
+            raise ValueError(
+                f"{type(self.model).__name__} gives {tokens.shape[1]} places for {rows} x {columns} patches"
+            )
         return tokens[:, n_first:].transpose(1, 2).unflatten(2, (rows, columns))
 
     def _features(self, inputs: Any) -> Tensor:

@@ -1,81 +1,152 @@
-"""The command `extract`: modality features from pictures or texts."""
+"""The command `extract`: modality features from pictures, texts, sounds or videos."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from recbole_mm.data.convert import check_free_modality
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.extract import Extraction, extract
+from recbole_mm.extraction.pixel_cache import MAPPED
+from recbole_mm.extraction.prepared_pictures import prepared
+from recbole_mm.extraction.sounds import SHORTEST, Sounds
 from recbole_mm.extraction.tfidf import TFIDF, extract_tfidf
-from recbole_mm.io.files import check_writable
+from recbole_mm.extraction.videos import Videos
+from recbole_mm.io.files import check_writable, temporary_folder
 
+if TYPE_CHECKING:
+    from recbole_mm.encoder.content_encoder import ContentEncoder
+
+DTYPES = ("float32", "bfloat16", "float16")
+PICTURES_FOLDER = Path("saved") / "pictures"  # beside the graphs of runs
 SHOWN_MISSING = 5
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `extract`, which sets `run`, a function from the parsed arguments to an exit code."""
-    parser = subparsers.add_parser("extract", help="make a modality's features from pictures or texts")
+    parser = subparsers.add_parser("extract", help="make a modality's features from pictures, texts, sounds or videos")
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--modality", required=True, help="name of the modality, such as visual")
     content = parser.add_mutually_exclusive_group(required=True)
     content.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures named by item id")
     content.add_argument("--fields", help="fields of the .item file, such as title,genres,plot")
+    content.add_argument("--audio", type=Path, metavar="DIR", help="folder of sounds named by item id")
+    content.add_argument("--videos", type=Path, metavar="DIR", help="folder of videos, for an encoder of pictures")
     parser.add_argument(
         "--encoder",
         required=True,
         help=f"folder, hub name or registered name of an encoder; {TFIDF} (texts), histograms (pictures): no weights",
     )
+    parser.add_argument("--files", metavar="FIELD", help="field of the .item file that names items' files")
+    parser.add_argument("--frames", type=int, default=8, help="of a video (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, help="of a sound heard at once (default: the encoder's)")
+    parser.add_argument("--pooling", choices=("mean", "cls", "last"), help="of a text model's tokens (default: mean)")
+    parser.add_argument("--prefix", help="text before every text, such as 'query: '")
+    parser.add_argument("--dtype", choices=DTYPES, help="of a text model's weights (default: float32)")
     parser.add_argument("--batch-size", type=int, default=32, help="items encoded at once")
     parser.add_argument("--float16", action="store_true", help="store half precision")
     parser.add_argument("--width", type=int, default=384, help=f"width of {TFIDF}'s features")
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: the GPU where there is one)")
     parser.add_argument("--ray_address", help="encode on this Ray cluster, host:port, auto or local")
+    _add_picture_options(parser)
     parser.set_defaults(run=_run)
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, help="processes that prepare pictures (default: one for each processor)")
+    parser.add_argument(
+        "--picture-cache", type=Path, default=PICTURES_FOLDER, metavar="DIR",
+        help="where resized pictures are kept for further runs, 150 kB each at 224 x 224 (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--picture-memory", type=int, default=MAPPED >> 20, metavar="MB",
+        help="most of the kept pictures that are in memory at a time (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--no-picture-cache", action="store_true", help="keep none of them")
 
 
 def _run(args: argparse.Namespace) -> int:
     check_writable(check_free_modality(args.modality, args.dataset))  # before the encoder loads
-    if args.images is not None:
-        result = _extract_pictures(args)
+    _check(args)
+    if args.fields is not None and args.encoder == TFIDF:
+        options = {"width": args.width, "half": args.float16}
+        result = extract_tfidf(args.dataset, args.modality, _texts(args), **options)
     else:
-        result = _extract_texts(args)
+        result = _extract(args)
     _report(result, args.dataset)
     return 0
 
 
-def _extract_pictures(args: argparse.Namespace) -> Extraction:
-    if args.encoder == TFIDF:
+def _check(args: argparse.Namespace) -> None:
+    if args.encoder == TFIDF and args.fields is None:
         raise ValueError(f"--encoder: {TFIDF} reads texts; give --fields, or an encoder of pictures such as histograms")
-    return _extract(args, Pictures(args.dataset, args.images), "pictures")
-
-
-def _extract_texts(args: argparse.Namespace) -> Extraction:
     if args.encoder == TFIDF and args.ray_address is not None:
         raise ValueError(f"--ray_address: {TFIDF} needs all texts at once, on this machine; leave out --ray_address")
-    texts = Texts(args.dataset, [field.strip() for field in args.fields.split(",")])
-    if args.encoder == TFIDF:
-        return extract_tfidf(args.dataset, args.modality, texts, width=args.width, half=args.float16)
-    return _extract(args, texts, "texts")
+    least = {"workers": 0, "picture_memory": 1, "frames": 1, "seconds": SHORTEST}
+    for name, bound in least.items():
+        value = getattr(args, name)
+        if value is not None and not value >= bound:  # not a number is below all
+            raise ValueError(f"--{name.replace('_', '-')}: {value} must be at least {bound}")
 
 
-def _extract(args: argparse.Namespace, contents: Contents, reads: str) -> Extraction:
+def _texts(args: argparse.Namespace) -> Texts:
+    return Texts(args.dataset, [field.strip() for field in args.fields.split(",")])
+
+
+def _contents(args: argparse.Namespace) -> tuple[str, Callable[[Any], Contents]]:
+    """What the encoder is to read, and how its contents are found, given the encoder."""
+    dataset, column = args.dataset, args.files
+    if args.fields is not None:
+        texts = _texts(args)  # before the encoder loads, as are files of the others
+        return "texts", lambda _: texts
+    if args.audio is not None:
+        return "sounds", lambda encoder: Sounds(
+            dataset, args.audio, encoder.rate, args.seconds or encoder.seconds, column
+        )
+    if args.videos is not None:
+        videos = Videos(dataset, args.videos, args.frames, column)
+        return "pictures", lambda _: videos
+    pictures = Pictures(dataset, args.images, column)
+    return "pictures", lambda _: pictures
+
+
+def _extract(args: argparse.Namespace) -> Extraction:
     from recbole_mm.encoder.auto import EncoderLoader
     from recbole_mm.encoder.pretrained import usable_device
 
-    load = EncoderLoader(reads, tuple(args.plugins))
+    reads, find = _contents(args)
+    given = tuple((name, getattr(args, name)) for name in ("pooling", "prefix", "dtype") if getattr(args, name))
+    load = EncoderLoader(reads, tuple(args.plugins), given)
     options = {"batch_size": args.batch_size, "half": args.float16}
     if args.ray_address is None:
         encoder = load(args.encoder, usable_device(args.device))
-        return extract(args.dataset, args.modality, contents, encoder, **options)
+        with _ahead(args, find(encoder), encoder) as contents:
+            return extract(args.dataset, args.modality, contents, encoder, **options)
     from recbole_mm.extraction.ray_job import RayEncoding
     from recbole_mm.ray_session import ray_session
 
     with ray_session(args.ray_address):
         encoding = RayEncoding(load, args.encoder, args.device)
         # the encoder is loaded here too, for what the metadata say of it, and to fail before the job starts
-        return extract(args.dataset, args.modality, contents, load(args.encoder, "cpu"), encode=encoding, **options)
+        encoder = load(args.encoder, "cpu")
+        return extract(args.dataset, args.modality, find(encoder), encoder, encode=encoding, **options)
+
+
+@contextmanager
+def _ahead(args: argparse.Namespace, contents: Contents, encoder: ContentEncoder) -> Iterator[Contents]:
+    """Contents that are prepared apart from the encoder, where it and they allow for that."""
+    if not isinstance(contents, Pictures) or encoder.preparation is None:
+        yield contents
+        return
+    keep = nullcontext(args.picture_cache)
+    if args.no_picture_cache:
+        keep = temporary_folder(args.dataset / f"{args.modality}.pictures")
+    with keep as folder:
+        yield prepared(contents, encoder.preparation, folder, args.workers, args.picture_memory << 20)
 
 
 def _report(result: Extraction, dataset_dir: Path) -> None:
@@ -90,4 +161,6 @@ def _report(result: Extraction, dataset_dir: Path) -> None:
         print(f"{len(result.missing)} items have no features, see {result.missing_file}; the first:")
         for item, reason in list(result.missing.items())[:SHOWN_MISSING]:
             print(f"    {item}: {reason}")
+    if result.partly:
+        print(f"{len(result.partly)} items lack some of their files, see {result.missing_file}")
     print(f"Next: python -m recbole_mm describe {dataset_dir}")

@@ -1,15 +1,16 @@
-"""The raw contents of a data set's items: pictures of a folder, or texts of the `.item` file."""
+"""The raw contents of a data set's items: files of a folder, or texts of the `.item` file."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
 from recbole_mm.data.file_form import FileForm, check_id_columns
+from recbole_mm.extraction.item_files import item_files, mapped_files
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.pictures import PictureError, open_picture, open_picture_file
 from recbole_mm.io.tables import read_table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image as Picture
 
-PICTURE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (".jpg", ".bmp", ".gif", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 TEXT_SEPARATOR = " "
 TEXT_TYPES = ("token", "token_seq", "float")
 
@@ -58,54 +59,133 @@ class Contents(ABC):
         self.n_with_interactions = len(with_interactions)
 
     @abstractmethod
-    def read(self, item: str) -> Any:
-        """An item's content as the encoder takes it; raises MissingContent."""
+    def read(self, item: str) -> list[Any]:
+        """An item's contents as the encoder takes them, whose features are averaged; raises MissingContent."""
 
     @abstractmethod
     def digest(self, item: str) -> str:
-        """A hash of the content as it is stored; raises MissingContent where there is none."""
+        """A hash of the contents as they are stored; raises MissingContent where there are none."""
+
+    def partly(self, item: str) -> str | None:
+        """Why some of the contents of an item that was read are left out; None where none are."""
+        return None
 
 
-class Pictures(Contents):
-    """Pictures by item id, ``<folder>/<item_id>.jpg`` and the other suffixes of PICTURE_SUFFIXES.
+class FileContents(Contents):
+    """Contents in files of a folder, one or more for an item (:func:`~recbole_mm.extraction.item_files.item_files`).
+
+    Args:
+        folder: of the files.
+        column: field of the `.item` file that names an item's files, instead of its id.
+
+    Attributes:
+        files: by item, absolute, for the processes of a Ray job, whose working folder is another.
+        suffixes: of the files that are looked for.
+        noun: what a file is.
+        option: of `extract`, that names the folder.
 
     Raises:
-        FileNotFoundError: there is no such folder or `.inter`, or the folder has a picture of none of the items.
+        FileNotFoundError: there is no such folder or `.inter`, or the folder has a file of none of the items.
+        ValueError: there is no such column, or it names files outside the folder.
     """
 
-    def __init__(self, dataset_dir: Path, folder: Path):
+    suffixes: ClassVar[tuple[str, ...]]
+    noun: ClassVar[str]
+    option: ClassVar[str]
+
+    def __init__(self, dataset_dir: Path, folder: Path, column: str | None = None):
         if not folder.is_dir():
-            raise FileNotFoundError(f"--images: there is no folder {folder}")
+            raise FileNotFoundError(f"{self.option}: there is no folder {folder}")
         super().__init__(dataset_dir)
         self.facts, self.source = {}, folder.name
-        # matched by the folder's listing, so that no item id, such as "../x", leads out of it
-        files = sorted(folder.iterdir(), reverse=True)  # of two files for an item, the first by name
-        by_id = {file.stem: file for file in files if file.suffix.lower() in PICTURE_SUFFIXES}
-        # absolute, for the processes of a Ray job, whose working folder is another
-        self.files = {item: by_id[item].absolute() for item in self.items if item in by_id}
+        if column is None:
+            self.files = item_files(folder, self.items, self.suffixes)
+            where = f"by item id, such as {self.items[0]}{self.suffixes[0]}"
+        else:
+            file = dataset_dir / f"{dataset_name(dataset_dir)}.item"
+            self.files = mapped_files(folder, _read_texts(file, [column], self.form), self.option)
+            where = f"by the names in field '{column}' of {file.name}"
         if not self.files:
             raise FileNotFoundError(
-                f"--images: {folder} has a picture of no item of {dataset_dir}; they are looked for by item id, "
-                f"such as {self.items[0]}.jpg"
+                f"{self.option}: {folder} has a {self.noun} of no item of {dataset_dir}; they are looked for {where}"
             )
+        self._reasons: dict[str, list[str]] = {}
 
-    def read(self, item: str) -> Picture:
+    @abstractmethod
+    def open(self, file: Path) -> list[Any]:
+        """What the encoder takes of one file, one thing or more; raises MissingContent."""
+
+    @abstractmethod
+    def open_bytes(self, file: Path) -> BinaryIO:
+        """A file's bytes; raises MissingContent or OSError."""
+
+    def read(self, item: str) -> list[Any]:
+        """Of all files that can be read."""
+        parts, reasons = [], []
+        for file in self.files_of(item):
+            try:
+                parts += self.open(file)
+            except MissingContent as reason:
+                reasons.append(str(reason))
+        return self._told(item, parts, reasons)
+
+    def digest(self, item: str) -> str:
+        digests, reasons = [], []
+        for file in self.files_of(item):
+            try:
+                digests.append(self.file_digest(file))
+            except MissingContent as reason:
+                reasons.append(str(reason))
+        return joined(self._told(item, digests, reasons))
+
+    def file_digest(self, file: Path) -> str:
+        """The SHA-256 of one file; raises MissingContent."""
         try:
-            return open_picture(self._file(item))
+            with self.open_bytes(file) as opened:
+                return hashlib.file_digest(opened, "sha256").hexdigest()
+        except OSError as error:
+            raise MissingContent(str(error)) from error
+
+    def files_of(self, item: str) -> list[Path]:
+        """An item's files; raises MissingContent where it has none."""
+        if item not in self.files:
+            raise MissingContent(f"no {self.noun}")
+        return self.files[item]
+
+    def partly(self, item: str) -> str | None:
+        reasons = self._reasons.get(item)
+        return f"{len(reasons)} of {len(self.files[item])} files left out: {'; '.join(reasons)}" if reasons else None
+
+    def _told(self, item: str, parts: list[Any], reasons: list[str]) -> list[Any]:
+        if not parts:
+            raise MissingContent("; ".join(reasons))
+        if reasons:
+            self._reasons[item] = reasons
+        return parts
+
+
+def joined(digests: list[str]) -> str:
+    """One digest of several contents; that of one is its own."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+class Pictures(FileContents):
+    """Pictures by item; see :class:`FileContents`."""
+
+    suffixes = PICTURE_SUFFIXES
+    noun, option = "picture", "--images"
+
+    def open(self, file: Path) -> list[Picture]:
+        try:
+            return [open_picture(file)]
         except PictureError as error:
             raise MissingContent(str(error)) from error
 
-    def digest(self, item: str) -> str:
+    def open_bytes(self, file: Path) -> BinaryIO:
         try:
-            with open_picture_file(self._file(item)) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except (PictureError, OSError) as error:
+            return open_picture_file(file)
+        except PictureError as error:
             raise MissingContent(str(error)) from error
-
-    def _file(self, item: str) -> Path:
-        if item not in self.files:
-            raise MissingContent("no picture")
-        return self.files[item]
 
 
 class Texts(Contents):
@@ -122,14 +202,18 @@ class Texts(Contents):
         self.facts, self.source = {"fields": fields, "separator": TEXT_SEPARATOR}, file.name
         self.texts = _read_texts(file, fields, self.form)
 
-    def read(self, item: str) -> str:
+    def read(self, item: str) -> list[str]:
+        return [self.text(item)]
+
+    def digest(self, item: str) -> str:
+        return hashlib.sha256(self.text(item).encode()).hexdigest()
+
+    def text(self, item: str) -> str:
+        """An item's text; raises MissingContent."""
         text = self.texts.get(item)
         if not text:
             raise MissingContent("no text")
         return text
-
-    def digest(self, item: str) -> str:
-        return hashlib.sha256(self.read(item).encode()).hexdigest()
 
 
 def _read_texts(file: Path, fields: list[str], form: FileForm) -> dict[str, str]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from recbole_mm.data.convert import check_free_modality
 from recbole_mm.data.feature_file import dataset_name, write_arrow
 from recbole_mm.encoder.content_encoder import ContentEncoder
-from recbole_mm.extraction.contents import Contents, MissingContent
-from recbole_mm.extraction.row_store import Key, RowStore
-from recbole_mm.io.errors import memory_errors
+from recbole_mm.extraction.batches import Batch, Batches
+from recbole_mm.extraction.contents import Contents
+from recbole_mm.extraction.prepared_pictures import PreparedPictures
+from recbole_mm.extraction.row_store import RowStore
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.locks import only_holder
 
@@ -32,7 +32,8 @@ class Extraction:
         n_rows: items with features.
         n_reused: of these, rows that an earlier, interrupted extraction had finished.
         missing: reason by item, for those left out of the file.
-        missing_file: the same as a table, beside the feature file; None where nothing is missing.
+        partly: reason by item, for those of whose contents some were left out.
+        missing_file: both as a table, beside the feature file; None where nothing is missing.
         truncated: texts that were longer than the encoder's context and cut there.
         n_without_interactions: items of `n_rows` that only the `.item` file has.
     """
@@ -41,69 +42,10 @@ class Extraction:
     n_rows: int
     n_reused: int = 0
     missing: dict[str, str] = field(default_factory=dict)
+    partly: dict[str, str] = field(default_factory=dict)
     missing_file: Path | None = None
     truncated: int = 0
     n_without_interactions: int = 0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What became of some items.
-
-    Attributes:
-        keys: of those that have a row, in their order.
-        new: of these, the ones computed now.
-        rows: ``[len(new), width]``; None where nothing is new.
-        missing: reason by item, of the others.
-        truncated: contents of `new` that were longer than the encoder's context.
-    """
-
-    keys: list[Key]
-    new: list[Key]
-    rows: np.ndarray | None
-    missing: dict[str, str]
-    truncated: int
-
-
-@dataclass(frozen=True)
-class Batches:
-    """How the items are shared out: the same batches wherever they are encoded.
-
-    A row can depend in its last bits on what it is padded with, so the batches are of the same items in every run.
-
-    Attributes:
-        contents: of the items.
-        size: items of a batch.
-        dtype: of the rows.
-    """
-
-    contents: Contents
-    size: int
-    dtype: type
-
-    @property
-    def starts(self) -> range:
-        """Places of the batches' first items."""
-        return range(0, len(self.contents.items), self.size)
-
-    def items(self, start: int) -> list[str]:
-        """Items of the batch that starts there."""
-        return self.contents.items[start : start + self.size]
-
-    def encode(self, start: int, encoder: ContentEncoder, finished: Container[Key]) -> Batch:
-        """The batch that starts there, of which rows are computed unless they are finished; raises as extract."""
-        keys, new, missing = [], {}, {}
-        for item in self.items(start):
-            try:
-                key = (item, self.contents.digest(item))
-                if key not in finished:
-                    new[key] = self.contents.read(item)
-                keys.append(key)
-            except MissingContent as reason:
-                missing[item] = str(reason)
-        before = encoder.truncated
-        rows = _encode(encoder, list(new.values()), [item for item, _ in new], self.dtype) if new else None
-        return Batch(keys, list(new), rows, missing, encoder.truncated - before)
 
 
 Encode = Callable[[Batches, ContentEncoder, RowStore], Iterator[tuple[int, Batch]]]
@@ -115,6 +57,18 @@ def encode_here(batches: Batches, encoder: ContentEncoder, store: RowStore) -> I
         yield start, batches.encode(start, encoder, store)
 
 
+def encode_prepared(batches: Batches, encoder: ContentEncoder, store: RowStore) -> Iterator[tuple[int, Batch]]:
+    """As :func:`encode_here`, of :class:`PreparedPictures`, which are prepared ahead."""
+    contents, n_ready = batches.contents, 0
+    assert isinstance(contents, PreparedPictures)
+    with contents:
+        ready = contents.prepare(contents.items, store)
+        for start in batches.starts:
+            while n_ready < min(start + batches.size, len(contents.items)):
+                n_ready = next(ready)
+            yield start, batches.encode(start, encoder, store)
+
+
 def extract(
     dataset_dir: Path,
     modality: str,
@@ -123,7 +77,7 @@ def extract(
     *,
     batch_size: int = 32,
     half: bool = False,
-    encode: Encode = encode_here,
+    encode: Encode | None = None,
 ) -> Extraction:
     """Write `<dataset>.<modality>.arrow` of what a frozen encoder makes of the items' contents.
 
@@ -134,7 +88,7 @@ def extract(
         contents: of the items.
         batch_size: contents encoded at once.
         half: store float16.
-        encode: yields the start of each batch and the batch, in any order.
+        encode: yields the start of each batch and the batch, in any order; in this process if not given.
 
     Raises:
         ValueError: the name cannot be a modality's, or it exists as text; no item can be encoded; a feature is not
@@ -146,12 +100,17 @@ def extract(
         raise ValueError(f"--batch-size: {batch_size} must be at least 1")
     facts = encoder.facts | {"preprocessing": {**encoder.facts["preprocessing"], **contents.facts}}
     dtype = np.float16 if half else np.float32
+    if encode is None:
+        encode = encode_prepared if isinstance(contents, PreparedPictures) else encode_here
     with extracting(modality, dataset_dir) as path:
         store = RowStore(dataset_dir, f"{dataset_name(dataset_dir)}.{modality}", {**facts, "dtype": dtype.__name__})
-        keys, missing, n_new = _encode_all(Batches(contents, batch_size, dtype), encoder, store, encode)
-        result = write_features(path, {item: store[item, digest] for item, digest in keys}, contents, facts, missing)
+        done = _encode_all(Batches(contents, batch_size, dtype), encoder, store, encode)
+        keys = [key for batch in done for key in batch.keys]
+        missing, partly = _joined(batch.missing for batch in done), _joined(batch.partly for batch in done)
+        rows = {item: store[item, digest] for item, digest in keys}
+        result = write_features(path, rows, contents, facts, missing, partly)
         store.delete()
-    result.n_reused, result.truncated = len(keys) - n_new, store.truncated
+    result.n_reused, result.truncated = len(keys) - sum(len(batch.new) for batch in done), store.truncated
     return result
 
 
@@ -163,42 +122,31 @@ def extracting(modality: str, dataset_dir: Path) -> Iterator[Path]:
         yield path
 
 
-def _encode_all(
-    batches: Batches, encoder: ContentEncoder, store: RowStore, encode: Encode
-) -> tuple[list[Key], dict[str, str], int]:
-    """Keys of all rows in the items' order, the reason for each missing item, and how many rows are new."""
+def _encode_all(batches: Batches, encoder: ContentEncoder, store: RowStore, encode: Encode) -> list[Batch]:
+    """What became of all items, in their order; the rows are in the store."""
     done = {}
     with tqdm(total=len(batches.contents.items), unit="item", desc="Extracting", disable=None) as bar:
         for start, batch in encode(batches, encoder, store):
             if batch.new:
                 store.add(batch.new, batch.rows, batch.truncated)
-            done[start] = batch.keys, batch.missing, len(batch.new)
+            done[start] = replace(batch, rows=None)
             bar.update(len(batches.items(start)))
-    keys = [key for start in batches.starts for key in done[start][0]]
-    missing = {item: reason for start in batches.starts for item, reason in done[start][1].items()}
-    return keys, missing, sum(n_new for _, _, n_new in done.values())
+    return [done[start] for start in batches.starts]
 
 
-@torch.no_grad()
-def _encode(encoder: ContentEncoder, contents: list[Any], items: list[str], dtype: type) -> np.ndarray:
-    """Rows of one batch, all finite in their type."""
-    with memory_errors(f"lower --batch-size (this batch has {len(contents)} items); finished rows are kept"):
-        rows = encoder(contents).float().cpu().numpy()
-    with np.errstate(over="ignore"):
-        rows = rows.astype(dtype)
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        remedy = "; leave out --float16" if dtype is np.float16 else ""
-        raise ValueError(
-            f"the encoder's feature of item {items[int(np.argmin(finite))]!r} is not finite in {dtype.__name__}{remedy}"
-        )
-    return rows
+def _joined(reasons: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {item: reason for one in reasons for item, reason in one.items()}
 
 
 def write_features(
-    path: Path, rows: dict[str, np.ndarray], contents: Contents, facts: dict[str, Any], missing: dict[str, str]
+    path: Path,
+    rows: dict[str, np.ndarray],
+    contents: Contents,
+    facts: dict[str, Any],
+    missing: dict[str, str],
+    partly: dict[str, str] | None = None,
 ) -> Extraction:
-    """Write the feature file and, beside it, the table of missing items; both atomically.
+    """Write the feature file and, beside it, the table of items that miss something; both atomically.
 
     Raises:
         ValueError: there is no row.
@@ -210,8 +158,11 @@ def write_features(
     values = np.stack(list(rows.values()))
     write_arrow(path, list(rows), values, encoder=facts["encoder"], source=contents.source, extra=metadata)
     of_item_file = sum(item in rows for item in contents.items[contents.n_with_interactions :])
-    file = _write_missing(path, missing)
-    return Extraction(path, len(rows), missing=missing, missing_file=file, n_without_interactions=of_item_file)
+    partly = partly or {}
+    file = _write_missing(path, missing | partly)
+    return Extraction(
+        path, len(rows), missing=missing, partly=partly, missing_file=file, n_without_interactions=of_item_file
+    )
 
 
 def _write_missing(path: Path, missing: dict[str, str]) -> Path | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recbole_mm.data.arrow_form import read_metadata
 from recbole_mm.encoder.dual_encoder import DualEncoder
-from recbole_mm.extraction.contents import Contents, MissingContent
-
-READ_AT_ONCE = 64
+from recbole_mm.extraction.batches import means
+from recbole_mm.extraction.contents import MissingContent, Texts
+from recbole_mm.extraction.prepared_pictures import PixelRows, PreparedPictures
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,26 @@ class ItemInputs:
 
     Attributes:
         items: internal ids, ascending, ``[n]``.
-        inputs: the tower's arguments, ``[n, ...]`` each, in the machine's memory; pictures are bytes.
+        inputs: the tower's arguments, ``[n, ...]`` each: tokens in memory, pictures as bytes on the disk.
         missing: reason by original id, for the items without contents.
+        counts: how many contents each item has ``[n]``, one after the other in `inputs`; None where all have one.
     """
 
     items: Tensor
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Tensor | PixelRows, ...]
     missing: dict[str, str]
+    counts: Tensor | None = None
 
     def features(self, tower: Callable[..., Tensor], items: Tensor, device: torch.device) -> Tensor:
-        """What a tower makes of some of :attr:`items`, ``[k, width]``."""
+        """What a tower makes of some of :attr:`items`, ``[k, width]``: the mean of those with several contents."""
         places = torch.searchsorted(self.items, items.cpu())
-        return tower(*(one[places].to(device) for one in self.inputs))
+        if self.counts is None:
+            return tower(*(one[places].to(device) for one in self.inputs))
+        counts = self.counts[places]
+        owners = torch.arange(len(places)).repeat_interleave(counts)
+        within = torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners]
+        parts = (self.counts.cumsum(0) - self.counts)[places][owners] + within
+        return means(tower(*(one[parts].to(device) for one in self.inputs)), counts)
 
     def among(self, items: Tensor) -> Tensor:
         """The distinct ones of some ids that have contents, ascending, on the same device."""
@@ -41,40 +50,46 @@ class ItemInputs:
         return distinct[torch.isin(distinct, self.items.to(items.device))]
 
 
-def image_inputs(encoder: DualEncoder, contents: Contents, ids: list[str]) -> ItemInputs:
+def image_inputs(contents: PreparedPictures, ids: list[str]) -> ItemInputs:
     """Pixels of all items with a picture that can be read.
 
     Args:
+        contents: prepared here, where the cache lacks them.
         ids: original id of each internal one; the first is [PAD]'s.
 
     Raises:
         ValueError: no item has one.
     """
-    return _collect(contents, ids, lambda pictures: (encoder.pixels(pictures),), READ_AT_ONCE)
+    with contents:
+        for _ in contents.prepare(ids[1:]):
+            pass
+    found, missing = _found(ids, contents.digest)
+    items = [item for item, _ in found]
+    digests = [contents.digests(ids[item]) for item in items]
+    counts = torch.tensor([len(one) for one in digests])
+    rows = PixelRows(contents.cache, [digest for one in digests for digest in one])
+    return ItemInputs(torch.tensor(items), (rows,), missing, None if (counts == 1).all() else counts)
 
 
-def text_inputs(encoder: DualEncoder, contents: Contents, ids: list[str]) -> ItemInputs:
-    """Tokens and mask of all items with a text; arguments and errors as of :func:`image_inputs`."""
-    return _collect(contents, ids, encoder.tokens, len(ids))  # at once, so that all have one length
+def text_inputs(encoder: DualEncoder, contents: Texts, ids: list[str]) -> ItemInputs:
+    """Tokens and mask of all items with a text; `ids` and errors as of :func:`image_inputs`."""
+    found, missing = _found(ids, contents.text)
+    tokens = encoder.tokens([text for _, text in found])  # at once, so that all have one length
+    return ItemInputs(torch.tensor([item for item, _ in found]), tokens, missing)
 
 
-def _collect(contents: Contents, ids: list[str], prepare: Callable, at_once: int) -> ItemInputs:
-    items, parts, missing = [], [], {}
-    for start in range(1, len(ids), at_once):
-        found = []
-        for item in range(start, min(start + at_once, len(ids))):
-            try:
-                found.append(contents.read(ids[item]))
-                items.append(item)
-            except MissingContent as reason:
-                missing[ids[item]] = str(reason)
-        if found:
-            parts.append(prepare(found))
-    if not items:
-        item, reason = next(iter(missing.items()))
-        raise ValueError(f"no item has contents for the encoder (item {item}: {reason})")
-    inputs = tuple(torch.cat(one) for one in zip(*parts, strict=True))
-    return ItemInputs(torch.tensor(items), inputs, missing)
+def _found(ids: list[str], read: Callable[[str], Any]) -> tuple[list[tuple[int, Any]], dict[str, str]]:
+    """Internal ids with what is read of them, and the reason by original id of those that have nothing."""
+    found, missing = [], {}
+    for item, name in enumerate(ids[1:], start=1):
+        try:
+            found.append((item, read(name)))
+        except MissingContent as reason:
+            missing[name] = str(reason)
+    if not found:
+        name, why = next(iter(missing.items()))
+        raise ValueError(f"no item has contents for the encoder (item {name}: {why})")
+    return found, missing
 
 
 def check_made_by(encoder: DualEncoder, file: Path, modality: str, width: int) -> None:

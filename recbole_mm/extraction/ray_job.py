@@ -16,8 +16,8 @@ import ray.data
 
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.pretrained import usable_device
+from recbole_mm.extraction.batches import Batch, Batches
 from recbole_mm.extraction.contents import Contents, MissingContent
-from recbole_mm.extraction.extract import Batch, Batches
 from recbole_mm.extraction.row_store import Key, RowStore
 from recbole_mm.ray_session import process_per_node
 

@@ -47,7 +47,7 @@ def _split(texts: Texts) -> tuple[dict[str, str], dict[str, str]]:
     found, missing = {}, {}
     for item in texts.items:
         try:
-            found[item] = texts.read(item)
+            found[item] = texts.text(item)
         except MissingContent as reason:
             missing[item] = str(reason)
     return found, missing

@@ -15,12 +15,16 @@ from torch import Tensor, nn
 from recbole_mm.encoder import DualEncoder, TuningSettings, load_dual_encoder, tune
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
 from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
+from recbole_mm.extraction.prepared_pictures import PreparedPictures, prepared
 from recbole_mm.io.errors import memory_errors
 from recbole_mm.registry import TUNINGS
 
 
 class TunedContents:
-    """Features of items, encoded now. The contents are read when they are first asked for, and kept as bytes.
+    """Features of items, encoded now. The contents are read when they are first asked for.
+
+    Texts are kept as tokens, and pictures as bytes on the disk, for further runs too
+    (:class:`~recbole_mm.extraction.pixel_cache.PixelCache`).
 
     Args:
         settings: PTMRec's.
@@ -39,7 +43,8 @@ class TunedContents:
         encoder = load_dual_encoder(settings.encoder)
         self.encoder: DualEncoder = tune(encoder, settings.peft, _tuning_settings(settings, config))
         self.encoder.checkpoints_gradients = settings.gradient_checkpointing
-        self._mixed_precision = settings.mixed_precision
+        self._settings = settings
+        self._picture_cache = Path(settings.picture_cache or Path(config["checkpoint_dir"]) / "pictures")
         self._sources = _sources(settings, Path(dataset.dataset_path), widths)
         self._scalings = {modality: dataset.modality_scaling(modality) for modality in self._sources}
         for modality in self._sources:
@@ -69,12 +74,19 @@ class TunedContents:
 
     def _read(self) -> None:
         for modality, contents in self.find().items():
-            collect = image_inputs if isinstance(contents, Pictures) else text_inputs
-            self._inputs[modality] = inputs = collect(self.encoder, contents, self._ids)
+            if isinstance(contents, Pictures):
+                inputs = image_inputs(self._prepared(contents), self._ids)
+            else:
+                inputs = text_inputs(self.encoder, contents, self._ids)
+            self._inputs[modality] = inputs
             logging.getLogger().info(
                 f"{modality}: {len(inputs.items)} items to encode, {len(inputs.missing)} without contents keep their "
                 f"features; texts cut to the context so far: {self.encoder.truncated}"
             )
+
+    def _prepared(self, pictures: Pictures) -> PreparedPictures:
+        memory = self._settings.picture_memory << 20
+        return prepared(pictures, self.encoder.preparation, self._picture_cache, self._settings.picture_workers, memory)
 
     def encode(self, modality: str, items: Tensor) -> Tensor:
         """Fresh features ``[n, width]`` of items that have contents."""
@@ -82,11 +94,14 @@ class TunedContents:
         tower = self.encoder.image_features if is_image else self.encoder.text_features
         inputs, device = self.inputs(modality), items.device
         self.encoder.to(device)
-        # bfloat16 has float32's range and needs no scaling of the loss
-        enabled = self._mixed_precision and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
+        half = half_type(device) if self._settings.mixed_precision else None
+        with torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None):
             rows = inputs.features(tower, items, device).float()
         return self._scalings[modality](rows)
+
+    def needs_scaler(self, device: torch.device) -> bool:
+        """Whether it encodes in float16 there, whose small gradients would be lost without a scaled loss."""
+        return self._settings.mixed_precision and half_type(device) is torch.float16
 
     @torch.no_grad()
     def encode_into(self, table: Tensor, modality: str, at_once: int) -> None:
@@ -99,6 +114,16 @@ class TunedContents:
         """What copies share: frozen values and inputs."""
         yield from (value for value in self.encoder.parameters() if not value.requires_grad)
         yield self._inputs
+
+
+def half_type(device: torch.device) -> torch.dtype | None:
+    """The half precision of a device: bfloat16 where it computes in it, else float16; None on a CPU.
+
+    bfloat16 has float32's range; what is computed in float16 needs a loss that is scaled.
+    """
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _tuning_settings(settings: Any, config: Config) -> Any:

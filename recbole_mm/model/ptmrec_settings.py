@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from recbole_mm.model.backbone_model import BackboneModelSettings
 from recbole_mm.registry import TUNINGS, NameIn
-from recbole_mm.settings import Count, Names, Positive, Weight
+from recbole_mm.settings import Count, CountOrZero, Names, Positive, Weight
 
 
 class PTMRecSettings(BackboneModelSettings):
@@ -55,7 +55,13 @@ class PTMRecSettings(BackboneModelSettings):
     accumulation_steps: Count = 12
     """Micro-batches of one step of the optimizer."""
     mixed_precision: bool = True
-    """Encode in bfloat16, where the device has it."""
+    """Encode in half precision on a GPU: bfloat16 where it computes in it, else float16 with a scaled loss."""
+    picture_cache: str | None = None
+    """Folder of resized pictures, for further runs too; pictures/ in checkpoint_dir if not set."""
+    picture_workers: CountOrZero | None = None
+    """Processes that prepare pictures at the start of stage two; one for each processor if not set."""
+    picture_memory: Count = 512
+    """Most MB of the resized pictures that are in memory at a time."""
     gradient_checkpointing: bool = False
     """Compute the encoder's inner states twice instead of keeping them."""
 

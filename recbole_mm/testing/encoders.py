@@ -1,4 +1,4 @@
-"""What every encoder of pictures or texts must do."""
+"""What every encoder of pictures, texts or sounds must do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm.encoder import ContentEncoder, load_image_encoder, load_text_encoder
+from recbole_mm.encoder import ContentEncoder, load_image_encoder, load_sound_encoder, load_text_encoder
 from recbole_mm.registry import ENCODERS
 from recbole_mm.testing.toy import own_process
 
@@ -36,16 +36,19 @@ class EncoderConformance:
     @pytest.fixture
     def loaded(self) -> ContentEncoder:
         """The encoder as `extract` loads it."""
-        load = load_image_encoder if self.reads == "pictures" else load_text_encoder
-        return load(self.folder or self.encoder)
+        loads = {"pictures": load_image_encoder, "texts": load_text_encoder, "sounds": load_sound_encoder}
+        return loads[self.reads](self.folder or self.encoder)
 
     @property
     def reads(self) -> str:
-        """``pictures`` or ``texts``."""
+        """``pictures``, ``texts`` or ``sounds``."""
         return ENCODERS.entry(self.encoder).facts["reads"]
 
     def contents(self) -> list[Any]:
-        """Four pictures in RGB of several sizes, or four texts of several lengths."""
+        """Four pictures in RGB of several sizes, texts of several lengths, or sounds of two lengths."""
+        if self.reads == "sounds":
+            random = np.random.default_rng(0)
+            return [random.normal(size=n).astype(np.float32) / 4 for n in (8_000, 6_000, 8_000, 6_000)]
         if self.reads == "texts":
             return [" ".join(WORDS[:n]) for n in (1, 3, 7, len(WORDS))]
         from PIL import Image

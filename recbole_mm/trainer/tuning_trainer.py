@@ -54,6 +54,8 @@ class TuningTrainer(StagedTrainer):
         return result
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        if self.stage == "two" and self.model.contents.needs_scaler(self.device):
+            self.enable_scaler = True
         started = time.perf_counter()
         with memory_errors(
             f"lower micro_batch_size ({self.micro_batch_size}; raise accumulation_steps for it), or set "

@@ -72,6 +72,8 @@ class TestPictures:
         [
             transformers.ViTConfig(**VISION),
             transformers.Dinov2Config(**VISION),
+            transformers.DINOv3ViTConfig(**VISION),
+            transformers.BeitConfig(**VISION),
             transformers.ResNetConfig(hidden_sizes=[8, 16], depths=[1, 1], embedding_size=8),
         ],
         ids=lambda config: config.model_type,
@@ -91,6 +93,34 @@ class TestPictures:
         with torch.no_grad():
             torch.testing.assert_close(encoder(pictures), model.vit(pixel_values=pixels).last_hidden_state[:, 0])
         assert encoder.facts["preprocessing"]["pooling"] == "class token"
+
+    def test_siglip_2_of_pictures_of_any_size(self, tmp_path, pictures):
+        vision = {**TOWER, "num_patches": 16, "patch_size": 8}
+        text = {**TOWER, "vocab_size": 30, "max_position_embeddings": 8}
+        torch.manual_seed(0)
+        model = transformers.Siglip2Model(transformers.Siglip2Config(vision_config=vision, text_config=text)).eval()
+        model.save_pretrained(tmp_path)
+        transformers.Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16).save_pretrained(tmp_path)
+        encoder = load_image_encoder(str(tmp_path))
+        assert encoder.preparation is None
+        with torch.no_grad():
+            inputs = encoder.tower.processor(images=pictures, return_tensors="pt")
+            torch.testing.assert_close(encoder(pictures), model.get_image_features(**inputs).pooler_output)
+
+    @pytest.mark.parametrize("kind", ["BlipForConditionalGeneration", "BlipForImageTextRetrieval", "BlipModel"])
+    def test_blips_image_tower(self, tmp_path, pictures, kind):
+        text = {**TOWER, "vocab_size": 30, "encoder_hidden_size": 16, "max_position_embeddings": 8}
+        config = transformers.BlipConfig(vision_config=VISION, text_config=text, projection_dim=6, image_text_hidden_size=6)
+        model = write_image_model(tmp_path, config, getattr(transformers, kind))
+        encoder = load_image_encoder(str(tmp_path))
+        pixels = encoder.tower.processor(images=pictures, return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            expected = model.vision_model(pixels).pooler_output
+            if kind == "BlipModel":
+                expected = model.visual_projection(expected)
+            if kind == "BlipForImageTextRetrieval":
+                expected = model.vision_proj(model.vision_model(pixels).last_hidden_state[:, 0])
+            torch.testing.assert_close(encoder(pictures), expected)
 
     def test_an_image_tower_alone(self, tmp_path, pictures):
         assert load_image_encoder(str(write_clip(tmp_path, width=5, whole=False)))(pictures).shape == (2, 5)
@@ -130,6 +160,42 @@ class TestTexts:
                 torch.testing.assert_close(row, expected)
         assert encoder.truncated == 1
 
+    @pytest.mark.parametrize(("pooling", "place"), [("cls", 0), ("last", -1)])
+    @pytest.mark.parametrize("kind", ["bert", "qwen3"])
+    def test_other_poolings_of_each_text_alone(self, tmp_path, pooling, place, kind):
+        config = transformers.BertConfig(**TOWER, vocab_size=40)
+        if kind == "qwen3":
+            config = transformers.Qwen3Config(**TOWER, vocab_size=40, num_key_value_heads=2, head_dim=8)
+        model = write_text_model(tmp_path, config)
+        encoder = load_text_encoder(str(tmp_path), pooling=pooling)
+        with torch.no_grad():
+            for row, text in zip(encoder(TEXTS), TEXTS, strict=True):
+                ids = encoder.tokenizer([text], truncation=True, max_length=6, return_tensors="pt")["input_ids"]
+                torch.testing.assert_close(row, model(input_ids=ids).last_hidden_state[0, place])
+        assert encoder.facts["preprocessing"]["pooling"] == pooling
+
+    def test_a_prefix_stands_before_every_text(self, tmp_path):
+        write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=40))
+        with torch.no_grad():
+            expected = load_text_encoder(str(tmp_path))([f"dog {text}" for text in TEXTS])
+            encoder = load_text_encoder(str(tmp_path), prefix="dog ")
+            assert torch.equal(encoder(TEXTS), expected)
+        assert encoder.facts["preprocessing"]["prefix"] == "dog "
+
+    def test_half_precision_has_half_the_weights_and_close_features(self, tmp_path):
+        write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=40))
+        encoder = load_text_encoder(str(tmp_path), dtype="bfloat16")
+        assert {value.dtype for value in encoder.parameters()} == {torch.bfloat16}
+        with torch.no_grad():
+            rows, whole = encoder(TEXTS), load_text_encoder(str(tmp_path))(TEXTS)
+        assert rows.dtype == torch.float32
+        torch.testing.assert_close(rows, whole, rtol=0.05, atol=0.05)  # bfloat16 has 8 bits
+
+    def test_a_dual_encoder_leaves_no_choice_of_pooling(self, tmp_path):
+        write_dual_clip(tmp_path)
+        with pytest.raises(ValueError, match="leaves no choice of --pooling"):
+            load_text_encoder(str(tmp_path), pooling="last")
+
     def test_positions_before_the_first_token_are_not_context(self, tmp_path):
         """RoBERTa counts positions from behind the padding's, which is 1: of 7 there are 5 for tokens."""
         config = transformers.RobertaConfig(**TOWER, vocab_size=40, max_position_embeddings=7, pad_token_id=1)
@@ -145,6 +211,11 @@ class TestTexts:
         write_text_model(tmp_path / "bert", transformers.BertConfig(**TOWER, vocab_size=40))
         words = Transformer(str(tmp_path / "bert"))
         library.SentenceTransformer(modules=[words, Pooling(16, "cls"), Normalize()]).save(str(tmp_path / "whole"))
+        with torch.no_grad():
+            expected = load_text_encoder(str(tmp_path / "whole"))([f"dog {text}" for text in TEXTS])
+            torch.testing.assert_close(load_text_encoder(str(tmp_path / "whole"), prefix="dog ")(TEXTS), expected)
+        with pytest.raises(ValueError, match="SentenceTexts takes no --pooling; leave it out"):
+            load_text_encoder(str(tmp_path / "whole"), pooling="mean")
         encoder = load_text_encoder(str(tmp_path / "whole"))
         tokens = encoder.model.tokenizer(TEXTS, padding=True, truncation=True, max_length=6, return_tensors="pt")
         with torch.no_grad():

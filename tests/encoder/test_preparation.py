@@ -44,7 +44,8 @@ class Inverting(transformers.ViTImageProcessorPil):
 
     def __call__(self, images, **options):
         found = super().__call__(images, **options)
-        found["pixel_values"] = 1 - found["pixel_values"] if options.get("do_normalize") is None else found["pixel_values"]
+        if options.get("do_normalize") is None:
+            found["pixel_values"] = 1 - found["pixel_values"]
         return found
 
 

@@ -1,0 +1,107 @@
+"""Resized pictures on disk, memory-mapped: what extraction, tuning and attribution have prepared once."""
+
+from __future__ import annotations
+
+import mmap
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from recbole_mm.encoder.preparation import Preparation
+from recbole_mm.io.errors import naming
+from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import open_regular
+from recbole_mm.io.temporaries import delete
+
+MAPPED = 512 << 20
+SUFFIX = ".pixels.arrow"
+
+
+class PixelCache:
+    """Pixels by the digest of the picture's file, whatever its name and data set.
+
+    Files of some pictures each are written to the end before they get their names, so that any number of processes
+    may write and read; what two of them wrote is kept twice. Pixels of other preparations are in other folders.
+
+    Args:
+        folder: made on first use.
+        preparation: that gives the pixels.
+        memory: most bytes of pictures that are mapped at a time, one file's at least.
+    """
+
+    def __init__(self, folder: Path, preparation: Preparation, memory: int = MAPPED):
+        self.shape = preparation.shape
+        self.folder = folder / preparation.key
+        self._memory = memory
+        self._places: dict[str, tuple[Path, int]] = {}
+        self._mapped: OrderedDict[Path, np.ndarray] = OrderedDict()  # the one used last at the end
+        for file in sorted(self.folder.glob(f"[0-9a-f]*{SUFFIX}")):
+            self.take(file)
+
+    def take(self, file: Path) -> None:
+        """Have the pictures of one more file of the folder, as :func:`write_pixels` wrote it."""
+        try:
+            digests, _ = read_pixels(file, self.shape)
+        except (OSError, ValueError):
+            delete(file)  # damaged by a crash of the machine: its pictures are prepared again
+            return
+        self._places |= {digest: (file, place) for place, digest in enumerate(digests)}
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, digest: str) -> np.ndarray:
+        """Bytes ``[3, H, W]``, mapped and not in memory; raises OSError or ValueError where the file has gone bad."""
+        file, place = self._places[digest]
+        return self._pixels(file)[place]
+
+    def _pixels(self, file: Path) -> np.ndarray:
+        if file in self._mapped:
+            self._mapped.move_to_end(file)
+            return self._mapped[file]
+        _, pixels = read_pixels(file, self.shape)
+        self._mapped[file] = pixels
+        while len(self._mapped) > 1 and sum(one.nbytes for one in self._mapped.values()) > self._memory:
+            self._mapped.popitem(last=False)
+        return pixels
+
+
+def write_pixels(folder: Path, digests: Sequence[str], pixels: np.ndarray) -> Path:
+    """Write pictures ``[n, 3, H, W]`` with their digests into a file of a cache's folder; raises OSError naming it."""
+    file = folder / f"{secrets.token_hex(8)}{SUFFIX}"
+    with naming(file):
+        folder.mkdir(parents=True, exist_ok=True)
+    width = int(np.prod(pixels.shape[1:]))
+    values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(pixels), [None, pa.py_buffer(pixels)])
+    table = pa.table({"digest": pa.array(digests, pa.string()), "pixels": values})
+    with atomic_file(file) as temporary, pa.OSFile(str(temporary), "wb") as sink:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=max(len(pixels), 1))
+    return file
+
+
+def read_pixels(file: Path, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray]:
+    """Digests, and the pictures ``[n, 3, H, W]`` as a map of the file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or of pictures of another shape.
+    """
+    with open_regular(file) as opened:  # never a pipe
+        content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
+        digests, [chunk] = table["digest"].to_pylist(), table["pixels"].chunks
+    except (pa.ArrowException, KeyError) as error:
+        raise ValueError(f"{file} is no whole file of pixels ({error})") from error
+    if chunk.type != pa.binary(int(np.prod(shape))) or chunk.offset:
+        raise ValueError(f"{file} has pictures of another size than {shape}")
+    pixels = np.frombuffer(chunk.buffers()[1], np.uint8, len(digests) * int(np.prod(shape)))
+    return digests, pixels.reshape(-1, *shape)

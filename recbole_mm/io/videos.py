@@ -1,0 +1,74 @@
+"""Frames of video files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from recbole_mm.io.reading import open_regular
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+MOST_BYTES = 1 << 34
+MOST_PIXELS = 1 << 26  # of a frame
+INSTALL = 'videos need PyAV and Pillow; type: pip install "recbole-mm[clip,video]"'
+
+
+class VideoError(ValueError):
+    """A video that cannot be used, where others may be."""
+
+
+def open_video_file(file: Path) -> BinaryIO:
+    """The bytes of a video's file; raises VideoError where it is no regular file, or larger than 16 GiB."""
+    try:
+        opened = open_regular(file)
+    except OSError as error:
+        raise VideoError(f"{file} cannot be read as a video ({error}); replace it") from error
+    if (size := file.stat().st_size) > MOST_BYTES:
+        opened.close()
+        raise VideoError(f"{file} is no video: it has {size / 1e9:.1f} GB, and the most is 17.2; replace it")
+    return opened
+
+
+def open_frames(file: Path, count: int) -> list[Picture]:
+    """`count` frames of a video as Pillow images in RGB, from the middles of as many equal parts of its time.
+
+    A video with fewer frames gives some of them again.
+
+    Raises:
+        VideoError: there is no such file, or it is no video, damaged, or its frames are larger than 67 million pixels.
+        ValueError: PyAV or Pillow is not installed.
+    """
+    try:
+        import av
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise ValueError(INSTALL) from error
+    try:
+        with open_video_file(file) as opened, av.open(opened, "r") as container:
+            stream = container.streams.video[0]
+            times = sorted(packet.pts for packet in container.demux(stream) if packet.pts is not None)
+            if not times:
+                raise VideoError(f"{file} has no frames; replace it")
+            wanted = [times[int((part + 0.5) * len(times) / count)] for part in range(count)]
+            return [_frame(container, stream, time) for time in wanted]
+    except VideoError:
+        raise
+    except Exception as error:  # of ffmpeg's readers, whatever the damage leads them to
+        reason = "it is no video" if isinstance(error, av.InvalidDataError | IndexError) else str(error)
+        raise VideoError(f"{file} cannot be read as a video ({reason}); replace it") from error
+
+
+def _frame(container: Any, stream: Any, time: int) -> Picture:
+    """The first frame that is shown at a time or later; raises VideoError where there is none."""
+    container.seek(time, stream=stream)  # to the key frame before, from which the others are computed
+    last = None
+    for last in container.decode(stream):
+        if last.pts is not None and last.pts >= time:
+            break
+    if last is None:
+        raise VideoError(f"{container.name} has no frame at {time}; replace it")
+    if last.width * last.height > MOST_PIXELS:
+        raise VideoError(f"{container.name} has frames of {last.width} x {last.height} pixels, too many")
+    return last.to_image()
