@@ -11,15 +11,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from recbole_mm.encoder.preparation import Preparation
-from recbole_mm.encoder.pretrained import (
-    clear_errors,
-    encoder_folder,
-    quiet,
-    require_transformers,
-    revision,
-    stored_weights,
-)
-from recbole_mm.encoder.safety import EncoderError
 from recbole_mm.encoder.text_encoders import count_longer
 from recbole_mm.io.files import atomic_file
 
@@ -48,7 +39,8 @@ class DualEncoder(nn.Module):
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.tokenizer, self.processor, self.facts = tokenizer, processor, facts
-        self.width: int = model.config.projection_dim
+        self.width: int = getattr(model.config, "projection_dim", 0)
+        self.added: list[nn.Module] = []  # by a way of tuning; what of them is random is so in training alone
         self.tuning = "none"
         self.truncated = 0
         self.checkpoints_gradients = False
@@ -127,6 +119,11 @@ class DualEncoder(nn.Module):
             return checkpoint(block, states, mask, use_reentrant=False, **options)
         return block(states, mask, **options)
 
+    def set_training(self, training: bool) -> None:
+        """Have what was added drop out or not; the encoder's own parts never do."""
+        for module in self.added:
+            module.training = training
+
     # ---------------------------------------------------------------- what trains
 
     def tunable(self) -> dict[str, nn.Parameter]:
@@ -191,29 +188,3 @@ class DualEncoder(nn.Module):
 def _for_all(prompt: Tensor, states: Tensor) -> Tensor:
     """One prompt ``[n, width]`` for every row of a batch, in the states' type."""
     return prompt.to(states.dtype).expand(len(states), -1, -1)
-
-
-def load_dual_encoder(name: str | Path) -> DualEncoder:
-    """A CLIP with both towers, tokenizer and image processor, frozen.
-
-    Args:
-        name: a folder as ``save_pretrained`` writes it, or a name on the hub.
-
-    Raises:
-        ValueError: as :func:`~recbole_mm.encoder.load_encoder`, or it has not both towers.
-    """
-    require_transformers()
-    from transformers import AutoConfig, AutoTokenizer, CLIPImageProcessorPil, CLIPModel
-
-    with quiet(), clear_errors(name):
-        folder = encoder_folder(name)
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if config.model_type != "clip":
-            raise EncoderError(
-                f"it is of type '{config.model_type}', and tuning needs the two towers of a CLIP (type 'clip')"
-            )
-        model = stored_weights(CLIPModel, folder, config)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        processor = CLIPImageProcessorPil.from_pretrained(folder)
-        facts = {"encoder": str(name), "revision": revision(name, folder)}
-    return DualEncoder(model, tokenizer, processor, facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.encoder.blip import load_blip
 from recbole_mm.encoder.image_encoder import ClipResNet, ClipTransformer, ImageEncoder
 from recbole_mm.encoder.pretrained import (
     clear_errors,
@@ -56,17 +57,27 @@ def load_clip(folder: Path, config: Any) -> ImageEncoder:
 
 def load_vision_tower(folder: Path, config: Any) -> VisionTower:
     """Any image model of transformers; arguments and errors as of :func:`load_clip`."""
-    from transformers import AutoImageProcessor, AutoModel, ViTImageProcessorPil
+    from transformers import AutoModel
 
     if not reads(config, "pixel_values", "get_image_features"):
         raise EncoderError(f"it is of type '{config.model_type}', which reads no pictures")
-    model = stored_weights(AutoModel, folder, config, optional="pooler")
-    # Pillow's resizing, which the features of the published models are made with; torchvision's differs slightly
-    if config.model_type.startswith("dinov3"):  # whose own processor has no form for Pillow, and is ViT's but for that
-        processor = ViTImageProcessorPil.from_pretrained(folder)
+    if config.model_type == "blip":
+        model = load_blip(folder, config)
     else:
-        processor = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
-    return VisionTower(model, processor)
+        model = stored_weights(AutoModel, folder, config, optional="pooler")
+    return VisionTower(model, load_processor(folder, config))
+
+
+def load_processor(folder: Path, config: Any) -> Any:
+    """The image processor of a folder, with Pillow's resizing; torchvision's differs slightly.
+
+    The features of the published models are made with Pillow's.
+    """
+    from transformers import AutoImageProcessor, ViTImageProcessorPil
+
+    if config.model_type.startswith("dinov3"):  # whose own processor has no form for Pillow, and is ViT's but for that
+        return ViTImageProcessorPil.from_pretrained(folder)
+    return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
 
 
 def _clip(folder: Path, config: Any) -> ClipTransformer:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from recbole_mm.encoder.blip import load_blip
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.pretrained import folder_config, projected, provenance, reads, stored_weights
 from recbole_mm.encoder.safety import MODULES_FILE, EncoderError
@@ -36,8 +37,9 @@ class AutoTexts(ContentEncoder):
         super().__init__(facts)
         self.model, self.tokenizer, self.context, self.pooling = model, tokenizer, context, pooling
         self.prefix = prefix
-        # SigLIP was trained on texts of one length, and reads the last place
-        self.padding = "max_length" if str(model.config.model_type).startswith("siglip") else True
+        # SigLIP was trained on texts of one length, without masks, and reads the last place
+        self._is_siglip = str(model.config.model_type).startswith("siglip")
+        self.padding = "max_length" if self._is_siglip else True
 
     def forward(self, contents: list[str]) -> Tensor:
         contents = [self.prefix + text for text in contents]
@@ -51,7 +53,8 @@ class AutoTexts(ContentEncoder):
         ).to(self.device)
         ids, mask = tokens["input_ids"], tokens.get("attention_mask")
         if self.pooling == "projection":
-            return projected(self.model.get_text_features(input_ids=ids, attention_mask=mask)).float()
+            masked = {} if self._is_siglip else {"attention_mask": mask}
+            return projected(self.model.get_text_features(input_ids=ids, **masked)).float()
         if self.pooling == "text projection":
             return self.model(input_ids=ids, attention_mask=mask).text_embeds.float()
         states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -107,9 +110,15 @@ def _text_model(folder: Path, config: Any, dtype: torch.dtype) -> tuple[Any, str
         return stored_weights(CLIPTextModelWithProjection, folder, config, dtype=dtype), "text projection"
     if not reads(config, "input_ids", "get_text_features"):
         raise EncoderError(f"it is of type '{config.model_type}', which reads no texts")
-    model = stored_weights(AutoModel, folder, config, optional="pooler", dtype=dtype)
+    if config.model_type == "blip":
+        model = load_blip(folder, config).to(dtype)
+        if not hasattr(model, "get_text_features"):
+            raise EncoderError("its text tower writes texts and encodes none")
+    else:
+        model = stored_weights(AutoModel, folder, config, optional="pooler", dtype=dtype)
     is_dual = hasattr(model, "get_text_features")
-    return model.get_encoder() if config.is_encoder_decoder else model, "projection" if is_dual else "mean"
+    is_two = getattr(config, "is_encoder_decoder", False)
+    return model.get_encoder() if is_two else model, "projection" if is_dual else "mean"
 
 
 @register_encoder("sentence-texts", reads="texts")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.dual_encoder import DualEncoder
+from recbole_mm.encoder.peft_tuning import ATTENTION_LAYERS, add_peft
 from recbole_mm.registry import TUNINGS, register_tuning
 
 PROMPT_STD = 0.02
-ATTENTION_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
-
+ADAPTED = ("self_attn", "mlp", "layer_norm1")
 
 @dataclass(frozen=True)
 class TuningSettings:
@@ -23,6 +23,9 @@ class TuningSettings:
         prompt_depth: blocks with prompts of their own, J.
         prompt_length: prompts of a block, n.
         lora_rank: rank of the change of each of the four projections of an attention.
+        lora_targets: names of the layers that are changed instead, such as ``q_proj``.
+        lora_dropout: share of a change's inputs that are dropped in training.
+        lora_dora: whether lengths of the weights train apart from their directions (DoRA).
         lora_alpha: the change is scaled by `lora_alpha / lora_rank`.
         bottleneck: an adapter's hidden width is the tower's divided by this.
     """
@@ -31,6 +34,9 @@ class TuningSettings:
     prompt_length: int = 2
     lora_rank: int = 8
     lora_alpha: float = 8
+    lora_targets: list[str] | None = None
+    lora_dropout: float = 0.0
+    lora_dora: bool = False
     bottleneck: int = 4
 
 
@@ -51,8 +57,10 @@ def tune(encoder: DualEncoder, kind: str, settings: Any) -> DualEncoder:
         raise ValueError(f"the encoder is tuned already, with '{encoder.tuning}'; load it again")
     if kind not in ("none", *TUNINGS):
         raise ValueError(f"peft: '{kind}' is not among {', '.join(TUNINGS)}, none")
+    before = set(encoder.modules())
     if kind != "none":
         TUNINGS.get(kind)(encoder, settings)
+    encoder.added = [module for module in encoder.modules() if module not in before]
     encoder.tuning = kind
     return encoder
 
@@ -66,7 +74,7 @@ def tune_prompts(encoder: DualEncoder, settings: TuningSettings) -> None:
 @register_tuning("lora")
 def tune_lora(encoder: DualEncoder, settings: TuningSettings) -> None:
     """Low-rank changes of the attentions."""
-    add_lora(encoder, settings.lora_rank, settings.lora_alpha)
+    add_lora(encoder, settings)
 
 
 @register_tuning("adapter")
@@ -94,22 +102,20 @@ def add_prompts(encoder: DualEncoder, depth: int, length: int) -> None:
         setattr(encoder, f"{tower}_prompts", nn.Parameter(values.to(encoder.mean.device)))
 
 
-def add_lora(encoder: DualEncoder, rank: int, alpha: float) -> None:
+def add_lora(encoder: DualEncoder, settings: TuningSettings) -> None:
     """Low-rank changes of all attention projections of both towers, by the peft library."""
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ValueError('LoRA needs peft; type: pip install "recbole-mm[clip]"') from error
-    if rank < 1:
-        raise ValueError(f"lora_rank: {rank} must be at least 1")
-    targets = rf"(vision_model|text_model)\.encoder\.layers\.\d+\.self_attn\.({'|'.join(ATTENTION_LAYERS)})"
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets)
-    inject_adapter_in_model(config, encoder.model)
+    if settings.lora_rank < 1:
+        raise ValueError(f"lora_rank: {settings.lora_rank} must be at least 1")
+    names = settings.lora_targets or ATTENTION_LAYERS
+    options = {"r": settings.lora_rank, "lora_alpha": settings.lora_alpha, "lora_dropout": settings.lora_dropout}
+    add_peft(encoder, "LORA", {**options, "use_dora": settings.lora_dora}, names, "lora_targets")
 
 
 def add_bottlenecks(encoder: DualEncoder, divisor: int) -> None:
     """Two bottleneck adapters in every block, one behind the attention and one behind the MLP."""
     for tower in (encoder.model.vision_model, encoder.model.text_model):
+        if not all(hasattr(block, name) for block in getattr(tower.encoder, "layers", [None]) for name in ADAPTED):
+            raise ValueError(f"peft: adapter knows no blocks like {type(tower).__name__}'s; choose another")
         width = tower.config.hidden_size
         if divisor < 1 or width % divisor:
             raise ValueError(f"bottleneck: {divisor} must divide the tower's width {width}")

@@ -96,6 +96,7 @@ class TunedContents:
         self.encoder.to(device)
         half = half_type(device) if self._settings.mixed_precision else None
         with torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None):
+            self.encoder.set_training(torch.is_grad_enabled())
             rows = inputs.features(tower, items, device).float()
         return self._scalings[modality](rows)
 

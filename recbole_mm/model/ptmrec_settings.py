@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from recbole_mm.model.backbone_model import BackboneModelSettings
 from recbole_mm.registry import TUNINGS, NameIn
-from recbole_mm.settings import Count, CountOrZero, Names, Positive, Weight
+from recbole_mm.settings import Count, CountOrZero, Names, Positive, Rate, Weight
 
 
 class PTMRecSettings(BackboneModelSettings):
@@ -17,7 +17,7 @@ class PTMRecSettings(BackboneModelSettings):
     encoder: str | None = None
     """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
     peft: Annotated[str, NameIn(TUNINGS)] = "prompt"
-    """What of the encoder trains: prompt, lora, adapter; none is stage one alone."""
+    """What of the encoder trains: prompt, lora, adapter, peft (peft_type); none is stage one alone."""
     prompt_depth: Count = 9
     """J: blocks with prompts of their own, in both towers."""
     prompt_length: Count = 2
@@ -26,6 +26,12 @@ class PTMRecSettings(BackboneModelSettings):
     """Rank of the change of each attention projection."""
     lora_alpha: Positive = 8
     """The change is scaled by lora_alpha / lora_rank."""
+    lora_targets: Names | None = None
+    """Names of the layers that LoRA changes, such as q_proj; the attentions' projections if not set."""
+    lora_dropout: Rate = 0.0
+    """Share of the inputs of LoRA's changes that is dropped in training."""
+    lora_dora: bool = False
+    """True: DoRA, in which the weights' lengths train apart from their directions."""
     bottleneck: Count = 4
     """An adapter's hidden width is the tower's divided by this."""
     image_modality: str = "visual"
@@ -46,6 +52,8 @@ class PTMRecSettings(BackboneModelSettings):
     """True: no gradient of the transfer to the users."""
     encoder_learning_rate: Weight | None = None
     """Learning rate of what is tuned of the encoder alone, in stage two; that of the rest if not set."""
+    encoder_warmup_steps: CountOrZero = 0
+    """Steps of stage two in which the encoder's learning rate rises evenly from 0."""
     tune_backbone: bool = True
     """False: in stage two the encoder alone trains."""
     encode_negatives: bool = True

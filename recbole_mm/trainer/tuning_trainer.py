@@ -33,6 +33,8 @@ class TuningTrainer(StagedTrainer):
         for key in ("micro_batch_size", "accumulation_steps"):
             if config[key] < 1:
                 raise ValueError(f"{key}: {config[key]} must be at least 1")
+        if config["encoder_warmup_steps"] and config["learner"].lower() == "sgd":
+            raise ValueError("encoder_warmup_steps: learner sgd counts no steps; set learner: adam, or leave it out")
         self._costs: dict[str, dict[str, Any]] = defaultdict(lambda: {"seconds_per_epoch": []})
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -78,6 +80,44 @@ class TuningTrainer(StagedTrainer):
         for interaction in batches:
             for start in range(0, len(interaction), self.micro_batch_size):
                 yield interaction[start : start + self.micro_batch_size]
+
+    def _train_batch(self, step: Any, loss_func, scaler) -> torch.Tensor:
+        """One step, in which the encoder's learning rate may still be rising."""
+        factor = self._warmth()
+        groups = [group for group in self.optimizer.param_groups if factor < 1 and self._is_encoders(group)]
+        rates = [group["lr"] for group in groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * factor
+        try:
+            return super()._train_batch(step, loss_func, scaler)
+        finally:
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate
+
+    def _warmth(self) -> float:
+        """The share of its learning rate that the encoder's next step has.
+
+        The optimizer's own count of steps goes on where a killed run was.
+        """
+        warmup = self.config["encoder_warmup_steps"]
+        if self.stage == "one" or not warmup:
+            return 1.0
+        states = (self.optimizer.state.get(parameter, {}) for parameter in self.model.tuned.values())
+        return min(1.0, (1 + max(float(state.get("step", 0)) for state in states)) / warmup)
+
+    def _is_encoders(self, group: dict[str, Any]) -> bool:
+        tuned = set(map(id, self.model.tuned.values()))
+        return all(id(parameter) in tuned for parameter in group["params"])
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """As of any model; what is tuned of the encoder is a group of its own where its rate rises."""
+        groups = super()._parameter_groups()
+        if not self.config["encoder_warmup_steps"] or self.config["encoder_learning_rate"] is not None:
+            return groups
+        tuned = {id(parameter) for parameter in self.model.tuned.values()}
+        own = [parameter for parameter in groups[0]["params"] if id(parameter) in tuned]
+        rest = [parameter for parameter in groups[0]["params"] if id(parameter) not in tuned]
+        return [{**groups[0], "params": part} for part in (rest, own) if part] + groups[1:]
 
     def _gradients(self, step: Any, loss_func, scaler, sync_loss: torch.Tensor | float = 0) -> torch.Tensor:
         """As of any model's batch; in stage two those of a group of micro-batches, with the sum of their losses."""

@@ -110,7 +110,8 @@ class TestPictures:
     @pytest.mark.parametrize("kind", ["BlipForConditionalGeneration", "BlipForImageTextRetrieval", "BlipModel"])
     def test_blips_image_tower(self, tmp_path, pictures, kind):
         text = {**TOWER, "vocab_size": 30, "encoder_hidden_size": 16, "max_position_embeddings": 8}
-        config = transformers.BlipConfig(vision_config=VISION, text_config=text, projection_dim=6, image_text_hidden_size=6)
+        widths = {"projection_dim": 6, "image_text_hidden_size": 6}
+        config = transformers.BlipConfig(vision_config=VISION, text_config=text, **widths)
         model = write_image_model(tmp_path, config, getattr(transformers, kind))
         encoder = load_image_encoder(str(tmp_path))
         pixels = encoder.tower.processor(images=pictures, return_tensors="pt")["pixel_values"]

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recbole_mm.encoder.dual_encoder import DualEncoder, load_dual_encoder
+from recbole_mm.encoder import load_dual_encoder
+from recbole_mm.encoder.dual_encoder import DualEncoder
 from recbole_mm.encoder.tuning import TuningSettings, add_prompts, tune
 from tests.tiny_clip import write_clip, write_dual_clip
 
@@ -259,7 +260,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("kind", "settings", "message"),
         [
-            ("prompts", {}, "peft: 'prompts' is not among adapter, lora, prompt, none"),
+            ("prompts", {}, "peft: 'prompts' is not among adapter, lora, peft, prompt, none"),
             ("prompt", {"prompt_depth": 4}, "prompt_depth: 4 must be from 1 to 3, the visual tower's blocks"),
             ("prompt", {"prompt_depth": 1, "prompt_length": 14}, "prompt_length: 14 does not fit into texts of 16"),
             ("lora", {"lora_rank": 0}, "lora_rank: 0 must be at least 1"),
