@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,6 +72,26 @@ class BehaviourCosines:
     def feature_width(self) -> int:
         """Width of the features that the checkpoint was trained on."""
         return self.model.feature(self.modality).shape[1]
+
+    @property
+    def tuned_encoder(self) -> Any:
+        """The encoder that was tuned with the model; None where none was, or it makes other modalities."""
+        if not len(getattr(self.opened.model, "tuned", ())):
+            return None
+        contents: Any = self.opened.model.contents
+        return contents.encoder if self.modality in contents.modalities else None
+
+    def known_row(self, item: int) -> Tensor:
+        """The feature ``[width]`` that the model has of an item: NaN where the data set has none.
+
+        Where the encoder was tuned it is the one that it made last, otherwise the data set's.
+        """
+        known = self.opened.dataset.modality_mask(self.modality)[item]
+        if self.tuned_encoder is None:
+            row = self.opened.dataset.modality_feature(self.modality)[item]
+        else:
+            row = self.model.feature(self.modality)[item].detach()
+        return row if known else torch.full_like(row, torch.nan)
 
     def as_trained_on(self, features: Tensor) -> Tensor:
         """Features ``[n, width]`` fresh from an encoder, scaled as the data set's were."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.extraction.item_files import item_files
 from recbole_mm.io.tables import read_table
 
 TITLE_FIELDS = ("title", "movie_title", "name")
@@ -39,7 +40,9 @@ def item_titles(dataset) -> dict[str, str]:
 
 
 def item_pictures(dataset, ids: Iterable[str], folder: Path | None) -> dict[str, Path]:
-    """Picture files by original item id: ``<folder>/<item_id>.jpg``, `.jpeg` or `.png`.
+    """Picture files by original item id, `.jpg`, `.jpeg` or `.png`; the first of several.
+
+    They are found as extraction finds them (:func:`~recbole_mm.extraction.item_files.item_files`).
 
     Args:
         dataset: its folder `images` beside the `.inter` is taken where `folder` is None; it need not exist.
@@ -53,10 +56,7 @@ def item_pictures(dataset, ids: Iterable[str], folder: Path | None) -> dict[str,
     place = folder or Path(dataset.dataset_path) / "images"
     if folder is not None and not folder.is_dir():
         raise FileNotFoundError(f"--images: there is no folder {folder}")
-    # matched by the folder's listing, so that no item id, such as "../x", leads out of it
-    listed = sorted(place.iterdir(), reverse=True) if place.is_dir() else []
-    by_id = {path.stem: path for path in listed if path.suffix.lower() in PICTURE_SUFFIXES}
-    found = {item: by_id[item] for item in ids if item in by_id}
+    found = {item: files[0] for item, files in item_files(place, ids, PICTURE_SUFFIXES).items()}
     if folder is not None and not found:
         raise FileNotFoundError(
             f"--images: {folder} has no picture of an item of '{dataset.dataset_name}'; "

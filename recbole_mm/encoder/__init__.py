@@ -6,6 +6,7 @@ from recbole_mm.encoder.dual_encoder import DualEncoder
 from recbole_mm.encoder.image_encoder import ImageEncoder
 from recbole_mm.encoder.load import load_encoder
 from recbole_mm.encoder.load_dual import load_dual_encoder
+from recbole_mm.encoder.tuned_tower import TunedTower
 from recbole_mm.encoder.tuning import TuningSettings, tune
 from recbole_mm.io.pictures import PictureError, open_picture
 
@@ -14,6 +15,7 @@ __all__ = [
     "DualEncoder",
     "ImageEncoder",
     "PictureError",
+    "TunedTower",
     "TuningSettings",
     "load_dual_encoder",
     "load_encoder",

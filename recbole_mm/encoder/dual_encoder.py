@@ -72,8 +72,12 @@ class DualEncoder(nn.Module):
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Features ``[n, width]`` of uint8 pixels ``[n, 3, H, W]``."""
+        return self.of_normalised((pixels.float() / 255 - self.mean) / self.std)
+
+    def of_normalised(self, pixels: Tensor) -> Tensor:
+        """Features ``[n, width]`` of pixels ``[n, 3, H, W]`` of normalised colours."""
         tower = self.model.vision_model
-        states = tower.embeddings((pixels.float() / 255 - self.mean) / self.std)
+        states = tower.embeddings(pixels)
         prompts = self.visual_prompts
         if prompts is not None:
             states = torch.cat([states, _for_all(prompts[0], states)], dim=1)

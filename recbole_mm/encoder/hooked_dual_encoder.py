@@ -48,9 +48,11 @@ class HookedDualEncoder(DualEncoder):
         return 0
 
     def image_features(self, pixels: Tensor) -> Tensor:
-        inputs = {"pixel_values": self.preparation.normalised(pixels)}
+        return self.of_normalised(self.preparation.normalised(pixels))
+
+    def of_normalised(self, pixels: Tensor) -> Tensor:
         with self._prompted(self.model.vision_model, self.visual_prompts, None):
-            return projected(self.model.get_image_features(**inputs))
+            return projected(self.model.get_image_features(pixel_values=pixels))
 
     def text_features(self, ids: Tensor, mask: Tensor) -> Tensor:
         inputs = {"input_ids": ids} | ({"attention_mask": mask} if self._has_start else {})

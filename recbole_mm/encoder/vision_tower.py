@@ -58,7 +58,7 @@ class VisionTower(ImageEncoder):
         states = self._vision()(pixel_values=pixels, output_hidden_states=True).hidden_states
         if states[-1].dim() == 4:
             return states[-1]
-        tokens = states[-2 if self._has_class_token() else -1]
+        tokens = states[-2 if has_class_token(self._vision()) else -1]
         patch = self._vision().config.patch_size
         rows, columns = pixels.shape[2] // patch, pixels.shape[3] // patch
         n_first = tokens.shape[1] - rows * columns  # class and register tokens
@@ -83,11 +83,13 @@ class VisionTower(ImageEncoder):
         """The model's own pooler, where the files have its weights."""
         if getattr(self.model(**inputs), "pooler_output", None) is not None:
             return "pooler"
-        return "class token" if self._has_class_token() else "mean"
-
-    def _has_class_token(self) -> bool:
-        return any(name.endswith(CLASS_TOKENS) for name, _ in self._vision().named_parameters())
+        return "class token" if has_class_token(self._vision()) else "mean"
 
     def _vision(self) -> Any:
         """The part that reads pixels."""
         return getattr(self.model, "vision_model", self.model)
+
+
+def has_class_token(tower: Any) -> bool:
+    """Whether an image tower has a token of its own beside its patches."""
+    return any(name.endswith(CLASS_TOKENS) for name, _ in tower.named_parameters())

@@ -10,11 +10,9 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from recbole_mm.__main__ import main
-from recbole_mm.analysis.attribution import write_attribution
 from recbole_mm.analysis.attribution.becam import MAPS, RANKINGS, Becam
 from recbole_mm.analysis.attribution.figures import heat_map
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
@@ -186,12 +184,6 @@ class TestRefused:
     def test_checkpoints_that_do_not_fit(self, capsys, train, clip, images, model, settings, message):
         checkpoint = train(model, **settings)
         assert message in self.refuse(capsys, checkpoint, "--encoder", clip, "--items", "i0", "--images", images)
-
-    def test_a_tuned_encoder(self, befa, clip, images, tmp_path):
-        opened = open_checkpoint(befa)
-        opened.model.tuned = torch.nn.ParameterDict({"visual_prompts": torch.zeros(1)})  # as PTMRec has
-        with pytest.raises(ValueError, match="its encoder was tuned with it"):
-            write_attribution([opened], clip, ["i0"], tmp_path / "out", images=images)
 
     def test_unknown_modality(self, capsys, befa, clip, images):
         given = ["--encoder", clip, "--items", "i0", "--images", images, "--modality", "sound"]

@@ -111,7 +111,8 @@ class TestPictures:
     def test_blips_image_tower(self, tmp_path, pictures, kind):
         text = {**TOWER, "vocab_size": 30, "encoder_hidden_size": 16, "max_position_embeddings": 8}
         widths = {"projection_dim": 6, "image_text_hidden_size": 6}
-        config = transformers.BlipConfig(vision_config=VISION, text_config=text, **widths)
+        vision = {**VISION, "initializer_range": 0.1}  # BLIP's own, 1e-10, leaves every picture alike
+        config = transformers.BlipConfig(vision_config=vision, text_config=text, **widths)
         model = write_image_model(tmp_path, config, getattr(transformers, kind))
         encoder = load_image_encoder(str(tmp_path))
         pixels = encoder.tower.processor(images=pictures, return_tensors="pt")["pixel_values"]

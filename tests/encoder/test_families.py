@@ -30,7 +30,8 @@ def write_dual(folder, family: str):
     else:
         widths = {"projection_dim": 6, "image_text_hidden_size": 6}
         text |= {"encoder_hidden_size": 16, "is_decoder": False}
-        config = transformers.BlipConfig(vision_config=VISION, text_config=text, **widths)
+        vision = {**VISION, "initializer_range": 0.1}  # BLIP's own, 1e-10, leaves every picture alike
+        config = transformers.BlipConfig(vision_config=vision, text_config=text, **widths)
     getattr(transformers, SETTINGS[family][1])(config).save_pretrained(folder)
     transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
     transformers.AutoTokenizer.from_pretrained(folder / "words").save_pretrained(folder)

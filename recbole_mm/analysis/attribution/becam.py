@@ -39,8 +39,8 @@ class Attribution:
         maps: in the order of MAPS, ``[4, h, w]``: weighted sums of channels, not scaled.
         curves: the cosines as pixels are deleted or inserted in the order of a map or, last, at random:
             ``[2, 5, 2, steps + 1]``, in the orders of PERTURBATIONS, RANKINGS and SCORES.
-        feature_cosine: between the encoder's feature and the data set's row, NaN where the item has none: near 1 if
-            the encoder is the one that made the data set's features.
+        feature_cosine: between the encoder's feature and the row that the model knows, NaN where the item has none:
+            near 1 if the encoder is the one that made it.
         lengths: of both, ``[2]``.
     """
 
@@ -126,25 +126,21 @@ class Becam:
         return self._cosines(target, features, item).unflatten(1, (2, self.steps + 1)).transpose(0, 1)
 
     def _cosines(self, target: BehaviourCosines, features: Tensor, item: str) -> Tensor:
-        number = target.opened.dataset.token2id(target.opened.dataset.iid_field, item)
-        return target.of_encoded(features, torch.full((len(features),), int(number), device=features.device))
+        number = self._number(target, item)
+        return target.of_encoded(features, torch.full((len(features),), number, device=features.device))
+
+    def _number(self, target: BehaviourCosines, item: str) -> int:
+        dataset = target.opened.dataset
+        return int(dataset.token2id(dataset.iid_field, item))
 
     def _result(
         self, target: BehaviourCosines, item: str, whole: Tensor, maps: Tensor, curves: Tensor
     ) -> Attribution:
         cosines = self._cosines(target, whole, item)[:, 0]
         arrays = (one.float().cpu().numpy() for one in (cosines, maps, curves))
-        fresh, row = target.as_trained_on(whole)[0].float().cpu(), _data_set_row(target, item)
+        fresh, row = target.as_trained_on(whole)[0].float().cpu(), target.known_row(self._number(target, item)).cpu()
         lengths = torch.stack([fresh.norm(), row.norm()]).numpy()
         return Attribution(target.label, item, *arrays, F.cosine_similarity(row, fresh, dim=0).item(), lengths)
-
-
-def _data_set_row(target: BehaviourCosines, item: str) -> Tensor:
-    """The item's own feature ``[width]``, NaN where it has none."""
-    dataset = target.opened.dataset
-    number = int(dataset.token2id(dataset.iid_field, item))
-    row = dataset.modality_feature(target.modality)[number]
-    return row if dataset.modality_mask(target.modality)[number] else torch.full_like(row, torch.nan)
 
 
 def _maps(cosines: Tensor, activation: Tensor) -> Tensor:

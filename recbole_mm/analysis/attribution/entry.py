@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -14,14 +18,17 @@ from recbole_mm.analysis.attribution.files import AttributionFiles
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
 from recbole_mm.analysis.command import checkpoint_labels, positive_int
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
-from recbole_mm.encoder import PictureError, load_encoder, open_picture
+from recbole_mm.encoder import ImageEncoder, PictureError, TunedTower, load_encoder, open_picture
+from recbole_mm.encoder.pretrained import encoder_folder, revision
+from recbole_mm.extraction.pixel_cache import PixelCache
+from recbole_mm.io.pictures import open_picture_file
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.registry import register_analysis
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--encoder", required=True, metavar="DIR_OR_NAME", help="the CLIP that made the features: folder or hub name"
+        "--encoder", required=True, metavar="DIR_OR_NAME", help="the encoder that made the features: folder or hub name"
     )
     parser.add_argument("--items", required=True, metavar="ID,ID", help="original ids of items, separated by commas")
     parser.add_argument(
@@ -80,7 +87,8 @@ def write_attribution(
     Args:
         checkpoints: of models that project `modality` by themselves. Without a feature adapter, the adapted map is
             the plain one.
-        encoder: folder or hub name of the encoder that made the features.
+        encoder: folder or hub name of the encoder that made the features. A checkpoint that was tuned with it (PTMRec)
+            is analysed with its own.
         items: original ids.
         out: folder, made where it does not exist.
         images: folder of pictures by item id; None takes the data set's own.
@@ -97,43 +105,69 @@ def write_attribution(
     targets = _targets(checkpoints, modality)
     dataset = checkpoints[0].dataset
     pictures = item_pictures(dataset, items, images)
-    becam = Becam(load_encoder(encoder).to(checkpoints[0].config["device"]), targets, steps, batch)
-    files = AttributionFiles(out, targets, item_titles(dataset), str(encoder))
-    return _attribute_all(becam, files, pictures, items)
+    device = checkpoints[0].config["device"]
+    becams = [Becam(tower.to(device), of_tower, steps, batch) for tower, of_tower in _towers(encoder, targets)]
+    ordered = [target for becam in becams for target in becam.targets]
+    files = AttributionFiles(out, ordered, item_titles(dataset), str(encoder))
+    cache = None
+    if becams[0].encoder.preparation is not None:
+        cache = PixelCache(_picture_cache(checkpoints[0]), becams[0].encoder.preparation)
+    return _attribute_all(becams, files, _Pixels(becams[0].encoder, pictures, cache), items)
+
+
+def _picture_cache(opened: OpenedCheckpoint) -> Path:
+    """Where extraction and tuning have left resized pictures, if they have."""
+    return Path(opened.config["picture_cache"] or Path(opened.config["checkpoint_dir"]) / "pictures")
+
+
+def _towers(
+    encoder: str | Path, targets: list[BehaviourCosines]
+) -> Iterator[tuple[ImageEncoder, list[BehaviourCosines]]]:
+    """Each tower with the checkpoints that it is of: first the encoder's as it is, then those tuned with a model.
+
+    Raises ValueError where a checkpoint was tuned with another encoder.
+    """
+    frozen = load_encoder(encoder)
+    untuned = [target for target in targets if target.tuned_encoder is None]
+    if untuned:
+        yield frozen, untuned
+    for target in targets:
+        tuned = target.tuned_encoder
+        if tuned is not None:
+            folder_revision = revision(encoder, encoder_folder(encoder))
+            if tuned.facts["revision"] != folder_revision:
+                raise ValueError(
+                    f"--encoder: checkpoint {target.label} was tuned with encoder {tuned.facts['encoder']} of another "
+                    f"revision ({tuned.facts['revision']}); give that one"
+                )
+            yield TunedTower(tuned), [target]
 
 
 def _targets(checkpoints: list[OpenedCheckpoint], modality: str) -> list[BehaviourCosines]:
-    targets = []
-    for opened, label in zip(checkpoints, checkpoint_labels(checkpoints), strict=True):
-        if len(getattr(opened.model, "tuned", ())) > 0:
-            raise ValueError(
-                f"checkpoint {label}: its encoder was tuned with it, and attribution knows only encoders that were "
-                f"not; analyse feature-drift takes this checkpoint"
-            )
-        targets.append(BehaviourCosines(opened, label, modality))
-    return targets
+    labels = checkpoint_labels(checkpoints)
+    return [BehaviourCosines(opened, label, modality) for opened, label in zip(checkpoints, labels, strict=True)]
 
 
-def _attribute_all(becam: Becam, files: AttributionFiles, pictures: dict[str, Path], items: list[str]) -> list[Path]:
+def _attribute_all(becams: list[Becam], files: AttributionFiles, pixels: _Pixels, items: list[str]) -> list[Path]:
     """Fill and write the files, and warn of what they leave out and doubt; gives their paths."""
     with files:
         for item in tqdm(items, desc="attribution", unit="item", disable=None):
-            _attribute(becam, files, pictures, item)
+            _attribute(becams, files, pixels, item)
         written = files.finish()
     for warning in files.warnings():
         logging.getLogger(__name__).warning("%s", warning)
     return written
 
 
-def _attribute(becam: Becam, files: AttributionFiles, pictures: dict[str, Path], item: str) -> None:
+def _attribute(becams: list[Becam], files: AttributionFiles, pixels: _Pixels, item: str) -> None:
     """Hand one item's attributions to the files, or why there are none."""
     try:
-        pixels = _pixels(becam, pictures, item)
-        results = becam.attribute(pixels, item)
+        picture = pixels.of(item)
+        results = [result for becam in becams for result in becam.attribute(picture, item)]
     except PictureError as error:
         files.leave_out(item, str(error))
     else:
-        files.add(becam.encoder.to_colours(pixels.unsqueeze(0))[0], results)
+        files.add(becams[0].encoder.to_colours(picture.unsqueeze(0))[0], results)
 
 
 def _require_known(items: list[str], checkpoints: list[OpenedCheckpoint]) -> None:
@@ -150,8 +184,24 @@ def _require_known(items: list[str], checkpoints: list[OpenedCheckpoint]) -> Non
             )
 
 
-def _pixels(becam: Becam, pictures: dict[str, Path], item: str) -> Tensor:
-    """The preprocessed picture, ``[3, H, W]``; raises PictureError where there is none that can be read."""
-    if item not in pictures:
-        raise PictureError("there is no picture of it")
-    return becam.encoder.preprocess([open_picture(pictures[item])])[0].to(becam.encoder.mean)
+@dataclass(frozen=True)
+class _Pixels:
+    """The preprocessed pictures of items, the same for all encoders, which are one before they are tuned."""
+
+    encoder: ImageEncoder
+    files: dict[str, Path]
+    cache: PixelCache | None
+
+    def of(self, item: str) -> Tensor:
+        """``[3, H, W]``; raises PictureError where there is none that can be read."""
+        if item not in self.files:
+            raise PictureError("there is no picture of it")
+        with open_picture_file(self.files[item]) as file:
+            content = file.read()
+        digest = hashlib.sha256(content).hexdigest()
+        preparation = self.encoder.preparation
+        if preparation is not None and self.cache is not None and digest in self.cache:
+            pixels = preparation.normalised(torch.from_numpy(self.cache[digest].copy()))
+        else:
+            pixels = self.encoder.preprocess([open_picture(self.files[item], content)])[0]
+        return pixels.to(self.encoder.mean)
