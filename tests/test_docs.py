@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from PIL import Image
 
 import recbole_mm_command
@@ -31,6 +32,8 @@ from recbole_mm.registry import (
 from recbole_mm.setting_rules import properties_dir
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.command import main as tune_main
+from tests.extraction.test_sounds import tone, write_hubert
+from tests.extraction.test_videos import write_video
 from tests.tiny_clip import write_clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,6 +156,11 @@ def workshop(tmp_path_factory) -> Path:
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(place)
     for name in ("DIR_OR_NAME", "openai/clip-vit-base-patch16"):
         write_clip(folder / name, blocks=9, text_blocks=9)
+    write_hubert(folder / "facebook" / "hubert-base-ls960")
+    for name in ("SOUNDS", "VIDEOS"):
+        (folder / name).mkdir()
+    soundfile.write(folder / "SOUNDS" / f"{items[0]}.wav", tone(1), 16_000)
+    write_video(folder / "VIDEOS" / f"{items[0]}.mp4", 9)
     (folder / "users.txt").write_text("u1\nu2\n")
     np.save(folder / "features.npy", rng.random((len(items), 5), dtype=np.float32))
     (folder / "item_ids.txt").write_text("\n".join(items) + "\n")

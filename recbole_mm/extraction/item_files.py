@@ -55,7 +55,8 @@ def _listed(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Paths relative to the folder, of all suffixes where none are given; links to folders are not followed."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+        # a folder with a picture's name is listed too, so that it is said of its item that it cannot be read
+        for name in sorted([*names, *(name for name in folders if Path(name).suffix)] if suffixes else names):
             if not name.startswith(".") and (not suffixes or Path(name).suffix.lower() in suffixes):
                 yield (Path(place) / name).relative_to(folder)
 
