@@ -105,12 +105,11 @@ def extract(
     with extracting(modality, dataset_dir) as path:
         store = RowStore(dataset_dir, f"{dataset_name(dataset_dir)}.{modality}", {**facts, "dtype": dtype.__name__})
         done = _encode_all(Batches(contents, batch_size, dtype), encoder, store, encode)
-        keys = [key for batch in done for key in batch.keys]
-        missing, partly = _joined(batch.missing for batch in done), _joined(batch.partly for batch in done)
-        rows = {item: store[item, digest] for item, digest in keys}
-        result = write_features(path, rows, contents, facts, missing, partly)
+        rows = {item: store[item, digest] for batch in done for item, digest in batch.keys}
+        reasons = _joined(batch.missing for batch in done), _joined(batch.partly for batch in done)
+        result = write_features(path, rows, contents, facts, *reasons)
         store.delete()
-    result.n_reused, result.truncated = len(keys) - sum(len(batch.new) for batch in done), store.truncated
+    result.n_reused, result.truncated = len(rows) - sum(len(batch.new) for batch in done), store.truncated
     return result
 
 

@@ -109,10 +109,7 @@ def write_attribution(
     becams = [Becam(tower.to(device), of_tower, steps, batch) for tower, of_tower in _towers(encoder, targets)]
     ordered = [target for becam in becams for target in becam.targets]
     files = AttributionFiles(out, ordered, item_titles(dataset), str(encoder))
-    cache = None
-    if becams[0].encoder.preparation is not None:
-        cache = PixelCache(_picture_cache(checkpoints[0]), becams[0].encoder.preparation)
-    return _attribute_all(becams, files, _Pixels(becams[0].encoder, pictures, cache), items)
+    return _attribute_all(becams, files, _Pixels.of_checkpoint(checkpoints[0], becams[0].encoder, pictures), items)
 
 
 def _picture_cache(opened: OpenedCheckpoint) -> Path:
@@ -191,6 +188,12 @@ class _Pixels:
     encoder: ImageEncoder
     files: dict[str, Path]
     cache: PixelCache | None
+
+    @classmethod
+    def of_checkpoint(cls, opened: OpenedCheckpoint, encoder: ImageEncoder, files: dict[str, Path]) -> _Pixels:
+        """With those that runs of the checkpoint's folder have resized."""
+        preparation = encoder.preparation
+        return cls(encoder, files, None if preparation is None else PixelCache(_picture_cache(opened), preparation))
 
     def of(self, item: str) -> Tensor:
         """``[3, H, W]``; raises PictureError where there is none that can be read."""
