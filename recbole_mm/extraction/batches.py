@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ class Batch:
     rows: np.ndarray | None
     missing: dict[str, str]
     truncated: int
-    partly: dict[str, str]
+    partly: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,13 @@ def checked(outcome: Batch | str, contents: Contents) -> Batch:
     """
     if isinstance(outcome, str):
         raise ValueError(outcome)
-    for item, reason in outcome.missing.items():
+    for item, reason in {**outcome.missing, **outcome.partly}.items():
         try:
             contents.digest(item)
             contents.read(item)
         except MissingContent:
+            continue
+        if item in outcome.partly and contents.partly(item) is not None:
             continue
         raise ValueError(
             f"a node of the Ray cluster cannot read item {item!r}, which this machine can ({reason}); pictures must "

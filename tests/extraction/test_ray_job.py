@@ -196,3 +196,13 @@ def test_a_picture_that_only_this_machine_can_read(tmp_path):
         checked(unread, pictures)
     Path("images/b.png").write_bytes(b"no picture")
     assert checked(unread, pictures) is unread
+
+
+def test_one_of_several_pictures_that_only_this_machine_can_read(tmp_path):
+    shop = write_shop(tmp_path)
+    Path("images/b_1.png").write_bytes(Path("images/b.png").read_bytes())
+    unread = Batch([], [], None, {}, 0, {"b": "1 of 2 files left out: [Errno 2] No such file"})
+    with pytest.raises(ValueError, match="cannot read item 'b', which this machine can"):
+        checked(unread, Pictures(shop, Path("images")))
+    Path("images/b_1.png").write_bytes(b"no picture")
+    assert checked(unread, Pictures(shop, Path("images"))) is unread
