@@ -319,7 +319,7 @@ class TestBadInput(PTMRuns):
         [
             ({"backbone": "BM3"}, "backbone: 'BM3' cannot be tuned with PTMRec; choose .*: BeFAHost, FREEDOM"),
             ({"encoder": None}, "encoder: PTMRec needs the folder or hub name"),
-            ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of adapter, lora, peft, prompt, none"),
+            ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of adapter, lora, peft, prompt"),
             ({"prompt_depth": 9}, "prompt_depth: 9 must be from 1 to 3"),
             ({"modalities": ["acoustic"]}, "there is nothing to tune the encoder for"),
             ({"image_modality": "acoustic", "modalities": ["acoustic"]}, "'acoustic' features are 5 wide"),
