@@ -88,10 +88,13 @@ def _run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--jobs: {arguments.jobs} must be at least 1")
     folder = arguments.out or Path("experiments") / arguments.plan.stem
     tell = functools.partial(print, flush=True)
-    store = run_experiment(
-        arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, tell, arguments.knock_out,
-        arguments.plugins,
-    )  # fmt: skip
+    try:
+        store = run_experiment(
+            arguments.plan, folder, arguments.jobs, arguments.ray_address, arguments.resume, tell, arguments.knock_out,
+            arguments.plugins,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"type the same with --resume, and {folder} goes on") from None
     failed = [record for record in store.records() if record.error]
     for record in failed:
         print(f"failed: {record.label} on {record.dataset}, seed {record.seed}: {record.error}")

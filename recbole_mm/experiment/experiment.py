@@ -51,7 +51,7 @@ def run_experiment(
     plan = read_plan(file)
     if audit is not None:
         plan = plan.model_copy(update={"audit": list(audit)})
-    rows = _checked_rows(plan, file, plugins)
+    rows = checked_rows(plan, file, plugins)
     folder = folder.absolute()
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
@@ -68,7 +68,7 @@ def run_experiment(
     return store
 
 
-def _checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
+def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
     """The rows of a plan; raises for what its searches and audits cannot do, before anything runs."""
     rows = rows_of(plan, file, plugins)
     for row in rows:

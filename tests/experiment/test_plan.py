@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from recbole.config import Config
 
+from recbole_mm.experiment import experiment
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
 from recbole_mm.experiment.plan import read_plan
 from recbole_mm.experiment.rows import rows_of
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.search_space import SearchRange
+from recbole_mm_command import main
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +132,13 @@ def test_the_usual_baselines_of_recbole_have_a_grid_of_their_own_keys(data, mode
 def test_a_model_without_settings_is_not_searched(data):
     (row,) = rows(data, "models: [Pop]\nsearch: {budget: 2}\n")
     assert ranges_of(row) == []
+
+
+def test_an_interrupted_experiment_says_how_it_goes_on(data, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "run_experiment", interrupt)
+    Path("plan.yaml").write_text(f"data: [{{toy: {{data_path: '{data}'}}}}]\nmodels: [LightGCN]\n")
+    assert main(["experiment", "plan.yaml", "--out=out"]) == 130
+    assert capsys.readouterr().err == "interrupted; type the same with --resume, and out goes on\n"

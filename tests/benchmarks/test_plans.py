@@ -1,0 +1,36 @@
+"""The plans of the benchmarks are ones that can run: every row, grid and sweep passes the checks of its data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from recbole_mm.data.converters.mmrec import convert_mmrec
+from recbole_mm.experiment.experiment import checked_rows
+from recbole_mm.experiment.plan import read_plan
+
+PLANS = sorted((Path(__file__).resolve().parents[2] / "benchmarks" / "plans").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def folder(shared_data, tmp_path_factory) -> Path:
+    """A working folder with all data sets that the plans name."""
+    folder = tmp_path_factory.mktemp("plans")
+    for name in ("lfm2k", "tiktok"):
+        convert_mmrec(shared_data / name, name, folder / "dataset_atomic")
+    for name in ("baby", "clothing"):
+        (folder / name).mkdir()
+        shutil.copy(shared_data / "amazon-interactions" / f"{name}.inter", folder / name)
+        convert_mmrec(folder / name, name, folder / "dataset_atomic")
+    return folder
+
+
+@pytest.mark.parametrize("file", PLANS, ids=lambda file: file.stem)
+def test_a_plan_can_run(file, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    plan = read_plan(file)
+    rows = checked_rows(plan, file, ())
+    assert len(rows) >= len(plan.models) * len(plan.data)
+    assert len(plan.seeds) >= 3 and (plan.search is None or plan.search.metric is not None)
