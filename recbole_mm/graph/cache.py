@@ -27,7 +27,7 @@ class GraphCache:
     A file name is a hash of the inputs' bytes and of every parameter, so that a changed feature, interaction or
     parameter never finds an old graph. Files are written beside their name and renamed, and a damaged file is built
     again. Of several processes that ask for the same graph at once, one builds it and the others wait for its file.
-    One that is made within :func:`writing_nothing` only reads.
+    Within :func:`writing_nothing`, and one that was made within it, only reads.
 
     Args:
         folder: where the files lie; made on first use.
@@ -56,7 +56,7 @@ class GraphCache:
         arrays = _load(file)
         if arrays is not None:
             return arrays
-        if not self._writes:
+        if not (self._writes and _writes.get()):
             return build()
         with naming(file):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class GraphCache:
 
 @contextmanager
 def writing_nothing() -> Iterator[None]:
-    """Let models that are made inside read graphs that are there, and write none."""
+    """Let models inside, and those that are made inside, read graphs that are there, and write none."""
     before = _writes.set(False)
     try:
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from recbole.config import Config
 from torch import Tensor
@@ -22,9 +24,13 @@ class MultimodalRecommender(GraphRecommender):
     :class:`~recbole_mm.model.projections.Projections` takes the key ``feature_adapter``.
 
     Attributes:
+        item_graphs_name: attribute that holds what :meth:`build_item_graphs` gave; None of a model without constant
+            item graphs.
         features: the modalities' features, by name.
         adapters: what stands behind the projected features.
     """
+
+    item_graphs_name: str | None = None
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
@@ -89,13 +95,25 @@ class MultimodalRecommender(GraphRecommender):
         self.adapters.check()
         super().start_epoch(epoch)
 
+    @property
+    def id_tables(self) -> tuple[Tensor, Tensor]:
+        """Raw ID vectors of users ``[n_users, d]`` and items ``[n_items, d]``; raises ValueError of a model without."""
+        users, items = getattr(self, "user_embedding", None), self.behaviour_vectors
+        if not (isinstance(users, Tensor) and isinstance(items, Tensor)):
+            raise ValueError(f"{type(self).__name__} has no ID vectors of users and items of one width")
+        return users, items
+
     # ---------------------------------------------------------------- item graphs
+
+    def build_item_graphs(self) -> Any:
+        """The constant item graphs, of the features as they are; a model that has some defines it."""
+        raise NotImplementedError
 
     def item_graph(self, modality: str, k: int, weighting: str) -> SparseOperator:
         """The modality's kNN item graph (see :func:`knn_graph`), from disk where the same one was built before.
 
-        Called while the model is built, when the features are still as loaded. Raises ValueError where k, the key
-        `knn_k`, is out of range.
+        Called while the model is built, when the features are still as loaded, and where PTMRec asks for graphs of the
+        features as they are. Raises ValueError where k, the key `knn_k`, is out of range.
         """
         if not 1 <= k < self.n_items:
             raise ValueError(f"knn_k: {k} must be from 1 to {self.n_items - 1}, the number of items")

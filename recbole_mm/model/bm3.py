@@ -88,6 +88,10 @@ class BM3(MultimodalRecommender):
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users u ``[n_users, d]`` and items i with their ego term ``[n_items, d]``, before the predictor."""
+        return self.behaviour_tables()
+
+    def behaviour_tables(self) -> tuple[Tensor, Tensor]:
+        """All of :meth:`encode`, which reads no features."""
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         nodes = light_gcn(self.full_graph, nodes, self.n_layers)
         users, items = nodes.split([self.n_users, self.n_items])

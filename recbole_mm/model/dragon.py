@@ -9,7 +9,7 @@ from recbole.config import Config
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import combine
+from recbole_mm.graph import SparseOperator, combine
 from recbole_mm.model.dual_graph import DualGraphRecommender
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities
@@ -69,6 +69,7 @@ class DRAGON(DualGraphRecommender):
     """
 
     settings: DRAGONSettings
+    item_graphs_name = "fused_item_graph"
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
@@ -80,10 +81,23 @@ class DRAGON(DualGraphRecommender):
         if self.settings.user_weights and n_modalities > 1:
             self.user_fusion = fusion_weights(self.n_users, n_modalities)
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
-        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
-        graphs = [self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities]
-        self.fused_item_graph = combine(graphs, weights)
+        self.fused_item_graph = self.build_item_graphs()
         self.user_graph_sampler = self.user_graphs(config["seed"])
+
+    def build_item_graphs(self) -> SparseOperator:
+        """S, one graph of all modalities."""
+        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
+        return combine([self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities], weights)
+
+    def behaviour_tables(self) -> tuple[Tensor, Tensor]:
+        """Users and items as the users' tables alone make them, each the mean over the modalities.
+
+        Items have no ID vectors here: what behaviour knows of one is who chose it.
+        """
+        users = self.user_embedding()
+        items = users.new_zeros(self.n_items, *users.shape[1:])
+        users, items = propagate_modalities(self.user_item_graph, users, items, self.n_layers)
+        return users.mean(dim=1), items.mean(dim=1)
 
     def propagate(self) -> tuple[Tensor, Tensor]:
         """Users ``c_u [n_users, M * d]`` before the user-user graph, and items ``V_i [n_items, M * d]``."""

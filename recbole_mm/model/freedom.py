@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import EdgeSampler, combine
+from recbole_mm.graph import EdgeSampler, SparseOperator, combine
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
@@ -72,15 +72,14 @@ class FREEDOM(MultimodalRecommender):
     """
 
     settings: FREEDOMSettings
+    item_graphs_name = "fused_item_graph"
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.n_layers: int = self.settings.n_layers
         self.n_item_layers: int = self.settings.n_item_layers
         self.modality_loss_weight: float = self.settings.modality_loss_weight
-        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
-        graphs = [self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities]
-        self.fused_item_graph = combine(graphs, weights)
+        self.fused_item_graph = self.build_item_graphs()
 
         self.user_embedding = id_table(self.n_users, self.embedding_size)
         self.item_embedding = id_table(self.n_items, self.embedding_size)
@@ -88,6 +87,11 @@ class FREEDOM(MultimodalRecommender):
         self.edge_sampler = EdgeSampler(self.graph, self.settings.edge_dropout, "degree", config["seed"])
         self.full_graph = self.graph.symmetric()
         self.training_graph = self.full_graph
+
+    def build_item_graphs(self) -> SparseOperator:
+        """S, one graph of all modalities."""
+        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
+        return combine([self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities], weights)
 
     def before_epoch(self, epoch: int) -> None:
         """Draw the epoch's edges."""

@@ -80,6 +80,7 @@ class LATTICE(MultimodalRecommender):
     """
 
     settings: LATTICESettings
+    item_graphs_name = "raw_graphs"
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
@@ -90,7 +91,7 @@ class LATTICE(MultimodalRecommender):
         self.raw_graph_weight: float = self.settings.raw_graph_weight
         self.reg_weight: float = self.settings.reg_weight
         self.user_item_graph = self.graph.row_with_self()
-        self.raw_graphs = [self.item_graph(name, self.knn_k, "similarity") for name in self.modalities]
+        self.raw_graphs = self.build_item_graphs()
 
         size = self.embedding_size
         self.user_embedding = id_table(self.n_users, size)
@@ -98,6 +99,10 @@ class LATTICE(MultimodalRecommender):
         self.projections = ModalityProjections(self)
         self._build_fusion()
         self._training_graphs: list[SparseOperator] | None = None
+
+    def build_item_graphs(self) -> list[SparseOperator]:
+        """``N(knn(f^m))`` of each modality."""
+        return [self.item_graph(name, self.knn_k, "similarity") for name in self.modalities]
 
     def _build_fusion(self) -> None:
         """The parameters that fuse the modalities."""
@@ -160,14 +165,14 @@ class LATTICE(MultimodalRecommender):
         """h of all items, ``[n_items, d]``, from the product of each item graph."""
         return views[0]
 
-    def user_item_vectors(self) -> tuple[Tensor, Tensor]:
+    def behaviour_tables(self) -> tuple[Tensor, Tensor]:
         """LightGCN's users u ``[n_users, d]`` and items i' ``[n_items, d]``."""
         nodes = torch.cat([self.user_embedding, self.item_embedding])
         return light_gcn(self.user_item_graph, nodes, self.n_layers).split([self.n_users, self.n_items])
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users u ``[n_users, d]`` and items i ``[n_items, d]``."""
-        users, items = self.user_item_vectors()
+        users, items = self.behaviour_tables()
         return users, items + l2_normalise(self.fuse(self.item_views()))
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
@@ -185,7 +190,7 @@ class LATTICE(MultimodalRecommender):
     def ranking_loss(self, interaction: Interaction, item_signal: Tensor) -> Tensor:
         """BPR and the regulariser, from h ``[n_items, d]``."""
         users, positives, negatives = self.batch(interaction)
-        user_vectors, item_vectors = self.user_item_vectors()
+        user_vectors, item_vectors = self.behaviour_tables()
         (user,) = gather(user_vectors, users)
         items, signals = (gather(table, positives, negatives) for table in (item_vectors, item_signal))
         pairs = zip(items, signals, strict=True)

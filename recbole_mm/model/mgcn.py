@@ -70,12 +70,13 @@ class MGCN(MultimodalRecommender):
     side information against C, on the batch's users and on its positive items. The paper's 3 is M + 1 for its
     two modalities.
 
-    What a relative such as SMORE does differently is in :meth:`_build_item_graphs`, :meth:`_build_fusion`,
+    What a relative such as SMORE does differently is in :meth:`build_item_graphs`, :meth:`_build_fusion`,
     :meth:`purifier_inputs` and :meth:`side_information`. The purifier already is a gate on behaviour: the feature
     adapter BeFA, three layers of the same, takes its place.
     """
 
     settings: MGCNSettings
+    item_graphs_name = "item_graphs"
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
@@ -83,7 +84,7 @@ class MGCN(MultimodalRecommender):
         self.reg_weight: float = self.settings.reg_weight
         self.full_graph = self.graph.symmetric(epsilon=0.0)
         self.user_item_block = self.graph.user_item_block()
-        self.item_graphs = self._build_item_graphs(config)
+        self.item_graphs = self.build_item_graphs()
 
         size, n_views = self.embedding_size, len(self.item_graphs)
         self.user_embedding = id_table(self.n_users, size)
@@ -93,7 +94,7 @@ class MGCN(MultimodalRecommender):
         self.purifiers = nn.ModuleList(nn.Linear(size, size) for _ in range(n_purifiers))
         self._build_fusion(config)
 
-    def _build_item_graphs(self, config: Config) -> list[SparseOperator]:
+    def build_item_graphs(self) -> list[SparseOperator]:
         """One item graph per view."""
         return [self.item_graph(name, self.settings.knn_k, "similarity") for name in self.modalities]
 
@@ -147,7 +148,7 @@ class MGCN(MultimodalRecommender):
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and items ``[n_items, d]``."""
-        users, items = self.content()
+        users, items = self.behaviour_tables()
         views = self.item_views()
         return users + self._side(users, self.user_item_block @ views), items + self._side(items, views)
 
@@ -170,7 +171,7 @@ class MGCN(MultimodalRecommender):
 
         Views are fused at the rows of the batch only.
         """
-        user_content, item_content = self.content()
+        user_content, item_content = self.behaviour_tables()
         views = self.item_views()
 
         def of_users(ids: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +15,14 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.behaviour_target import BehaviourTarget
+from recbole_mm.model.fresh_features import FreshFeatures
 from recbole_mm.model.ptmrec_settings import PTMRecSettings
+from recbole_mm.model.rebuilt_graphs import RebuiltGraphs
 from recbole_mm.nn.knowledge_transfer import knowledge_transfer_loss
 from recbole_mm.registry import MODELS, register_model
 
-BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
+BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR", "BM3", "LATTICE", "DRAGON")
 
 
 @register_model(
@@ -32,19 +36,23 @@ BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR")
 class PTMRec(BackboneModel):
     r"""A recommender on features of a CLIP, then both tuned together, the CLIP in few parameters.
 
-    Stage one trains the backbone on the features as extracted, with its own loss. Stage two encodes each batch's
+    Stage one trains the backbone on the features as extracted, with its own loss. Stage two encodes each step's
     items anew and trains the encoder's prompts (or LoRA, or adapters) with the backbone,
 
     .. math::
         L = L_{backbone} + \mu \sum_m KL(T \| Q^m),
 
-    see :func:`~recbole_mm.nn.knowledge_transfer.knowledge_transfer_loss`. With ``encode_negatives: False`` only the
-    positive ones are: half the encoder's work, without the gradient that the negatives owe it. All other items'
-    features come from a table, which keeps what was encoded last and is refreshed as a whole before each evaluation.
-    Item graphs stay those of stage one.
+    see :func:`~recbole_mm.nn.knowledge_transfer.knowledge_transfer_loss`. The backbone's loss is of all pairs of a
+    step at once; the encoder sees the items of ``micro_batch_size`` of them at a time, twice: for their features, and
+    again for their gradients, so that its inner states are those of few items. The transfer compares the items of
+    ``micro_batch_size`` pairs with one another. With ``encode_negatives: False`` only the positive ones are encoded:
+    half the encoder's work, without the gradient that the negatives owe it. All other items' features come from a
+    table, which keeps what was encoded last and is refreshed as a whole before each evaluation. Constant item graphs
+    stay those of stage one, unless ``rebuild_item_graph`` has them follow the features.
 
     Keys: ``peft`` (``none`` is "CLIP-frozen", stage one alone), ``two_stage`` (False is "CLIP-prompt", both from
-    scratch without transfer), ``transfer_weight`` (mu; 0 is "w/o loss").
+    scratch without transfer), ``transfer_weight`` (mu; 0 is "w/o loss"). Controls: ``tune_backbone: False`` is the
+    encoder alone, ``tune_encoder: False`` a stage two on the features as extracted, with the transfer or without.
     """
 
     settings: PTMRecSettings
@@ -74,9 +82,15 @@ class PTMRec(BackboneModel):
         self._keep_extracted()
         self.tuning: str = self.settings.peft
         self.tuned = nn.ParameterDict()
-        self.contents = None if self.tuning == "none" else self._build_contents(config, dataset)
+        self.settings.check()
+        self.contents = self._build_contents(config, dataset) if self.settings.has_encoder else None
+        self.fresh = None
+        if self.contents is not None:
+            at_once = self.micro_batch_size * (2 if self.settings.encode_negatives else 1)
+            self.fresh = FreshFeatures(self.contents, self.backbone.features, at_once)
+        self.target = BehaviourTarget(self.backbone, self.settings.transfer_target)
+        self.graphs = RebuiltGraphs(self.backbone, self.settings.rebuild_item_graph)
         self.stages = self.stages_for(self.settings)
-        self._is_stale = False
         self.enter_stage(self.stages[0])
 
     def _keep_extracted(self) -> None:
@@ -108,7 +122,16 @@ class PTMRec(BackboneModel):
 
     def find_contents(self) -> None:
         """Raise where there are no pictures or texts, before hours are trained."""
-        self.contents.find()
+        if self.contents is not None:
+            self.contents.find()
+
+    @property
+    def encoded(self) -> list[str]:
+        """The modalities that the encoder makes, tuned or not."""
+        if self.contents is not None:
+            return self.contents.modalities
+        made = (self.settings.image_modality, self.settings.text_modality)
+        return [name for name in made if name in self.extracted]
 
     # ---------------------------------------------------------------- stages
 
@@ -131,44 +154,47 @@ class PTMRec(BackboneModel):
             parameter.requires_grad_(stage == "two")
         if stage == "two":
             tables = self.backbone.features
-            for name in self.contents.modalities:
+            self.target.take(self.backbone)
+            for name in self.encoded:
                 tables.replace(name, self.extracted[name].clone().to(tables[name]))
             self.backbone.requires_grad_(self.tunes_backbone)
-            self.backbone.train_batch_size = self.micro_batch_size  # what some regularisers are divided by
+            # what some regularisers are divided by
+            self.backbone.train_batch_size = self.micro_batch_size * self.settings.accumulation_steps
 
     def take_stage_one(self, weights: dict[str, Tensor]) -> None:
         """As :meth:`BackboneModel.take_stage_one`; a backbone that trains no features has not saved them."""
         extracted = {f"{name}_feature": table for name, table in self.extracted.items()}
         super().take_stage_one(extracted | weights)
 
-    # ---------------------------------------------------------------- features
+    def before_epoch(self, epoch: int) -> None:
+        """Also has the epoch's item graphs, of the features that it begins with, where they are to be rebuilt."""
+        super().before_epoch(epoch)
+        if self.fresh is not None and self.fresh.is_stale and self.settings.rebuild_item_graph == "refresh":
+            self.graphs.build()
+        self.graphs.begin_epoch()
+        self.graphs.install(self.training)
 
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Encode all items again, where the encoder has changed since the last time."""
-        if not self._is_stale:
-            return
-        for modality in self.contents.modalities:
-            table = self.backbone.feature(modality)
-            self.contents.encode_into(table, modality, self.micro_batch_size)
-        self._is_stale = False
+    def train(self, mode: bool = True) -> Self:
+        """As any model's, with the item graphs of training or of evaluation."""
+        super().train(mode)
+        self.graphs.install(mode)
+        return self
 
-    @contextmanager
-    def _fresh_features(self, items: Tensor) -> Iterator[None]:
-        """Within the context the backbone sees the items' features as encoded now, with their gradient."""
-        encoded, tables = {}, self.backbone.features
-        for modality in self.contents.modalities:
-            present = self.contents.inputs(modality).among(items)
-            if len(present):
-                encoded[modality] = (present, self.contents.encode(modality, present))
-        fresh = {modality: tables[modality].index_copy(0, *rows) for modality, rows in encoded.items()}
-        with tables.substituted(fresh):
-            yield
-        for modality, (present, rows) in encoded.items():
-            tables[modality][present] = rows.detach()
-        self._is_stale = True
+    def load_other_parameter(self, para: Any) -> None:
+        """Also has the item graphs of the features that were loaded."""
+        super().load_other_parameter(para)
+        if self.stage == "two":
+            self.graphs.build()
+            self.graphs.install(self.training)
 
     # ---------------------------------------------------------------- scores and loss
+
+    def refresh(self) -> None:
+        """Encode all items again, where the encoder has changed since the last time."""
+        if self.fresh is not None and self.fresh.is_stale:
+            self.fresh.refresh()
+            self.graphs.build()
+            self.graphs.install(self.training)
 
     def score_tables(self) -> tuple[Tensor, Tensor]:
         """The backbone's, on refreshed features."""
@@ -179,22 +205,43 @@ class PTMRec(BackboneModel):
         """The backbone's loss; in stage two on fresh features, and with the transfer."""
         if self.stage == "one":
             return self.backbone.calculate_loss(interaction)
-        users, positives, negatives = self.batch(interaction)
-        items = torch.cat([positives, negatives]) if self.settings.encode_negatives else positives
-        with self._fresh_features(items):
+        users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        with ExitStack() as within:
+            if self.fresh is not None:
+                within.enter_context(self.fresh.of(self._items_to_encode(interaction)))
+            within.enter_context(_computed_once(self.backbone, "behaviour_tables"))
             loss = self.backbone.calculate_loss(interaction)
+            loss = sum(loss) if isinstance(loss, tuple) else loss
             if self.transfer_weight:
-                loss = loss + self.transfer_weight * self._transfer(users, positives)
+                transfer = self._transfer(users, positives)
+                self.record(transfer=transfer)
+                loss = loss + self.transfer_weight * transfer
         return loss
 
+    def _items_to_encode(self, interaction: Interaction) -> Tensor:
+        """A batch's positive items and, where they are encoded too and the backbone draws some, its negative ones."""
+        items = [interaction[self.ITEM_ID]]
+        if self.settings.encode_negatives and self.NEG_ITEM_ID in interaction:
+            items.append(interaction[self.NEG_ITEM_ID])
+        return torch.cat(items)
+
     def _transfer(self, users: Tensor, positives: Tensor) -> Tensor:
-        user_table, item_table = self.backbone.behaviour_tables()
+        """The mean over the pairs, each compared with those of its micro-batch."""
+        target_users, items, query_users = self.target.tables(self.backbone)
         vectors = [
             self.backbone.modality_vectors(name, F.embedding(positives, self.backbone.feature(name)))
-            for name in self.contents.modalities
+            for name in self.encoded
         ]
-        rows = F.embedding(users, user_table), F.embedding(positives, item_table)
-        return knowledge_transfer_loss(*rows, vectors, direction=self.transfer_direction, stop_users=self.stop_users)
+        return knowledge_transfer_loss(
+            F.embedding(users, query_users),
+            F.embedding(positives, items),
+            vectors,
+            target_users=F.embedding(users, target_users),
+            group=self.micro_batch_size,
+            temperature=self.settings.transfer_temperature,
+            direction=self.transfer_direction,
+            stop_users=self.stop_users,
+        )
 
     def constants(self) -> Iterator[Any]:
         """The frozen encoder, the contents and the features as extracted too."""
@@ -202,3 +249,13 @@ class PTMRec(BackboneModel):
         yield from self.extracted.values()
         if self.contents is not None:
             yield from self.contents.constants()
+
+
+@contextmanager
+def _computed_once(model: nn.Module, method: str) -> Iterator[None]:
+    """Within the context a method without arguments gives what its first call gave."""
+    object.__setattr__(model, method, cache(getattr(model, method)))
+    try:
+        yield
+    finally:
+        object.__delattr__(model, method)

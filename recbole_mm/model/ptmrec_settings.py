@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from recbole_mm.model.backbone_model import BackboneModelSettings
+from recbole_mm.model.behaviour_target import Target
+from recbole_mm.model.rebuilt_graphs import When
 from recbole_mm.registry import TUNINGS, NameIn
 from recbole_mm.settings import Count, CountOrZero, Names, Positive, Rate, Weight
 
@@ -13,7 +15,7 @@ class PTMRecSettings(BackboneModelSettings):
     """PTMRec; sizes as the paper's parameter counts tell (CLIP ViT-B/16). All else is the backbone's own."""
 
     backbone: str = "FREEDOM"
-    """FREEDOM, MGCN, SMORE, VBPR."""
+    """FREEDOM, MGCN, SMORE, VBPR, BM3, LATTICE, DRAGON."""
     encoder: str | None = None
     """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
     peft: Annotated[str, NameIn(TUNINGS)] = "prompt"
@@ -48,6 +50,10 @@ class PTMRecSettings(BackboneModelSettings):
     """mu, weight of the knowledge transfer; 0 is "w/o loss"."""
     transfer_direction: Literal["forward", "reverse"] = "forward"
     """forward: KL(behaviour || modality), reverse: KL(modality || behaviour)."""
+    transfer_target: Target = "moving"
+    """Whose knowledge is handed on: the backbone's tables as they move, stage one's snapshot, or the raw IDs."""
+    transfer_temperature: Positive = 1.0
+    """Divides the ratings of both distributions; 1 is the paper's."""
     transfer_stop_users: bool = False
     """True: no gradient of the transfer to the users."""
     encoder_learning_rate: Weight | None = None
@@ -56,12 +62,17 @@ class PTMRecSettings(BackboneModelSettings):
     """Steps of stage two in which the encoder's learning rate rises evenly from 0."""
     tune_backbone: bool = True
     """False: in stage two the encoder alone trains."""
+    tune_encoder: bool = True
+    """False: in stage two the backbone alone trains, on the features as extracted (a control)."""
+    rebuild_item_graph: When = "never"
+    """Constant item graphs: of stage one; of the features of each evaluation; or of each epoch's start in training too.
+    """
     encode_negatives: bool = True
     """Whether a batch's negative items are encoded anew too; else the encoder's gradient is of positives alone."""
     micro_batch_size: Count = 128
-    """Pairs whose items are encoded at once."""
+    """Pairs whose items are encoded at once, and compared by the transfer."""
     accumulation_steps: Count = 12
-    """Micro-batches of one step of the optimizer."""
+    """Micro-batches of one step of the optimizer, which the backbone passes through once."""
     mixed_precision: bool = True
     """Encode in half precision on a GPU: bfloat16 where it computes in it, else float16 with a scaled loss."""
     picture_cache: str | None = None
@@ -75,3 +86,23 @@ class PTMRecSettings(BackboneModelSettings):
 
     defaults: ClassVar = {}
     published: ClassVar = {}
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the run needs the encoder and its contents."""
+        return self.peft != "none" and self.tune_encoder
+
+    def check(self) -> None:
+        """Raise ValueError for settings that leave nothing to do of what they ask for."""
+        if not (self.peft == "none" or self.tune_backbone or self.tune_encoder):
+            raise ValueError("tune_backbone: False and tune_encoder: False leave nothing to train; set one to True")
+        if self.transfer_target == "snapshot" and (self.peft == "none" or not self.two_stage):
+            raise ValueError(
+                "transfer_target: snapshot is of stage one before a stage two, and this run has one stage alone; "
+                "choose moving or ids"
+            )
+        if self.rebuild_item_graph != "never" and not self.has_encoder:
+            raise ValueError(
+                f"rebuild_item_graph: {self.rebuild_item_graph} follows features that change, and this run tunes no "
+                f"encoder; leave it at never"
+            )

@@ -62,7 +62,7 @@ class SMORE(MGCN):
 
     settings: SMORESettings
 
-    def _build_item_graphs(self, config: Config) -> list[SparseOperator]:
+    def build_item_graphs(self) -> list[SparseOperator]:
         ks = _per_modality(self.settings.knn_k, self.modalities)
         graphs = [self.item_graph(name, k, "similarity") for name, k in zip(self.modalities, ks, strict=True)]
         return [*graphs, edgewise_maximum(graphs)]

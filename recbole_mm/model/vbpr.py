@@ -83,6 +83,11 @@ class VBPR(LateFusionRecommender):
         """The ID halves."""
         return self.user_embedding()[:, 0], self.item_embedding
 
+    @property
+    def id_tables(self) -> tuple[Tensor, Tensor]:
+        """The ID halves."""
+        return self.behaviour_tables()
+
     def modality_vectors(self, modality: str, features: Tensor) -> Tensor:
         """What one modality adds to the content, with the bias."""
         return self.content_projection.share(modality, features)

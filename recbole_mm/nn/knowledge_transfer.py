@@ -15,13 +15,16 @@ def knowledge_transfer_loss(
     items: Tensor,
     modalities: Sequence[Tensor],
     *,
+    target_users: Tensor | None = None,
+    group: int | None = None,
+    temperature: float = 1.0,
     direction: str = "forward",
     stop_users: bool = False,
 ) -> Tensor:
     r"""Divergence of each modality's in-batch preferences from those of behaviour, summed over modalities.
 
     .. math::
-        T = sg(\mathrm{softmax}(E_u E_{id}^T)), \quad Q^m = \mathrm{softmax}(E_u {X^m}^T), \quad
+        T = sg(\mathrm{softmax}(E_u E_{id}^T / \tau)), \quad Q^m = \mathrm{softmax}(E_u {X^m}^T / \tau), \quad
         L = \sum_m \mathrm{mean}_{rows}\, KL(T \| Q^m)
 
     Rows are the batch's users, columns its positive items. No gradient goes through T.
@@ -30,6 +33,9 @@ def knowledge_transfer_loss(
         users: behaviour vectors of the users, ``[batch, d]``.
         items: behaviour vectors of the positive items, ``[batch, d]``.
         modalities: projected features ``X^m`` of the same items, ``[batch, d]`` each.
+        target_users: those of T, ``[batch, d]``, where they are not the users of Q.
+        group: pairs that are compared with one another, where not all of them are.
+        temperature: tau, of both distributions; the paper has none, which is 1.
         direction: ``forward`` is KL(T || Q), what the paper's arguments mean to torch's ``kl_div``; ``reverse`` is
             KL(Q || T), as they are printed.
         stop_users: whether Q gives no gradient to the users.
@@ -39,11 +45,14 @@ def knowledge_transfer_loss(
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"transfer_direction: '{direction}' must be {' or '.join(DIRECTIONS)}")
-    target = F.log_softmax(users.detach() @ items.detach().T, dim=1)
-    queries = users.detach() if stop_users else users
+    group = group or len(users)
+    rows = [users, items, users if target_users is None else target_users, *modalities]
     loss = users.new_zeros(())
-    for vectors in modalities:
-        preferences = F.log_softmax(queries @ vectors.T, dim=1)
-        first, second = (preferences, target) if direction == "forward" else (target, preferences)
-        loss = loss + F.kl_div(first, second, reduction="batchmean", log_target=True)
-    return loss
+    for queries, group_items, group_users, *vectors in zip(*(one.split(group) for one in rows), strict=True):
+        target = F.log_softmax(group_users.detach() @ group_items.detach().T / temperature, dim=1)
+        queries = queries.detach() if stop_users else queries
+        for one in vectors:
+            preferences = F.log_softmax(queries @ one.T / temperature, dim=1)
+            first, second = (preferences, target) if direction == "forward" else (target, preferences)
+            loss = loss + F.kl_div(first, second, reduction="sum", log_target=True)
+    return loss / len(users)

@@ -1,4 +1,4 @@
-"""Training PTMRec: small batches of fresh features, accumulated; and what each stage cost."""
+"""Training PTMRec: steps of several micro-batches of fresh features; and what each stage cost."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
+from recbole.data.interaction import cat_interactions
 from recbole.utils import set_color
 
 from recbole_mm.io.errors import memory_errors
@@ -21,10 +23,11 @@ from recbole_mm.trainer.staged import StagedTrainer
 
 @register_trainer("PTMRec")
 class TuningTrainer(StagedTrainer):
-    """Stage one as any model's; a step of stage two sums the gradients of ``accumulation_steps`` micro-batches.
+    """Stage one as any model's; a step of stage two is of ``accumulation_steps`` micro-batches.
 
-    Each is of ``micro_batch_size`` pairs and its loss divided by the number of steps. The report of the run,
-    ``<checkpoint>.report.json``, has the parameters, seconds per epoch and peak memory of each stage.
+    Each is of ``micro_batch_size`` pairs: what the encoder sees at once. The backbone sees the step's pairs together.
+    The report of the run, ``<checkpoint>.report.json``, has the parameters, seconds per epoch and peak memory of each
+    stage.
     """
 
     def __init__(self, config, model):
@@ -35,6 +38,7 @@ class TuningTrainer(StagedTrainer):
                 raise ValueError(f"{key}: {config[key]} must be at least 1")
         if config["encoder_warmup_steps"] and config["learner"].lower() == "sgd":
             raise ValueError("encoder_warmup_steps: learner sgd counts no steps; set learner: adam, or leave it out")
+        self._measures_stage = False
         self._costs: dict[str, dict[str, Any]] = defaultdict(lambda: {"seconds_per_epoch": []})
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -68,13 +72,13 @@ class TuningTrainer(StagedTrainer):
         return loss
 
     def _steps(self, batches: Iterable[Any]) -> Iterable[Any]:
-        """In stage two, micro-batches whose gradients are summed."""
+        """In stage two, micro-batches side by side."""
         if self.stage == "one":
             yield from super()._steps(batches)
             return
         micro_batches = self._micro_batches(batches)
         while group := list(islice(micro_batches, self.accumulation_steps)):
-            yield group
+            yield cat_interactions(group)
 
     def _micro_batches(self, batches: Iterable[Any]) -> Iterator[Any]:
         for interaction in batches:
@@ -119,17 +123,9 @@ class TuningTrainer(StagedTrainer):
         rest = [parameter for parameter in groups[0]["params"] if id(parameter) not in tuned]
         return [{**groups[0], "params": part} for part in (rest, own) if part] + groups[1:]
 
-    def _gradients(self, step: Any, loss_func, scaler, sync_loss: torch.Tensor | float = 0) -> torch.Tensor:
-        """As of any model's batch; in stage two those of a group of micro-batches, with the sum of their losses."""
-        if self.stage == "one":
-            return super()._gradients(step, loss_func, scaler, sync_loss)
-        total = torch.zeros((), device=self.device)
-        for interaction in step:
-            with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
-                loss = loss_func(interaction.to(self.device))
-            scaler.scale(loss / self.accumulation_steps).backward()
-            total += loss.detach()
-        return total
+    def _begin(self, stage: str) -> None:
+        super()._begin(stage)
+        self._measures_stage = reset_peak_memory(self.device)
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         self.model.refresh()  # a checkpoint holds the features of its own encoder
@@ -141,12 +137,25 @@ class TuningTrainer(StagedTrainer):
         cost["trainable_parameters"] = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         cost["total_parameters"] = self.model.n_parameters
         cost["memory_of"], cost["peak_memory_mb"] = peak_memory(self.device)
+        cost["peak_is_of_the_stage"] = self._measures_stage
 
 
 def peak_memory(device: torch.device) -> tuple[str, float]:
-    """Whose memory, and its peak since the process began, in 10^6 bytes."""
+    """Whose memory, and its peak since :func:`reset_peak_memory`, in 10^6 bytes."""
     if device.type == "cuda":
         return "device", torch.cuda.max_memory_allocated(device) / 1e6
     import resource
 
     return "process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def reset_peak_memory(device: torch.device) -> bool:
+    """Have :func:`peak_memory` count from now; gives whether the system can (for a process, Linux alone)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak of the resident set
+    except OSError:
+        return False
+    return True

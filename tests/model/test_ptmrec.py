@@ -21,6 +21,7 @@ from recbole_mm.testing.model_runs import SMALL
 from recbole_mm.testing.models import ModelConformance
 from recbole_mm.testing.toy import start
 from recbole_mm.trainer.stage_one import load_stage_one
+from recbole_mm.trainer.tuning_trainer import peak_memory, reset_peak_memory
 from tests.planted_contents import WIDTH, extract, write_contents
 from tests.tiny_clip import write_dual_clip
 
@@ -30,6 +31,9 @@ HOSTS = {
     "VBPR": {},
     "MGCN": {"n_layers": 1, "knn_k": 3},
     "SMORE": {"n_layers": 1, "knn_k": 3},
+    "BM3": {"n_layers": 1},
+    "LATTICE": {"n_layers": 1, "knn_k": 3},
+    "DRAGON": {"n_layers": 1, "knn_k": 3, "user_graph_width": 3},
 }
 
 
@@ -99,7 +103,10 @@ class TestFreshFeatures(PTMRuns):
             assert not torch.allclose(expected, run.dataset.modality_feature(modality), atol=1e-3)
             vectors.append(backbone.project_features(modality, expected[batch["item_id"]]))
         users, items = backbone.behaviour_tables()
-        transfer = knowledge_transfer_loss(users[batch["user_id"]], items[batch["item_id"]], vectors)
+        rows = [users[batch["user_id"]], items[batch["item_id"]], *vectors]
+        micro_batches = list(zip(*(one.split(16) for one in rows), strict=True))
+        assert len(micro_batches) == 4
+        transfer = sum(knowledge_transfer_loss(one[0], one[1], one[2:]) for one in micro_batches) / 4
         torch.testing.assert_close(loss, backbone.calculate_loss(batch) + 0.7 * transfer)
 
     def test_the_encoders_gradient_is_the_whole_one_where_negatives_are_encoded(self, data_path):
@@ -112,7 +119,7 @@ class TestFreshFeatures(PTMRuns):
             model.start_epoch(0)
             batch = run.batch()
             if name == "all":
-                with model._fresh_features(torch.arange(1, model.n_items)):
+                with model.fresh.of(torch.arange(1, model.n_items)):
                     model.train().backbone.calculate_loss(batch).backward()
             else:
                 model.train().calculate_loss(batch).backward()
@@ -255,26 +262,42 @@ class TestStages(PTMRuns):
         gc.collect()  # the trainer, with which its last state goes
         assert not list(Path("killed").glob("*-last.*"))
 
-    def test_accumulated_gradients_are_those_of_one_batch(self, data_path):
-        """VBPR's loss without norms and transfer is a mean over pairs: two halves, each over 2, are the whole.
-
-        The negative is an item without contents: others are fresh where their micro-batch has them as positives too.
-        """
+    @pytest.mark.parametrize("backbone", ["VBPR", "MGCN", "BM3"])
+    def test_accumulated_gradients_are_those_of_one_batch(self, data_path, backbone):
+        """Whatever part of a step's items the encoder sees at once: here all 32 pairs', then 8 at most."""
         gradients = []
-        for size, steps in ((32, 1), (16, 2)):
+        for size, steps in ((32, 1), (4, 8)):
             sizes = {"micro_batch_size": size, "accumulation_steps": steps}
-            run = self.start(data_path, backbone="VBPR", **sizes, reg_weight=0.0, transfer_weight=0.0)
+            run = self.start(data_path, backbone=backbone, **sizes, transfer_weight=0.0)
             trainer = run.trainer()
             trainer._begin("two")
             trainer.optimizer.step = lambda: None
+            run.model.start_epoch(0)
             batch = run.batch()[:32]
-            batch["neg_item_id"].fill_(run.dataset.token2id("item_id", "i29"))
-            group = list(trainer._micro_batches([batch]))
-            assert len(group) == steps
+            (step,) = trainer._steps([batch])
+            assert torch.equal(step["item_id"], batch["item_id"])
             scaler = torch.amp.GradScaler("cpu", enabled=False)
-            trainer._train_batch(group, run.model.calculate_loss, scaler)
+            trainer._train_batch(step, run.model.calculate_loss, scaler)
             gradients.append([value.grad for value in run.model.tuned.values()])
         torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-7)  # sums of 32 float32 values in another order
+
+    def test_a_step_passes_through_the_backbone_once_and_copies_no_table(self, data_path):
+        """Three passes of LightGCN would be MGCN's batch, its regulariser's and the transfer's."""
+        run = self.start(data_path, backbone="MGCN", micro_batch_size=8, accumulation_steps=4)
+        trainer = run.trainer()
+        trainer._begin("two")
+        run.model.start_epoch(0)
+        backbone, calls = run.model.backbone, []
+        propagate = backbone.content
+        backbone.content = lambda: calls.append(len(calls)) or propagate()
+        places = {name: backbone.feature(name).data_ptr() for name in backbone.modalities}
+        steps = list(trainer._steps([run.batch()[:64]]))
+        assert [len(step) for step in steps] == [32, 32]
+        for step in steps:
+            run.model.train().calculate_loss(step).backward()
+        assert len(calls) == 2
+        assert {name: backbone.feature(name).data_ptr() for name in backbone.modalities} == places
+        assert not any(backbone.feature(name).requires_grad for name in backbone.modalities)
 
     def test_a_checkpoint_of_the_backbone_serves_as_stage_one(self, data_path):
         for backbone in ("FREEDOM", "VBPR"):
@@ -287,6 +310,128 @@ class TestStages(PTMRuns):
             assert trainer.stage == "two"
             load_stage_one(run.model, run.config["stage_one_checkpoint"], run.train_data._dataset)
             assert torch.equal(run.model.backbone.item_embedding, alone.model.item_embedding)
+
+
+class TestTarget(PTMRuns):
+    def transfer(self, run, batch):
+        """The transfer alone: the loss with it less the loss without."""
+        losses = []
+        for weight in (1.0, 0.0):
+            run.model.transfer_weight = weight
+            losses.append(run.model.calculate_loss(batch).item())
+        return losses[0] - losses[1]
+
+    @pytest.mark.parametrize("temperature", [1.0, 4.0])
+    @pytest.mark.parametrize("target", ["moving", "snapshot", "ids"])
+    def test_is_of_the_tables_that_it_names(self, data_path, target, temperature):
+        """In numpy, after the tables have moved away from where stage one left them."""
+        settings = {"transfer_target": target, "transfer_temperature": temperature, "micro_batch_size": 64}
+        run = self.start(data_path, **settings, modality_loss_weight=0.0)
+        model, backbone = run.model, run.model.backbone
+        for table in (backbone.user_embedding, backbone.item_embedding):
+            torch.nn.init.normal_(table)
+        backbone.start_epoch(0)
+        snapshot = [table.detach().clone() for table in backbone.eval().behaviour_tables()]
+        model.enter_stage("two")
+        model.start_epoch(0)
+        with torch.no_grad():
+            for table in (backbone.user_embedding, backbone.item_embedding):
+                table.add_(torch.randn_like(table))
+        model.train()
+        batch = run.batch()
+        loss = self.transfer(run, batch)
+        moving = backbone.behaviour_tables()
+        raw = backbone.user_embedding, backbone.item_embedding
+        of_target = {"moving": moving, "snapshot": snapshot, "ids": raw}[target]
+        of_query = raw if target == "ids" else moving
+        users, items = batch["user_id"], batch["item_id"]
+        ratings = (of_target[0][users] @ of_target[1][items].T).detach().double().numpy() / temperature
+        expected = 0.0
+        for name in model.modalities:
+            vectors = backbone.project_features(name, backbone.feature(name)[items])
+            queries = (of_query[0][users] @ vectors.T).detach().double().numpy() / temperature
+            t, q = (np.exp(x - x.max(1, keepdims=True)) for x in (ratings, queries))
+            t, q = t / t.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
+            expected += (t * np.log(t / q)).sum(1).mean()
+        assert loss == pytest.approx(expected, rel=1e-4)  # a difference of two float32 losses
+
+    def test_a_run_with_a_snapshot_goes_on_to_the_same_numbers(self, data_path):
+        _, best, result = self.finish(self.start(data_path, epochs=3, transfer_target="snapshot"))
+        for file in sorted(Path("saved").glob("*.pth")):
+            run = self.start(data_path, epochs=3, transfer_target="snapshot", resume_from=str(file))
+            _, best_resumed, result_resumed = self.finish(run)
+            assert (best_resumed, result_resumed) == (best, result)
+
+
+class TestControls(PTMRuns):
+    @pytest.mark.parametrize("weight", [0.0, 1.0])
+    def test_a_second_stage_with_the_encoder_frozen(self, data_path, weight):
+        """The features stay as extracted, no picture is read, and the transfer still changes the backbone."""
+        settings = {"tune_encoder": False, "encoder": None, "transfer_weight": weight, "epochs": 1}
+        run = self.start(data_path, **settings)
+        assert run.model.stages == ("one", "two") and not run.model.tuned and run.model.encoded == run.model.modalities
+        trainer, _, result = self.finish(run)
+        assert trainer.stage == "two" and np.isfinite(result["recall@5"])
+        for name in run.model.modalities:
+            assert torch.equal(run.model.backbone.feature(name), run.dataset.modality_feature(name))
+        run.model.train()
+        run.model.zero_grad()
+        run.model.calculate_loss(run.batch()).backward()
+        assert ("transfer" in run.model.records()) == bool(weight)
+        assert run.model.backbone.projections[0].weight.grad.any()
+
+
+class TestItemGraphs(PTMRuns):
+    def graph(self, model):
+        graphs = getattr(model.backbone, model.backbone.item_graphs_name)
+        return torch.stack([one.to_dense() for one in (graphs if isinstance(graphs, list) else [graphs])])
+
+    def far(self, run):
+        """An encoder far from where it started, whose items have other neighbours."""
+        with torch.no_grad():
+            for value in run.model.tuned.values():
+                value.add_(3 * torch.randn_like(value))
+
+    @pytest.mark.parametrize("backbone", ["FREEDOM", "MGCN", "SMORE", "LATTICE", "DRAGON"])
+    @pytest.mark.parametrize("when", ["never", "evaluation", "refresh"])
+    def test_are_of_the_features_of_their_time(self, data_path, backbone, when):
+        run = self.start(data_path, backbone=backbone, rebuild_item_graph=when)
+        model = run.model
+        extracted = self.graph(model)
+        model.enter_stage("two")
+        model.start_epoch(0)
+        self.far(run)
+        model.train().calculate_loss(run.batch())
+        assert torch.equal(self.graph(model), extracted)
+        model.eval()
+        with torch.no_grad():
+            model.score_tables()
+        fresh = self.graph(model)
+        with torch.no_grad():  # the same model on features that are those from the start
+            other = self.start(data_path, backbone=backbone).model.backbone
+            for name in model.modalities:
+                other.feature(name).copy_(model.backbone.feature(name))
+            other.graph_cache.folder = Path("elsewhere")
+            setattr(other, other.item_graphs_name, other.build_item_graphs())
+        expected = self.graph(type("Owner", (), {"backbone": other}))
+        assert not torch.equal(expected, extracted)
+        assert torch.equal(fresh, extracted if when == "never" else expected)
+        model.train()
+        model.start_epoch(1)
+        assert torch.equal(self.graph(model), expected if when == "refresh" else extracted)
+
+    @pytest.mark.parametrize("when", ["evaluation", "refresh"])
+    def test_opened_it_scores_alike_and_interrupted_it_reaches_the_same_numbers(self, data_path, when):
+        settings = {"rebuild_item_graph": when, "epochs": 3, "encoder_learning_rate": 0.5, "graph_dir": "graphs"}
+        trainer, best, result = self.finish(self.start(data_path, **settings))
+        opened = open_checkpoint(trainer.saved_model_file).model.eval()
+        for ours, theirs in zip(trainer.model.eval().score_tables(), opened.score_tables(), strict=True):
+            torch.testing.assert_close(ours, theirs)
+        assert torch.equal(self.graph(trainer.model), self.graph(opened))
+        assert len(list(Path("graphs").glob("item-graph-*"))) == 2  # of the features as loaded, one for each modality
+        for file in sorted(Path("saved").glob("*.pth")):
+            _, *resumed = self.finish(self.start(data_path, **settings, resume_from=str(file)))
+            assert resumed == [best, result]
 
 
 class TestSaving(PTMRuns):
@@ -304,6 +449,17 @@ class TestSaving(PTMRuns):
         assert two["total_parameters"] - two["trainable_parameters"] == encoder.n_parameters - prompts
         assert len(two["seconds_per_epoch"]) == 1 and two["peak_memory_mb"] > 0
 
+    def test_the_peak_of_memory_is_a_stages_own(self):
+        device, size = torch.device("cpu"), 200
+        assert reset_peak_memory(device)  # on Linux
+        before = peak_memory(device)[1]
+        block = bytearray(size * 10**6)
+        block[::4096] = b"x" * len(block[::4096])  # a page is there once it is written
+        assert peak_memory(device)[1] - before > 0.9 * size
+        del block
+        assert reset_peak_memory(device)
+        assert peak_memory(device)[1] - before < 0.5 * size
+
     def test_an_opened_checkpoint_scores_without_the_contents(self, data_path, monkeypatch):
         run = self.start(data_path, epochs=1)
         trainer, *_ = self.finish(run)
@@ -317,7 +473,13 @@ class TestBadInput(PTMRuns):
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"backbone": "BM3"}, "backbone: 'BM3' cannot be tuned with PTMRec; choose .*: BeFAHost, FREEDOM"),
+            ({"backbone": "LGMRec"}, "backbone: 'LGMRec' cannot be tuned with PTMRec; choose .*: BM3, BeFAHost"),
+            ({"tune_backbone": False, "tune_encoder": False}, "tune_encoder: False leave nothing to train"),
+            ({"transfer_target": "snapshot", "two_stage": False}, "transfer_target: snapshot is of stage one before"),
+            ({"transfer_target": "ids", "backbone": "DRAGON"}, "transfer_target: DRAGON has no ID vectors"),
+            ({"transfer_temperature": 0}, "transfer_temperature: 0 is not allowed for PTMRec; give a number above 0"),
+            ({"rebuild_item_graph": "refresh", "backbone": "VBPR"}, "rebuild_item_graph: VBPR has no constant item"),
+            ({"rebuild_item_graph": "evaluation", "tune_encoder": False}, "rebuild_item_graph: evaluation follows"),
             ({"encoder": None}, "encoder: PTMRec needs the folder or hub name"),
             ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of adapter, lora, peft, prompt"),
             ({"prompt_depth": 9}, "prompt_depth: 9 must be from 1 to 3"),

@@ -34,6 +34,18 @@ def test_equals_the_formula(direction):
     assert loss.item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_other_users_of_the_target_a_temperature_and_groups():
+    """Pairs 0 to 2 and 3 to 4, each against their own; a mean over the five."""
+    users, items, target_users, modality = tensors(4)
+    u, i, t, x = (one.detach().numpy() / 2**0.5 for one in (users, items, target_users, modality))
+    expected = 0.0
+    for rows in (slice(0, 3), slice(3, 5)):
+        target, preferences = softmax(t[rows] @ i[rows].T), softmax(u[rows] @ x[rows].T)
+        expected += (target * np.log(target / preferences)).sum() / 5
+    loss = knowledge_transfer_loss(users, items, [modality], target_users=target_users, temperature=2.0, group=3)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
 def test_is_zero_where_a_modality_knows_what_behaviour_knows():
     users, items = tensors(2)
     assert knowledge_transfer_loss(users, items, [items.detach()]).item() == pytest.approx(0, abs=1e-15)
