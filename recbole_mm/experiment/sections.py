@@ -55,7 +55,7 @@ def sections_of(tables: StoreTables, dataset: str, compare_with: list[str]) -> I
     if tables.audits(dataset):
         yield _audit(tables, dataset, groups, metric)
     for model, runs in tables.sweeps(dataset).items():
-        yield Section(dataset, f"{dataset}-sweep-{model}", f"Sweep of {model}", "", _sweep(runs, metric))
+        yield Section(dataset, f"{dataset}-sweep-{model}", f"Sweep of {model}", "", _sweep(tables, runs, metric))
     yield Section(dataset, f"{dataset}-settings", "Settings", "", _settings(groups))
 
 
@@ -113,11 +113,21 @@ def _headline_row(
         "verdict": "" if found is None else found.verdict,
         "would show": "" if found is None else f"{found.detectable:.4f}",
         "tried": int(runs["budget"].iloc[0]),
-        "best epoch": f"{runs['best_epoch'].mean():.0f}",
+        **_collapse(tables, runs, metric),
         "s / epoch": f"{runs['seconds_per_epoch'].median():.2f}",
         "MB": f"{runs['peak_memory'].max():.0f}",
         "warnings": "; ".join(warnings_of(tables, runs, metric)),
     }
+
+
+def _collapse(tables: StoreTables, runs: pd.DataFrame, metric: str) -> dict[str, str]:
+    """What shows a collapsed model: the epoch chosen, and the share of places that the most popular items take."""
+    k = int(metric.rpartition("@")[2])
+    shares = [
+        beyond_accuracy(tables.lists_of(run["run"]), tables.data(run, "items"), k)["top share"]
+        for _, run in runs.iterrows()
+    ]
+    return {"best epoch": f"{runs['best_epoch'].mean():.0f}", "top share": f"{pd.Series(shares).mean():.0%}"}
 
 
 def strata_of(tables: StoreTables, groups: dict[str, pd.DataFrame], metric: str) -> pd.DataFrame:
@@ -188,13 +198,14 @@ def _audit(tables: StoreTables, dataset: str, groups: dict[str, pd.DataFrame], m
     return Section(dataset, f"{dataset}-audit", "What each modality is worth", note, pd.DataFrame(lines))
 
 
-def _sweep(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+def _sweep(tables: StoreTables, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     keys = [name for name in runs if name.startswith("sweep.")]
     lines = []
     for values, own in runs.groupby(keys, sort=False):
         line = dict(zip((key.removeprefix("sweep.") for key in keys), values, strict=True))
         scores = {"test": own[f"test_{metric}"], "validation": own[f"valid_{metric}"]}
-        lines.append({**line, **{name: _mean(one) for name, one in scores.items()}, "seeds": len(own)})
+        means = {name: _mean(one) for name, one in scores.items()}
+        lines.append({**line, **means, "seeds": len(own), **_collapse(tables, own, metric)})
     return pd.DataFrame(lines)
 
 

@@ -21,7 +21,7 @@ from recbole_mm.nn.modality_fusion import ModalityFusion
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Weight, Width
+from recbole_mm.settings import Count, Layers, Positive, Weight, Width
 
 GRAPH_WEIGHTINGS = {"literal": "inverse_sqrt_k", "BIN": "binary", "WSYM": "similarity"}
 class LUDPSettings(ModelSettings):
@@ -48,6 +48,8 @@ class LUDPSettings(ModelSettings):
     """Layers over the item graphs; best is 1 on TikTok, 2 on MovieLens."""
     item_graph_norm: Literal["literal", "BIN", "WSYM"] = "literal"
     """Edge value: literal is 1/sqrt(k) as printed, BIN 1/k, WSYM by cosine."""
+    preference_scale: Positive | None = None
+    """Length of each modality's preference at the start, over that of the collaborative part; as drawn if not set."""
     preference_learning_rate: Weight | None = None
     """Learning rate of the user preference's maps and fusion alone; that of the rest if not set."""
     preference_size: Width = 64
@@ -55,7 +57,7 @@ class LUDPSettings(ModelSettings):
     reg_weight: Weight = 0.001
     """lambda, weight of the regulariser."""
     l2_form: Literal["batch_rows", "all_parameters"] = "batch_rows"
-    """Of the batch's ID rows or of all weights."""
+    """Of the batch's ID rows, or of all parameters as Eq. 15 prints."""
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 1024, "epochs": 1000}
     published: ClassVar = {"valid_metric": "Recall@10", "stopping_step": 10}
@@ -78,11 +80,13 @@ class LUDP(MultimodalRecommender):
 
     with G the symmetric graph, ``S^m`` over each item's k nearest items by the modality's features as loaded,
     ``\phi`` LeakyReLU, and F the fusion over the modalities: attention in the paper, with parameters of its
-    own on each side. What the paper leaves open is a key: ``item_graph_norm``, ``l2_form``, and
+    own on each side. What the paper leaves open is a key: ``item_graph_norm``, ``l2_form``, ``preference_scale``, and
     ``user_attention``, because the user side's attention is printed without a user index: ``per_user``, as
     the other is per item, or ``shared``, the softmax of the mean score of all users. Its initial values are
     Gaussian without a scale; here N(0, 0.1^2) for the ID tables, as in LightGCN, Xavier normal for matrices,
-    zero for biases.
+    zero for biases. The preference's length then follows that of the features, and can drown the collaborative part
+    (all users alike); with ``preference_scale: s`` each ``W_2^m`` is multiplied once, at the start, so that the mean
+    length of ``\phi(W_2^m p_u^m)`` over users is s times that of ``\bar E_u``.
 
     The loss is the mean BPR and ``\lambda`` times the regulariser.
 
@@ -139,6 +143,18 @@ class LUDP(MultimodalRecommender):
         self.mean_of_items = self.graph.user_mean_block()
         shared = settings.user_attention == "shared"
         self.user_fusion = ModalityFusion(settings.fusion, len(self.modalities), self.embedding_size, shared=shared)
+        if settings.preference_scale is not None:
+            self._scale_preference(settings.preference_scale)
+
+    @torch.no_grad()
+    def _scale_preference(self, scale: float) -> None:
+        """Have each modality's preference that long at the start; LeakyReLU keeps a positive factor."""
+        with_items = torch.from_numpy(self.graph.user_degrees > 0)
+        collaborative = self.collaborative()[: self.n_users][with_items].norm(dim=1).mean()
+        lengths = self.lifted(self.mean_features()[with_items]).norm(dim=2).mean(dim=1)  # [M]
+        if not (lengths > 0).all():
+            raise ValueError("preference_scale: a modality's features give no preference to scale; leave it out")
+        self.preference_maps.mul_((scale * collaborative / lengths)[:, None, None])
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """The user preference's, and a feature adapter's."""
@@ -175,8 +191,24 @@ class LUDP(MultimodalRecommender):
 
         Some users, or all where they share their attention.
         """
-        lifted = F.leaky_relu(self.views(F.leaky_relu(means)) @ self.preference_maps)
-        return self.user_fusion(lifted + ego)
+        return self.user_fusion(self.lifted(means) + ego)
+
+    def lifted(self, means: Tensor) -> Tensor:
+        """``\\phi(W_2^m p^m)`` of users, ``[M, n, d]``, from their rows of `mean_features`."""
+        return F.leaky_relu(self.views(F.leaky_relu(means)) @ self.preference_maps)
+
+    def attention_weights(self) -> dict[str, Tensor]:
+        """``\\alpha`` of each ``item`` and ``\\beta`` of each ``user``, ``[n, M]``, of sides with attention."""
+        sides: dict[str, tuple[ModalityFusion, Tensor]] = {}
+        if self.has_item_graph:
+            sides["item"] = self.item_fusion, self.views(self.similar_items())
+        if self.has_user_preference:
+            sides["user"] = self.user_fusion, self.lifted(self.mean_features()) + self.user_embedding
+        return {
+            side: fusion.attention(views).expand(views.shape[:2]).T
+            for side, (fusion, views) in sides.items()
+            if fusion.kind == "attention"
+        }
 
     def views(self, side_by_side: Tensor) -> Tensor:
         """``[n, M * width]`` as ``[M, n, width]``."""

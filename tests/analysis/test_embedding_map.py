@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from recbole.data.interaction import Interaction
 
 from recbole_mm.__main__ import main
 from recbole_mm.analysis.embedding_map.density import (
@@ -92,8 +95,11 @@ class TestMap:
         maps = [UserMap(label, ["u", "w"], histories, points, places) for label in ("first", "second")]
         figure = map_figure(maps)
         assert [axis.get_title() for axis in figure.axes] == ["first", "second"]
-        items, *stars = figure.axes[0].collections
-        assert len(stars) == 2
+        *lines, items, star, other = figure.axes[0].collections
+        ends = [[tuple(map(tuple, line)) for line in one.get_segments()] for one in lines]
+        assert ends == [[((0, 1), (0, 0)), ((0, 1), (0, 0))], [((2, 3), (0, 0))]]  # from each user to their items
+        assert [tuple(one.get_offsets()[0]) for one in (star, other)] == [(0, 1), (2, 3)]
+        assert [text.get_text() for text in figure.axes[0].texts] == ["u", "w"]
         assert items.get_facecolors()[:, 3].tolist() == [1, 1, 0]  # the second user's b is a ring
         assert len(np.unique(items.get_edgecolors(), axis=0)) == 2
         assert figure.get_suptitle().startswith("t-SNE of users and their training items")
@@ -134,9 +140,38 @@ class TestMap:
         assert said in capsys.readouterr().err
         assert not Path("analysis").exists()
 
-    def test_models_that_are_not_ours_are_refused(self, train, capsys):
-        assert run(train("BPR"), "--trust-pickle", "--user-ids", "u3") == 2
-        assert "BPR has no score_tables()" in capsys.readouterr().err
+    @pytest.mark.parametrize(("model", "settings"), [("BPR", {}), ("LightGCN", {"n_layers": 2}), ("NGCF", {})])
+    def test_recboles_own_models_of_dot_products(self, train, model, settings):
+        opened = open_checkpoint(train(model, **settings), trust_pickle=True)
+        users, items = embeddings(opened)
+        some = Interaction({"user_id": torch.tensor([1, 7, 20])})
+        scores = opened.model.full_sort_predict(some).view(3, -1).detach().numpy()
+        np.testing.assert_allclose(users[[1, 7, 20]] @ items.T, scores, rtol=1e-4, atol=1e-6)
+
+    def test_a_map_of_lightgcn_beside_ours(self, checkpoints, train, tmp_path):
+        files = (checkpoints[1], train("LightGCN", n_layers=2))
+        assert run(*files, "--trust-pickle", "--user-ids", "u3,u8", "--out", tmp_path) == 0
+        assert {row["checkpoint"] for row in table(tmp_path / "embedding-map.csv")} == {"POWERec", "LightGCN"}
+
+    def test_models_of_other_scores_are_refused(self, train, capsys):
+        assert run(train("NeuMF"), "--trust-pickle", "--user-ids", "u3") == 2
+        assert "the scores of NeuMF are no dot products of user and item vectors" in capsys.readouterr().err
+
+    def test_ids_stay_within_the_picture(self):
+        """The stars at the corners, with ids as long as a data set's."""
+        corners = np.array([[-9.0, -9], [9, -9], [-9, 9], [9, 9]])
+        users = [f"A{number}FGHIJKLMNOPQ" for number in range(4)]
+        places = {str(number): point / 2 for number, point in enumerate(corners)}
+        figure = map_figure([UserMap("one", users, [["0"], ["1"], ["2"], ["3"]], corners, places)])
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        (axis,) = figure.axes
+        inside = axis.get_window_extent()
+        for text in axis.texts:
+            box = text.get_window_extent()
+            assert inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+        title, panel = figure._suptitle.get_window_extent(), axis.title.get_window_extent()
+        assert title.y0 >= panel.y1
 
     def test_too_few_points(self):
         with pytest.raises(ValueError, match="there are 3 with 2"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -71,6 +72,25 @@ class TestTables:
         assert rows[0]["title"] == f"The <i>$1 & 'Co'</i> of item {names[0][1:]}, $2"
         written = np.array([float(row["weight"]) for row in rows]).reshape(30, 3)
         np.testing.assert_allclose(written, softmax_of_logits(margo), rtol=1e-5)  # six digits
+
+    def test_attention_of_items_and_of_users(self, train, tmp_path):
+        """LUDP's: a table of each side, whose rows are the softmax that the model fuses by."""
+        opened = open_checkpoint(train("LUDP", knn_k=3))
+        write_modality_weights([opened], tmp_path)
+        rows = table(tmp_path / "modality-weights.csv")
+        with torch.no_grad():
+            expected = opened.model.attention_weights()
+        for of, weights in expected.items():
+            mine = np.array([float(row["weight"]) for row in rows if row["of"] == of]).reshape(-1, 2)
+            np.testing.assert_allclose(mine, weights[1:].numpy(), rtol=1e-5)  # six digits
+            np.testing.assert_allclose(mine.sum(axis=1), 1, rtol=1e-5)
+        assert set(expected) == {"item", "user"}
+        ranked = table(tmp_path / "modality-weights-items.csv")
+        assert {row["modality"] for row in ranked} == {"visual", "textual"}
+
+    def test_a_model_without_attention_says_what_it_needs(self, train, capsys):
+        assert run(train("LUDP", knn_k=3, fusion="sum")) == 2
+        assert "LUDP has no attention over modalities with these settings" in capsys.readouterr().err
 
     def test_interactions_are_those_of_training(self, data_path, written):
         lines = (data_path / "toy" / "toy.train.inter").read_text().splitlines()[1:]
@@ -271,8 +291,6 @@ def test_models_without_weights_are_refused(margo, train, capsys):
     assert "MARGO in stage one weights no modalities" in capsys.readouterr().err
     assert run(train("POWERec", n_layers=1)) == 2
     assert "POWERec weights no modalities" in capsys.readouterr().err
-    assert run(train("LUDP", knn_k=3)) == 2
-    assert "LUDP weights no modalities" in capsys.readouterr().err
     assert not Path("analysis").exists()
 
 

@@ -75,6 +75,22 @@ def test_marks_follow_the_numbers(folder):
     assert list(headline.table["verdict"]) == ["better", "better", ""]
 
 
+def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
+    """The epoch chosen, and how many places the ten most popular items, i30 to i39, take."""
+    monkeypatch.setattr("recbole_mm.experiment.strata.MOST_POPULAR", 10)
+    tables = read_store(folder)
+    headline, sweep = (
+        next(one for one in sections_of(tables, "toy", ["good"]) if one.name == name).table
+        for name in ("toy-good", "toy-sweep-one")
+    )
+    assert set(headline["best epoch"]) == set(sweep["best epoch"]) == {"3"}
+    places = [item for seed in range(SEEDS) for one in tables.lists_of(f"good-{seed}") for item in one]
+    share = sum(int(item[1:]) >= 30 for item in places) / len(places)
+    assert 0.1 < share < 0.4
+    assert headline["top share"][list(headline["row"]).index("good")] == f"{share:.0%}"
+    assert all(value.endswith("%") for value in sweep["top share"])
+
+
 def test_what_a_modality_is_worth(folder):
     tables = read_store(folder)
     assert set(tables.rows("toy")["label"]) == {"good", "same", MARKUP}  # knock-outs are no rows of the table

@@ -105,6 +105,40 @@ class TestLUDP(ModelConformance):
         # 16,384 draws: to 0.6 percent
         assert model.projections[1].weight.std().item() == pytest.approx((2 / (64 + 256)) ** 0.5, rel=0.03)
 
+    @pytest.mark.parametrize("scale", [1.0, 0.25])
+    def test_no_part_drowns_the_others(self, tmp_path, scale):
+        """Whatever the features' length, in numpy: as drawn, features a hundred times longer give such preferences."""
+        folder = write_example(tmp_path)
+        models = [start_example(self.model, folder, knn_k=3, preference_scale=one).model for one in (None, scale)]
+        drawn, scaled = models
+        graph = drawn.graph
+        train = graph.user_degrees > 0
+        collaborative = np.linalg.norm(drawn.collaborative()[: drawn.n_users].detach().numpy()[train], axis=1).mean()
+        for place, name in enumerate(drawn.modalities):
+            feature, first = drawn.feature(name).detach().numpy(), drawn.projections[place].weight.detach().numpy()
+            means = np.stack([
+                (feature @ first.T)[graph.items[graph.users == user]].mean(axis=0) for user in np.flatnonzero(train)
+            ])  # fmt: skip
+            lengths = []
+            for model in models:
+                second = model.preference_maps[place].detach().numpy()
+                lengths.append(np.linalg.norm(leaky(leaky(means) @ second), axis=1).mean() / collaborative)
+            assert abs(lengths[0] - scale) > 0.01
+            assert lengths[1] == pytest.approx(scale, rel=1e-6)
+        others = {name for name in drawn.state_dict() if name != "preference_maps"}
+        assert all(torch.equal(drawn.state_dict()[name], scaled.state_dict()[name]) for name in others)
+
+    def test_attention_of_items_and_users_is_the_dense_references(self, tmp_path):
+        run = start_example(self.model, write_example(tmp_path), knn_k=3, preference_size=5)
+        weights, model = run.model.attention_weights(), run.model
+        reference = DenseLUDP(run, {"knn_k": 3, "preference_size": 5})
+        preferences = [reference.preference(place) for place in range(len(model.modalities))]
+        similar = [reference.similar_items(graph) for graph in model.item_graphs]
+        for side, views, fusion in (("item", similar, model.item_fusion), ("user", preferences, model.user_fusion)):
+            scores = [torch.tanh(v @ w + fusion.bias) @ fusion.query for v, w in zip(views, fusion.weight, strict=True)]
+            powers = torch.stack(scores, dim=1).exp()
+            torch.testing.assert_close(weights[side], powers / powers.sum(dim=1, keepdim=True))
+
     def test_parameter_count(self, tmp_path):
         """IDs, features, W1 and W2 per modality, and two attentions of W per modality, b and q."""
         attention = 3 * 64 * 64 + 2 * 64
@@ -205,6 +239,10 @@ class DenseLUDP:
             return loss + 0.1 * sum(one.square().sum() for one in model.parameters() if one.requires_grad)
         egos = [model.user_embedding[user], model.item_embedding[positive], model.item_embedding[negative]]
         return loss + 0.1 * 0.5 * sum(rows.square().sum() for rows in egos) / 16
+
+
+def leaky(x):
+    return np.where(x > 0, x, 0.01 * x)
 
 
 def dense_item_graph(feature, k, norm):

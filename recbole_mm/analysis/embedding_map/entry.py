@@ -6,13 +6,14 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 
 from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
 from recbole_mm.analysis.embedding_map.density import ItemDensity, density_figure, write_densities
 from recbole_mm.analysis.embedding_map.user_map import TRAINING_ITEMS, UserMap, draw_users, embeddings, user_map
-from recbole_mm.analysis.figures import panel_title, save_figure
+from recbole_mm.analysis.figures import LETTER, panel_title, save_figure
 from recbole_mm.analysis.items import item_ids
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.registry import register_analysis
@@ -100,25 +101,48 @@ def _map_rows(maps: list[UserMap]) -> Iterator[list]:
 
 
 def map_figure(maps: list[UserMap]):
-    """One panel per checkpoint: users as stars, their items as dots of the same colour."""
+    """One panel per checkpoint: users as stars with their ids, lines to their items, dots of the same colour."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(maps), 5.6), layout="constrained")
     for axis, one in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
         colours = _colours(len(one.users))
+        _draw_lines(axis, one, colours)
         _draw_items(axis, one, colours)
         for colour, user, point in zip(colours, one.users, one.user_points, strict=True):
-            axis.scatter(*point, s=260, marker="*", color=[colour], edgecolors="black", label=f"user {user}")
+            axis.scatter(*point, s=260, marker="*", color=[colour], edgecolors="black", zorder=3)
+        _name_users(axis, one)
         panel_title(axis, one.label, 5.5, [SAME] if one.all_the_same else [])
         axis.set(xticks=[], yticks=[])
-    marks = "star: user; dot: training item, in its user's colour"
+    marks = "star: user, by id; line and dot: training item, in its user's colour"
     if any(len(one.item_points) < sum(map(len, one.histories)) for one in maps):
         marks += "; ring: another user of the item"
-    figure.suptitle(f"t-SNE of users and their training items\n{marks}", fontsize="medium")
-    if len(maps[0].users) <= 20:
-        handles, names = axis.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
+    text = fill(marks, max(40, int(5.5 * len(maps) / LETTER)))
+    figure.suptitle(f"t-SNE of users and their training items\n{text}", fontsize="medium")
     return figure
+
+
+def _draw_lines(axis, one: UserMap, colours: np.ndarray) -> None:
+    """From each user to the items of their training."""
+    from matplotlib.collections import LineCollection
+
+    for colour, history, point in zip(colours, one.histories, one.user_points, strict=True):
+        ends = [(point, one.item_points[item]) for item in history]
+        axis.add_collection(LineCollection(ends, colors=[colour], linewidths=0.6, alpha=0.5, zorder=0))
+
+
+def _name_users(axis, one: UserMap) -> None:
+    """The users' ids beside their stars, towards the middle, so that they stay within the picture."""
+    places = np.vstack([one.user_points, *one.item_points.values()])
+    middle = (places.min(axis=0) + places.max(axis=0)) / 2
+    axis.margins(0.12)
+    for user, point in zip(one.users, one.user_points, strict=True):
+        left, below = point < middle
+        axis.annotate(
+            str(user), point, xytext=(9 if left else -9, 7 if below else -7), textcoords="offset points",
+            ha="left" if left else "right", va="bottom" if below else "top", fontsize="small", zorder=4,
+            parse_math=False, bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "linewidth": 0},
+        )  # fmt: skip
 
 
 def _draw_items(axis, one: UserMap, colours: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from recbole_mm.analysis.figures import is_constant
 from recbole_mm.analysis.items import item_ids
 from recbole_mm.host.datasets import data_set
+from recbole_mm.host.score_tables import score_tables
 from recbole_mm.load import OpenedCheckpoint
 
 TRAINING_ITEMS = (10, 40)  # of the users drawn, if not set: enough to form a cluster, few enough to be seen
@@ -45,16 +46,19 @@ class UserMap:
 def embeddings(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
     """The vectors whose dot products are the scores, ``[n_users, width]`` and ``[n_items, width]``.
 
+    Of RecBole's own models too, such as LightGCN and BPR.
+
     Raises:
         ValueError: the model has none, or they are not finite.
     """
-    if not hasattr(opened.model, "score_tables"):
-        raise ValueError(
-            f"checkpoint {opened.path}: {type(opened.model).__name__} has no score_tables(), which gives its "
-            "user and item vectors; embedding-map takes the models of recbole_mm"
-        )
     with torch.no_grad():
-        tables = tuple(table.cpu().numpy() for table in opened.model.score_tables())
+        given = opened.model.score_tables() if hasattr(opened.model, "score_tables") else score_tables(opened.model)
+    if given is None:
+        raise ValueError(
+            f"checkpoint {opened.path}: the scores of {type(opened.model).__name__} are no dot products of user and "
+            "item vectors that it shows; embedding-map takes the models of recbole_mm, LightGCN, BPR and their like"
+        )
+    tables = tuple(table.detach().cpu().numpy() for table in given)
     if not all(np.isfinite(table[1:]).all() for table in tables):
         raise ValueError(
             f"checkpoint {opened.path} has embeddings that are not finite; train with a lower learning_rate"

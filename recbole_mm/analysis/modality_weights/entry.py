@@ -17,8 +17,8 @@ from recbole_mm.analysis.modality_weights.page import write_weights_page
 from recbole_mm.analysis.modality_weights.weight_tables import (
     ExtremeItem,
     ModalityWeights,
+    all_modality_weights,
     extreme_items,
-    modality_weights,
 )
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.registry import register_analysis
@@ -71,9 +71,11 @@ def write_modality_weights(
             f"--top: {top} is more than the {MOST_ITEMS} that fit a sheet; modality-weights.csv has all"
         )
     labels = checkpoint_labels(checkpoints)
-    tables = [modality_weights(opened, label) for opened, label in zip(checkpoints, labels, strict=True)]
-    titles = [item_titles(opened.dataset) for opened in checkpoints]
-    extremes = _extremes(checkpoints, tables, titles, images, top)
+    own = [all_modality_weights(opened, label) for opened, label in zip(checkpoints, labels, strict=True)]
+    tables = [table for one in own for table in one]
+    of_tables = [opened for opened, one in zip(checkpoints, own, strict=True) for _ in one]
+    titles = [item_titles(opened.dataset) for opened in of_tables]
+    extremes = _extremes(of_tables, tables, titles, images, top)
     out.mkdir(parents=True, exist_ok=True)
     csvs = [out / f"modality-weights{end}" for end in TABLES]
     figures = save_figure(histograms(tables), out / "modality-weights.png")

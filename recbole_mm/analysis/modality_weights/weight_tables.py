@@ -20,8 +20,8 @@ class ModalityWeights:
 
     Attributes:
         label: name of the checkpoint.
-        of: ``item`` for the item weights of MARGO; ``user`` for the user weights of DualGNN and DRAGON, each
-            user's divided by their sum.
+        of: ``item`` for the item weights of MARGO and LUDP's attention of items; ``user`` for the user weights of
+            DualGNN and DRAGON, each user's divided by their sum, and LUDP's attention of users.
         modalities: the M names.
         ids: original ids of the items or users, strings ``[n]``.
         values: ``[n, M]``; rows sum to 1.
@@ -61,6 +61,24 @@ class ExtremeItem:
     picture: Path | None
 
 
+def all_modality_weights(opened: OpenedCheckpoint, label: str) -> list[ModalityWeights]:
+    """The weights of all items or users but [PAD]; of a model with attention over modalities (LUDP) those of both.
+
+    Raises ValueError as :func:`modality_weights`.
+    """
+    model = opened.model
+    if not hasattr(model, "attention_weights"):
+        return [modality_weights(opened, label)]
+    with torch.no_grad():
+        sides = model.attention_weights()
+    if not sides:
+        raise ValueError(
+            f"checkpoint {opened.path}: {type(model).__name__} has no attention over modalities with these settings; "
+            "it needs fusion: attention and at least two modalities"
+        )
+    return [_table(opened, label, of, model.modalities, values) for of, values in sides.items()]
+
+
 def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
     """The weights of all items, or users, but [PAD].
 
@@ -79,7 +97,7 @@ def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
     stage = f" in stage {model.stage}" if hasattr(model, "stage") else ""
     raise ValueError(
         f"checkpoint {opened.path}: {type(model).__name__}{stage} weights no modalities; modality-weights "
-        "takes MARGO in stage two (item weights), DualGNN and DRAGON (user weights)"
+        "takes MARGO in stage two (item weights), DualGNN and DRAGON (user weights), and LUDP (attention of both)"
     )
 
 
