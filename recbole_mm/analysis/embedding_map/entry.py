@@ -109,7 +109,7 @@ def map_figure(maps: list[UserMap]):
         colours = _colours(len(one.users))
         _draw_lines(axis, one, colours)
         _draw_items(axis, one, colours)
-        for colour, user, point in zip(colours, one.users, one.user_points, strict=True):
+        for colour, point in zip(colours, one.user_points, strict=True):
             axis.scatter(*point, s=260, marker="*", color=[colour], edgecolors="black", zorder=3)
         _name_users(axis, one)
         panel_title(axis, one.label, 5.5, [SAME] if one.all_the_same else [])
