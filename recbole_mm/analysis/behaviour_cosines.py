@@ -120,6 +120,22 @@ class BehaviourCosines:
         features = F.embedding(items, table)
         return self._cosines(features.roll(len(features) // 2, dims=0) if swapped else features, items)
 
+    @torch.no_grad()
+    def vectors_of_items(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Of items ``[n]``: projected features before and after the adapter ``[2, n, d]``, and ID vectors ``[n, d]``."""
+        items = items.to(self.model.behaviour_vectors.device)
+        projected = self.model.project_features(self.modality, F.embedding(items, self.model.feature(self.modality)))
+        adapted = self.model.adapters.adapt(self.modality, projected, items)
+        return torch.stack([projected, adapted]), F.embedding(items, self.model.behaviour_vectors)
+
+    @torch.no_grad()
+    def gates_of_items(self, items: Tensor) -> Tensor | None:
+        """The gate of an adapter that has one (BeFA), ``[n, d]`` of items ``[n]``; None of another."""
+        if not (self.has_adapter and hasattr(self.model.feature_adapters[self.modality], "gate")):
+            return None
+        (projected, _), behaviour = self.vectors_of_items(items)
+        return self.model.feature_adapters[self.modality].gate(projected, behaviour)
+
     def _cosines(self, features: Tensor, items: Tensor) -> Tensor:
         projected = self.model.project_features(self.modality, features)
         behaviour = F.embedding(items, self.model.behaviour_vectors)

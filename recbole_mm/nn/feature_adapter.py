@@ -132,11 +132,15 @@ class BehaviourDrivenAdapter(FeatureAdapter):
         self._gate: Tensor | None = None  # mean and spread
 
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
-        hidden = self._paper(features, behaviour) if self.form == "paper" else self._code(features, behaviour)
-        gate = torch.sigmoid(self.recombine(hidden))
+        gate = self.gate(features, behaviour)
         if self.training:
             self._gate = torch.stack([gate.detach().mean(), gate.detach().std(dim=0, correction=0).mean()])
         return behaviour * gate
+
+    def gate(self, features: Tensor, behaviour: Tensor) -> Tensor:
+        """What the ID vectors are multiplied by, ``[n, d]`` in (0, 1); arguments as of :meth:`forward`."""
+        hidden = self._paper(features, behaviour) if self.form == "paper" else self._code(features, behaviour)
+        return torch.sigmoid(self.recombine(hidden))
 
     def _code(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
         hidden = dropout(self.decouple(features).relu_(), self.rate, self.training).tanh()

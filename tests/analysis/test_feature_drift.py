@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from recbole_mm.__main__ import main
-from recbole_mm.analysis.feature_drift.drift import Drift
-from recbole_mm.analysis.feature_drift.figures import histograms
+from recbole_mm.analysis.feature_drift.drift import PARTS, Drift, parts_of
+from recbole_mm.analysis.feature_drift.figures import histograms, part_histograms
 from recbole_mm.load import open_checkpoint
 
 
@@ -102,6 +102,68 @@ class TestCosines:
         assert shown[0]["title"].endswith(f"of item {shown[0]['item_id'][1:]}, $2")
 
 
+class TestParts:
+    def test_by_hand(self):
+        """One along, one across and longer, one opposite: the mean ID vector is 2 long."""
+        features = np.array([[1.0, 0.0], [3.0, 4.0], [0.0, -1.0]])
+        behaviour = np.array([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])
+        angle, projection, omission, drift = parts_of(features, behaviour)
+        np.testing.assert_allclose(angle, [0, np.degrees(np.arccos(3 / 5)), 180])
+        np.testing.assert_allclose(2 * projection, [1, 3, -1])
+        np.testing.assert_allclose(2 * omission, [1, -2, 4])
+        np.testing.assert_allclose(2 * drift, [0, 4, 0], atol=1e-12)
+
+    def test_the_two_misses_are_the_distance(self):
+        features, behaviour = np.random.default_rng(0).standard_normal((2, 50, 8)) * [[[3.0]], [[0.2]]]
+        angle, projection, omission, drift = parts_of(features, behaviour)
+        unit = np.linalg.norm(behaviour, axis=1).mean()
+        distance = np.linalg.norm(features - behaviour, axis=1) / unit
+        np.testing.assert_allclose(drift**2 + omission**2, distance**2, rtol=1e-10)
+        np.testing.assert_allclose(np.cos(np.radians(angle)), row_cosines(features, behaviour), rtol=1e-10, atol=1e-12)
+
+    def test_of_each_item_before_and_after_in_the_tables(self, out, lora):
+        opened = open_checkpoint(lora)
+        weights = {name: one.astype(np.float64) for name, one in load_file(lora.with_suffix(".safetensors")).items()}
+        shown = opened.dataset.modality_mask("visual").numpy()[1:]
+        projected = weights["visual_feature"][1:][shown] @ weights["projections.0.weight"].T
+        projected = projected + weights["projections.0.bias"]
+        down, up = (weights[f"feature_adapters.visual.{part}.weight"] for part in ("down", "up"))
+        items = weights["item_embedding"][1:][shown]
+        rows = [row for row in table(out / "feature-drift.csv")
+                if (row["checkpoint"], row["modality"]) == ("BM3 + lora", "visual")]  # fmt: skip
+        for when, vectors in (("before", projected), ("after", projected + projected @ down.T @ up.T)):
+            for part, values in zip(PARTS, parts_of(vectors, items), strict=True):
+                np.testing.assert_allclose(column(rows, f"{part}_{when}"), values, rtol=1e-4, atol=1e-5)
+
+    def test_the_gate_of_befa_and_of_no_other(self, out, befa):
+        opened = open_checkpoint(befa)
+        model = opened.model
+        items = opened.dataset.modality_mask("visual").nonzero().flatten()[:]
+        w = {name: one.detach().double().numpy() for name, one in model.feature_adapters["visual"].named_parameters()}
+        feature = model.feature("visual")[items[items > 0]].detach()
+        x = model.project_features("visual", feature).detach().double().numpy()
+        a = np.tanh(np.maximum(x @ w["decouple.weight"].T + w["decouple.bias"], 0))
+        b = np.maximum(a @ w["filter.weight"].T + w["filter.bias"], 0)
+        gate = 1 / (1 + np.exp(-(b @ w["recombine.weight"].T + w["recombine.bias"])))
+        rows = {(row["checkpoint"], row["modality"]): row for row in table(out / "feature-drift-summary.csv")}
+        mine = rows["MGCN + befa", "visual"]
+        assert float(mine["gate_mean"]) == pytest.approx(gate.mean(), rel=1e-4)
+        assert float(mine["gate_sd"]) == pytest.approx(gate.std(axis=0).mean(), rel=1e-3)
+        assert rows["BM3 + lora", "visual"]["gate_mean"] == ""
+
+    def test_the_figure_keeps_drift_and_omission_apart(self):
+        values = np.tile(np.linspace(-0.2, 0.4, 7), (4, 1))
+        parts = np.random.default_rng(0).random((2, 4, 7))
+        drift = Drift("MGCN + befa", "visual", True, np.arange(7).astype(str), 0, {}, values, parts, (0.98765, 2e-5))
+        upper, lower = part_histograms([drift]).axes
+        assert upper.get_title() == "MGCN + befa: visual\ngate: mean 0.9877, SD over items 2e-05"
+        assert (upper.get_xlabel().split(",")[0], lower.get_xlabel().split(",")[0]) == ("drift", "omission")
+        for axis, place in ((upper, 3), (lower, 2)):
+            before, after = axis.get_legend_handles_labels()[1]
+            assert before.startswith(f"before: mean {parts[0, place].mean():.3f}")
+            assert after.startswith(f"after: mean {parts[1, place].mean():.3f}")
+
+
 class TestNoChange:
     @pytest.mark.parametrize("feature_adapter", ["none", "soft_prompt"])
     def test_is_not_ranked(self, train, caplog, feature_adapter):
@@ -121,7 +183,7 @@ class TestFigures:
 
     def test_before_is_seen_where_nothing_changes(self):
         values = np.tile(np.linspace(-0.2, 0.4, 7), (4, 1))
-        drift = Drift("FREEDOM + soft_prompt", "visual", True, np.arange(7).astype(str), 2, {}, values)
+        drift = Drift("FREEDOM + soft_prompt", "visual", True, np.arange(7).astype(str), 2, {}, values, np.zeros((2, 4, 7)))
         (axis,) = histograms([drift]).axes
         assert "left out, without features: 2\nthe adapter changes nothing measurable" in axis.get_title()
         before, after = axis.patches[:2]

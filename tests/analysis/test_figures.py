@@ -97,7 +97,7 @@ def test_histograms_of_rounding_are_said_to_be_constant():
     weights = ModalityWeights("mine", "item", ["id", "visual"], ids, values, np.ones(9), values > 0)
     assert [labels(axis) for axis in histograms([weights]).axes] == [["mine: constant, 0.333"]] * 2
     cosines = np.stack([np.linspace(-1, 1, 9), 1 - 1e-7 * np.arange(9), np.linspace(-1, 1, 9), np.ones(9)])
-    (axis,) = drift_histograms([Drift("mine", "visual", True, ids, 0, {}, cosines)]).axes
+    (axis,) = drift_histograms([Drift("mine", "visual", True, ids, 0, {}, cosines, np.zeros((2, 4, len(ids))))]).axes
     assert labels(axis)[:2] == ["before: mean 0.000", "after: constant, 1"]
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines, projected_modalities
 from recbole_mm.analysis.items import item_ids, item_titles
 from recbole_mm.load import OpenedCheckpoint
 
 COSINES = ("before", "after", "before_swapped", "after_swapped")
+PARTS = ("angle", "projection", "omission", "drift")
 MEASURABLE = 1e-3  # change of a cosine; what rounding makes is smaller
 
 
@@ -25,6 +27,8 @@ class Drift:
         left_out: how many have none.
         titles: by original id.
         values: ``[4, n]`` in the order of COSINES.
+        parts: ``[2, 4, n]``, before and after the adapter, in the order of PARTS: see :func:`parts_of`.
+        gate: mean of the adapter's gate, and its standard deviation over items (mean over d); None without a gate.
     """
 
     label: str
@@ -34,6 +38,8 @@ class Drift:
     left_out: int
     titles: dict[str, str]
     values: np.ndarray
+    parts: np.ndarray
+    gate: tuple[float, float] | None = None
 
     @property
     def name(self) -> str:
@@ -71,4 +77,32 @@ def drifts_of(opened: OpenedCheckpoint, label: str, modality: str | None) -> Ite
         items = cosines.items_with_features()
         values = np.concatenate([cosines.of_items(items, swapped).cpu().numpy() for swapped in (False, True)])
         shown = ids[items.numpy() - 1]
-        yield Drift(label, name, cosines.has_adapter, shown, len(ids) - len(shown), titles, values)
+        vectors, behaviour = (table.cpu().numpy() for table in cosines.vectors_of_items(items))
+        parts = np.stack([parts_of(one, behaviour) for one in vectors])
+        facts = (shown, len(ids) - len(shown), titles, values, parts, _spread(cosines.gates_of_items(items)))
+        yield Drift(label, name, cosines.has_adapter, *facts)
+
+
+def parts_of(features: np.ndarray, behaviour: np.ndarray) -> np.ndarray:
+    r"""How a feature x misses behaviour e, ``[4, n]`` of vectors ``[n, d]``, after BeFA's Eqs. 4 to 7.
+
+    - angle: :math:`\theta` between the two, in degrees;
+    - projection: :math:`p = \|x\| \cos\theta`, the length of x along e, negative where it points away from it;
+    - omission: :math:`\Delta = \|e\| - p`, what behaviour follows and the feature lacks, negative where it has more;
+    - drift: :math:`\|x\| \sin\theta`, what the feature tells and behaviour does not follow.
+
+    The last three are in units of the mean length of the items' e, so that checkpoints can be compared. Together the
+    two misses are the distance, :math:`\|x - e\|^2 = drift^2 + omission^2`.
+    """
+    x, e = features.astype(np.float64), behaviour.astype(np.float64)
+    lengths, of_behaviour = np.linalg.norm(x, axis=1), np.linalg.norm(e, axis=1)
+    # an ID vector of no length has no direction: then all of the feature is drift
+    projection = (x * e).sum(axis=1) / np.where(of_behaviour > 0, of_behaviour, 1)
+    drift = np.sqrt(np.maximum(lengths**2 - projection**2, 0))
+    angle = np.degrees(np.arctan2(drift, projection))
+    unit = of_behaviour.mean() or 1.0
+    return np.stack([angle, projection / unit, (of_behaviour - projection) / unit, drift / unit])
+
+
+def _spread(gates: Tensor | None) -> tuple[float, float] | None:
+    return None if gates is None else (gates.mean().item(), gates.std(dim=0, correction=0).mean().item())

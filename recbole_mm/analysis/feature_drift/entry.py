@@ -7,9 +7,11 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
-from recbole_mm.analysis.feature_drift.drift import COSINES, Drift, drifts_of
-from recbole_mm.analysis.feature_drift.figures import histograms, write_sheet
+from recbole_mm.analysis.feature_drift.drift import COSINES, PARTS, Drift, drifts_of
+from recbole_mm.analysis.feature_drift.figures import histograms, part_histograms, write_sheet
 from recbole_mm.analysis.figures import save_figure
 from recbole_mm.analysis.items import item_ids, item_pictures
 from recbole_mm.load import OpenedCheckpoint
@@ -49,7 +51,8 @@ def write_feature_drift(
     """Write the distributions, tables of all items and of the most changed, and their contact sheet; gives all paths.
 
     What BeFA calls information drift (the feature tells what behaviour does not follow) and omission (it lacks what
-    behaviour follows) both lower the cosine of projected feature and ID vector. An adapter that gates the ID vector
+    behaviour follows) both lower the cosine of projected feature and ID vector;
+    :func:`~recbole_mm.analysis.feature_drift.drift.parts_of` tells them apart. An adapter that gates the ID vector
     raises it for any feature: the columns `swapped`, with another item's feature, show how much of it is that.
     Items whose features are imputed are left out.
 
@@ -75,6 +78,7 @@ def write_feature_drift(
     pictures = item_pictures(checkpoints[0].dataset, item_ids(checkpoints[0].dataset), images)
     out.mkdir(parents=True, exist_ok=True)
     figures = save_figure(histograms(drifts), out / "feature-drift.png")
+    figures += save_figure(part_histograms(drifts), out / "feature-drift-parts.png")
     figures += write_sheet(drifts, pictures, top, out / "feature-drift-pictures.png")
     return [*figures, *_write_tables(drifts, top, out)]
 
@@ -90,9 +94,12 @@ def _warn(drifts: list[Drift]) -> None:
 
 def _write_tables(drifts: list[Drift], top: int, out: Path) -> list[Path]:
     tables = [out / f"feature-drift{end}.csv" for end in ("", "-summary", "-items")]
-    write_csv(tables[0], ["checkpoint", "modality", "item_id", "title", *COSINES, "change"], _item_rows(drifts))
-    spread = [f"{name}_{kind}" for name in (*COSINES, "change") for kind in ("mean", "sd")]
-    write_csv(tables[1], ["checkpoint", "modality", "items", "left_out", *spread], map(_summary_row, drifts))
+    parts = [f"{part}_{when}" for when in ("before", "after") for part in PARTS]
+    header = ["checkpoint", "modality", "item_id", "title", *COSINES, "change", *parts]
+    write_csv(tables[0], header, _item_rows(drifts))
+    spread = [f"{name}_{kind}" for name in (*COSINES, "change", *parts) for kind in ("mean", "sd")]
+    header = ["checkpoint", "modality", "items", "left_out", *spread, "gate_mean", "gate_sd"]
+    write_csv(tables[1], header, map(_summary_row, drifts))
     header = ["checkpoint", "modality", "rank", "item_id", "title", "before", "after", "change"]
     write_csv(tables[2], header, _changed_rows(drifts, top))
     return tables
@@ -100,14 +107,21 @@ def _write_tables(drifts: list[Drift], top: int, out: Path) -> list[Path]:
 
 def _item_rows(drifts: list[Drift]) -> Iterator[list]:
     for drift in drifts:
-        for item, values, change in zip(drift.items, drift.values.T, drift.change, strict=True):
-            yield [drift.label, drift.modality, item, drift.titles.get(item, ""), *values, change]
+        columns = (drift.items, drift.values.T, drift.change, _flat(drift).T)
+        for item, values, change, parts in zip(*columns, strict=True):
+            yield [drift.label, drift.modality, item, drift.titles.get(item, ""), *values, change, *parts]
 
 
 def _summary_row(drift: Drift) -> list:
-    columns = [*drift.values, drift.change]
+    columns = [*drift.values, drift.change, *_flat(drift)]
     numbers = [number for one in columns for number in (one.mean(), one.std(ddof=1))]
-    return [drift.label, drift.modality, len(drift.items), drift.left_out, *numbers]
+    gate = ("", "") if drift.gate is None else drift.gate
+    return [drift.label, drift.modality, len(drift.items), drift.left_out, *numbers, *gate]
+
+
+def _flat(drift: Drift) -> np.ndarray:
+    """The parts before and after side by side, ``[2 * len(PARTS), n]``."""
+    return drift.parts.reshape(-1, drift.parts.shape[-1])
 
 
 def _changed_rows(drifts: list[Drift], top: int) -> Iterator[list]:

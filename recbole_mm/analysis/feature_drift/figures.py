@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.analysis.contact_sheet import Card, contact_sheet
-from recbole_mm.analysis.feature_drift.drift import COSINES, Drift
+from recbole_mm.analysis.feature_drift.drift import COSINES, PARTS, Drift
 from recbole_mm.analysis.figures import described, figure_files, panel_title, save_figure
 
 EDGES = np.linspace(-1, 1, 81)  # bins of 0.025
@@ -45,6 +45,32 @@ def histograms(drifts: list[Drift]):
     for axis in panels[len(drifts) :]:
         axis.set_axis_off()
     return figure
+
+
+def part_histograms(drifts: list[Drift]):
+    """Above drift, below omission, before and after the adapter; a column for each checkpoint and modality."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH * len(drifts), 6.4), layout="constrained")
+    panels = figure.subplots(2, len(drifts), squeeze=False, sharex="row")
+    for axes, part in zip(panels, ("drift", "omission"), strict=True):
+        place = PARTS.index(part)
+        shown = np.concatenate([drift.parts[:, place].ravel() for drift in drifts])
+        low, high = np.percentile(shown, [0.5, 99.5])
+        edges = np.linspace(low, max(high, low + 1e-6), 61)
+        for axis, drift in zip(axes, drifts, strict=True):
+            for when, values, style in zip(("before", "after"), drift.parts[:, place], STYLES, strict=False):
+                label = described(when, values, f"mean {values.mean():.3f}", f"SD {values.std():.3f}", scale=1)
+                axis.stairs(np.histogram(values.clip(low, high), edges)[0], edges, label=label, **style)
+            if part == "drift":
+                panel_title(axis, drift.name, WIDTH, _of_gate(drift))
+            axis.set(xlabel=f"{part}, in mean lengths of ID vectors", ylabel="items")
+            axis.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
+    return figure
+
+
+def _of_gate(drift: Drift) -> list[str]:
+    return [] if drift.gate is None else [f"gate: mean {drift.gate[0]:.4f}, SD over items {drift.gate[1]:.2g}"]
 
 
 def write_sheet(drifts: list[Drift], pictures: dict[str, Path], top: int, file: Path) -> list[Path]:
