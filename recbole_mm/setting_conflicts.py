@@ -68,6 +68,11 @@ def _check_adapter(config: Config) -> None:
             f"adapter_learning_rate: {config['adapter_learning_rate']} has nothing to train in this run, which has no "
             f"feature_adapter; set one, or leave the key out"
         )
+    if adapter_class(adapter) is None and config["adapter_projections"] == "frozen":
+        raise ValueError(
+            "adapter_projections: frozen leaves the features to a feature_adapter, and this run has none; set one, or "
+            "leave the key at trained"
+        )
     if adapter_class(adapter) is None or issubclass(model, (MultimodalRecommender, BackboneModel)):
         return
     if issubclass(model, Recommender):

@@ -29,6 +29,7 @@ class FeatureAdapters:
         adapter = adapter_class(self.kind)
         layers = {} if adapter is None else {name: adapter(model.embedding_size, config) for name in names}
         model.feature_adapters = nn.ModuleDict(layers)
+        self.freeze_projections = bool(layers) and model.settings.adapter_projections == "frozen"
         self.gate_behaviour = bool(layers) and adapter.gates_behaviour
         self.need_behaviour = bool(layers) and adapter.needs_behaviour
 

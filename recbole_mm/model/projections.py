@@ -21,6 +21,8 @@ class Projections:
 
     def _attach(self, model: Any) -> None:
         self.tables, self.adapters = model.features, model.adapters
+        if self.adapters.freeze_projections:
+            self.requires_grad_(False)
         self.names: list[str] = model.projected_features
 
     def project(self, name: str, items: Tensor | None = None) -> Tensor:

@@ -157,7 +157,8 @@ class PTMRec(BackboneModel):
             self.target.take(self.backbone)
             for name in self.encoded:
                 tables.replace(name, self.extracted[name].clone().to(tables[name]))
-            self.backbone.requires_grad_(self.tunes_backbone)
+            if not self.tunes_backbone:
+                self.backbone.requires_grad_(False)
             # what some regularisers are divided by
             self.backbone.train_batch_size = self.micro_batch_size * self.settings.accumulation_steps
 

@@ -25,6 +25,8 @@ class ModelSettings(Settings):
     """Whether a copy of the features is trained, from their values as loaded."""
     feature_adapter: str = "none"
     """Network behind the projected features: none, befa, lora, soft_prompt or one of yours."""
+    adapter_projections: Literal["trained", "frozen"] = "trained"
+    """frozen: the projections stay as drawn; with constant features, the adapters alone learn from these."""
     graph_dir: str | None = None
     """Folder of the item and user graphs kept on disk; checkpoint_dir/graphs if not set."""
 

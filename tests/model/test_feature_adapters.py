@@ -11,7 +11,7 @@ import torch
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.registry import register_adapter
 from recbole_mm.testing.model_runs import SMALL
-from recbole_mm.testing.toy import start, write_planted
+from recbole_mm.testing.toy import own_process, start, write_planted
 from tests.shape_only import TMALL, build, count_parameters
 
 
@@ -151,3 +151,43 @@ class TestProjectFeatures:
         model = model_of("VBPR", data_path, "lora")
         with pytest.raises(ValueError, match="VBPR does not project 'visual' features by themselves"):
             model.project_features("visual", model.feature("visual"))
+
+
+class TestFrozenProjections:
+    @pytest.mark.parametrize("name", ["VBPR", "FREEDOM", "BM3", "MGCN", "LATTICE", "DRAGON", "LGMRec", "LUDP"])
+    def test_adapters_alone_learn_from_the_features(self, data_path, name, tmp_path, monkeypatch):
+        own_process(tmp_path, monkeypatch)
+        settings = {"trainable_features": False, "epochs": 1, "learning_rate": 0.01, **few_neighbours(name)}
+        settings |= {"preference_size": 8} if name == "LUDP" else {}
+        values = {}
+        for projections in ("trained", "frozen"):
+            run = start(name, data_path, **{**SMALL, **settings}, feature_adapter="lora", adapter_projections=projections)
+            parts = {"adapter": run.model.feature_adapters, "projection": run.model.projecting}
+            before = {key: [one.detach().clone() for one in part.parameters()] for key, part in parts.items()}
+            run.trainer().fit(run.train_data, run.valid_data, saved=False)
+            values[projections] = {
+                key: any(not torch.equal(*pair) for pair in zip(before[key], part.parameters(), strict=True))
+                for key, part in parts.items()
+            }
+        assert values["trained"] == {"adapter": True, "projection": True}
+        assert values["frozen"] == {"adapter": True, "projection": False}
+
+    def test_without_an_adapter_is_refused(self, data_path):
+        with pytest.raises(ValueError, match="adapter_projections: frozen leaves the features to a feature_adapter"):
+            start("VBPR", data_path, **SMALL, adapter_projections="frozen")
+
+
+def test_behind_a_linear_map_the_rivals_are_only_another_linear_map(data_path):
+    """LoRA changes its matrix and bias, a soft prompt its bias, in all values that training can reach."""
+    for adapter in ("lora", "soft_prompt"):
+        model = model_of("FREEDOM", data_path, adapter, knn_k=4).double()
+        for values in model.feature_adapters.parameters():
+            torch.nn.init.normal_(values)
+        layer, own = model.projections[0], dict(model.feature_adapters["visual"].named_parameters())
+        matrix, bias = layer.weight, layer.bias
+        if adapter == "lora":
+            change = torch.eye(len(bias), dtype=torch.float64) + own["up.weight"] @ own["down.weight"]
+            matrix, bias = change @ matrix, change @ bias
+        else:
+            bias = bias + own["prompt"]
+        torch.testing.assert_close(model.projections.project("visual"), model.feature("visual") @ matrix.T + bias)
