@@ -122,7 +122,7 @@ class BehaviourCosines:
 
     @torch.no_grad()
     def vectors_of_items(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Of items ``[n]``: projected features before and after the adapter ``[2, n, d]``, and ID vectors ``[n, d]``."""
+        """Projected features before and after the adapter ``[2, n, d]`` and ID vectors ``[n, d]`` of items ``[n]``."""
         items = items.to(self.model.behaviour_vectors.device)
         projected = self.model.project_features(self.modality, F.embedding(items, self.model.feature(self.modality)))
         adapted = self.model.adapters.adapt(self.modality, projected, items)

@@ -237,7 +237,7 @@ class TestDensity:
 
     @pytest.mark.parametrize("vectors", [np.ones((9, 4)), np.outer(np.arange(9.0), [1, 2]), np.eye(9)[:, :1]])
     def test_items_on_a_line_have_none(self, vectors):
-        with pytest.raises(ValueError, match="embeddings of mine lie on a line or in a point"):
+        with pytest.raises(ValueError, match="vectors of mine lie on a line or in a point"):
             ItemDensity.of(vectors, np.arange(9), "mine")
 
 

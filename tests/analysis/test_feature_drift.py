@@ -138,8 +138,9 @@ class TestParts:
     def test_the_gate_of_befa_and_of_no_other(self, out, befa):
         opened = open_checkpoint(befa)
         model = opened.model
-        items = opened.dataset.modality_mask("visual").nonzero().flatten()[:]
-        w = {name: one.detach().double().numpy() for name, one in model.feature_adapters["visual"].named_parameters()}
+        items = opened.dataset.modality_mask("visual").nonzero().flatten()
+        adapter = model.feature_adapters["visual"].double()
+        w = {name: one.detach().numpy() for name, one in adapter.named_parameters()}
         feature = model.feature("visual")[items[items > 0]].detach()
         x = model.project_features("visual", feature).detach().double().numpy()
         a = np.tanh(np.maximum(x @ w["decouple.weight"].T + w["decouple.bias"], 0))
@@ -183,7 +184,8 @@ class TestFigures:
 
     def test_before_is_seen_where_nothing_changes(self):
         values = np.tile(np.linspace(-0.2, 0.4, 7), (4, 1))
-        drift = Drift("FREEDOM + soft_prompt", "visual", True, np.arange(7).astype(str), 2, {}, values, np.zeros((2, 4, 7)))
+        facts = np.arange(7).astype(str), 2, {}, values, np.zeros((2, 4, 7))
+        drift = Drift("FREEDOM + soft_prompt", "visual", True, *facts)
         (axis,) = histograms([drift]).axes
         assert "left out, without features: 2\nthe adapter changes nothing measurable" in axis.get_title()
         before, after = axis.patches[:2]

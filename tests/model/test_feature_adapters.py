@@ -161,7 +161,8 @@ class TestFrozenProjections:
         settings |= {"preference_size": 8} if name == "LUDP" else {}
         values = {}
         for projections in ("trained", "frozen"):
-            run = start(name, data_path, **{**SMALL, **settings}, feature_adapter="lora", adapter_projections=projections)
+            merged = {**SMALL, **settings, "adapter_projections": projections}
+            run = start(name, data_path, **merged, feature_adapter="lora")
             parts = {"adapter": run.model.feature_adapters, "projection": run.model.projecting}
             before = {key: [one.detach().clone() for one in part.parameters()] for key, part in parts.items()}
             run.trainer().fit(run.train_data, run.valid_data, saved=False)

@@ -12,6 +12,7 @@ from recbole_mm.analysis.command import write_csv
 from recbole_mm.analysis.figures import panel_title
 
 GRID = np.linspace(-1.3, 1.3, 53)  # steps of 0.05, half the bandwidth of tens of thousands of points
+MOST_COLUMNS = 4  # of panels side by side
 ANGLES = np.linspace(-np.pi, np.pi, 361)
 
 
@@ -44,7 +45,7 @@ class ItemDensity:
         spread = projected.std(axis=0)
         if len(spread) < 2 or spread[1] <= 1e-6 * max(spread[0], np.abs(vectors).max()):
             raise ValueError(
-                f"the item embeddings of {label} lie on a line or in a point, which has no density on the "
+                f"the vectors of {label} lie on a line or in a point, which has no density on the "
                 "circle; is the model trained, with an embedding_size of at least 2?"
             )
         # an item exactly in the middle has no direction; it stays there
@@ -94,14 +95,17 @@ def _wrapped(angles: np.ndarray) -> np.ndarray:
     return (angles + np.pi) % (2 * np.pi) - np.pi
 
 
-def density_figure(densities: list[ItemDensity]):
+def density_figure(densities: list[ItemDensity], what: str = "Item embeddings"):
     """Above the density over the plane, one colour scale for all; below the density over the angle."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(densities) + 0.8, 6.6), layout="constrained")
-    upper, lower = figure.subplots(2, len(densities), squeeze=False, sharey="row", height_ratios=(2.2, 1))
+    columns = min(len(densities), MOST_COLUMNS)
+    rows = -(-len(densities) // columns)
+    figure = Figure(figsize=(4.6 * columns + 0.8, 6.6 * rows), layout="constrained")
+    panels = figure.subplots(2 * rows, columns, squeeze=False, sharey="row", height_ratios=(2.2, 1) * rows)
+    upper, lower = panels[::2], panels[1::2]
     highest = max(one.plane.max() for one in densities)
-    for above, below, one in zip(upper, lower, densities, strict=True):
+    for above, below, one in zip(upper.ravel(), lower.ravel(), densities, strict=False):
         image = above.pcolormesh(GRID, GRID, one.plane, cmap="Blues", vmin=0, vmax=highest, shading="gouraud")
         image.set_rasterized(True)  # thousands of triangles where a figure is drawn by lines
         panel_title(above, one.label, 4.6)
@@ -109,10 +113,13 @@ def density_figure(densities: list[ItemDensity]):
         below.plot(ANGLES, one.angle)
         below.fill_between(ANGLES, one.angle, alpha=0.25)
         below.set(xlim=(-np.pi, np.pi), xlabel="angle in radians")
-    lower[0].set(ylim=(0, None), ylabel="density")
-    upper[0].set_ylabel("component 2")
-    figure.suptitle("Item embeddings on their principal components, at unit length")
-    figure.colorbar(image, ax=list(upper), label="density", shrink=0.8)
+    for above, below in zip(upper[:, 0], lower[:, 0], strict=True):
+        below.set(ylim=(0, None), ylabel="density")
+        above.set_ylabel("component 2")
+    for unused in (*upper.ravel()[len(densities) :], *lower.ravel()[len(densities) :]):
+        unused.set_axis_off()
+    figure.suptitle(f"{what} on their principal components, at unit length")
+    figure.colorbar(image, ax=list(upper.ravel()), label="density", shrink=0.8 / rows)
     return figure
 
 
