@@ -36,9 +36,12 @@ def margo(modalities: list[str]) -> list[list[Row]]:
         ("without weights (stage one alone)", "MARGO", stage_one),
         ("the backbone's own run (DRAGON)", "DRAGON", {}),
         ("MARGO", "MARGO", stage_two),
+        ("frozen weights", "MARGO", {**stage_two, "item_weights_learning_rate": 0.0}),
+        ("weights at 0.01", "MARGO", {**stage_two, "item_weights_learning_rate": 0.01}),
         ("without calibration", "MARGO", {**stage_two, "calibration_weight": 0.0}),
         ("without two stages", "MARGO", {"two_stage": False}),
         ("without stop-gradient", "MARGO", {**stage_two, "stop_gradient": False}),
+        ("without stop-gradient, mean of weights", "MARGO", {**stage_two, "stop_gradient": False, "joint": "mean"}),
     ]
     return [ablations + alone]
 
@@ -55,21 +58,30 @@ def ludp(modalities: list[str]) -> list[list[Row]]:
         ("3 item layers", "LUDP", {"n_item_layers": 3}),
         ("k = 5", "LUDP", {"knn_k": 5}),
         ("k = 20", "LUDP", {"knn_k": 20}),
+        ("k = 50", "LUDP", {"knn_k": 50}),
+        ("edges 1 / k", "LUDP", {"item_graph_norm": "BIN"}),
+        ("edges by cosine", "LUDP", {"item_graph_norm": "WSYM"}),
+        ("all parameters regularised", "LUDP", {"l2_form": "all_parameters", "reg_weight": 1e-5}),
+        ("preference as long as the rest", "LUDP", {"preference_scale": 1.0}),
     ]
     baselines = [("LightGCN", "LightGCN", {}), ("LATTICE", "LATTICE", {"feature_adapter": "none"})]  # as in befa()
     return [[*baselines, ("LUDP", "LUDP", {}), *variants, *alone]]
 
 
 def befa(modalities: list[str]) -> list[list[Row]]:
-    """Each host with each feature adapter, against itself without one."""
+    """Each host with each feature adapter, on projections that train and that do not, against itself without one."""
+    frozen = {"adapter_projections": "frozen", "trainable_features": False}
+    own = [(adapter, {"feature_adapter": adapter}) for adapter in ADAPTERS]
+    on_frozen = [(f"{name}, frozen projections", {**one, **frozen}) for name, one in own if name != "none"]
+    printed = [("befa as printed", {"feature_adapter": "befa", "adapter_form": "paper"})]
     return [
-        [(f"{host}, {adapter}", host, {"feature_adapter": adapter}) for adapter in ADAPTERS]
+        [(f"{host}, {name}", host, one) for name, one in (*own, *printed, *on_frozen)]
         for host in (*HOSTS, "BeFAHost")
     ]
 
 
 def ptmrec(modalities: list[str]) -> list[list[Row]]:
-    """PTMRec's ways to tune and its ablations on two hosts, each against the frozen encoder.
+    """PTMRec's ways to tune, its ablations and controls on the paper's hosts, each against the frozen encoder.
 
     The configuration beside the data set names the encoder. Tuning ends when it brings nothing for 5 epochs. From
     scratch, the optimizer steps at each micro-batch: with 12 to a step it would need hundreds of epochs.
@@ -81,13 +93,16 @@ def ptmrec(modalities: list[str]) -> list[list[Row]]:
         "LoRA": {"peft": "lora", **second},
         "adapter": {"peft": "adapter", **second},
         "prompt, without transfer": {"transfer_weight": 0.0, **second},
+        "prompt, encoder alone": {"tune_backbone": False, **second},
+        "second stage, encoder frozen": {"tune_encoder": False, **second},
+        "second stage, encoder frozen, without transfer": {"tune_encoder": False, "transfer_weight": 0.0, **second},
         "prompt, joint from scratch": {
             "two_stage": False, "accumulation_steps": 1, "epochs": 30, "stopping_step": 5
         },
     }  # fmt: skip
     return [
         [(f"{host}, {label}", "PTMRec", {"backbone": host, **one}) for label, one in variants.items()]
-        for host in ("FREEDOM", "VBPR")
+        for host in ("FREEDOM", "VBPR", "MGCN", "SMORE")
     ]
 
 

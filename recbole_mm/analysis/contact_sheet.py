@@ -13,6 +13,7 @@ from recbole_mm.io.pictures import PictureError, open_picture
 SIDE = 240  # pixels a picture is shrunk to fit: 1.6 inches at the resolution of our figures
 BOX = (1.6, 1.8)  # inches that a picture fits
 CARD = (1.75, 2.5)  # inches, with three lines of title and the note below the picture
+TEXT_LINES, TEXT_LINE = 6, 0.115  # of a card's text, and inches of one
 MARGIN = 0.1  # inches on either side
 BAR = 0.6  # inches of the colour bar with its labels
 LETTER, LINE = 0.09, 0.19  # inches of a heading's letter and line
@@ -20,11 +21,15 @@ LETTER, LINE = 0.09, 0.19  # inches of a heading's letter and line
 
 @dataclass(frozen=True)
 class Card:
-    """One item of a sheet, with a line about it; `picture` is None where there is no file."""
+    """One item of a sheet, with a line about it; `picture` is None where there is no file.
+
+    `text`, what a model reads of the item, stands below, its first lines.
+    """
 
     title: str
     note: str
     picture: Path | None
+    text: str = ""
 
 
 def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None):
@@ -41,7 +46,8 @@ def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None
 
     width = 2 * MARGIN + CARD[0] * max(len(cards) for _, cards in rows)
     headings = [textwrap.wrap(heading, int((width - 2 * MARGIN) / LETTER)) for heading, _ in rows]
-    height = CARD[1] * len(rows) + sum(LINE * len(lines) + MARGIN for lines in headings)
+    card = CARD[1] + (TEXT_LINES * TEXT_LINE + MARGIN if any(one.text for _, cards in rows for one in cards) else 0)
+    height = card * len(rows) + sum(LINE * len(lines) + MARGIN for lines in headings)
     bar = BAR if colours else 0.0
     figure = Figure(figsize=(width, height + bar))
     if colours:
@@ -53,10 +59,10 @@ def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None
     for lines, (_, cards) in zip(headings, rows, strict=True):
         axis.text(MARGIN, top + MARGIN / 2, "\n".join(lines), **style)
         top += LINE * len(lines) + MARGIN
-        for column, card in enumerate(cards):
-            if not _draw_card(axis, card, MARGIN + CARD[0] * (column + 0.5), top):
-                unreadable.append(card.picture)
-        top += CARD[1]
+        for column, one in enumerate(cards):
+            if not _draw_card(axis, one, MARGIN + CARD[0] * (column + 0.5), top):
+                unreadable.append(one.picture)
+        top += card
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
     return figure, unreadable
@@ -77,6 +83,8 @@ def _draw_card(axis, card: Card, centre: float, top: float) -> bool:
     # titles may hold dollar signs, which are no formulae
     style = {"ha": "center", "va": "top", "fontsize": 8, "parse_math": False}
     axis.text(centre, top + BOX[1] + 0.05, "\n".join(lines), **style)
+    text = textwrap.wrap(card.text, 33, max_lines=TEXT_LINES, placeholder=" ...")
+    axis.text(centre, top + CARD[1] + 0.02, "\n".join(text), **{**style, "fontsize": 6, "color": "0.25"})
     pixels = None if card.picture is None else read_picture(card.picture)
     if pixels is None:
         reason = "no picture" if card.picture is None else "unreadable"

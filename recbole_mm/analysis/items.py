@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from recbole_mm.io.tables import read_table
 
 TITLE_FIELDS = ("title", "movie_title", "name")
 TITLE_TYPES = ("token_seq", "token")
+TEXT_FIELDS = ("description", "plot", "overview", "categories", "genres")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -29,14 +31,45 @@ def item_titles(dataset) -> dict[str, str]:
     Raises:
         ValueError: the file cannot be read as a table of RecBole.
     """
+    table = _item_table(dataset)
+    titles = (f"{field}:{kind}" for field in TITLE_FIELDS for kind in TITLE_TYPES)
+    title, item = next((name for name in titles if name in table), None), f"{dataset.iid_field}:token"
+    return {} if title is None or item not in table else dict(zip(table[item], table[title], strict=True))
+
+
+def item_texts(dataset, fields: list[str] | None) -> dict[str, str]:
+    """Texts by original item id, from the `.item` file beside the `.inter`.
+
+    Args:
+        dataset: whose items these are.
+        fields: of which a text is put together; None takes those of TEXT_FIELDS that there are.
+
+    Raises:
+        ValueError: the file has no such field, or cannot be read as a table of RecBole.
+    """
+    table = _item_table(dataset)
+    by_field = {name.partition(":")[0]: name for name in table if name.endswith(TITLE_TYPES)}
+    chosen = [name for name in TEXT_FIELDS if name in by_field] if fields is None else fields
+    missing = next((name for name in chosen if name not in by_field), None)
+    if missing is not None:
+        raise ValueError(
+            f"--text-fields: the .item file of '{dataset.dataset_name}' has no text '{missing}'; those it has: "
+            f"{', '.join(name for name in by_field if name != dataset.iid_field) or 'none'}"
+        )
+    item = f"{dataset.iid_field}:token"
+    if not chosen or item not in table:
+        return {}
+    rows = zip(*(table[by_field[name]] for name in chosen), strict=True)
+    return {one: ". ".join(part for part in row if part) for one, row in zip(table[item], rows, strict=True)}
+
+
+def _item_table(dataset) -> Mapping[str, Any]:
+    """Columns of the `.item` file by name; none where there is no file."""
     file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
     if not file.exists():
         return {}
     form = {"separator": dataset.config["field_separator"], "encoding": dataset.config["encoding"] or "utf-8"}
-    table = read_table(file, **form)
-    titles = (f"{field}:{kind}" for field in TITLE_FIELDS for kind in TITLE_TYPES)
-    title, item = next((name for name in titles if name in table), None), f"{dataset.iid_field}:token"
-    return {} if title is None or item not in table else dict(zip(table[item], table[title], strict=True))
+    return read_table(file, **form)
 
 
 def item_pictures(dataset, ids: Iterable[str], folder: Path | None) -> dict[str, Path]:

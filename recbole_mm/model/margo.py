@@ -77,7 +77,8 @@ class MARGO(ModalityRatings, BackboneModel):
 
     Keys: ``calibration_weight`` (alpha; 0 is "w/o L_cal"), ``temperature`` (tau), ``item_weights`` (False is
     "w/o weight", stage one alone), ``two_stage`` (False is "w/o two-stage"), ``stop_gradient`` (False is "w/o nograd"),
-    ``joint`` (``mean`` for ``(w_i + w_k) / 2``).
+    ``joint`` (``mean`` for ``(w_i + w_k) / 2``). ``item_weights_learning_rate: 0`` leaves the weights at one half:
+    what is then gained is the halved rating's, and the new optimizer's.
 
     Log and TensorBoard have, per epoch of stage two: ``L_rec`` and ``L_cal``, the mean ``gamma``, ``weights_sd`` (the
     standard deviation over items of their weights, mean over modalities) and ``gradient_cosine`` (of the two losses'

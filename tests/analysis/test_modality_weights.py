@@ -193,6 +193,18 @@ class TestPage:
         assert "The <i>$1 & 'Co'</i> of item" in page.text
         assert {(out / link).resolve() for link in page.links} == {file.resolve() for file in printed[1:]}
 
+    def test_texts_stand_beside_the_pictures(self, margo, pictures, tmp_path, capsys):
+        out = tmp_path / "out"
+        assert run(margo, "--out", out, "--images", pictures, "--top", 1, "--text-fields", "year,title") == 0
+        rows = table(out / "modality-weights-items.csv")
+        assert [row["text"] for row in rows] == [f"1999. {row['title']}" for row in rows] and rows[0]["title"]
+        assert "1999. The &lt;i&gt;" in (out / "modality-weights.html").read_text()
+        svg = (out / "modality-weights-pictures-1.svg").read_text()
+        with_texts = svg.count("<!-- 1999. The")
+        assert with_texts == len(rows)
+        assert run(margo, "--out", tmp_path / "other", "--text-fields", "plot") == 2
+        assert "has no text 'plot'; those it has: title, year" in capsys.readouterr().err
+
     def test_checkpoints_share_a_figure_and_have_their_own_pictures(self, opened, train, pictures, tmp_path):
         other = open_checkpoint(train("MARGO", backbone="POWERec", n_layers=1, two_stage=True, calibration_weight=0.0))
         files = write_modality_weights([opened, other], tmp_path, pictures, top=2)
@@ -209,6 +221,16 @@ class TestPage:
 
 
 class TestPictures:
+    def test_a_card_with_a_text_is_taller_and_holds_it(self, pictures):
+        plain, *_ = contact_sheet([("visual", [Card("title", "0.5", pictures / "i3.png")])])
+        text = "a long description of many words " * 20
+        figure, _ = contact_sheet([("visual", [Card("title", "0.5", pictures / "i3.png", text)] * 2)] * 2)
+        figure.draw_without_rendering()
+        assert figure.get_figheight() > 2 * plain.get_figheight()
+        boxes = [one.get_window_extent() for one in figure.axes[0].texts if one.get_text()]
+        assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[place + 1 :])
+        assert min(box.y0 for box in boxes) >= 0
+
     def test_sheet_has_every_picture_that_can_be_read(self, pictures):
         cards = [Card(f"title {number} $", "0.5", pictures / name) for number, name in
                  enumerate(["i1.png", "i2.jpg", "i3.png"])]  # fmt: skip

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import quality
 
+from recbole_mm.setting_rules import common_settings, model_settings
+from recbole_mm.settings import declared_keys
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 
 
@@ -16,10 +18,20 @@ def test_margo_is_compared_with_its_first_stage_and_shown_beside_its_backbone():
     assert ("DRAGON", {}) in [row[1:] for row in others]
 
 
+def test_settings_of_every_plan_are_declared():
+    for plan in compare.PLANS.values():
+        for _, model, settings in (row for rows in plan(["visual", "textual"]) for row in rows):
+            own = [key for key in settings if key not in (quality.BEGINS_WITH, "modalities", "epochs", "stopping_step")]
+            kinds = [*model_settings(model, settings.get("backbone")), *common_settings()]
+            assert [key for key in own if key not in declared_keys(kinds)] == [], (plan, model)
+
+
 def test_two_stages_begin_with_the_same_first_one():
     ((base, *others),) = compare.margo(["visual", "textual"])
     beginnings = {label: settings.get("stage_one_checkpoint") for label, _, settings in others}
-    two_stages = ("MARGO", "without calibration", "without stop-gradient")
+    alone = "without two stages", "the backbone's own run (DRAGON)", "visual only", "textual only"
+    two_stages = [label for label in beginnings if label not in alone]
+    assert {"MARGO", "frozen weights", "without calibration", "without stop-gradient"} <= set(two_stages)
     assert {label for label, begins_with in beginnings.items() if begins_with == base[2]} == set(two_stages)
     assert {beginnings[label] for label in beginnings if label not in two_stages} == {None}
 

@@ -104,6 +104,16 @@ class TestMARGO(ModelConformance):
             losses.append(model.calculate_loss(run.batch()).item())
         assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
+    def test_frozen_weights_stay_and_all_else_goes_on(self, data_path, tmp_path):
+        """The ablation's row: a learning rate of 0 for the weights alone, about one half each from start to end."""
+        run = self.start(data_path, tmp_path, item_weights_learning_rate=0.0, two_stage=False, epochs=3)
+        logits, items = run.model.item_logits.detach().clone(), run.model.backbone.state_dict()
+        items = {name: one.clone() for name, one in items.items()}
+        run.trainer().fit(run.train_data, run.valid_data, saved=False)
+        assert torch.equal(run.model.item_logits, logits)
+        assert (run.model.item_weights() - 1 / len(run.model.rated_modalities)).abs().max() < 0.02
+        assert not all(torch.equal(one, items[name]) for name, one in run.model.backbone.state_dict().items())
+
     def test_calibration_reaches_only_the_weights(self, data_path, tmp_path):
         """With the stop-gradient the calibration term moves the logits alone; without it, the backbone too."""
         gradients = {}

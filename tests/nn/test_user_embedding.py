@@ -96,3 +96,15 @@ def test_all_parameters_receive_gradients(kind):
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         embedding(**settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "cosine"), [("prompted", 1.0, 0.999), ("prompted", 0.01, 0.07), ("separate", 1.0, 0.0)]
+)
+def test_how_alike_the_users_of_baby_start(kind, scale, cosine):
+    """Mean cosine of two of 19,445 users with three prompts, as PODualGNN and DualGNN begin: documented there."""
+    torch.manual_seed(0)
+    users = UserEmbedding(19_446, 64, 2, kind, 3, "sum", torch.nn.init.xavier_normal_, scale)()[1:, 0]
+    mean = torch.nn.functional.normalize(users.detach(), dim=1).mean(dim=0)
+    n = len(users)
+    assert (n * mean @ mean - 1).item() / (n - 1) == pytest.approx(cosine, abs=0.01)

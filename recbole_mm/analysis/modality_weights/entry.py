@@ -11,7 +11,7 @@ import numpy as np
 
 from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
 from recbole_mm.analysis.figures import save_figure
-from recbole_mm.analysis.items import item_pictures, item_titles
+from recbole_mm.analysis.items import TEXT_FIELDS, item_pictures, item_texts, item_titles
 from recbole_mm.analysis.modality_weights.figures import EDGES, histograms, item_section
 from recbole_mm.analysis.modality_weights.page import write_weights_page
 from recbole_mm.analysis.modality_weights.weight_tables import (
@@ -24,7 +24,7 @@ from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.registry import register_analysis
 
 MOST_ITEMS = 100  # at an end: matplotlib draws at most 65,536 pixels
-ITEM_COLUMNS = "modality end rank item_id title weight training_interactions picture".split()
+ITEM_COLUMNS = "modality end rank item_id title weight training_interactions picture text".split()
 TABLES = (".csv", "-histogram.csv", "-items.csv")
 
 
@@ -34,6 +34,12 @@ def _options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="pictures <item_id>.jpg or .png (default: the folder images beside the .inter, if there is one)",
+    )
+    parser.add_argument(
+        "--text-fields",
+        type=lambda text: text.split(","),
+        metavar="A,B",
+        help=f"texts of the .item file shown beside the pictures (default: those of {', '.join(TEXT_FIELDS)})",
     )
     parser.add_argument(
         "--top", type=positive_int, default=5, help="items at each end of a modality (default: %(default)s)"
@@ -47,11 +53,17 @@ def _options(parser: argparse.ArgumentParser) -> None:
 )
 def run_modality_weights(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
     """:func:`write_modality_weights` with the options of `analyse modality-weights`."""
-    return write_modality_weights(checkpoints, arguments.out, arguments.images, arguments.top)
+    return write_modality_weights(
+        checkpoints, arguments.out, arguments.images, arguments.top, arguments.text_fields
+    )
 
 
 def write_modality_weights(
-    checkpoints: list[OpenedCheckpoint], out: Path, images: Path | None = None, top: int = 5
+    checkpoints: list[OpenedCheckpoint],
+    out: Path,
+    images: Path | None = None,
+    top: int = 5,
+    text_fields: list[str] | None = None,
 ) -> list[Path]:
     """Write figure, tables, contact sheets and `modality-weights.html`, which shows them; gives all paths.
 
@@ -60,10 +72,11 @@ def write_modality_weights(
         out: folder, made where it does not exist.
         images: folder of pictures by item id; None takes the data set's own, if it has one.
         top: items shown at each end of a modality.
+        text_fields: of the `.item` file, whose texts stand beside the pictures; None takes the usual ones.
 
     Raises:
-        ValueError: a checkpoint without modality weights, `images` for user weights, pictures without Pillow,
-            or `top` above 100.
+        ValueError: a checkpoint without modality weights, no such text field, `images` for user weights, pictures
+            without Pillow, or `top` above 100.
         FileNotFoundError: `images` does not exist or is of other items.
     """
     if top > MOST_ITEMS:
@@ -75,7 +88,8 @@ def write_modality_weights(
     tables = [table for one in own for table in one]
     of_tables = [opened for opened, one in zip(checkpoints, own, strict=True) for _ in one]
     titles = [item_titles(opened.dataset) for opened in of_tables]
-    extremes = _extremes(of_tables, tables, titles, images, top)
+    texts = [item_texts(opened.dataset, text_fields) for opened in of_tables]
+    extremes = _extremes(of_tables, tables, titles, texts, images, top)
     out.mkdir(parents=True, exist_ok=True)
     csvs = [out / f"modality-weights{end}" for end in TABLES]
     figures = save_figure(histograms(tables), out / "modality-weights.png")
@@ -88,13 +102,13 @@ def write_modality_weights(
     return [shown, *figures, *(file for section in sections for file in section.sheet), *csvs]
 
 
-def _extremes(checkpoints, tables, titles, images: Path | None, top: int) -> dict[str, list[ExtremeItem]]:
+def _extremes(checkpoints, tables, titles, texts, images: Path | None, top: int) -> dict[str, list[ExtremeItem]]:
     """The items to show by label, of checkpoints with item weights."""
     extremes = {}
-    for opened, weights, names in zip(checkpoints, tables, titles, strict=True):
+    for opened, weights, names, own in zip(checkpoints, tables, titles, texts, strict=True):
         if weights.of == "item":
             pictures = item_pictures(opened.dataset, weights.ids, images)
-            extremes[weights.label] = extreme_items(weights, names, pictures, top)
+            extremes[weights.label] = extreme_items(weights, names, pictures, top, own)
     if images is not None and not extremes:
         raise ValueError("--images: user weights rank no items, so there are no pictures to show; leave it out")
     return extremes

@@ -56,7 +56,7 @@ def item_section(label: str, items: list[ExtremeItem], sheet: Path) -> ItemSecti
     if not any(one.picture for one in items):
         return ItemSection(label, items, [], [])
     rows = [
-        (f"{modality}: {end}", [Card(one.title or one.item, f"{one.weight:.3f}", one.picture) for one in row])
+        (f"{modality}: {end}", [Card(one.title or one.item, f"{one.weight:.3f}", one.picture, one.text) for one in row])
         for (modality, end), row in groupby(items, key=lambda one: (one.modality, one.end))
     ]
     figure, unreadable = contact_sheet(rows)

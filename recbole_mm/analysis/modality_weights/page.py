@@ -24,7 +24,7 @@ class ItemSection:
     def tables(self) -> Iterator[tuple[str, list[list]]]:
         """Caption and rows of each end of each modality."""
         for (modality, end), items in groupby(self.items, key=lambda one: (one.modality, one.end)):
-            rows = [[one.rank, one.item, one.title, f"{one.weight:.3f}", one.interactions] for one in items]
+            rows = [[one.rank, one.item, one.title, f"{one.weight:.3f}", one.interactions, one.text] for one in items]
             yield f"{modality}: {end} reliable", rows
 
 

@@ -59,6 +59,7 @@ class ExtremeItem:
     weight: float
     interactions: int
     picture: Path | None
+    text: str = ""
 
 
 def all_modality_weights(opened: OpenedCheckpoint, label: str) -> list[ModalityWeights]:
@@ -115,7 +116,11 @@ def _table(opened: OpenedCheckpoint, label: str, of: str, modalities, values) ->
 
 
 def extreme_items(
-    weights: ModalityWeights, titles: Mapping[str, str], pictures: Mapping[str, Path], top: int
+    weights: ModalityWeights,
+    titles: Mapping[str, str],
+    pictures: Mapping[str, Path],
+    top: int,
+    texts: Mapping[str, str] | None = None,
 ) -> list[ExtremeItem]:
     """The `top` items with the largest and with the smallest weight of each modality.
 
@@ -128,6 +133,7 @@ def extreme_items(
         titles: by item id; an item without one gets an empty title.
         pictures: files by item id.
         top: items at each end.
+        texts: by item id, shown beside the pictures.
     """
     found = []
     columns = zip(weights.modalities, weights.values.T, weights.has_features.T, strict=True)
@@ -137,5 +143,6 @@ def extreme_items(
             for rank, row in enumerate(ranked[np.argsort(key[ranked], kind="stable")][:top], start=1):
                 item = str(weights.ids[row])
                 facts = (titles.get(item, ""), float(column[row]), int(weights.interactions[row]))
-                found.append(ExtremeItem(modality, end, rank, item, *facts, pictures.get(item)))
+                shown = pictures.get(item), (texts or {}).get(item, "")
+                found.append(ExtremeItem(modality, end, rank, item, *facts, *shown))
     return found
