@@ -48,17 +48,21 @@ def histograms(drifts: list[Drift]):
 
 
 def part_histograms(drifts: list[Drift]):
-    """Above drift, below omission, before and after the adapter; a column for each checkpoint and modality."""
+    """For each checkpoint and modality drift above omission, before and after the adapter."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH * len(drifts), 6.4), layout="constrained")
-    panels = figure.subplots(2, len(drifts), squeeze=False, sharex="row")
-    for axes, part in zip(panels, ("drift", "omission"), strict=True):
+    columns = min(len(drifts), 3)
+    rows = -(-len(drifts) // columns)
+    figure = Figure(figsize=(WIDTH * columns, 6.4 * rows), layout="constrained")
+    panels = figure.subplots(2 * rows, columns, squeeze=False)
+    for axes, part in zip((panels[::2].ravel(), panels[1::2].ravel()), ("drift", "omission"), strict=True):
         place = PARTS.index(part)
         shown = np.concatenate([drift.parts[:, place].ravel() for drift in drifts])
         low, high = np.percentile(shown, [0.5, 99.5])
         edges = np.linspace(low, max(high, low + 1e-6), 61)
-        for axis, drift in zip(axes, drifts, strict=True):
+        for unused in axes[len(drifts) :]:
+            unused.set_axis_off()
+        for axis, drift in zip(axes, drifts, strict=False):
             for when, values, style in zip(("before", "after"), drift.parts[:, place], STYLES, strict=False):
                 label = described(when, values, f"mean {values.mean():.3f}", f"SD {values.std():.3f}", scale=1)
                 axis.stairs(np.histogram(values.clip(low, high), edges)[0], edges, label=label, **style)
