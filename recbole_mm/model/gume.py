@@ -93,6 +93,7 @@ class GUME(MGCN):
     """
 
     settings: GUMESettings
+    item_graphs_name = None  # not to be rebuilt alone: the user-item graph is made of them too
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)

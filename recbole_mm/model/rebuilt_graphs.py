@@ -31,7 +31,7 @@ class RebuiltGraphs:
             return
         if self._name is None:
             raise ValueError(
-                f"rebuild_item_graph: {type(backbone).__name__} has no constant item graph; leave it at never"
+                f"rebuild_item_graph: {type(backbone).__name__} has no item graph to rebuild; leave it at never"
             )
         self._training = self._evaluation = getattr(backbone, self._name)
 

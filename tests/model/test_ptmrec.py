@@ -473,12 +473,13 @@ class TestBadInput(PTMRuns):
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"backbone": "LGMRec"}, "backbone: 'LGMRec' cannot be tuned with PTMRec; choose .*: BM3, BeFAHost"),
+            ({"backbone": "LGMRec"}, "backbone: 'LGMRec' cannot be tuned with PTMRec.* choose .*: BM3, BeFAHost"),
             ({"tune_backbone": False, "tune_encoder": False}, "tune_encoder: False leave nothing to train"),
             ({"transfer_target": "snapshot", "two_stage": False}, "transfer_target: snapshot is of stage one before"),
             ({"transfer_target": "ids", "backbone": "DRAGON"}, "transfer_target: DRAGON has no ID vectors"),
             ({"transfer_temperature": 0}, "transfer_temperature: 0 is not allowed for PTMRec; give a number above 0"),
-            ({"rebuild_item_graph": "refresh", "backbone": "VBPR"}, "rebuild_item_graph: VBPR has no constant item"),
+            ({"rebuild_item_graph": "refresh", "backbone": "VBPR"}, "rebuild_item_graph: VBPR has no item graph"),
+            ({"rebuild_item_graph": "refresh", "backbone": "GUME", "knn_k": 3}, "GUME has no item graph to rebuild"),
             ({"rebuild_item_graph": "evaluation", "tune_encoder": False}, "rebuild_item_graph: evaluation follows"),
             ({"encoder": None}, "encoder: PTMRec needs the folder or hub name"),
             ({"peft": "prefix"}, "peft: 'prefix' is not allowed for PTMRec; give one of adapter, lora, peft, prompt"),
