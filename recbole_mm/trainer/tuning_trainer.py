@@ -60,7 +60,8 @@ class TuningTrainer(StagedTrainer):
         return result
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        if self.stage == "two" and self.model.contents.needs_scaler(self.device):
+        contents = self.model.contents  # none where the encoder stays as it is
+        if self.stage == "two" and contents is not None and contents.needs_scaler(self.device):
             self.enable_scaler = True
         started = time.perf_counter()
         with memory_errors(
@@ -104,7 +105,7 @@ class TuningTrainer(StagedTrainer):
         The optimizer's own count of steps goes on where a killed run was.
         """
         warmup = self.config["encoder_warmup_steps"]
-        if self.stage == "one" or not warmup:
+        if self.stage == "one" or not warmup or not self.model.tuned:
             return 1.0
         states = (self.optimizer.state.get(parameter, {}) for parameter in self.model.tuned.values())
         return min(1.0, (1 + max(float(state.get("step", 0)) for state in states)) / warmup)

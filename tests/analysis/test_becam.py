@@ -23,7 +23,7 @@ class PlantedEncoder(ImageEncoder):
     """Four noisy detectors of each block's texture; the features are the energy of one block, and of the rest."""
 
     def __init__(self, seed: int):
-        super().__init__(6, [0.0] * 3, [1.0] * 3)
+        super().__init__(6, [0.0] * 3, [1.0] * 3, processor=None)
         generator = torch.Generator().manual_seed(seed)
         textures = torch.randn(BLOCKS**2, 3, PATCH, PATCH, generator=generator)
         place = torch.randperm(BLOCKS**2, generator=generator).view(BLOCKS, BLOCKS)
