@@ -3,6 +3,7 @@
 from recbole_mm.graph.bipartite import BipartiteGraph, EdgeSampler
 from recbole_mm.graph.cache import GraphCache
 from recbole_mm.graph.enhanced import agreeing_neighbors, enhanced_graph
+from recbole_mm.graph.consistent import consistent_graphs, cooccurrence_graph
 from recbole_mm.graph.item_graph import combine, edgewise_maximum, knn_graph, knn_neighbors
 from recbole_mm.graph.operator import SparseOperator
 from recbole_mm.graph.principal import principal_graph
@@ -17,6 +18,8 @@ __all__ = [
     "UserNeighbors",
     "agreeing_neighbors",
     "combine",
+    "consistent_graphs",
+    "cooccurrence_graph",
     "cooccurrence_neighbors",
     "edgewise_maximum",
     "enhanced_graph",

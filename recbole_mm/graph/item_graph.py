@@ -38,7 +38,7 @@ def knn_neighbors(
         ValueError: k out of range, features that are no matrix or not finite.
     """
     _check(features, k)
-    features, inverse_norms = _with_inverse_norms(features if features.dtype == torch.float64 else features.float())
+    features, inverse_norms = with_inverse_norms(features if features.dtype == torch.float64 else features.float())
     n_items, width = features.shape
     row_bytes = 2 * features.element_size() * (n_items + width)  # features, cosines and as much work space
     block_rows = max(1, block_bytes // row_bytes)
@@ -133,7 +133,7 @@ def _check(features: torch.Tensor, k: int) -> None:
         )
 
 
-def _with_inverse_norms(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def with_inverse_norms(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of the same directions whose squares the floating type holds, and 1 / norm of each ``[n_items]``.
 
     It is 0 for [PAD] and for rows without a direction. Raises ValueError for features that are not finite.
