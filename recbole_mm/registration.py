@@ -51,7 +51,7 @@ from recbole_mm.trainer.trainer import MultimodalTrainer
 
 OUR_DATASET_KEYS = (
     "modalities", "missing_modality", "center_feature", "standardize_feature", "normalize_feature", "knock_out",
-    "eval_history",
+    "eval_history", "swap_valid_test",
 )  # fmt: skip
 
 
@@ -73,6 +73,7 @@ def apply() -> None:
     saved_data.apply()
     _name_unknown_models()
     _check_data()
+    _swap_splits()
     _evaluate_as_configured()
     _count_no_flops()
     MODELS.subscribe(_publish_model)
@@ -150,6 +151,24 @@ def _check_data() -> None:
     load = patch_in_place(kind._load_data, load_data)
     initialise = patch_in_place(kind._init_alias, init_alias)
     reset = patch_in_place(kind._reset_index, reset_index)
+
+
+def _swap_splits() -> None:
+    """``swap_valid_test``, for data sets of whosever model."""
+
+    def swapped(dataset: Any) -> list[Any]:
+        splits = build(dataset)
+        if not dataset.config["swap_valid_test"]:
+            return splits
+        if not all(map(len, splits)):
+            raise ValueError(
+                f"swap_valid_test: True needs a validation and a test split, and '{dataset.dataset_name}' has rows "
+                f"{list(map(len, splits))} of training, validation and test"
+            )
+        training, validation, test = splits
+        return [training, test, validation]
+
+    build = patch_in_place(recbole.data.dataset.Dataset.build, swapped)
 
 
 def check_model(name: str) -> None:

@@ -38,6 +38,8 @@ class DatasetSettings(Settings):
     """L2-normalise every feature row, after the columns are centred or standardised."""
     knock_out: dict[str, KnockOut] | None = None
     """What the features of modalities are replaced by before anything is built from them, such as {visual: shuffle}."""
+    swap_valid_test: bool = False
+    """Choose epochs on the test split and report the validation split, as DA-MRS's and DGMRec's rows on TikTok do."""
 
 
 class MultimodalDataset(Dataset):

@@ -108,6 +108,13 @@ def test_splits_that_were_not_asked_for_may_be_empty(tmp_path, split, sizes):
     assert [len(part) for part in dataset.build()] == sizes
 
 
+def test_swapped_splits_need_both(tmp_path):
+    dataset = load(write_dataset(tmp_path, {"": PAIRS}, VISUAL), eval_args={"split": {"LS": "test_only"}},
+                   swap_valid_test=True)  # fmt: skip
+    with pytest.raises(ValueError, match=r"swap_valid_test: True needs a validation .* rows \[7, 0, 3\]"):
+        dataset.build()
+
+
 @pytest.mark.parametrize("value", [1e20, -1e20, 3e38, 1e16])
 @pytest.mark.parametrize("model", ["VBPR", "FREEDOM", "LATTICE", "BM3"])
 def test_finite_features_whose_squares_are_not_are_refused(tmp_path, value, model):

@@ -1,0 +1,25 @@
+"""``swap_valid_test``: validation and test change places, for our models and RecBole's."""
+
+from __future__ import annotations
+
+import pytest
+
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_dataset
+
+SPLITS = {
+    "train": [("u1", "a"), ("u1", "b"), ("u2", "b"), ("u2", "c"), ("u3", "a")],
+    "valid": [("u1", "c"), ("u2", "a")],
+    "test": [("u3", "b"), ("u3", "d"), ("u3", "e")],
+}
+
+
+@pytest.mark.parametrize("model", ["VBPR", "BPR"])
+@pytest.mark.parametrize("swap", [False, True])
+def test_splits(tmp_path, model, swap):
+    write_dataset(tmp_path, SPLITS, {"visual": {item: [1.0, float(ord(item))] for item in "abcde"}})
+    run = start(model, tmp_path, **PRE_SPLIT, swap_valid_test=swap)
+    users = [{run.dataset.id2token("user_id", user) for user in loader.uid_list.tolist()}
+             for loader in (run.valid_data, run.test_data)]  # fmt: skip
+    expected = [{"u1", "u2"}, {"u3"}]
+    assert users == (expected[::-1] if swap else expected)
+    assert len(run.train_data._dataset) == 5
