@@ -84,14 +84,28 @@ class BipartiteGraph:
 
         [PAD] rows have no self loop and are zero; any other node without edges keeps itself with weight 1.
         """
+        with_self, degrees = self._with_self()
+        with_self.data /= np.repeat(degrees, np.diff(with_self.indptr))
+        return SparseOperator.from_scipy(with_self)
+
+    def symmetric_with_self(self) -> SparseOperator:
+        """``D^-1/2 (A + I) D^-1/2``, ``[n_nodes, n_nodes]``, degrees counting the self loop (DiffMM, ACM MM 2024).
+
+        [PAD] rows have no self loop and are zero.
+        """
+        with_self, degrees = self._with_self()
+        inverse_roots = 1 / np.sqrt(degrees)
+        with_self.data *= np.repeat(inverse_roots, np.diff(with_self.indptr)) * inverse_roots[with_self.indices]
+        return SparseOperator(with_self.indptr, with_self.indices, with_self.data, with_self.shape, symmetric=True)
+
+    def _with_self(self) -> tuple[sp.csr_matrix, np.ndarray]:
+        """``A + I`` but for [PAD] rows, sorted, and the degree of each node with its self loop."""
         indptr, indices, degrees = self._mirrored()
         shape = (self.n_nodes, self.n_nodes)
         adjacency = sp.csr_matrix((np.ones(len(indices)), indices, indptr), shape)
         nodes = np.delete(np.arange(self.n_nodes), [0, self.n_users])
         loops = sp.coo_matrix((np.ones(len(nodes)), (nodes, nodes)), shape)
-        with_self = (adjacency + loops).tocsr()
-        with_self.data /= np.repeat(degrees + 1, np.diff(with_self.indptr))
-        return SparseOperator.from_scipy(with_self)
+        return (adjacency + loops).tocsr(), degrees + 1
 
     def mean(self) -> SparseOperator:
         """``D^-1 A``, ``[n_nodes, n_nodes]``: the mean over each node's neighbours, zero without any."""
