@@ -132,6 +132,15 @@ class BipartiteGraph:
         values = 1.0 / np.repeat(self.item_degrees, self.item_degrees)
         return SparseOperator(by_item.indptr, by_item.indices, values, (self.n_items, self.n_users))
 
+    def user_root_block(self, epsilon: float = 1e-8) -> SparseOperator:
+        """``D_u^-1/2 A``, ``[n_users, n_items]``, by the users' degrees alone (MMSSL, WWW 2023)."""
+        return self._block(1 / np.sqrt(self.user_degrees[self.users] + epsilon))
+
+    def item_root_block(self, epsilon: float = 1e-8) -> SparseOperator:
+        """``D_i^-1/2 A^T``, ``[n_items, n_users]``, by the items' degrees alone (MMSSL, WWW 2023)."""
+        by_user = self._block(1 / np.sqrt(self.item_degrees[self.items] + epsilon))
+        return by_user.transpose()
+
     def _block(self, values: np.ndarray) -> SparseOperator:
         return SparseOperator(self._user_starts(), self.items, values, (self.n_users, self.n_items))
 

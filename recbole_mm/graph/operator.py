@@ -132,6 +132,15 @@ class SparseOperator:
         csr = self.to_scipy()[rows.numpy()]
         return SparseOperator(csr.indptr, csr.indices, csr.data, csr.shape) @ x
 
+    def dense_rows(self, rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """Some rows, ``[n, n_cols]``, of the type and on the device of `like`.
+
+        Args:
+            rows: ``[n]`` row numbers.
+            like: any tensor.
+        """
+        return torch.from_numpy(self.to_scipy()[rows.cpu().numpy()].toarray()).to(like)
+
     def transpose(self) -> SparseOperator:
         """The transposed operator, built on first use; a symmetric operator is its own."""
         if self.symmetric:

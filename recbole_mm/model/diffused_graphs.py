@@ -64,8 +64,7 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
 
     def interaction_rows(self, users: Tensor) -> Tensor:
         """Rows of the training interactions, 0 or 1, without [PAD]: ``[n, n_items - 1]``."""
-        rows = self.interactions.to_scipy()[users.cpu().numpy()].toarray()
-        return torch.from_numpy(rows[:, 1:]).to(self.item_embedding)
+        return self.interactions.dense_rows(users, self.item_embedding)[:, 1:]
 
     def train_denoiser(self, modality: str, rows: Tensor, drawn: Draw) -> Tensor:
         """One step of a modality's denoiser; gives its loss, detached."""

@@ -42,6 +42,7 @@ class Recommender(TableScores, GeneralRecommender):
     adapts_features = False
     loss_reduction = "mean"
     other_parameter_name = ["epochs_started"]
+    way_of_training = "in stages"  # where the model has a trainer_class
     trainer_class: str | None = None  # the class its trainer must derive from, where that is not RecBole's Trainer
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
@@ -101,8 +102,8 @@ class Recommender(TableScores, GeneralRecommender):
         """
         if self.trainer_class and self.trainer_classes and self.trainer_class not in self.trainer_classes:
             raise ValueError(
-                f"{type(self).__name__} is trained in stages, which {self.trainer_classes[0]} leaves out; derive that "
-                f"trainer from {self.trainer_class}"
+                f"{type(self).__name__} is trained {self.way_of_training}, which {self.trainer_classes[0]} leaves "
+                f"out; derive that trainer from {self.trainer_class}"
             )
         self.epochs_started = epoch + 1
         self._records = {}

@@ -110,3 +110,15 @@ def two_table_contrast(anchors: Tensor, candidates: Tensor, temperature: float) 
     scaled = anchors / temperature
     normalisers = sum_of_log_sum_exp(scaled, torch.cat([candidates, anchors]), left_out=len(anchors))
     return (normalisers - (scaled * candidates).sum()) / len(anchors)
+
+
+def smoothed_two_table_contrast(anchors: Tensor, candidates: Tensor, temperature: float) -> Tensor:
+    r""":func:`two_table_contrast` of a batch's rows with ``1e-8`` added within the logarithm (MMSSL, WWW 2023).
+
+    Rows of zeros have cosine 0 with all: n anchors of zeros give ``-ln(1 / (2 n - 1) + 1e-8)``. Holds ``[n, 2 n]``.
+    """
+    anchors, candidates = l2_normalise(anchors), l2_normalise(candidates)
+    scaled = anchors / temperature
+    own, other = (scaled @ anchors.T).exp(), (scaled @ candidates.T).exp()
+    share = other.diagonal() / (own.sum(dim=1) + other.sum(dim=1) - own.diagonal())
+    return -(share + 1e-8).log().mean()

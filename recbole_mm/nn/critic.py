@@ -1,0 +1,118 @@
+"""A critic that tells rows of similarities apart, and what it is trained on (MMSSL, WWW 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mm.nn.dropout import dropout
+from recbole_mm.nn.normalise import l2_normalise
+
+_SCALE = 100.0
+_EPSILON = 1e-8
+
+
+class Critic(nn.Module):
+    """Rows ``[n, n_items]`` to scores in (0, 100): three layers, of n_items // 4 and n_items // 8 in between.
+
+    A batch's own mean and variance normalise it, always. Weights start Kaiming normal, biases zero.
+
+    Args:
+        n_items: width of a row, at least 8.
+        slope: of the LeakyReLU behind the first two layers; 1 is the identity.
+        rates: of the dropout behind the first two layers.
+    """
+
+    def __init__(self, n_items: int, slope: float, rates: tuple[float, float]):
+        super().__init__()
+        self.slope, self.rates = slope, rates
+        self.widths = widths = (n_items, n_items // 4, n_items // 8, 1)
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width, track_running_stats=False) for width in widths[1:3])
+        for layer in self.layers:
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def draw_masks(self, n_rows: int) -> list[Tensor]:
+        """Dropout of the two hidden layers for so many rows, ``[n_rows, width]`` each: 0, or 1 / (1 - rate)."""
+        like = next(self.parameters())
+        ones = (like.new_ones(n_rows, width) for width in self.widths[1:3])
+        return [dropout(one, rate) for one, rate in zip(ones, self.rates, strict=True)]
+
+    def forward(self, rows: Tensor, masks: list[Tensor]) -> Tensor:
+        """Scores ``[n]``."""
+        for layer, norm, mask in zip(self.layers[:2], self.norms, masks, strict=True):
+            rows = norm(F.leaky_relu(layer(rows), self.slope)) * mask
+        return _SCALE * self.layers[2](rows).squeeze(1).sigmoid()
+
+
+class CriticDraw(NamedTuple):
+    """What is drawn for a step of the critic.
+
+    Attributes:
+        uniform: in [0, 1) per user and item, for the Gumbel noise of real rows, ``[batch, n_items]``.
+        alpha: in [0, 1) per row, for points between real and fake rows, ``[n_rows, 1]``.
+        masks: the critic's dropout for fake rows, real rows, and points between.
+    """
+
+    uniform: Tensor
+    alpha: Tensor
+    masks: tuple[list[Tensor], list[Tensor], list[Tensor]]
+
+
+def draw_critic(critic: Critic, n_users: int, n_rows: int) -> CriticDraw:
+    """From torch's default generator, on the device and of the type of the critic."""
+    like = next(critic.parameters())
+    uniform, alpha = (
+        torch.rand(shape, device=like.device).to(like) for shape in ((n_users, critic.widths[0]), (n_rows, 1))
+    )
+    return CriticDraw(uniform, alpha, tuple(critic.draw_masks(n_rows) for _ in range(3)))
+
+
+def similarity_rows(users: Tensor, items: Tensor, interactions: Tensor) -> Tensor:
+    """Products of users with all items, 0 at their training items, at unit length: ``[n, n_items]``.
+
+    Args:
+        users: ``[n, d]``.
+        items: ``[n_items, d]``.
+        interactions: 1 at training items, else 0, ``[n, n_items]``.
+    """
+    return l2_normalise(users @ items.T * (1 - interactions))
+
+
+def real_rows(interactions: Tensor, similarities: Tensor, uniform: Tensor, noise: float, weight: float) -> Tensor:
+    r"""``L2n(softmax(A + noise G) + weight Sim)`` with Gumbel noise ``G = -ln(-ln(r + 1e-8) + 1e-8)``.
+
+    Args:
+        interactions: A, ``[n, n_items]``.
+        similarities: Sim, of the final vectors.
+        uniform: r.
+        noise: factor of G.
+        weight: of Sim.
+    """
+    gumbel = -(-(uniform + _EPSILON).log() + _EPSILON).log()
+    return l2_normalise((interactions + noise * gumbel).softmax(dim=1) + weight * similarities)
+
+
+def critic_loss(
+    critic: Callable[[Tensor, list[Tensor]], Tensor], fake: Tensor, real: Tensor, drawn: CriticDraw, penalty: float
+) -> Tensor:
+    r"""``mean D(fake) - mean D(real) + penalty mean (|grad D(x)| - 1)^2`` at x between real and fake rows.
+
+    Args:
+        critic: D.
+        fake, real: ``[n, n_items]``, without a gradient.
+        drawn: of these rows.
+        penalty: weight of the last term.
+    """
+    between = (drawn.alpha * real + (1 - drawn.alpha) * fake).requires_grad_()
+    of_fake, of_real, of_between = (
+        critic(rows, masks) for rows, masks in zip((fake, real, between), drawn.masks, strict=True)
+    )
+    (gradient,) = torch.autograd.grad(of_between.sum(), between, create_graph=True)
+    steepness = (gradient.norm(dim=1) - 1).square().mean()
+    return of_fake.mean() - of_real.mean() + penalty * steepness
