@@ -2,9 +2,9 @@
 
 from recbole_mm.graph.bipartite import BipartiteGraph, EdgeSampler
 from recbole_mm.graph.cache import GraphCache
-from recbole_mm.graph.enhanced import agreeing_neighbors, enhanced_graph
 from recbole_mm.graph.consistent import consistent_graphs, cooccurrence_graph
-from recbole_mm.graph.item_graph import combine, edgewise_maximum, knn_graph, knn_neighbors
+from recbole_mm.graph.enhanced import agreeing_neighbors, enhanced_graph
+from recbole_mm.graph.item_graph import combine, edgewise_maximum, knn_graph, knn_neighbors, masked_knn_graph
 from recbole_mm.graph.operator import SparseOperator
 from recbole_mm.graph.principal import principal_graph
 from recbole_mm.graph.user_graph import UserGraphSampler, UserNeighbors, cooccurrence_neighbors
@@ -25,5 +25,6 @@ __all__ = [
     "enhanced_graph",
     "knn_graph",
     "knn_neighbors",
+    "masked_knn_graph",
     "principal_graph",
 ]

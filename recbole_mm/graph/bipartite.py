@@ -126,10 +126,10 @@ class BipartiteGraph:
         """``[n_users, n_items]``: the mean over the items of each user, zero for a user without any."""
         return self._block(1.0 / self.user_degrees[self.users])
 
-    def item_mean_block(self) -> SparseOperator:
-        """``[n_items, n_users]``: the mean over the users of each item, zero for an item without any."""
+    def item_mean_block(self, epsilon: float = 0.0) -> SparseOperator:
+        """``[n_items, n_users]``: the sum over the users of each item over their number and epsilon; zero without."""
         by_item = self.raw_block().transpose().to_scipy()
-        values = 1.0 / np.repeat(self.item_degrees, self.item_degrees)
+        values = 1.0 / np.repeat(self.item_degrees + epsilon, self.item_degrees)
         return SparseOperator(by_item.indptr, by_item.indices, values, (self.n_items, self.n_users))
 
     def user_root_block(self, epsilon: float = 1e-8) -> SparseOperator:

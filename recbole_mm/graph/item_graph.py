@@ -78,16 +78,44 @@ def knn_graph(
         table.cpu().numpy() for table in knn_neighbors(features, k, block_bytes=block_bytes)
     )
     rows, slots = np.nonzero(neighbors)
-    cols = neighbors[rows, slots]
     values = cosines[rows, slots].astype(np.float64) if weighting == "similarity" else np.ones(len(rows))
-    row_sums = np.bincount(rows, weights=values, minlength=len(neighbors))
+    return _normalised(rows, neighbors[rows, slots], values, len(neighbors), both=weighting != "inverse_sqrt_k")
+
+
+def masked_knn_graph(
+    features: torch.Tensor, k: int, missing: torch.Tensor, *, block_bytes: int = 64 << 20
+) -> SparseOperator:
+    """The ``similarity`` graph of :func:`knn_graph` without some items, which keep themselves alone (DGMRec, 2025).
+
+    They take their places among the k nearest before they are left out, so that others may have fewer; a row's sum is
+    of what it keeps.
+
+    Args:
+        features, k, block_bytes: as in :func:`knn_neighbors`.
+        missing: the items left out, bool ``[n_items]``; not [PAD].
+    """
+    neighbors, cosines = (table.cpu().numpy() for table in knn_neighbors(features, k, block_bytes=block_bytes))
+    rows, slots = np.nonzero(neighbors)
+    columns, left_out = neighbors[rows, slots], missing.cpu().numpy()
+    kept = ~(left_out[rows] | left_out[columns])
+    alone = np.flatnonzero(left_out)
+    values = np.concatenate((cosines[rows, slots][kept].astype(np.float64), np.ones(len(alone))))
+    rows, columns = (np.concatenate((end[kept], alone)) for end in (rows, columns))
+    return _normalised(rows, columns, values, len(neighbors), both=True)
+
+
+def _normalised(
+    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, n_items: int, both: bool
+) -> SparseOperator:
+    """Entries over the roots of the row sums, of their row and where `both` of their column."""
+    row_sums = np.bincount(rows, weights=values, minlength=n_items)
     with np.errstate(divide="ignore"):
         inverse_roots = 1 / np.sqrt(row_sums.clip(min=0))
     inverse_roots[np.isinf(inverse_roots)] = 0
-    values *= inverse_roots[rows]
-    if weighting != "inverse_sqrt_k":
-        values *= inverse_roots[cols]
-    return SparseOperator.from_coo(rows, cols, values, (len(neighbors), len(neighbors)))
+    values = values * inverse_roots[rows]
+    if both:
+        values *= inverse_roots[columns]
+    return SparseOperator.from_coo(rows, columns, values, (n_items, n_items))
 
 
 def combine(graphs: Sequence[SparseOperator], weights: Sequence[float]) -> SparseOperator:

@@ -21,6 +21,7 @@ SETTINGS = {
     "MENTOR": {"knn_k": 3},
     "COHESION": {"knn_k": 3},
     "GUME": {"knn_k": 3},
+    "DGMRec": {"knn_k": 3},
     "MARGO": {"backbone": "VBPR"}, "PTMRec": {"backbone": "VBPR", "peft": "none"},
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from tests.trainer import test_resume as resume
 MODELS = {
     "DiffMM": {"denoiser_width": 16, "denoiser_batch_size": 16, "keep_rate": 0.7, "eval_graph": "as_trained"},
     "MMSSL": {"train_batch_size": 16, "graph_refresh": "epoch"},
+    "DGMRec": {"knn_k": 3, "club_items": 16, "rebuild_epochs": 1},
 }
 
 
@@ -26,7 +27,12 @@ def begin(data_path, folder, model, **settings):
 
 @pytest.fixture(scope="module")
 def data_path(tmp_path_factory):
-    return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 6, "textual": 4})
+    """Items i0 to i4 lack the visual features."""
+    folder = write_planted(tmp_path_factory.mktemp("planted"), {"visual": 6, "textual": 4})
+    file = folder / "toy" / "toy.visual"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in lines if line.split("\t")[0] not in {f"i{n}" for n in range(5)}) + "\n")
+    return folder
 
 
 @pytest.mark.parametrize("model", MODELS)
