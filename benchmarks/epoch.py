@@ -54,21 +54,22 @@ def measure(model: str, folder: str, n_steps: int) -> dict:
     description_of(model)  # before data are made and a model is trained
     imported = memory().now
     run = harness.start(model, Path(folder))
-    run.trainer._train_epoch(PacedLoader(run.train_data, n_steps), 0)
+    batches = getattr(run.model, "user_batches", run.train_data)
+    run.trainer._train_epoch(PacedLoader(batches, n_steps), 0)
     started = time.perf_counter()
     run.trainer.evaluate(run.valid_data, load_best_model=False)
     evaluation = time.perf_counter() - started
-    run.trainer._train_epoch(PacedLoader(run.train_data, 2), 1)  # beside what the evaluation leaves
+    run.trainer._train_epoch(PacedLoader(batches, 2), 1)  # beside what the evaluation leaves
     peak = memory().peak
 
     batch_size = run.config["train_batch_size"]
     floor = Floor(kernels_of(run.model, batch_size), PacedLoader.BLOCK)
     once = Floor(kernels_of_epoch(run.model, batch_size), 1)
-    paced = PacedLoader(run.train_data, n_steps, lambda: (floor.measure(), once.measure()))
+    paced = PacedLoader(batches, n_steps, lambda: (floor.measure(), once.measure()))
     started = time.perf_counter()
     run.trainer._train_epoch(paced, 2)
     before = paced.started - started + paced.first_step
-    steps = len(run.train_data)
+    steps = len(batches)
     seconds = before + (steps - 1) * paced.median_step
     floor_seconds = steps * floor.median_step + once.median_step
     return {

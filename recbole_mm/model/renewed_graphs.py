@@ -60,23 +60,25 @@ class RenewedGraphs(OwnOptimizers, MultimodalRecommender):
         self._is_first_step = True
         self._collected = {name: [] for name in self.modalities}
 
-    def after_step(self, batch: Interaction, is_last: bool) -> None:
-        """Collect the pairs that the last loss found similar, or have graphs of those collected.
-
-        Args:
-            batch: of that loss.
-            is_last: of the epoch.
-        """
+    def after_step(self, batch: Interaction) -> None:
+        """Collect the pairs that the last loss, of `batch`, found similar, or have graphs of those collected."""
         by_code = self.settings.graph_refresh == "code"
         if self._is_first_step or not by_code:
-            users = batch[self.USER_ID]
             for name, items in zip(self.modalities, self.similar_items, strict=True):
-                self._collected[name].append(_pairs(users, items, misplaced=by_code))
-        if is_last if not by_code else not self._is_first_step:
-            empty = torch.zeros(2, 0, dtype=torch.long)
-            self.modality_edges = {name: torch.cat([empty, *parts], dim=1) for name, parts in self._collected.items()}
-            self._collected = {name: [] for name in self.modalities}
+                self._collected[name].append(_pairs(batch[self.USER_ID], items, misplaced=by_code))
+        else:
+            self._renew()
         self._is_first_step = False
+
+    def after_epoch(self) -> None:
+        """Have graphs of all that the epoch collected, as described; the public code has had its own."""
+        if self.settings.graph_refresh == "epoch":
+            self._renew()
+
+    def _renew(self) -> None:
+        empty = torch.zeros(2, 0, dtype=torch.long)
+        self.modality_edges = {name: torch.cat([empty, *parts], dim=1) for name, parts in self._collected.items()}
+        self._collected = {name: [] for name in self.modalities}
 
 
 def _pairs(users: Tensor, items: Tensor, misplaced: bool) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from torch import Tensor
 
 from recbole_mm.registry import register_trainer
@@ -14,25 +15,26 @@ from recbole_mm.trainer.trainer import MultimodalTrainer
 class AdversarialTrainer(MultimodalTrainer):
     """Each step trains the model's critic, then the model, and then lets it renew its graphs.
 
-    Batches are the model's own (``model.user_batches``), not the loader's. The model has ``critic_step(batch)`` and
-    ``after_step(batch, is_last)``.
+    Batches are the model's own (``model.user_batches``), in the place of RecBole's loader. The model has
+    ``critic_step(batch)``, ``after_step(batch)`` and ``after_epoch()``.
     """
 
     def __init__(self, config, model):
         if not config["single_spec"]:
             raise ValueError(f"{config['model']} trains against a critic, which takes one process; leave --nproc out")
         super().__init__(config, model)
-        self._steps_left = 0
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        batches = self.model.user_batches.of_epoch(self.config["seed"], epoch_idx)
-        self._steps_left = len(batches)
-        return super()._train_epoch(batches, epoch_idx, loss_func, show_progress)
+        """As of every model; of other batches than a loader's, such as part of the model's own, exactly these."""
+        if isinstance(train_data, AbstractDataLoader):
+            train_data = self.model.user_batches.of_epoch(self.config["seed"], epoch_idx)
+        losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        self.model.after_epoch()
+        return losses
 
     def _gradients(self, step: Any, loss_func, scaler, sync_loss: Tensor | float = 0) -> Tensor:
         step = step.to(self.device)
         self.model.critic_step(step)
         parts = super()._gradients(step, loss_func, scaler, sync_loss)
-        self._steps_left -= 1
-        self.model.after_step(step, self._steps_left == 0)
+        self.model.after_step(step)
         return parts

@@ -166,11 +166,12 @@ def steps(model, count, batches):
     """Stored entries of the first modality's graph at each step of an epoch."""
     model.start_epoch(0)
     entries = []
-    for number in range(count):
+    for _ in range(count):
         entries.append(model.modality_graphs[0][0].nnz)
         batch = batches.draw()
         model.calculate_loss(batch)
-        model.after_step(batch, number == count - 1)
+        model.after_step(batch)
+    model.after_epoch()
     return entries
 
 
@@ -195,8 +196,10 @@ def test_released_pairs_are_misplaced_and_described_ones_are_not(example):
         model.start_epoch(0)
         model.similar_items = [torch.tensor([[4, 5], [6, 7]])] * 2
         batch = {"user_id": torch.tensor([1, 2])}
-        model.after_step(batch, True)
-        model.after_step(batch, True)
+        model.after_step(batch)
+        if refresh == "code":
+            model.after_step(batch)
+        model.after_epoch()
         edges = model.modality_edges["visual"]
         assert set(map(tuple, edges.T.tolist())) == set(expected)
         graph = model.modality_graphs[0][0].to_dense()
