@@ -127,8 +127,8 @@ class TestBadInput:
 class TestProjectFeatures:
     """An analysis projects features of its own as the model projects those of its table."""
 
-    ALONE = ("ACF", "BM3", "BeFAHost", "COHESION", "DRAGON", "DualGNN", "FREEDOM", "GRCN", "GUME",
-             "LATTICE", "LGMRec", "LUDP", "MENTOR", "MGCN", "MICRO", "MMGCN", "PGL", "POWERec",
+    ALONE = ("ACF", "BM3", "BeFAHost", "COHESION", "DGMRec", "DRAGON", "DiffMM", "DualGNN", "FREEDOM", "GRCN", "GUME",
+             "LATTICE", "LGMRec", "LUDP", "MENTOR", "MGCN", "MICRO", "MMGCN", "MMSSL", "PGL", "POWERec",
              "SLMRec", "SMORE")  # fmt: skip
 
     @pytest.mark.parametrize("name", ALONE)

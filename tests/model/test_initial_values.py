@@ -25,6 +25,17 @@ CASES = {
     "MENTOR": {"user_embedding.tables.0": "xavier normal", "item_embedding": "xavier normal"},
     "COHESION": {"user_embedding.tables.0": "xavier normal", "item_embedding": "xavier normal"},
     "GUME": {**TABLES, "extended_users.0": "xavier uniform", "projections.0.weight": "linear"},
+    "DAMRS": TABLES,
+    "DiffMM": {**TABLES, "projections.0.0.weight": "xavier uniform", "modality_logits": 0.5},
+    "MMSSL": {
+        **TABLES, "projections.1.weight": "xavier uniform", "projections.1.bias": "linear of 512",
+        "view_fusion.head_weight": "xavier uniform", "critic.layers.0.bias": 0.0,
+    },
+    "DGMRec": {
+        **TABLES, "projections.0.weight": "xavier uniform", "projections.0.bias": "linear of 512",
+        "decoders.1.weight": "xavier uniform", "generators.0.2.weight": "xavier uniform",
+        "translators.1.0.0.weight": "xavier uniform", "clubs.visual.mean.0.weight": "linear",
+    },
     "SLMRec": {
         **TABLES, "projections.0.weight": "xavier uniform", "user_map.weight": "xavier uniform",
         "fine_head.weight": "xavier uniform", "id_head.bias": "linear of 64",
