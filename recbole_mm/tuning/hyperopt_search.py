@@ -95,7 +95,7 @@ class _Trials:
         self.best: dict[str, Any] | None = None
         self.best_settings: dict[str, Any] = {}
 
-    def __call__(self, params: dict[str, Any], _config_files=None) -> dict[str, Any]:
+    def __call__(self, params: dict[str, Any], _config_files: object = None) -> dict[str, Any]:
         settings = {**self._search.settings, **plain(params)}
         result = objective_function(settings)
         best_so_far = None if self.best is None else self.best["best_valid_score"]

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from ray import tune
+
 from recbole_mm.io.files import atomic_file
 from recbole_mm.tuning.hyperopt_search import plain
 from recbole_mm.tuning.ray_space import SCORE
@@ -13,15 +15,16 @@ from recbole_mm.tuning.ray_trial import TIME
 from recbole_mm.tuning.search import Search
 
 
-def row_of(search: Search, result) -> dict[str, Any]:
+def row_of(search: Search, result: tune.Result) -> dict[str, Any]:
     """One line of the results: status, parameters and the best validation metrics."""
     metrics = result.metrics or {}
+    values = result.config or {}  # none where its process died whenever it began
     error = metrics.get("error") or (None if result.error is None else str(result.error).strip().splitlines()[-1])
     status = "failed" if error else "finished" if metrics.get("finished") else "stopped early"
     return {
         "trial": metrics.get("trial_id"),
         "status": status,
-        "params": plain({one.name: result.config[one.name] for one in search.ranges}),
+        "params": plain({one.name: values.get(one.name) for one in search.ranges}),
         SCORE: metrics.get(SCORE),
         "best_valid_result": metrics.get("best_valid_result") or {},
         "evaluations": metrics.get(TIME),

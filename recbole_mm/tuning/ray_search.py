@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
 from recbole_mm.io.files import atomic_file
@@ -75,7 +76,7 @@ def _try_all(
         temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
     with interrupted_between_steps():
         results = _tuner(search, space, folder, resume).fit()
-    trials = [row_of(search, result) for result in results]
+    trials = [row_of(search, results[index]) for index in range(len(results))]
     delete_earlier_checkpoints([Path(one["checkpoint"]) for one in trials if one["checkpoint"]])
     return trials
 
@@ -169,9 +170,11 @@ def _scheduler(search: Search) -> ASHAScheduler | None:
 class _ListFailures(tune.Callback):
     """Prints each failed trial with its parameters and error when it happens."""
 
-    def on_trial_result(self, iteration, trials, trial, result, **info):
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
         if "error" in result:
             print(f"trial {trial.trial_id} failed: {trial.config}: {result['error']}", flush=True)
 
-    def on_trial_error(self, iteration, trials, trial, **info):
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         print(f"trial {trial.trial_id} failed: {trial.config}: its process died {_RETRIES + 1} times", flush=True)

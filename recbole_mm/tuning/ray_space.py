@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ray import tune
+from ray.tune.search import Searcher
+from ray.tune.search.sample import Domain
 
 from recbole_mm.tuning.search import Search
 from recbole_mm.tuning.search_space import number_of_settings, recbole_form
 
 SCORE = "best_valid_score"  # what trials report
+_DISTRIBUTIONS: dict[str, Callable[..., Domain]] = {"uniform": tune.uniform, "quniform": tune.quniform}
 
 
 class Space:
@@ -18,7 +22,7 @@ class Space:
 
     def __init__(self, search: Search, algo: str, max_evals: int):
         self.samples = 1 if algo == "exhaustive" else max_evals
-        self.searcher = None
+        self.searcher: Searcher | None = None
         self.parameters: dict[str, Any] = {}
         if algo == "bayes":
             self.searcher = _bayes(search)
@@ -29,15 +33,15 @@ class Space:
             self.parameters[one.name] = _domain(one.kind, one.values, algo)
 
 
-def _domain(kind: str, values: tuple, algo: str):
+def _domain(kind: str, values: tuple[Any, ...], algo: str) -> Domain | dict[str, Iterable[Any]]:
     if kind == "choice":
         return tune.grid_search(list(values)) if algo == "exhaustive" else tune.choice(list(values))
     if kind == "loguniform":  # its bounds are logarithms in a .hyper file
         return tune.loguniform(math.exp(values[0]), math.exp(values[1]))
-    return {"uniform": tune.uniform, "quniform": tune.quniform}[kind](*values)
+    return _DISTRIBUTIONS[kind](*values)
 
 
-def _bayes(search: Search):
+def _bayes(search: Search) -> Searcher:
     from ray.tune.search.hyperopt import HyperOptSearch
     from recbole.trainer import HyperTuning
 

@@ -11,8 +11,10 @@ import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
 
 from recbole_mm.io.files import atomic_file
 from recbole_mm.tuning.ray_interrupt import raise_interrupt
@@ -35,7 +37,7 @@ class KeepState(tune.Callback):
         self._copied: dict[str, int] = {}
         self._checkpoints: list[list[Path]] = []  # of the trials, when the last states were copied
 
-    def on_step_end(self, iteration, trials, **info):
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         for file in _state_files(self._folder):
             changed = file.stat().st_mtime_ns
             if self._copied.get(file.name) != changed and _keep(file):

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray import tune
 from recbole.config import Config
+from recbole.trainer import Trainer
 from recbole.utils import init_logger
 
 from recbole_mm.host.evaluations import evaluation_callback
@@ -79,7 +80,7 @@ def _restore(folder: Path, settings: dict[str, Any]) -> int:
 class _Report:
     """Sends the validation metrics, and the state that an interrupted trial goes on from, after each evaluation."""
 
-    def __init__(self, trainer, folder: Path, count: int):
+    def __init__(self, trainer: Trainer, folder: Path, count: int):
         self._trainer, self._folder, self._count = trainer, folder, count
         self._best: dict[str, float] = {}
         self._latest: dict[str, float] = {}
@@ -108,4 +109,5 @@ class _Report:
 
     def _checkpoint(self) -> tune.Checkpoint:
         (self._folder / _COUNT_FILE).write_text(json.dumps({"evaluations": self._count}), encoding="utf-8")
-        return tune.Checkpoint.from_directory(str(self._folder))
+        checkpoint = tune.Checkpoint.from_directory(str(self._folder))
+        return checkpoint  # type: ignore[return-value]  # which Ray says of the class that this one derives from

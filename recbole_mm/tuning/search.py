@@ -100,29 +100,39 @@ def prepare_search(
         ValueError: an unknown model, data set, key or parameter; an empty range; a parameter both searched and fixed
             on the command line; settings without validation.
     """
-    config = checked_config(model, dataset, config_file_list)
-    data_path = user_settings(config).get("data_path")
+    config = _config_with_data(model, dataset, config_file_list)
+    file = find_hyper_file(params_file)
+    ranges = read_hyper_file(file)
+    _check_ranges(config, ranges, str(file), fixed)
+    if config["eval_step"] <= 0:
+        raise ValueError(f"eval_step: {config['eval_step']} means no validation, which a search chooses by; set 1")
+    given = user_settings(config)
+    settings = {"data_path": given["data_path"], **given, "model": model, "dataset": dataset}
+    return Search(settings, ranges, config)
+
+
+def _config_with_data(model: str, dataset: str, config_file_list: list[str] | None) -> Config:
+    """The Config of all trials, which says where the data are: a search on Ray loads them once."""
+    data_path = user_settings(checked_config(model, dataset, config_file_list)).get("data_path")
     if data_path is None:
         data_path = find_data(dataset)
     else:
         check_data(dataset, Path(data_path))
     own_file = settings_file(dataset, data_path)
     files = [*([] if own_file is None else [str(own_file)]), *(config_file_list or ())]
-    config = checked_config(model, dataset, files, {"data_path": data_path})  # whose data a search on Ray loads once
-    file = find_hyper_file(params_file)
-    ranges = read_hyper_file(file)
+    return checked_config(model, dataset, files, {"data_path": data_path})
+
+
+def _check_ranges(config: Config, ranges: list[SearchRange], where: str, fixed: Iterable[str]) -> None:
+    """Raise ValueError for a range of a key that is none or fixed, or with a value that it cannot have."""
     names = [one.name for one in ranges]
-    check_keys(config, names, f"{file}: ")
-    check_searchable(names, str(file))
+    check_keys(config, names, f"{where}: ")
+    check_searchable(names, where)
     for searched in ranges:
         for value in searched.examples:
-            check_value(config, searched.name, value, str(file))
+            check_value(config, searched.name, value, where)
     for name in {"model", "dataset", "data_path", *fixed}.intersection(names):
-        raise ValueError(f"{name} is searched by {file} and fixed for all trials; leave one of the two out")
-    if config["eval_step"] <= 0:
-        raise ValueError(f"eval_step: {config['eval_step']} means no validation, which a search chooses by; set 1")
-    settings = {"data_path": data_path, **user_settings(config), "model": model, "dataset": dataset}
-    return Search(settings, ranges, config)
+        raise ValueError(f"{name} is searched by {where} and fixed for all trials; leave one of the two out")
 
 
 def winner_test_metrics(settings: dict[str, Any], checkpoint: str | Path) -> dict[str, float]:

@@ -148,9 +148,9 @@ def _form(kind: str) -> str:
     return f"write '{kind} {','.join(KINDS[kind])}'"
 
 
-def recbole_form(ranges: list[SearchRange]) -> dict[str, dict[str, list]]:
+def recbole_form(ranges: list[SearchRange]) -> dict[str, dict[str, list[Any]]]:
     """The ranges as the `params_dict` of RecBole's HyperTuning: kind -> parameter -> values."""
-    by_kind: dict[str, dict[str, list]] = defaultdict(dict)
+    by_kind: dict[str, dict[str, list[Any]]] = defaultdict(dict)
     for one in ranges:
         by_kind[one.kind][one.name] = list(one.values)
     return dict(by_kind)

@@ -32,7 +32,7 @@ class SharedData:
 
     def dataset(self, config: Config) -> Any:
         """The data set for one trial's Config."""
-        dataset = pickle.loads(self.pickled)
+        dataset = pickle.loads(self.pickled.data)
         dataset.config = config
         if self.modalities:
             dataset.borrow_modalities(self.modalities)
