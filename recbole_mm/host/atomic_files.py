@@ -15,6 +15,7 @@ from recbole_mm.host.mend import patch_in_place
 from recbole_mm.host.times import exact_numbers
 from recbole_mm.io.tables import read_table
 
+_ChosenColumn = tuple[str, str, FeatureType]  # its heading in the file, its field and its type
 _TYPES = [kind.value for kind in FeatureType]
 _MISSING = ("", "nan", "na", "null", "none", "n/a")  # numbers that are not there, in small letters
 _TABS = "\t"
@@ -87,7 +88,7 @@ def _no_column(column: str, columns: list[str], separator: str) -> str:
     return f"'{column}' is no column with its type; {expected}"
 
 
-def _check_ids(path: Path, table: pd.DataFrame, chosen: list[tuple], source: Any, config: Any) -> None:
+def _check_ids(path: Path, table: pd.DataFrame, chosen: list[_ChosenColumn], source: Any, config: Any) -> None:
     """RecBole leaves rows without an id out without a word, and takes a file without rows as far as it goes."""
     if source not in _WITH_IDS:
         return
@@ -155,7 +156,7 @@ def _sequence(path: Path, line: int, words: list[str], field: str) -> np.ndarray
         raise ValueError(f"{path}, line {line}, column {field}: {error}; correct it") from error
 
 
-def _note(dataset: Any, source: FeatureSource | str, chosen: list[tuple], values: dict[str, Any]) -> None:
+def _note(dataset: Any, source: FeatureSource | str, chosen: list[_ChosenColumn], values: dict[str, Any]) -> None:
     """What RecBole keeps of each column: source, type, length of sequences, numbers of buckets."""
     for _, field, kind in chosen:
         if isinstance(source, FeatureSource) or source != "link":

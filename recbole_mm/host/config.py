@@ -27,7 +27,7 @@ from recbole_mm.settings import plain_value
 KEYS_OF_THE_PROCESSES = ("local_rank", "nproc", "world_size", "ip", "port", "offset", "group_offset")
 
 
-class StoredSettings(dict):
+class StoredSettings(dict[str, Any]):
     """A ``config_dict`` that comes from a file, such as a checkpoint's: its values are taken as they are.
 
     The command line of the process is not read beside it, which may be another program's.
@@ -64,12 +64,12 @@ def apply(hooks: Hooks) -> None:
     """Let every Config of this process be made as the module says. Called once, at import."""
     get_final, get_names = Config._get_final_config_dict, Config._get_model_and_dataset
 
-    def merge(config) -> None:
+    def merge(config: Config) -> None:
         sources = config.file_config_dict, config.variable_config_dict, config.cmd_config_dict
         config.external_config_dict = {key: value for source in sources for key, value in source.items()}
         hooks.before_model(config)
 
-    def names(config, model, dataset):
+    def names(config: Config, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         _check_name("model", model)
         _check_name("dataset", dataset)
         for kind, name in (("model", model), ("dataset", dataset)):
@@ -81,11 +81,11 @@ def apply(hooks: Hooks) -> None:
                 getLogger(__name__).warning("%s: %s of %s gives way to %s", kind, given, source, name)
         return get_names(config, model, dataset)
 
-    def final(config) -> dict[str, Any]:
+    def final(config: Config) -> dict[str, Any]:
         config.final_config_dict = get_final(config)  # for those who ask the config for a setting meanwhile
         return hooks.check(config, config.final_config_dict)
 
-    def read_internal(config, file: str) -> dict[str, Any] | None:
+    def read_internal(config: Config, file: str) -> dict[str, Any] | None:
         settings = parse_yaml(Path(file).read_text(encoding="utf-8"))
         config.internal_config_dict.update(settings or {})
         config.internal_config_dict.update(hooks.defaults(config, Path(file).name))
@@ -136,16 +136,17 @@ def _check_dictionary(settings: Any) -> None:
 
 
 def _read_dictionary(config: Config, settings: dict[str, Any] | None) -> dict[str, Any]:
-    config.is_stored = isinstance(settings, StoredSettings)
-    config.trusts_plugins = config.is_stored and settings.trusts_plugins
+    stored = settings if isinstance(settings, StoredSettings) else None
+    config.is_stored = stored is not None
+    config.trusts_plugins = stored is not None and stored.trusts_plugins
     if settings is None:
         return {}
     _check_dictionary(settings)
     for key in settings:
         config.setting_sources.pop(key, None)
-    if config.is_stored:
-        config.setting_sources |= dict.fromkeys(settings, settings.source)
-        return dict(settings)
+    if stored is not None:
+        config.setting_sources |= dict.fromkeys(stored, stored.source)
+        return dict(stored)
     return {key: plain_value(value) for key, value in settings.items()}
 
 
@@ -167,7 +168,7 @@ def _read_command_line(config: Config) -> dict[str, Any]:
     return settings
 
 
-def check_sources(files: Any, settings: Any) -> tuple[list, dict[str, Any]]:
+def check_sources(files: Any, settings: Any) -> tuple[list[Any], dict[str, Any]]:
     """Files and dictionary of a run as lists and dictionaries of its own; raises ValueError where they are none."""
     _check_files(files)
     _check_dictionary(settings)

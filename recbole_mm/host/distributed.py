@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from recbole.config import Config
 from recbole.quick_start.quick_start import run, run_recboles
 from recbole.trainer.trainer import AbstractTrainer
 from recbole.utils.utils import ensure_dir
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from recbole_mm.host import training
 from recbole_mm.host.mend import mend
@@ -50,12 +51,12 @@ def apply() -> None:
     run.__globals__["run_recboles"] = run_process
 
 
-def run_process(rank: int, *arguments) -> None:
+def run_process(rank: int, *arguments: Any) -> None:
     """RecBole's ``run_recboles`` for one child process, which imports recbole_mm to find this function."""
     run_recboles(rank, *arguments)
 
 
-def _run_noted_process(note: Path, rank: int, *arguments) -> None:
+def _run_noted_process(note: Path, rank: int, *arguments: Any) -> None:
     if rank == 0:
         training.note_file = note
     with brief():

@@ -10,9 +10,11 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from recbole.evaluator.collector import Collector
+from recbole.config import Config
+from recbole.evaluator.collector import Collector, DataStruct
 from recbole.trainer.trainer import NCLTrainer, Trainer
 from torch import Tensor
 
@@ -47,7 +49,7 @@ def apply() -> None:
     _check_scores()
 
 
-def check_losses(trainer, losses: Tensor | tuple[Tensor, ...]) -> None:
+def check_losses(trainer: Trainer, losses: Tensor | tuple[Tensor, ...]) -> None:
     """Raise ValueError where the loss, or one of its parts, is not finite.
 
     Args:
@@ -62,7 +64,7 @@ def check_losses(trainer, losses: Tensor | tuple[Tensor, ...]) -> None:
             raise ValueError(describe(trainer, f"{part} is {value}"))
 
 
-def check_batches(trainer, losses: list[Tensor]) -> None:
+def check_batches(trainer: Trainer, losses: list[Tensor]) -> None:
     """As :func:`check_losses` for the batches of an epoch, in order; waits for the device once.
 
     It is the first loss that is not finite which counts: after that step all parts are NaN.
@@ -72,7 +74,7 @@ def check_batches(trainer, losses: list[Tensor]) -> None:
     check_losses(trainer, batches[int(broken.int().argmax())])  # the first of the largest; batch 0 where none is broken
 
 
-def describe(trainer, what: str) -> str:
+def describe(trainer: Trainer, what: str) -> str:
     """The one line about a training that has diverged."""
     rate = next((group["lr"] for group in trainer.optimizer.param_groups), trainer.learning_rate)
     weights = ", ".join(f"{key}: {value}" for key, value in _loss_weights(trainer.config).items())
@@ -86,17 +88,19 @@ def describe(trainer, what: str) -> str:
     )
 
 
-def _loss_weights(config) -> dict[str, float]:
+def _loss_weights(config: Config) -> dict[str, float]:
     found = {key: value for key, value in config.final_config_dict.items() if key.endswith("_weight")}
     return {key: value for key, value in found.items() if isinstance(value, (int, float)) and value > 0}
 
 
-def _watch(trainer) -> EpochWatch:
+def _watch(trainer: Trainer) -> EpochWatch:
     return getattr(trainer, "epoch_watch", None) or EpochWatch(trainer.start_epoch)
 
 
 def _check_every_epoch() -> None:
-    def describe_epoch(trainer, epoch, started, ended, losses):
+    def describe_epoch(
+        trainer: Trainer, epoch: int, started: float, ended: float, losses: float | tuple[float, ...]
+    ) -> str:
         trainer.epoch_watch = watch = _watch(trainer)
         watch.epoch = epoch
         parts = losses if isinstance(losses, tuple) else (losses,)
@@ -109,7 +113,7 @@ def _check_every_epoch() -> None:
     generate = patch_in_place(Trainer._generate_train_loss_output, describe_epoch)
 
 
-def _check_weights(trainer) -> None:
+def _check_weights(trainer: Trainer) -> None:
     """Raise ValueError naming the first parameter that is not finite, though the losses of the epoch were."""
     named = dict(trainer.model.named_parameters())
     finite = torch.stack([tensor.detach().isfinite().all() for tensor in named.values()])
@@ -118,7 +122,7 @@ def _check_weights(trainer) -> None:
             raise ValueError(describe(trainer, f"its weights {name} hold NaN or infinity"))
 
 
-def _warn_of_growth(trainer, loss: float) -> None:
+def _warn_of_growth(trainer: Trainer, loss: float) -> None:
     watch = trainer.epoch_watch
     if loss > GROWTH * watch.smallest_loss > 0 and not watch.has_warned:
         watch.has_warned = True
@@ -133,14 +137,14 @@ def _warn_of_growth(trainer, loss: float) -> None:
 def _check_scores() -> None:
     """Keep the largest score of an evaluation, NaN if there is one, on the device; look at it once, at the end."""
 
-    def collect_batch(collector, scores, *batch, **named):
+    def collect_batch(collector: Collector, scores: Tensor, *batch: Any, **named: Any) -> None:
         if scores.numel():
             largest = scores.detach().amax().reshape(())
             before = getattr(collector, "largest_score", largest)
             collector.largest_score = torch.maximum(before, largest)
-        return collect(collector, scores, *batch, **named)
+        collect(collector, scores, *batch, **named)
 
-    def collected(collector):
+    def collected(collector: Collector) -> DataStruct:
         largest = vars(collector).pop("largest_score", torch.zeros(()))
         struct = get(collector)
         if largest.isnan() or largest == math.inf:

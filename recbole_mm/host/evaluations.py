@@ -18,7 +18,7 @@ OnEvaluation = Callable[[int, float, dict[str, float], bool], None]
 def apply() -> None:
     """Let every trainer keep its latest validation metrics, trainer/trainer.py:272. Called once, at import."""
 
-    def validate(trainer, *arguments, **options):
+    def validate(trainer: Trainer, *arguments: Any, **options: Any) -> tuple[float, dict[str, float]]:
         score, result = valid_epoch(trainer, *arguments, **options)
         if math.isnan(score):
             raise ValueError(f"validation: {trainer.valid_metric} is nan, by which no epoch can be chosen; the metrics "

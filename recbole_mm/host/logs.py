@@ -8,7 +8,9 @@ import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from recbole.config import Config
 from recbole.trainer.trainer import DecisionTreeTrainer, Trainer
 from recbole.utils import get_local_time
 from recbole.utils.logger import init_logger
@@ -41,7 +43,7 @@ def apply() -> None:
     )
     patch_in_place(get_tensorboard, tensorboard_writer)
 
-    def open_log(config) -> None:
+    def open_log(config: Config) -> None:
         close_log()
         open_new(config)
 
@@ -101,15 +103,15 @@ class TensorBoardWriter:
         self._writer: SummaryWriter | None = None
         self._is_lost = False
 
-    def add_scalar(self, *values, **options) -> None:
+    def add_scalar(self, *values: Any, **options: Any) -> None:
         """As SummaryWriter's."""
         self._attempt("add_scalar", *values, **options)
 
-    def add_hparams(self, *values, **options) -> None:
+    def add_hparams(self, *values: Any, **options: Any) -> None:
         """As SummaryWriter's."""
         self._attempt("add_hparams", *values, **options)
 
-    def _attempt(self, method: str, *values, **options) -> None:
+    def _attempt(self, method: str, *values: Any, **options: Any) -> None:
         if self._is_lost:
             return
         try:
@@ -117,7 +119,7 @@ class TensorBoardWriter:
         except OSError as error:
             self._lose(error)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # asked for by copy and pickle before there is a folder
             raise AttributeError(name)
         return getattr(self._opened(), name)
@@ -144,7 +146,7 @@ class TensorBoardWriter:
         self._is_lost = True
 
 
-def tensorboard_writer(logger: logging.Logger, config=None) -> TensorBoardWriter:
+def tensorboard_writer(logger: logging.Logger, config: Config | None = None) -> TensorBoardWriter:
     """RecBole's ``get_tensorboard`` with ``tensorboard_dir``: a folder in it by the name of the log file."""
     name = Path(log_file() or f"model-{get_local_time()}.log").stem  # of our log, whatever else logs in this process
     folder = (config and config["tensorboard_dir"]) or "log_tensorboard"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType
+from typing import Any
 
 _mended_source: dict[FunctionType, str] = {}
 
 
-def mend(function: Callable, old: str, new: str) -> bool:
+def mend(function: Callable[..., Any], old: str, new: str) -> bool:
     """Exchange ``old`` for ``new`` in the source of ``function`` and recompile it in place.
 
     ``function`` stays the same object with the same globals, defaults and closure: every name bound to it, a
@@ -19,19 +20,19 @@ def mend(function: Callable, old: str, new: str) -> bool:
     Returns False where ``old`` does not occur: a fork or another patch has already changed the line.
     Raises RuntimeError where the source cannot be read, or :func:`patch_in_place` has come before.
     """
-    function = inspect.unwrap(function)
-    if "_replacement" in (function.__kwdefaults__ or {}):
-        raise RuntimeError(f"{function.__qualname__} is patched already, which mending would undo; mend it before")
-    source = _mended_source.get(function) or _source(function)
+    written: FunctionType = inspect.unwrap(function)
+    if "_replacement" in (written.__kwdefaults__ or {}):
+        raise RuntimeError(f"{written.__qualname__} is patched already, which mending would undo; mend it before")
+    source = _mended_source.get(written) or _source(written)
     if old not in source:
         return False
     source = source.replace(old, new)
-    function.__code__ = _recompile(function, source)
-    _mended_source[function] = source
+    written.__code__ = _recompile(written, source)
+    _mended_source[written] = source
     return True
 
 
-def mend_each(functions: Iterable[Callable], old: str, new: str) -> bool:
+def mend_each(functions: Iterable[Callable[..., Any]], old: str, new: str) -> bool:
     """:func:`mend` every one of ``functions``; whether any was mended."""
     return any([mend(function, old, new) for function in functions])
 
@@ -62,7 +63,7 @@ def _nested_code(code: CodeType, name: str) -> CodeType:
     return next(const for const in code.co_consts if isinstance(const, CodeType) and const.co_name == name)
 
 
-def patch_in_place(function: FunctionType, replacement: Callable) -> FunctionType:
+def patch_in_place(function: FunctionType, replacement: Callable[..., Any]) -> FunctionType:
     """Make every call of ``function`` call ``replacement``, also where it was imported by name before.
 
     Returns the original as a new function, for ``replacement`` to call. Patching again wraps the last patch.
@@ -73,10 +74,10 @@ def patch_in_place(function: FunctionType, replacement: Callable) -> FunctionTyp
     original = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
     original.__kwdefaults__ = function.__kwdefaults__
     original.__doc__ = function.__doc__
-    function.__signature__ = inspect.signature(function)
+    vars(function)["__signature__"] = inspect.signature(function)
 
     # The replacement travels as a default: this code runs under the globals of `function`, without a closure.
-    def call(*args, _replacement, **kwargs):
+    def call(*args: Any, _replacement: Callable[..., Any], **kwargs: Any) -> Any:
         return _replacement(*args, **kwargs)
 
     function.__kwdefaults__ = {"_replacement": replacement}

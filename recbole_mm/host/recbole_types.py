@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
@@ -33,7 +34,7 @@ def _closed_interval(value: Any) -> Any:
     return f"[{value[0]},{value[1]}]" if is_pair and _are_numbers(value) else value
 
 
-def _are_numbers(values: list | tuple) -> bool:
+def _are_numbers(values: Sequence[Any]) -> bool:
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
@@ -57,7 +58,7 @@ def devices(text: str) -> str:
     return text
 
 
-def different(values: list) -> list:
+def different(values: list[Any]) -> list[Any]:
     """Each value once; names whatever their case."""
     seen = [value.lower() if isinstance(value, str) else value for value in values]
     for position, value in enumerate(seen):
@@ -81,7 +82,7 @@ def _split(split: dict[str, Any]) -> dict[str, Any]:
     raise ValueError("write {'RS': [0.8, 0.1, 0.1]} (or TS) or {'LS': 'valid_and_test'} (or valid_only, test_only)")
 
 
-def _are_shares(values: list | tuple) -> bool:
+def _are_shares(values: Sequence[Any]) -> bool:
     return _are_numbers(values) and all(0 <= value < float("inf") for value in values) and sum(values) > 0
 
 
@@ -128,7 +129,7 @@ class NegativeSampling(Strict):
     candidate_num: Annotated[CountOrZero, Field(le=_MOST_NEGATIVES)] = 0
 
     @model_validator(mode="after")
-    def _has_candidates(self):
+    def _has_candidates(self) -> NegativeSampling:
         if self.dynamic and not self.candidate_num:
             raise ValueError("dynamic: True chooses among candidates, and candidate_num is 0")
         return self

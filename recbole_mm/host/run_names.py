@@ -33,7 +33,7 @@ def apply() -> None:
     mend(run_recbole, tested, f"{tested} {files}")
 
 
-def _reserve_checkpoint(trainer, name: str) -> str:
+def _reserve_checkpoint(trainer: Trainer, name: str) -> str:
     """The trainer's own path, reserved while it lives; the first process's in all of a run in several."""
     names = [os.path.join(trainer.checkpoint_dir, name)]
     in_processes = dist.is_available() and dist.is_initialized()

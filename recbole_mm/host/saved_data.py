@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from typing import Any
 
 import recbole.data.utils
+from recbole.config import Config
 from recbole.data.utils import create_dataset, load_split_dataloaders
 from recbole.model.general_recommender import LDiffRec
 
@@ -33,7 +35,7 @@ def apply() -> None:
     mend(LDiffRec.__init__, "allow_pickle=True", "allow_pickle=False")  # an array of numbers needs none
 
 
-def may_unpickle(config, file: str) -> bool:
+def may_unpickle(config: Config, file: str) -> bool:
     """Whether RecBole may open a file of saved data: it is there, and the user trusts it.
 
     One of a default name that is not trusted is passed over, and the data are read from their own files.
@@ -48,7 +50,7 @@ def may_unpickle(config, file: str) -> bool:
     return True
 
 
-def check_trust(final: dict) -> None:
+def check_trust(final: dict[str, Any]) -> None:
     """Raise ValueError where a setting names a pickle that the user does not say to trust."""
     for key in PICKLE_KEYS:
         path = final.get(key)

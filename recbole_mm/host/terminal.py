@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TextIO
 
 from recbole.config import Config
 from recbole.data.dataset import Dataset
@@ -78,7 +78,7 @@ def progress_bar(*arguments: Any, **options: Any) -> Any:
     return tqdm(*arguments, **options)
 
 
-class BriefTerminal(logging.StreamHandler):
+class BriefTerminal(logging.StreamHandler[TextIO]):
     """Standard error of a run: its settings, data and model in a line each, a line an epoch, results in numbers."""
 
     def __init__(self, level: int, log_file: str):

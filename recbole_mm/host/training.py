@@ -6,7 +6,11 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
+from recbole.config import Config
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.evaluator import metric_types
 from recbole.trainer.trainer import AbstractTrainer, NCLTrainer, PretrainTrainer, Trainer
 from recbole.utils import EvaluatorType
@@ -25,7 +29,7 @@ note_file: Path | None = None  # where a child process leaves word of its checkp
 def apply() -> None:
     """Wrap the loops, trainer/trainer.py:399, 773 and 1294. Called once, at import."""
 
-    def make_trainer(trainer, *arguments, **options):
+    def make_trainer(trainer: AbstractTrainer, *arguments: Any, **options: Any) -> None:
         make(trainer, *arguments, **options)
         show_to_model(trainer)
 
@@ -34,8 +38,8 @@ def apply() -> None:
         _wrap(loop)
 
 
-def _wrap(loop) -> None:
-    def train(trainer, *arguments, **options):
+def _wrap(loop: FunctionType) -> None:
+    def train(trainer: Trainer, *arguments: Any, **options: Any) -> Any:
         show_to_model(trainer)
         check_lengths(trainer.config, *arguments[:2], **options)
         trainer.epoch_watch = EpochWatch(trainer.start_epoch)
@@ -64,7 +68,7 @@ def _wrap(loop) -> None:
     run = patch_in_place(loop, train)
 
 
-def _missing_field(config, error: KeyError) -> str | None:
+def _missing_field(config: Config, error: KeyError) -> str | None:
     """What to set where a batch lacks what one of RecBole's models reads; None of another error."""
     field = error.args[0] if error.args else None
     if isinstance(field, str) and field.startswith(config["NEG_PREFIX"]):
@@ -80,14 +84,16 @@ def _missing_field(config, error: KeyError) -> str | None:
     return None
 
 
-def show_to_model(trainer) -> None:
+def show_to_model(trainer: AbstractTrainer) -> None:
     """Let a model that needs a certain trainer know the classes of this one, by their full names."""
     if getattr(trainer.model, "trainer_class", None):
         classes = type(trainer).__mro__
         trainer.model.trainer_classes = tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in classes)
 
 
-def check_lengths(config, train_data, valid_data=None, **_) -> None:
+def check_lengths(
+    config: Config, train_data: AbstractDataLoader, valid_data: AbstractDataLoader | None = None, **_: Any
+) -> None:
     """Raise ValueError where lists are to be longer than there are items, which RecBole notices after an epoch."""
     n_items = train_data._dataset.item_num - 1
     ranks = metric_types[config["metrics"][0].lower()] == EvaluatorType.RANKING
@@ -98,7 +104,7 @@ def check_lengths(config, train_data, valid_data=None, **_) -> None:
         )
 
 
-def check_free_space(trainer) -> None:
+def check_free_space(trainer: Trainer) -> None:
     """Raise OSError where the disk of the checkpoints has no room for those of one epoch.
 
     RecBole's has the weights and what the optimizer keeps of each; beside ours stand the same in safe form, and the
@@ -116,7 +122,7 @@ def check_free_space(trainer) -> None:
         )
 
 
-def _note(trainer) -> str:
+def _note(trainer: Trainer) -> str:
     return json.dumps({"file": trainer.saved_model_file, "resumes": getattr(trainer, "resumes_exactly", False)})
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from recbole.evaluator import Evaluator
 from recbole.evaluator.base_metric import TopkMetric
+from recbole.evaluator.collector import DataStruct
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> U
     setattr(trainer.eval_collector.register, "rec.items", True)  # RecBole collects them for some metrics alone
     evaluate = evaluator.evaluate
 
-    def keep(struct):
+    def keep(struct: DataStruct) -> dict[str, float]:
         kept["struct"] = struct
         return evaluate(struct)
 
@@ -55,7 +57,7 @@ def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> U
     return UserResults([str(token) for token in tokens], metrics, items, averages)
 
 
-def _by_user(evaluator: Any, struct: Any) -> dict[str, np.ndarray]:
+def _by_user(evaluator: Evaluator, struct: DataStruct) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for name, metric in evaluator.metric_class.items():
         if not isinstance(metric, TopkMetric):
@@ -66,12 +68,12 @@ def _by_user(evaluator: Any, struct: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def _values(metric: TopkMetric, struct: Any) -> np.ndarray | None:
+def _values(metric: TopkMetric, struct: DataStruct) -> np.ndarray | None:
     """``[n_users, max(topk)]``, what RecBole takes the mean of."""
     captured: list[np.ndarray] = []
     average = metric.topk_result
 
-    def capture(name, value):
+    def capture(name: str, value: np.ndarray) -> dict[str, float]:
         captured.append(np.asarray(value))
         return average(name, value)
 
