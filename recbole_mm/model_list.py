@@ -10,7 +10,7 @@ from typing import Any
 from recbole_mm.registration import check_model
 from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
-from recbole_mm.setting_rules import model_settings, properties_dir
+from recbole_mm.setting_rules import model_settings, properties_dir, published_protocol
 from recbole_mm.settings import Settings
 from recbole_mm.settings_text import allowed_values
 
@@ -55,7 +55,8 @@ def _one_model(name: str) -> Iterator[str]:
     yield ""
     training = {**own[-1].defaults, **SHARED_PROTOCOL}
     yield f"training: {', '.join(f'{key}: {value}' for key, value in training.items())}"
-    published = {key: value for key, value in own[-1].published.items() if SHARED_PROTOCOL.get(key) != value}
+    stops_by = published_protocol(own[-1])
+    published = {key: value for key, value in stops_by.items() if SHARED_PROTOCOL.get(key) != value}
     if published:
         yield f"published protocol: {', '.join(f'{key}: {value}' for key, value in published.items())}"
     yield from _grid(properties_dir() / "hyper" / f"{name}.hyper")

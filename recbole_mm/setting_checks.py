@@ -124,7 +124,7 @@ def known_keys(config: Config) -> set[str]:
     """Names of all keys that this run can have."""
     name = config["feature_adapter"]
     adapter = adapter_class(name) if isinstance(name, str) and name in ADAPTERS else None
-    kinds = [RecBoleSettings, *common_settings(), ModelSettings, *own_settings(config)]
+    kinds: list[type[Settings]] = [RecBoleSettings, *common_settings(), ModelSettings, *own_settings(config)]
     return {
         *default_settings(config),
         *_KEYS_OF_THE_LAUNCHER,

@@ -7,6 +7,7 @@ checkpoint that is opened.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,12 @@ def model_settings(name: str, backbone: str | None = None) -> list[type[Settings
     if base not in MODELS:
         return []
     entry = MODELS.entry(base)
-    is_model = isinstance(backbone, str) and backbone in (*MODELS, *variants())
-    of_backbone = model_settings(backbone) if issubclass(entry.target, BackboneModel) and is_model else []
-    stages = [StageSettings] if entry.facts["staged"] else []
-    return [*of_backbone, *stages, entry.target.settings_class]
+    of_parts: list[type[Settings]] = []
+    if issubclass(entry.target, BackboneModel) and isinstance(backbone, str) and backbone in (*MODELS, *variants()):
+        of_parts += model_settings(backbone)
+    if entry.facts["staged"]:
+        of_parts.append(StageSettings)
+    return [*of_parts, entry.target.settings_class]
 
 
 def own_settings(config: Config) -> list[type[Settings]]:
@@ -61,6 +64,11 @@ def own_settings(config: Config) -> list[type[Settings]]:
         return []
     default = own[-1].default_values().get("backbone")
     return model_settings(config.model, user_settings(config).get("backbone", default))
+
+
+def published_protocol(kind: type[Settings]) -> Mapping[str, Any]:
+    """What the authors of a model with these settings stop training by, see :class:`ModelSettings`."""
+    return kind.published if issubclass(kind, ModelSettings) else {}
 
 
 # ---------------------------------------------------------------- before the model is known
@@ -101,7 +109,8 @@ def defaults(config: Config, file: str) -> dict[str, Any]:
 
 def _run_defaults(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for kind in (ModelSettings, *common_settings()):
+    shared: list[type[Settings]] = [ModelSettings, *common_settings()]
+    for kind in shared:
         found |= kind.default_values()
     own = own_settings(config)
     if not own:
@@ -111,7 +120,7 @@ def _run_defaults(config: Config) -> dict[str, Any]:
         found |= SHARED_PROTOCOL
     for kind in own:
         found |= _declared_values(kind)
-        found |= getattr(kind, "published", {}) if protocol == "published" else {}
+        found |= published_protocol(kind) if protocol == "published" else {}
     base = variants().get(config.model)
     return found | (MODELS.entry(base).facts["variants"][config.model] if base else {})
 

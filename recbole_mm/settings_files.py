@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,7 +18,7 @@ from recbole_mm.model.backbone_model import BackboneModelSettings
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
-from recbole_mm.setting_rules import common_settings, model_settings, properties_dir
+from recbole_mm.setting_rules import common_settings, model_settings, properties_dir, published_protocol
 from recbole_mm.settings import Settings
 from recbole_mm.settings_text import type_name
 
@@ -59,12 +58,13 @@ def _overall() -> str:
 
 def _model(name: str) -> str:
     own = model_settings(name)
-    module = Path(sys.modules[own[-1].__module__].__file__).name
-    lines = [f"# {_GENERATED.format(f'recbole_mm/model/{module}')}", *_comment(_first_line(own[-1]))]
+    module = own[-1].__module__.replace(".", "/")
+    lines = [f"# {_GENERATED.format(f'{module}.py')}", *_comment(_first_line(own[-1]))]
     lines += [line for kind in reversed(own) for line in (*_lines(kind), "")]
     lines += [_line(key, value) for key, value in own[-1].defaults.items()]
     lines += [_line(key, value) for key, value in SHARED_PROTOCOL.items()]
-    published = {key: value for key, value in own[-1].published.items() if SHARED_PROTOCOL[key] != value}
+    stops_by = published_protocol(own[-1])
+    published = {key: value for key, value in stops_by.items() if SHARED_PROTOCOL[key] != value}
     if published:
         lines += _comment(f"protocol: published has {', '.join(f'{key}: {value}' for key, value in published.items())}")
     return "\n".join(lines) + "\n"

@@ -68,6 +68,22 @@ class Unprojected(MultimodalRecommender):
         return -(self.users[users] * self.items[positives]).sum(dim=1).sigmoid().mean()
 """
 
+WITHOUT_FEATURES = """\
+from recbole_mm import register_model
+from recbole_mm.model.recommender import Recommender
+from recbole_mm.settings import Settings
+
+class OwnSettings(Settings):
+    \"\"\"What it has.\"\"\"
+
+    strength: float = 1.0
+    \"\"\"How strongly.\"\"\"
+
+@register_model(paper="none", year=2026, settings=OwnSettings)
+class WithoutFeatures(Recommender):
+    pass
+"""
+
 
 def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -130,6 +146,13 @@ def test_bad_settings_of_a_users_model_are_one_line(plugin, source, model, setti
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_models_settings_that_derive_from_no_models_are_listed(tmp_path):
+    (tmp_path / "my_module.py").write_text(WITHOUT_FEATURES, encoding="utf-8")
+    done = run_python(tmp_path, "-m", "recbole_mm", "models", "WithoutFeatures", "--plugins=my_module")
+    assert done.returncode == 0, done.stderr
+    assert "strength: 1.0" in done.stdout
 
 
 def test_an_adapters_own_key_is_unknown_without_it(tmp_path):

@@ -68,7 +68,7 @@ class GraphCache:
         arrays = build()
         # the file object, as numpy adds a suffix to a name that lacks it
         with atomic_file(file) as temporary, temporary.open("wb") as sink:
-            np.savez(sink, **arrays)
+            np.savez(sink, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
         return arrays
 
 

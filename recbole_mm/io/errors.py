@@ -65,8 +65,9 @@ def memory_errors(remedy: str) -> Iterator[None]:
 
 def write_error(path: Path, error: OSError) -> OSError:
     """The error of writing `path` as one line that names it and what to do; it keeps its class and number."""
-    reason = os.strerror(error.errno) if error.errno else one_line(error)
-    remedy = _REMEDIES.get(error.errno, "choose another folder")
+    number = error.errno or 0
+    reason = os.strerror(number) if number else one_line(error)
+    remedy = _REMEDIES.get(number, "choose another folder")
     named = type(error)(f"{path} cannot be written ({reason}); {remedy}")
     named.errno = error.errno
     return named

@@ -58,9 +58,9 @@ class Ranker:
         Args:
             users: RecBole's internal ids, ``int64 [block]``.
         """
-        scores, items = self._scores(users).topk(self._k)
+        best = self._scores(users).topk(self._k)
+        scores, items = best.values.float().cpu().numpy(), best.indices.cpu().numpy()
         ranks = np.broadcast_to(np.arange(1, self._k + 1, dtype=np.int32), items.shape)
-        scores, items = scores.float().cpu().numpy(), items.cpu().numpy()
         kept = np.isfinite(scores)
         repeated = np.broadcast_to(users[:, None], items.shape)
         columns = [
