@@ -11,6 +11,7 @@ from recbole.trainer.trainer import Trainer
 
 from recbole_mm.host.mend import patch_in_place
 
+EpochCallback = Callable[[int, float], None]  # RecBole's callback_fn: of an epoch and its validation score
 OnEvaluation = Callable[[int, float, dict[str, float], bool], None]
 
 
@@ -29,7 +30,7 @@ def apply() -> None:
     valid_epoch = patch_in_place(Trainer._valid_epoch, validate)
 
 
-def evaluation_callback(trainer: Any, on_evaluation: OnEvaluation) -> Callable[[int, float], None]:
+def evaluation_callback(trainer: Any, on_evaluation: OnEvaluation) -> EpochCallback:
     """What to give as ``callback_fn`` to a trainer's `fit`, RecBole's or ours.
 
     Args:

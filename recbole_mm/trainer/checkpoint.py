@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.config import Config
 from torch import Tensor
 
 from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, default_settings, of_one_process, user_settings
@@ -66,7 +67,7 @@ class SafeCheckpoint:
 # ---------------------------------------------------------------- writing
 
 
-def write_checkpoint(files: RunFiles, config, state: TrainingState) -> None:
+def write_checkpoint(files: RunFiles, config: Config, state: TrainingState) -> None:
     """Write the best epoch's state in all its forms, or none of them; raises OSError naming the file that failed."""
     tensors = dict(state.state_dict)
     other_parameter = pack(state.other_parameter, "other_parameter", tensors)
@@ -110,7 +111,7 @@ def _write_id_of(description: Path) -> str | None:
         return None
 
 
-def _data_paths(config, files: RunFiles) -> dict[str, str]:
+def _data_paths(config: Config, files: RunFiles) -> dict[str, str]:
     """Where the data are, for a reader in another working folder, and for one that has moved both."""
     folder = Path(os.path.abspath(config["data_path"])).parent  # RecBole's config adds the data set's name
     try:
@@ -120,7 +121,7 @@ def _data_paths(config, files: RunFiles) -> dict[str, str]:
     return {"data_path": str(folder), "data_path_from_here": relative}
 
 
-def settings(config) -> dict[str, Any]:
+def settings(config: Config) -> dict[str, Any]:
     """Everything a Config was made from, as plain values: enough to make it again."""
     merged = {**default_settings(config), **user_settings(config)}
     left_out = {"model", "dataset", "MODEL_TYPE", *KEYS_OF_THE_PROCESSES}
@@ -141,7 +142,7 @@ def _is_plain(value: Any) -> bool:
 # ---------------------------------------------------------------- reading
 
 
-def has_safe_pair(path: Path) -> bool:
+def has_safe_pair(path: str | os.PathLike[str]) -> bool:
     """Whether what stands beside the checkpoint opens without unpickling: its weights and their description."""
     files = RunFiles.of(path)
     if not files.weights.exists():
@@ -149,7 +150,7 @@ def has_safe_pair(path: Path) -> bool:
     return files.description.exists() or read_content(files.weights) is not None
 
 
-def read_safe_pair(file: str | os.PathLike) -> SafeCheckpoint:
+def read_safe_pair(file: str | os.PathLike[str]) -> SafeCheckpoint:
     """Open a checkpoint by any of its names without unpickling.
 
     Raises:
@@ -182,7 +183,7 @@ def read_safe_pair(file: str | os.PathLike) -> SafeCheckpoint:
 def _description_of(files: RunFiles, content: Any) -> Description:
     """That of the `.json`, or where a kill left an older one, that which the weights carry themselves."""
     own = None if content is None else parse_description(content, files.weights)
-    if not files.description.exists():
+    if own is not None and not files.description.exists():
         return own
     described = read_description(files.description)
     if own is None and described.write_id is None:
@@ -212,7 +213,7 @@ def read_pickle(path: Path, device: torch.device | str = "cpu") -> dict[str, Any
     return content
 
 
-def read_trusted(file: str | os.PathLike) -> SafeCheckpoint:
+def read_trusted(file: str | os.PathLike[str]) -> SafeCheckpoint:
     """A trusted `.pth`, as :func:`read_safe_pair` gives the pair; raises ValueError where it is damaged."""
     return of_pickle(Path(file), read_pickle(Path(file)))
 

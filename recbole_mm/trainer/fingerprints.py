@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from recbole.data.dataset import Dataset
+
+from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.model.recommender import Recommender
 
 
-def fingerprint(dataset) -> str:
+def fingerprint(dataset: Dataset) -> str:
     """Hash of a data set's user and item ids in their internal order and of its split's interactions, in any order."""
     digest = hashlib.sha256()
     for field in (dataset.uid_field, dataset.iid_field):
@@ -17,7 +21,7 @@ def fingerprint(dataset) -> str:
     return digest.hexdigest()
 
 
-def feature_fingerprints(model, dataset) -> dict[str, str]:
+def feature_fingerprints(model: Recommender, dataset: MultimodalDataset) -> dict[str, str]:
     """Hash of the features of each modality that a model reads, in its order."""
     return {name: dataset.modality_fingerprint(name) for name in model.modalities}
 

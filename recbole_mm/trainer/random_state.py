@@ -11,9 +11,14 @@ import torch
 
 def random_state() -> dict[str, Any]:
     """The states of Python's, numpy's and torch's generators, those of every CUDA device included."""
-    kind, keys, *rest = np.random.get_state()
-    keys = torch.from_numpy(keys.astype(np.int64))
-    state = {"python": random.getstate(), "numpy": (kind, keys, *rest), "torch": torch.get_rng_state()}
+    of_numpy = np.random.get_state(legacy=False)
+    words = of_numpy["state"]
+    keys = torch.from_numpy(words["key"].astype(np.int64))
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": (of_numpy["bit_generator"], keys, words["pos"], of_numpy["has_gauss"], of_numpy["gauss"]),
+        "torch": torch.get_rng_state(),
+    }
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state_all()
     return state

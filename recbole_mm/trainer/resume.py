@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from recbole.config import Config
+from recbole.trainer import Trainer
+from torch import Generator, Tensor
+from torch.optim import Optimizer
 
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import regular_file
 from recbole_mm.io.run_files import RunFiles
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.trainer.checkpoint import (
     OF_THE_RUN,
     has_safe_pair,
@@ -96,7 +100,7 @@ _MAY_CHANGE = {
 }
 
 
-def check_same_settings(files: RunFiles, config, file: str | Path) -> None:
+def check_same_settings(files: RunFiles, config: Config, file: str | Path) -> None:
     """Raise ValueError where a run that goes on has other settings than it was begun with.
 
     The state has the learning rate, and the epochs before were trained and chosen with the others: a new value would
@@ -178,7 +182,7 @@ def best_is_there(files: RunFiles, state: Path, facts: StateFacts) -> None:
         )
 
 
-def complete_best(point: ResumePoint, config) -> None:
+def complete_best(point: ResumePoint, config: Config) -> None:
     """Write the best epoch's checkpoint again where the run was killed between its files."""
     if not point.is_best:
         return
@@ -192,7 +196,7 @@ def complete_best(point: ResumePoint, config) -> None:
 _KINDS = ((bool, int, float, np.generic), str, (list, tuple), dict, Tensor, np.ndarray)
 
 
-def load_other_parameter(model, values: dict | None, checkpoint: str) -> None:
+def load_other_parameter(model: Recommender, values: dict[str, Any] | None, checkpoint: str) -> None:
     """Give the model what it keeps beside its weights; raises ValueError where that is not what it has."""
     loaded = {}
     for name, value in (values or {}).items():
@@ -200,11 +204,11 @@ def load_other_parameter(model, values: dict | None, checkpoint: str) -> None:
         kind = next((kind for kind in _KINDS if isinstance(current, kind)), object)
         if name not in model.other_parameter_name or not isinstance(value, kind):
             raise ValueError(f"{checkpoint} is damaged (other_parameter.{name}: {value!r}); restore the file")
-        loaded[name] = value.to(current.device) if kind is Tensor else value
+        loaded[name] = value.to(current.device) if isinstance(value, Tensor) and isinstance(current, Tensor) else value
     model.load_other_parameter(loaded)
 
 
-def load_training(trainer, state: TrainingState, checkpoint: str) -> None:
+def load_training(trainer: Trainer, state: TrainingState, checkpoint: str) -> None:
     """Give the trainer's model, optimizer and schedule their state; raises ValueError where it does not fit."""
     try:
         trainer.model.load_state_dict(state.state_dict)
@@ -220,14 +224,14 @@ def load_training(trainer, state: TrainingState, checkpoint: str) -> None:
     load_other_parameter(trainer.model, state.other_parameter, checkpoint)
 
 
-def _check_learner(optimizer, state: dict[str, Any]) -> None:
+def _check_learner(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """torch takes the state of any optimizer for that of another whose groups are as large."""
     own, saved = ({*groups[0]} - {"initial_lr"} for groups in (optimizer.param_groups, state["param_groups"]))
     if own != saved:
         raise ValueError(f"its optimizer is another than {type(optimizer).__name__}; set `learner` as it was")
 
 
-def load_random_state(state: TrainingState, generator, checkpoint: str) -> None:
+def load_random_state(state: TrainingState, generator: Generator, checkpoint: str) -> None:
     """Restore all random generators, that of the training data's loader too; raises ValueError for other values."""
     try:
         set_random_state(state.random_state["global"])

@@ -8,16 +8,21 @@ import weakref
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
+from recbole.config import Config
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
 from recbole_mm.host.datasets import data_set
+from recbole_mm.host.evaluations import EpochCallback
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.locks import only_holder
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import pack
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.trainer.checkpoint import has_safe_pair, read_safe_pair, read_trusted, write_checkpoint
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 from recbole_mm.trainer.random_state import random_state
@@ -44,9 +49,9 @@ class ResumingTrainer(Trainer):
 
     resumes_exactly = True
 
-    def __init__(self, config, model):
+    def __init__(self, config: Config, model: Recommender):
         super().__init__(config, model)
-        self._train_data = None
+        self._train_data: AbstractDataLoader | None = None
         self.latest_valid_result: dict[str, float] | None = None
         self._data_fingerprint: str | None = None
         self._feature_fingerprints: dict[str, str] | None = None
@@ -62,16 +67,24 @@ class ResumingTrainer(Trainer):
         state = {**self.model.state_dict(), **self.model.other_parameter()}
         pack(state, type(self.model).__name__, {})
 
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fit(
+        self,
+        train_data: AbstractDataLoader,
+        valid_data: AbstractDataLoader | None = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: EpochCallback | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
         """As RecBole's; starts from the checkpoint ``resume_from`` where the configuration names one."""
         self._train_data = train_data
         self._data_fingerprint = fingerprint(data_set(train_data))
-        self._feature_fingerprints = feature_fingerprints(self.model, data_set(train_data))
+        features = self._feature_fingerprints = feature_fingerprints(self.model, data_set(train_data))
         _give_generator(train_data, self.config["seed"])
         if self.config["resume_from"] and not self._has_resumed:
             self.resume_checkpoint(self.config["resume_from"])
         if self._resume_point is not None:
-            self._go_on(self._resume_point, train_data)
+            self._go_on(self._resume_point, train_data, features)
             self._resume_point = None
         elif saved:
             self._remove_earlier_states()
@@ -100,7 +113,7 @@ class ResumingTrainer(Trainer):
     def _is_first_process(self) -> bool:
         return self.config["single_spec"] or self.config["local_rank"] == 0
 
-    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         if epoch < 0 and self._has_resumed:
             return  # RecBole says -1 where no epoch is left to train; the best one is on disk
         self.best_valid_result = self.latest_valid_result
@@ -167,7 +180,7 @@ class ResumingTrainer(Trainer):
 
     # ---------------------------------------------------------------- resuming
 
-    def resume_checkpoint(self, resume_file):
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Go on from the last epoch of the run that `resume_file`, any of its files, belongs to.
 
         Raises:
@@ -195,14 +208,14 @@ class ResumingTrainer(Trainer):
         self._has_resumed = True
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
-    def _go_on(self, point: ResumePoint, train_data) -> None:
+    def _go_on(self, point: ResumePoint, train_data: AbstractDataLoader, features: dict[str, str]) -> None:
         checkpoint = f"checkpoint {point.files.pickle}"
         if point.state.fingerprint not in (None, self._data_fingerprint):
             raise ValueError(
                 f"{checkpoint} was trained on other users, items or training interactions than "
                 f"those of '{self.config['dataset']}' in {self.config['data_path']}; resume it on its own data set"
             )
-        check_same_features(checkpoint, point.state.features, self._feature_fingerprints)
+        check_same_features(checkpoint, point.state.features, features)
         check_same_settings(point.files, self.config, point.files.pickle)
         best_weights(point)  # notices now, and not after the last epoch, that they are not there
         if self._is_first_process():
@@ -215,7 +228,7 @@ def _delete(files: Iterable[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _give_generator(train_data, seed: int) -> None:
+def _give_generator(train_data: AbstractDataLoader, seed: int) -> None:
     """RecBole's `save_dataloaders` leaves its loaders without one, so that they would shuffle unlike those it saved."""
     if train_data.generator is None:
         train_data.generator = train_data.sampler.generator = torch.Generator().manual_seed(seed)

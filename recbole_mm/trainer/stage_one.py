@@ -8,7 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.io.errors import one_line
+from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, read_safe_pair, read_trusted
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 
@@ -17,7 +19,7 @@ OF_THE_TRAINING = {"seed", "device", "dataset", "checkpoint_dir", "graph_dir", "
                    "weak_weight", "preference_learning_rate", "adapter_learning_rate"}  # fmt: skip
 
 
-def backbone_weights(file: str, model, dataset) -> dict[str, Tensor]:
+def backbone_weights(file: str, model: BackboneModel, dataset: MultimodalDataset) -> dict[str, Tensor]:
     """The backbone's weights from the first stage of another run, or from a run of the backbone itself.
 
     Args:
@@ -128,7 +130,7 @@ def _check_same_settings(
         )
 
 
-def load_stage_one(model, file: str, dataset) -> None:
+def load_stage_one(model: BackboneModel, file: str, dataset: MultimodalDataset) -> None:
     """Give a staged model the backbone's weights of `file`; arguments and errors as of :func:`backbone_weights`.
 
     Raises ValueError also where the names or shapes of the weights are not the backbone's.

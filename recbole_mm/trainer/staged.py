@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from recbole.config import Config
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.utils import dict2str, set_color
+from torch import Tensor
 
 from recbole_mm.host.datasets import data_set
-from recbole_mm.host.evaluations import evaluation_callback
+from recbole_mm.host.evaluations import EpochCallback, evaluation_callback
+from recbole_mm.host.logs import TensorBoardWriter
 from recbole_mm.io.run_files import RunFiles
+from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.trainer.resume import best_weights, find_resume_point
 from recbole_mm.trainer.stage_one import check_has_stage_one, load_stage_one
 from recbole_mm.trainer.trainer import MultimodalTrainer
 from recbole_mm.trainer.training_state import ResumePoint, TrainingState
 
+Log = logging.Logger | logging.LoggerAdapter[Any]
 STAGE_KEYS = ("epochs", "stopping_step", "learning_rate")
 
 
@@ -32,7 +40,10 @@ class StagedTrainer(MultimodalTrainer):
     ``stage_one_checkpoint`` and ``resume_from`` noticed before its data are loaded.
     """
 
-    def __init__(self, config, model):
+    logger: Log
+    tensorboard: TensorBoardWriter | _StageWriter
+
+    def __init__(self, config: Config, model: BackboneModel):
         if not config["single_spec"]:
             raise ValueError(f"{config['model']} trains in stages, which takes one process; leave --nproc out")
         if config["stage_one_checkpoint"]:
@@ -46,12 +57,18 @@ class StagedTrainer(MultimodalTrainer):
         self._writer, self._log = self.tensorboard, self.logger
         self._resumed_stage: str | None = None
 
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fit(
+        self,
+        train_data: AbstractDataLoader,
+        valid_data: AbstractDataLoader | None = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: EpochCallback | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
         """Train all stages; gives the best validation score and result of the last one."""
         if self.config["resume_from"] and not self._has_resumed:
             self.resume_checkpoint(self.config["resume_from"])
-        if self._final_file is None:  # not in the constructor: a caller may name the file after it
-            self._final_file = Path(self.saved_model_file)
         first = self.model.stages.index(self._resumed_stage) if self._resumed_stage else 0
         if first == 0 and self.config["stage_one_checkpoint"]:
             load_stage_one(self.model, self.config["stage_one_checkpoint"], data_set(train_data))
@@ -90,9 +107,9 @@ class StagedTrainer(MultimodalTrainer):
         self.best_valid_result = self.latest_valid_result = self._write_id = None
         self.saved_model_file = str(self._file_of(stage))
         self.tensorboard = _StageWriter(self._writer, stage)
-        self.logger = _StageLog(self._log, {"stage": stage})
+        self.logger = _StageLog(self._log, stage)
 
-    def _setting(self, stage: str, key: str):
+    def _setting(self, stage: str, key: str) -> float:
         own = f"stage_{stage}_{key}"
         name = key if self.config[own] is None else own
         if self.config[name] < 0:
@@ -100,6 +117,8 @@ class StagedTrainer(MultimodalTrainer):
         return self.config[name]
 
     def _file_of(self, stage: str) -> Path:
+        if self._final_file is None:  # not in the constructor: a caller may name the file after it
+            self._final_file = Path(self.saved_model_file)
         if stage == self.model.stages[-1]:
             return self._final_file
         return self._final_file.with_name(f"{self._final_file.stem}-stage-{stage}.pth")
@@ -121,23 +140,24 @@ class StagedTrainer(MultimodalTrainer):
     def _take_on(self, point: ResumePoint) -> None:
         """As :meth:`MultimodalTrainer._take_on`, in the stage that the run was in."""
         stages = self.model.stages
-        check_stage(point.state.stage, stages, point.files)
-        self._final_file = final_file(point.files.pickle, point.state.stage, stages)
-        if point.state.stage != stages[-1] and is_in_last_stage(point.files, RunFiles.of(self._final_file)):
+        stage = check_stage(point.state.stage, stages, point.files)
+        self._final_file = final_file(point.files.pickle, stage, stages)
+        if stage != stages[-1] and is_in_last_stage(point.files, RunFiles.of(self._final_file)):
             point = find_resume_point(self._final_file, trust_pickle=False)
-            check_stage(point.state.stage, stages, point.files)
-        self._begin(point.state.stage)
+            stage = check_stage(point.state.stage, stages, point.files)
+        self._begin(stage)
         super()._take_on(point)
-        self._resumed_stage = point.state.stage
+        self._resumed_stage = stage
 
 
-def check_stage(stage: str | None, stages: tuple[str, ...], files: RunFiles) -> None:
-    """Raise ValueError where a state's stage is none of a run's."""
-    if stage not in stages:
+def check_stage(stage: str | None, stages: tuple[str, ...], files: RunFiles) -> str:
+    """The stage of a state; raises ValueError where it is none of a run's."""
+    if stage is None or stage not in stages:
         raise ValueError(
             f"resume_from: checkpoint {files.pickle} is of stage {stage}, this run has {' and '.join(stages)}; set "
             "what chooses the stages as it was"
         )
+    return stage
 
 
 def final_file(file: Path, stage: str, stages: tuple[str, ...]) -> Path:
@@ -158,7 +178,9 @@ def is_in_last_stage(earlier: RunFiles, final: RunFiles) -> bool:
 class _BestWeights:
     """Keeps the weights of a stage's best evaluation, whether or not they are saved."""
 
-    def __init__(self, trainer: StagedTrainer, callback_fn, resumed: ResumePoint | None):
+    _weights: dict[str, Tensor]
+
+    def __init__(self, trainer: StagedTrainer, callback_fn: EpochCallback | None, resumed: ResumePoint | None):
         self._trainer, self._callback = trainer, callback_fn
         self._evaluated = trainer.best_valid_result is not None
         self._keep()
@@ -173,7 +195,7 @@ class _BestWeights:
             self._callback(epoch, score)
 
     @property
-    def weights(self) -> dict:
+    def weights(self) -> dict[str, Tensor]:
         """The best weights; where nothing was evaluated, the last."""
         return self._weights if self._evaluated else self._trainer.model.state_dict()
 
@@ -181,24 +203,28 @@ class _BestWeights:
         self._weights = {name: value.clone() for name, value in self._trainer.model.state_dict().items()}
 
 
-class _StageLog(logging.LoggerAdapter):
+class _StageLog(logging.LoggerAdapter[Log]):
     """RecBole's log with the stage in front of every message."""
 
-    def process(self, msg, kwargs):
-        return set_color(f"Stage {self.extra['stage']}", "blue") + f": {msg}", kwargs
+    def __init__(self, log: Log, stage: str):
+        super().__init__(log)
+        self._stage = stage
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[str, MutableMapping[str, Any]]:
+        return set_color(f"Stage {self._stage}", "blue") + f": {msg}", kwargs
 
 
 class _StageWriter:
     """RecBole's TensorBoard writer with the stage in front of every scalar's tag."""
 
-    def __init__(self, writer, stage: str):
+    def __init__(self, writer: TensorBoardWriter | _StageWriter, stage: str):
         self._writer, self._stage = writer, stage
 
-    def add_scalar(self, tag, *values):
+    def add_scalar(self, tag: str, *values: Any) -> None:
         self._writer.add_scalar(f"stage_{self._stage}/{tag}", *values)
 
-    def add_hparams(self, *arguments):
+    def add_hparams(self, *arguments: Any) -> None:
         self._writer.add_hparams(*arguments)
 
-    def close(self):
+    def close(self) -> None:
         self._writer.close()

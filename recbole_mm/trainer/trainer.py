@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from recbole.config import Config
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.interaction import Interaction
+from recbole.evaluator import Evaluator
 from recbole.utils import get_gpu_usage, set_color
 from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_mm.host.divergence import check_batches
 from recbole_mm.host.terminal import progress_bar
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
 from recbole_mm.trainer.eager_optimizers import eager
 from recbole_mm.trainer.resuming import ResumingTrainer
 
+Loss = Tensor | tuple[Tensor, ...]  # a scalar, or its parts
+LossFunction = Callable[[Interaction], Loss]
 _FUSED = (optim.Adam, optim.AdamW, optim.SGD, optim.Adagrad)
 FUSED_OPTIMIZERS: dict[str, Any] = {kind.__name__.lower(): eager(kind) for kind in _FUSED}
 
@@ -30,7 +37,9 @@ class MultimodalTrainer(ResumingTrainer):
     one encoding per evaluation, and the exact resume of :class:`ResumingTrainer`.
     """
 
-    def __init__(self, config, model):
+    evaluator: Evaluator | processes.GlobalEvaluator
+
+    def __init__(self, config: Config, model: Recommender):
         self._in_processes = not config["single_spec"]
         if self._in_processes:
             processes.keep_constants_local(model)
@@ -46,8 +55,9 @@ class MultimodalTrainer(ResumingTrainer):
 
     # ---------------------------------------------------------------- optimisation
 
-    def _build_optimizer(self, **kwargs):
-        kind = FUSED_OPTIMIZERS.get(kwargs.get("learner", self.learner).lower())
+    def _build_optimizer(self, **kwargs: Any) -> optim.Optimizer:
+        learner = kwargs["learner"] if "learner" in kwargs else self.learner
+        kind = FUSED_OPTIMIZERS.get(learner.lower())
         params = kwargs.pop("params", None) or self._parameter_groups()
         if kind is None:
             return super()._build_optimizer(params=params, **kwargs)
@@ -83,14 +93,20 @@ class MultimodalTrainer(ResumingTrainer):
     def _is_last_stage(self) -> bool:
         return True
 
-    def _build_scheduler(self):
+    def _build_scheduler(self) -> optim.lr_scheduler.LambdaLR | None:
         decay = self.config["lr_decay"]
         if decay is None:
             return None
         factor, epochs = float(decay["factor"]), float(decay["epochs"])
         return optim.lr_scheduler.LambdaLR(self.optimizer, lambda epoch: factor ** (epoch / epochs))
 
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+    def _train_epoch(
+        self,
+        train_data: AbstractDataLoader,
+        epoch_idx: int,
+        loss_func: LossFunction | None = None,
+        show_progress: bool = False,
+    ) -> float | tuple[float, ...]:
         """One epoch. Losses stay on the device and are summed and checked once, at its end."""
         self._start_epoch(epoch_idx)
         loss_func = loss_func or self.model.calculate_loss
@@ -110,7 +126,8 @@ class MultimodalTrainer(ResumingTrainer):
             self.scheduler.step()
         check_batches(self, losses)
         self._show_records(epoch_idx)
-        total = sum(losses)
+        first, *others = losses
+        total = sum(others, first)
         return tuple(total.tolist()) if total.dim() else total.item()
 
     def _show_records(self, epoch: int) -> None:
@@ -136,7 +153,7 @@ class MultimodalTrainer(ResumingTrainer):
         """What each step of the optimizer is made of, which :meth:`_gradients` gets: here a batch."""
         return batches
 
-    def _train_batch(self, step: Any, loss_func, scaler) -> Tensor:
+    def _train_batch(self, step: Any, loss_func: LossFunction, scaler: torch.amp.GradScaler) -> Tensor:
         """One step; gives the loss, or its parts ``[n_parts]`` where the model gives several, detached."""
         self.optimizer.zero_grad()
         sync_loss, idle = 0, []
@@ -154,7 +171,9 @@ class MultimodalTrainer(ResumingTrainer):
         scaler.update()
         return parts
 
-    def _gradients(self, step: Any, loss_func, scaler, sync_loss: Tensor | float = 0) -> Tensor:
+    def _gradients(
+        self, step: Any, loss_func: LossFunction, scaler: torch.amp.GradScaler, sync_loss: Tensor | float = 0
+    ) -> Tensor:
         """Add the gradients of a step; gives its loss or the loss's parts, detached."""
         with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
             losses = loss_func(step.to(self.device))
@@ -164,7 +183,13 @@ class MultimodalTrainer(ResumingTrainer):
 
     # ---------------------------------------------------------------- evaluation
 
-    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+    def evaluate(
+        self,
+        eval_data: AbstractDataLoader | None,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+    ) -> dict[str, float] | None:
         """As RecBole's, with the users and items encoded once for all batches, and over the users of all processes.
 
         The best weights are read from the safe pair; a `.pth` without one needs ``trust_pickle: True``.
@@ -180,5 +205,5 @@ class MultimodalTrainer(ResumingTrainer):
             give_back_freed_memory()
         return result
 
-    def _map_reduce(self, result, num_sample):
+    def _map_reduce(self, result: dict[str, float], num_sample: int) -> dict[str, float]:
         return result  # of all processes already
