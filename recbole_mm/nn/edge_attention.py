@@ -32,6 +32,13 @@ class EdgeSet(nn.Module):
         targets, sources: ends of each edge, ``[n_edges]``.
     """
 
+    sources: Tensor
+    targets: Tensor
+    starts: Tensor
+    starts_by_source: Tensor
+    targets_by_source: Tensor
+    edges_by_source: Tensor
+
     def __init__(self, pattern: SparseOperator) -> None:
         super().__init__()
         csr = pattern.to_scipy()

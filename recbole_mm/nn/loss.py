@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from recbole_mm.nn.log_sum_exp import sum_of_log_sum_exp
 from recbole_mm.nn.normalise import l2_normalise
+from recbole_mm.nn.sums import total
 
-REDUCTIONS = {"sum": torch.sum, "mean": torch.mean}
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"sum": torch.sum, "mean": torch.mean}
 
 
 def bpr_loss(margin: Tensor, reduction: str = "mean", base: float = math.e) -> Tensor:
@@ -40,7 +42,7 @@ def weak_modality_loss(margins: Tensor, reduction: str = "mean", base: float = m
 
 def half_squared_sum(*rows: Tensor) -> Tensor:
     """Half the sum of squares of batch rows, not divided by their number (LayerGCN, POWERec)."""
-    return 0.5 * sum(row.square().sum() for row in rows)
+    return 0.5 * total(row.square().sum() for row in rows)
 
 
 def half_squared_per_batch(batch_size: int, *rows: Tensor) -> Tensor:
@@ -50,12 +52,12 @@ def half_squared_per_batch(batch_size: int, *rows: Tensor) -> Tensor:
 
 def norm_per_row(*matrices: Tensor) -> Tensor:
     """Un-squared Frobenius norms, summed and divided by the rows of the last matrix (RecBole's EmbLoss)."""
-    return sum(matrix.norm() for matrix in matrices) / matrices[-1].shape[0]
+    return total(matrix.norm() for matrix in matrices) / matrices[-1].shape[0]
 
 
 def mean_square(*matrices: Tensor) -> Tensor:
     """Sum over the matrices of the mean of their squared entries (MMGCN, GRCN, DualGNN, DRAGON)."""
-    return sum(matrix.square().mean() for matrix in matrices)
+    return total(matrix.square().mean() for matrix in matrices)
 
 
 def info_nce(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from recbole_mm.nn.precision import full_precision
+from recbole_mm.nn.sums import total
 
 
 class Moments(NamedTuple):
@@ -30,8 +31,8 @@ def moments(*parts: Tensor, copies: int = 1) -> Moments:
     """
     parts = tuple(map(full_precision, parts))
     n_entries = sum(part.numel() for part in parts)
-    mean = sum(part.sum() for part in parts) / n_entries
-    squares = sum((part - mean).square().sum() for part in parts)
+    mean = total(part.sum() for part in parts) / n_entries
+    squares = total((part - mean).square().sum() for part in parts)
     return Moments(copies * squares / (copies * n_entries - 1), mean)
 
 

@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from recbole_mm.host.divergence import check_batches
 from recbole_mm.host.terminal import progress_bar
 from recbole_mm.model.recommender import Recommender
+from recbole_mm.nn.sums import total
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
 from recbole_mm.trainer.eager_optimizers import eager
@@ -126,9 +127,8 @@ class MultimodalTrainer(ResumingTrainer):
             self.scheduler.step()
         check_batches(self, losses)
         self._show_records(epoch_idx)
-        first, *others = losses
-        total = sum(others, first)
-        return tuple(total.tolist()) if total.dim() else total.item()
+        loss = total(losses)
+        return tuple(loss.tolist()) if loss.dim() else loss.item()
 
     def _show_records(self, epoch: int) -> None:
         """What the model says of an epoch, in the log and TensorBoard; also :attr:`records`, for whoever watches."""
