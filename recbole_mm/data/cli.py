@@ -13,7 +13,7 @@ from recbole_mm.io.files import is_folder
 DATA_PATHS = (Path("dataset_atomic"), Path("dataset"))
 
 
-def add_parsers(subparsers: argparse._SubParsersAction) -> None:
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `convert` and `describe`; each sets `run`, a function from the parsed arguments to an exit code."""
     convert = subparsers.add_parser("convert", help="make feature files and data sets from other layouts")
     layouts = convert.add_subparsers(required=True, metavar="LAYOUT")
@@ -23,7 +23,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     _add_describe(subparsers)
 
 
-def _add_npy(layouts: argparse._SubParsersAction) -> None:
+def _add_npy(layouts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = layouts.add_parser("npy", help="a NumPy array of features to one modality of a data set")
     parser.add_argument("features", type=Path, help=".npy file, one row for each item")
     parser.add_argument(
@@ -48,7 +48,7 @@ def _run_npy(args: argparse.Namespace) -> int:
     return _report_modality(path, args.dataset)
 
 
-def _add_arrow(layouts: argparse._SubParsersAction) -> None:
+def _add_arrow(layouts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = layouts.add_parser(
         "arrow", help="the text form of a modality to its binary form, which loads at once"
     )
@@ -67,7 +67,7 @@ def _report_modality(path: Path, dataset_dir: Path) -> int:
     return 0
 
 
-def _add_describe(subparsers: argparse._SubParsersAction) -> None:
+def _add_describe(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
         "describe", help="users, items, sparsity, and the quality of each modality"
     )

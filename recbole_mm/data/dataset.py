@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Container
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
 import torch
+from recbole.config import Config
 from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
 from recbole.utils import set_color
 
 from recbole_mm.data.alignment import align, check_coverage
@@ -56,7 +60,9 @@ class MultimodalDataset(Dataset):
     (:mod:`recbole_mm.data.knock_out`).
     """
 
-    def __init__(self, config):
+    item_feat: pd.DataFrame | Interaction | None
+
+    def __init__(self, config: Config):
         self._modalities: list[str] | None = None
         self._features: dict[str, torch.Tensor] = {}
         self._present: dict[str, torch.Tensor] = {}
@@ -100,7 +106,7 @@ class MultimodalDataset(Dataset):
             policy = "" if complete else self.config["missing_modality"] or "mean"
             digest = hashlib.sha256(repr((feature.shape, policy)).encode())
             digest.update(present.tobytes())
-            digest.update(np.ascontiguousarray(feature if complete else feature[present]))
+            digest.update(np.ascontiguousarray(feature if complete else feature[present]).data)
             self._fingerprints[name] = digest.hexdigest()
         return self._fingerprints[name]
 
@@ -132,7 +138,7 @@ class MultimodalDataset(Dataset):
     def _file_form(self) -> FileForm:
         return FileForm.of_settings(self.config)
 
-    def _require_modality(self, name: str, loaded: dict[str, torch.Tensor]) -> None:
+    def _require_modality(self, name: str, loaded: Container[str]) -> None:
         if name not in self.modalities:
             raise ValueError(f"modality '{name}' is not loaded; `modalities` gives {self.modalities}")
         if name not in loaded:
@@ -140,21 +146,22 @@ class MultimodalDataset(Dataset):
 
     # ---------------------------------------------------------------- hooks in RecBole's loading
 
-    def _download(self):
+    def _download(self) -> None:
         if self.dataset_name != DEFAULT_DATASET:
-            return super()._download()
-        build_default_data(Path(self.dataset_path).parent, report=self.logger.info)
+            super()._download()
+        else:
+            build_default_data(Path(self.dataset_path).parent, report=self.logger.info)
 
-    def _data_processing(self):
+    def _data_processing(self) -> None:
         super()._data_processing()
         for name in self.modalities:
             self._load_modality(name)
 
-    def _remap_ID_all(self):
+    def _remap_ID_all(self) -> None:
         self._drop_items_without_interactions()
         super()._remap_ID_all()
 
-    def _drop_items_without_interactions(self):
+    def _drop_items_without_interactions(self) -> None:
         """Without this every row of the `.item` file would become a candidate (dataset.py:1139 of RecBole)."""
         if self.item_feat is not None:
             kept = self.item_feat[self.iid_field].isin(self.inter_feat[self.iid_field])
@@ -215,7 +222,7 @@ class MultimodalDataset(Dataset):
 
     # ---------------------------------------------------------------- splits, copies and pickles
 
-    def build(self):
+    def build(self) -> list[Self]:
         """RecBole's splits; raises ValueError where a split that was asked for came out empty."""
         datasets = super().build()
         names = ("training", "validation", "test")
@@ -235,12 +242,12 @@ class MultimodalDataset(Dataset):
             return (True, argument != "test_only", argument != "valid_only")
         return tuple(ratio > 0 for ratio in argument)
 
-    def copy(self, new_inter_feat):
+    def copy(self, new_inter_feat: pd.DataFrame | Interaction) -> Self:
         copied = super().copy(new_inter_feat)  # goes through __getstate__, which leaves the matrices out
         for name in ("_modalities", "_features", "_present", "_scalings", "_fingerprints", "_lent"):
             setattr(copied, name, getattr(self, name))
         return copied
 
-    def __getstate__(self):
-        emptied = {name: {} for name in ("_features", "_present", "_scalings", "_fingerprints")}
+    def __getstate__(self) -> dict[str, Any]:
+        emptied: dict[str, Any] = {name: {} for name in ("_features", "_present", "_scalings", "_fingerprints")}
         return {**self.__dict__, **emptied, "_modalities": None, "_lent": set()}

@@ -13,11 +13,15 @@ import shutil
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recbole_mm.data.feature_file import write_arrow
 from recbole_mm.io.files import is_occupied, publish_new_folder, temporary_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_DATASET = "ml-100k-mm"
 WIDTH = 128
@@ -117,7 +121,7 @@ def _relations(origin: Path) -> dict[str, list[str]]:
     return words
 
 
-def _read(path: Path):
+def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
@@ -128,7 +132,7 @@ def _write_modality(
     folder: Path, modality: str, words: dict[str, list[str]], source: str, report: Callable[[str], None]
 ) -> None:
     values = bag_of_words_features(words.values(), WIDTH)
-    filled = values.any(axis=1)
+    filled = np.asarray(values.any(axis=1))
     ids = [item for item, kept in zip(words, filled, strict=True) if kept]
     path = folder / f"{DEFAULT_DATASET}.{modality}.arrow"
     write_arrow(path, ids, values[filled], encoder=f"TF-IDF, truncated SVD {WIDTH}, L2", source=source)
