@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ray.exceptions import RayError, RayTaskError
+from recbole.config import Config
 
 from recbole_mm.io.errors import is_out_of_memory, one_line, printable
 
@@ -32,3 +35,18 @@ def end(error: BaseException) -> int:
         message = f"a process of Ray's ended: {message.strip().splitlines()[0]}; type the same command again"
     print(f"error: {printable(message)}", file=sys.stderr)
     return 2
+
+
+@contextmanager
+def naming_recboles_model(config: Config) -> Iterator[None]:
+    """Turn what one of RecBole's own models, few of whose settings it checks, ends with into a line for a user."""
+    try:
+        yield
+    except Exception as error:
+        has_words = isinstance(error, (OSError, ValueError, NotImplementedError)) or is_out_of_memory(error)
+        if has_words or not config.model_class.__module__.startswith("recbole."):
+            raise
+        raise ValueError(
+            f"{config.model}, RecBole's own model, ended with {type(error).__name__}: {one_line(error)}; a setting of "
+            "its own, or a column that it needs, is not as it must be (--state=DEBUG shows where)"
+        ) from error

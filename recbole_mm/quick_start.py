@@ -17,14 +17,13 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_co
 from recbole_mm.configuration import DEFAULT_MODEL, checked_config, names_of_run
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.data_folders import check_data, find_data, settings_file
-from recbole_mm.ending import EXPECTED, end
+from recbole_mm.ending import EXPECTED, end, naming_recboles_model
 from recbole_mm.host.config import check_sources, user_settings
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
 from recbole_mm.host.terminal import brief
 from recbole_mm.io.arguments import ArgumentParser
-from recbole_mm.io.errors import is_out_of_memory, one_line
 from recbole_mm.io.folders import make_run_folder
 from recbole_mm.trainer.beginnings import check_beginning
 
@@ -140,25 +139,13 @@ def run(
     check_folders(config)
     _tell_of_others(nproc, **processes)
     try:
-        with brief(), child_processes():
-            result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
-        _summarise(result)
-    except Exception as error:
-        if not _is_of_recboles_model(error, config):
-            raise
-        raise ValueError(
-            f"{config.model}, RecBole's own model, ended with {type(error).__name__}: {one_line(error)}; a setting of "
-            "its own, or a column that it needs, is not as it must be (--state=DEBUG shows where)"
-        ) from error
+        with naming_recboles_model(config):
+            with brief(), child_processes():
+                result = run_recbole_processes(model, dataset, config_file_list, config_dict, saved, nproc, **processes)
+            _summarise(result)
     finally:
         close_log()
     return result
-
-
-def _is_of_recboles_model(error: Exception, config: Config) -> bool:
-    """Whether one of RecBole's own models, few of whose settings it checks, ended with what is no line for a user."""
-    has_words = isinstance(error, (OSError, ValueError, NotImplementedError)) or is_out_of_memory(error)
-    return not has_words and config.model_class.__module__.startswith("recbole.")
 
 
 def check_folders(config: Config) -> None:

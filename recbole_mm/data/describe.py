@@ -46,7 +46,6 @@ def describe(dataset_dir: Path, form: FileForm | None = None) -> dict[str, Any]:
     fields = [form.user_field, form.item_field]
     interactions, splits = _read_tables(dataset_dir, name, fields, form)
     items = set(interactions[form.item_field])
-    users = interactions[form.user_field].nunique()
     modalities = [
         describe_modality(modality, read_features(dataset_dir, name, modality, form, allow_non_finite=True), items)
         for modality in find_modalities(dataset_dir, name, form)
@@ -54,16 +53,25 @@ def describe(dataset_dir: Path, form: FileForm | None = None) -> dict[str, Any]:
     description = {
         "name": name,
         "folder": str(dataset_dir),
-        "users": users,
-        "items": len(items),
-        "interactions": len(interactions),
-        "sparsity": 1 - len(interactions) / (users * len(items)),
-        "repeated": int(interactions.duplicated(fields).sum()),
-        "splits": {split: len(rows) for split, rows in splits.items()},
-        "cold": describe_cold(splits, *fields),
+        **_count_interactions(interactions, splits, *fields),
         "modalities": modalities,
     }
     return {**description, "warnings": warnings(description)}
+
+
+def _count_interactions(
+    interactions: pd.DataFrame, splits: dict[str, pd.DataFrame], user_field: str, item_field: str
+) -> dict[str, Any]:
+    users, items = (interactions[field].nunique() for field in (user_field, item_field))
+    return {
+        "users": users,
+        "items": items,
+        "interactions": len(interactions),
+        "sparsity": 1 - len(interactions) / (users * items),
+        "repeated": int(interactions.duplicated([user_field, item_field]).sum()),
+        "splits": {split: len(rows) for split, rows in splits.items()},
+        "cold": describe_cold(splits, user_field, item_field),
+    }
 
 
 def describe_cold(splits: dict[str, pd.DataFrame], user_field: str, item_field: str) -> dict[str, int] | None:

@@ -52,19 +52,24 @@ def run_experiment(
     if audit is not None:
         plan = plan.model_copy(update={"audit": list(audit)})
     rows = checked_rows(plan, file, plugins)
-    folder = folder.absolute()
+    store = _opened_store(folder.absolute(), rows, resume)
+    with ray_session(ray_address):
+        chosen = [_chosen(row, plan, store, jobs, tell) for row in rows]
+        audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
+        _run(plan, [*chosen, *audited], store, jobs, tell)
+    store.write_tables()
+    shutil.rmtree(store.folder / "work", ignore_errors=True)
+    return store
+
+
+def _opened_store(folder: Path, rows: list[Row], resume: bool) -> Store:
+    """The store in a folder; raises where another experiment is there, or one of these rows on other data."""
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
     check_folder_writable(folder)
     store = Store(folder)
     for dataset, path in sorted({(row.dataset, row.settings["data_path"]) for row in rows}):
         store.check_data(dataset, Path(path) / dataset)
-    with ray_session(ray_address):
-        chosen = [_chosen(row, plan, store, jobs, tell) for row in rows]
-        audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
-        _run(plan, [*chosen, *audited], store, jobs, tell)
-    store.write_tables()
-    shutil.rmtree(folder / "work", ignore_errors=True)
     return store
 
 

@@ -45,21 +45,33 @@ def principal_graph(
     """
     if weights not in KINDS:
         raise ValueError(f"svd_weights: '{weights}' is unknown; choose one of {', '.join(KINDS)}")
+    band = _band(rank, cut)
+    a, s, b = _largest_triplets(block.to_scipy(), rank // 2)
+    scale = _scale(s, band, weights)
+    used = np.flatnonzero(scale)
+    return _mirrored(_sparse_product(a[:, used] * scale[used], b[used], threshold, block_bytes))
+
+
+def _band(rank: int, cut: float) -> int:
+    """How many singular values of R a band has; raises ValueError where S has no such pairs."""
     n_kept = int(cut * rank)
     if rank % 2 or n_kept % 2 or n_kept < 2:
         raise ValueError(
             f"svd_cut: {cut} of svd_rank {rank} is {n_kept} singular values; they come in pairs, so give both as even "
             "numbers of at least 2"
         )
-    n_pairs, top = rank // 2, n_kept // 2
-    a, s, b = _largest_triplets(block.to_scipy(), n_pairs)
-    scale = np.zeros(n_pairs)
+    return n_kept // 2
+
+
+def _scale(singular: np.ndarray, band: int, weights: str) -> np.ndarray:
+    """What the vectors of each falling singular value of R are multiplied by, of which a band at either end counts."""
+    first, last = singular[:band], singular[len(singular) - band :]
+    scale = np.zeros(len(singular))
     if weights == "product":
-        scale[:top] = s[:top] * s[n_pairs - top :]
+        scale[:band] = first * last
     else:
-        scale[:top], scale[n_pairs - top :] = s[:top], s[n_pairs - top :]
-    used = np.flatnonzero(scale)
-    return _mirrored(_sparse_product(a[:, used] * scale[used], b[used], threshold, block_bytes))
+        scale[:band], scale[len(singular) - band :] = first, last
+    return scale
 
 
 def _largest_triplets(matrix: sp.csr_matrix, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
