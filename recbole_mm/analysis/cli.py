@@ -10,7 +10,7 @@ from recbole_mm.parts import discover
 from recbole_mm.registry import ANALYSES
 
 
-def add_parsers(commands: argparse._SubParsersAction) -> None:
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the `analyse` command to an argparse sub-parsers object.
 
     An analysis is a function with :func:`recbole_mm.registry.register_analysis`, in any module of this folder or of a

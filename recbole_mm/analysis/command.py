@@ -7,6 +7,7 @@ import csv
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ MOST_SETTINGS = 3  # in a checkpoint's label
 
 
 
-def add_analysis(kinds: argparse._SubParsersAction, entry: Entry) -> None:
+def add_analysis(kinds: argparse._SubParsersAction[argparse.ArgumentParser], entry: Entry) -> None:
     """Add one registered analysis to the `analyse` command.
 
     Raises ValueError where its own options are none, such as one that all analyses have.
@@ -109,7 +110,7 @@ def _with_settings(name: str, opened: OpenedCheckpoint, others: list[OpenedCheck
     return f"{name} ({', '.join(f'{key}: {opened.config[key]}' for key in differing)})"
 
 
-def write_csv(file: Path, header: list[str], rows: Iterable[Iterable]) -> None:
+def write_csv(file: Path, header: list[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table with a header line; floats with six digits."""
     with atomic_file(file) as temporary, open(temporary, "w", newline="", encoding="utf-8") as sink:
         table = csv.writer(sink)

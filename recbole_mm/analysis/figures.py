@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # no dates: a figure is the same each time
-STYLE = {"svg.hashsalt": "recbole_mm", "pdf.fonttype": 42}  # 42: letters stay text, as publishers ask
+STYLE: dict[Any, Any] = {"svg.hashsalt": "recbole_mm", "pdf.fonttype": 42}  # 42: letters stay text, as publishers ask
 LETTER = 0.075  # inches of a small title's letter, at most, on average
 ROUNDING = 2.0**-20  # relative: eight units of the last place of float32
 

@@ -54,6 +54,7 @@ class BackboneModel(Recommender):
         backbone_settings: every key that the backbone has read, with its value.
     """
 
+    settings: BackboneModelSettings
     settings_class = BackboneModelSettings
     kind_of_backbone = "a multimodal model"  # what `backbones` are
     refusal = "reads no features"  # why another model of ours is none of them

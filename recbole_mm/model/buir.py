@@ -66,6 +66,8 @@ class BUIR(GraphRecommender):
     """
 
     settings: BUIRSettings
+    last_users: Tensor | None
+    last_rows: Tensor | None
 
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
@@ -121,7 +123,7 @@ class BUIR(GraphRecommender):
             users: ids of this loss's users, ``[batch]``.
         """
         share = self.user_embedding.new_full((), 1 - self.momentum)
-        if self.last_users is not None:
+        if self.last_users is not None and self.last_rows is not None:
             share *= (F.embedding(self.last_users, self.user_embedding) != self.last_rows).any()
         self.target_user_embedding.lerp_(self.user_embedding, share)
         self.target_item_embedding.lerp_(self.item_embedding, share)

@@ -42,10 +42,10 @@ class ItemWeights:
 
     def scores(self, history: sp.csr_matrix) -> np.ndarray:
         found = history @ self.weights
-        return found.toarray() if sp.issparse(found) else found
+        return found if isinstance(found, np.ndarray) else found.toarray()
 
     def tables(self, history: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-        dense = self.weights.toarray() if sp.issparse(self.weights) else self.weights
+        dense = self.weights if isinstance(self.weights, np.ndarray) else self.weights.toarray()
         return history.toarray(), dense.T
 
 

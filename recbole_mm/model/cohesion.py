@@ -166,8 +166,9 @@ class COHESION(DualGraphRecommender):
         user_vectors, item_vectors = self.propagate()
         (user,) = gather(user_vectors, users)
         user = user + self.user_graph.product_rows(user_vectors, users)
-        rows = (user, *gather(item_vectors, positives, negatives))
-        return tuple(row.view(-1, len(self.rated_modalities), self.embedding_size) for row in rows)
+        positive, negative = gather(item_vectors, positives, negatives)
+        shape = (-1, len(self.rated_modalities), self.embedding_size)
+        return user.view(shape), positive.view(shape), negative.view(shape)
 
     @staticmethod
     def margin_weights(margins: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -142,7 +144,7 @@ class StandardisedSum:
     present: list[np.ndarray]
 
     def scores(self, history: sp.csr_matrix) -> np.ndarray:
-        return sum(self._standardised(history, *one) for one in zip(self.parts, self.present, strict=True))
+        return reduce(add, (self._standardised(history, *one) for one in zip(self.parts, self.present, strict=True)))
 
     def _standardised(self, history: sp.csr_matrix, part: ItemWeights | ItemVectors, present: np.ndarray) -> np.ndarray:
         scores = part.scores(history)

@@ -41,7 +41,8 @@ class FeatureTables:
 
     def trained(self) -> list[nn.Parameter]:
         """The tables that training changes."""
-        return [table for table in map(self.__getitem__, self.names) if table.requires_grad]
+        tables = [self[name] for name in self.names]
+        return [table for table in tables if isinstance(table, nn.Parameter) and table.requires_grad]
 
     def freeze(self) -> None:
         """Leave trained tables as they are from now on."""

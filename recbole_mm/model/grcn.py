@@ -87,7 +87,7 @@ class GRCN(LateFusionRecommender):
         self.item_confidence = id_table(self.n_items, n_modalities, confidence)
         self.projections = ModalityProjections(self, activation=F.leaky_relu_)
         for layer in self.projections:
-            nn.init.xavier_normal_(layer.weight)
+            nn.init.xavier_normal_(layer.get_parameter("weight"))
         interactions = self.graph.raw_block()
         self.to_users = EdgeSet(interactions)
         self.to_items = EdgeSet(interactions.transpose())

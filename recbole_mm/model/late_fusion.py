@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, weak_modality_loss
@@ -31,8 +32,8 @@ def no_late_fusion(model: str, key: str) -> str:
     return f"{key}: {model} has no rating per modality, which this key needs; those that have: {can}"
 
 
-class ModalityRatings:
-    """The part of a recommender with a rating ``y^m(u,i) = <U[u,m], V[i,m]>`` per modality.
+class ModalityRatings(Recommender):
+    """A recommender with a rating ``y^m(u,i) = <U[u,m], V[i,m]>`` per modality.
 
     ``encode`` gives ``U [n_users, M, d]`` and ``V [n_items, M, d]``; :meth:`item_weights` the weights
     ``w_i^m [n_items, M]``, or None where the ratings are summed.
@@ -82,6 +83,7 @@ class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
         loss_base: base of the logarithm in its BPR.
     """
 
+    settings: LateFusionSettings
     settings_class = LateFusionSettings
     loss_base: float = math.e
 
@@ -132,5 +134,7 @@ class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
         The rows of ``encode``; a model that need not compute all rows for them overrides this.
         """
         user_vectors, item_vectors = self.encode()
-        rows = (*gather(user_vectors.flatten(1), users), *gather(item_vectors.flatten(1), positives, negatives))
-        return tuple(row.view(len(users), *item_vectors.shape[1:]) for row in rows)
+        (user,) = gather(user_vectors.flatten(1), users)
+        positive, negative = gather(item_vectors.flatten(1), positives, negatives)
+        shape = (len(users), *item_vectors.shape[1:])
+        return user.view(shape), positive.view(shape), negative.view(shape)

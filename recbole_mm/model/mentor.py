@@ -24,6 +24,7 @@ from recbole_mm.nn.moments import moment_gap, moments
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.perturbation import perturb, uniform_noise
 from recbole_mm.nn.propagation import light_gcn
+from recbole_mm.nn.sums import total
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Layers, Positive, Rate, Weight, Weights
 
@@ -116,7 +117,7 @@ class MENTOR(DualGraphRecommender):
         size, n_modalities = self.embedding_size, len(self.modalities)
         self.user_fusion = fusion_weights(self.n_users, n_modalities)
         self.id_encoder = NodeEncoder(self.n_users, size, size)
-        self.mask_map = nn.Linear(n_modalities * size, n_modalities * size) if settings.mask_weight else None
+        self.mask_map = nn.Linear(n_modalities * size, n_modalities * size) if settings.mask_weight else nn.Identity()
         own_twins = settings.contrast_weight and not settings.shared_twins
         self.twins = nn.ModuleList(
             NodeEncoder(self.n_users, width, size) for width in self.features.widths for _ in range(2 * bool(own_twins))
@@ -220,25 +221,25 @@ class MENTOR(DualGraphRecommender):
         single = zip(users[1:].unbind(1), items[1:].unbind(1), strict=True)
         views = [moments(*parts, copies=n_modalities) for parts in single]
         views.append(moments(*(side[1:] for side in self._fused(users, items))))
-        return sum(moment_gap(one, other) for one, other in combinations(views, 2))
+        return total(moment_gap(one, other) for one, other in combinations(views, 2))
 
     def feature_masking(self, users: Tensor, items: Tensor) -> Tensor:
         """``1 - cos`` of dropped-out and mapped rows, the mean over all users and that over all items."""
         with torch.set_grad_enabled(self.settings.feature_mask_gradient and torch.is_grad_enabled()):
-            total = users.new_zeros(())
+            loss = users.new_zeros(())
             for rows in (users[1:].flatten(1), items[1:].flatten(1)):
                 masked = rows * self.draw_mask(rows)
-                total = total + 1 - F.cosine_similarity(masked, self.mask_map(rows), dim=-1, eps=1e-8).mean()
-            return total
+                loss = loss + 1 - F.cosine_similarity(masked, self.mask_map(rows), dim=-1, eps=1e-8).mean()
+            return loss
 
     def contrast(self, users: Tensor, items: Tensor, user_ids: Tensor, item_ids: Tensor) -> Tensor:
         """InfoNCE of the two twins ``[n, M, 2, d]``, of users and of items, over all of them or those of a batch."""
-        total = users.new_zeros(())
+        loss = users.new_zeros(())
         for table, ids in ((users, user_ids), (items, item_ids)):
             twins = [table[:, :, number].flatten(1) for number in range(2)]
             if self.settings.contrast_scope == "all":
-                total = total + info_nce(twins[0][1:], twins[1][1:], self.settings.contrast_temperature)
+                loss = loss + info_nce(twins[0][1:], twins[1][1:], self.settings.contrast_temperature)
             else:
-                rows = [F.embedding(ids, twin) for twin in twins]
-                total = total + info_nce(*rows, self.settings.contrast_temperature, (ids, ids))
-        return total
+                one, other = (F.embedding(ids, twin) for twin in twins)
+                loss = loss + info_nce(one, other, self.settings.contrast_temperature, (ids, ids))
+        return loss

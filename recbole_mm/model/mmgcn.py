@@ -127,7 +127,7 @@ class MMGCN(MultimodalRecommender):
         """The last layer of one modality."""
         users = l2_normalise(self.preference(modality))
         items = l2_normalise(self.content_projections.project(self.modalities[modality]))
-        for layer in self.networks[modality]:
+        for layer in self.networks[modality].children():
             users, items = (
                 layer(self.user_mean, users, items, self.user_embedding),
                 layer(self.item_mean, items, users, self.item_embedding),

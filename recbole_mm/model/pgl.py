@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
@@ -138,7 +139,7 @@ class PGL(LateFusionRecommender):
             "threshold": settings.svd_threshold, "weights": settings.svd_weights,
         }  # fmt: skip
 
-        def build() -> dict[str, Tensor]:
+        def build() -> dict[str, np.ndarray]:
             block = self.graph.user_item_block(epsilon=1e-7)
             chosen = {name: parameters[name] for name in ("rank", "cut", "threshold", "weights")}
             csr = principal_graph(block, **chosen).to_scipy()
@@ -180,8 +181,8 @@ class PGL(LateFusionRecommender):
         if not self.contrast_weight:
             return total
         for rows in (user.flatten(1), positive.flatten(1)):
-            views = [rows * self.draw_mask(rows) for _ in range(2)]
-            total = total + info_nce(*views, self.contrast_temperature)
+            one, other = (rows * self.draw_mask(rows) for _ in range(2))
+            total = total + info_nce(one, other, self.contrast_temperature)
         return 0.5 * self.contrast_weight * total
 
     def draw_mask(self, rows: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ from torch import Tensor
 class TableScores:
     """The part of a recommender that scores with what :meth:`score_tables` gives."""
 
+    USER_ID: str
+    ITEM_ID: str
     _scores_are_cached = False
     _cached_tables: tuple[Tensor, Tensor] | None = None
 

@@ -18,6 +18,7 @@ from recbole_mm.nn.distinct import at_distinct_of_kinds
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.nn.normalise import l2_normalise
+from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Positive, Weight
@@ -78,8 +79,8 @@ class SiBraRTable(MultimodalRecommender):
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """Users ``[n_users, d]`` and the mean over the items' sources ``[n_items, d]``."""
-        total = sum(self.item_vectors(source) for source in range(self.n_sources))
-        return self.user_embedding, total / self.n_sources
+        items = total(self.item_vectors(source) for source in range(self.n_sources))
+        return self.user_embedding, items / self.n_sources
 
     def draw_sources(self, n_pairs: int) -> Tensor:
         """Two different sources of each pair, uniformly, ``[n_pairs, 2]``."""

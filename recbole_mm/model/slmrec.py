@@ -163,8 +163,8 @@ def _alternate(
         there, back: the graph from this side to the other one, and back.
         n_layers: L, at least 1.
     """
-    even, odd = rows, None
-    for layer in range(1, n_layers + 1):
+    even, odd = rows, there @ rows
+    for layer in range(2, n_layers + 1):
         if layer % 2:
             odd = there @ even
         else:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from recbole_mm.analysis.attribution.becam import PERTURBATIONS, RANKINGS, SCORES, Attribution
 from recbole_mm.analysis.attribution.score_cam import min_max, upsample
 from recbole_mm.analysis.figures import is_constant, panel_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = "turbo"  # matplotlib's name
 WIDTH = 3.6  # inches of a panel
@@ -26,7 +31,7 @@ def heat_map(colours: np.ndarray, importance: np.ndarray, scale: float = 0.0) ->
     return (mixed * 255).round().astype(np.uint8)
 
 
-def draw_curves(results: list[Attribution], labels: list[str]):
+def draw_curves(results: list[Attribution], labels: list[str]) -> Figure:
     """Means over the items, one row of panels per checkpoint; a matplotlib Figure."""
     from matplotlib.figure import Figure
 

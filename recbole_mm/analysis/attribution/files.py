@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -56,7 +57,7 @@ class AttributionFiles:
         self._temporary = self._stack.enter_context(temporary_folder(self._folder))
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._stack.__exit__(*exception)
 
     def leave_out(self, item: str, reason: str) -> None:
@@ -157,7 +158,7 @@ class AttributionFiles:
         }
         arrays.update((name, np.asarray(values, str)) for name, values in axes.items())
         with atomic_file(file) as temporary, open(temporary, "wb") as sink:
-            np.savez_compressed(sink, **arrays)
+            np.savez_compressed(sink, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
 
     def _write_tables(self) -> list[Path]:
         areas, summary, left_out, features = (

@@ -38,7 +38,7 @@ class ItemPictures:
 
 
 def write_attribution_page(
-    file: Path, targets: list[BehaviourCosines], summary: list[list], **values: Any
+    file: Path, targets: list[BehaviourCosines], summary: list[list[Any]], **values: Any
 ) -> Path:
     """Write the page; gives its path.
 

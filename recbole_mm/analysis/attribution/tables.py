@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ def areas(result: Attribution) -> np.ndarray:
     return area_under(torch.from_numpy(result.curves)).numpy()
 
 
-def area_rows(results: list[Attribution], titles: dict[str, str]) -> Iterator[list]:
+def area_rows(results: list[Attribution], titles: dict[str, str]) -> Iterator[list[Any]]:
     """One row per checkpoint, item, map and score."""
     for result in results:
         deletion, insertion = areas(result)
@@ -27,7 +28,7 @@ def area_rows(results: list[Attribution], titles: dict[str, str]) -> Iterator[li
                 yield [result.label, result.item, titles.get(result.item, ""), name, of, *numbers]
 
 
-def summary_rows(results: list[Attribution], labels: list[str]) -> Iterator[list]:
+def summary_rows(results: list[Attribution], labels: list[str]) -> Iterator[list[Any]]:
     """Mean and standard deviation (of a sample; NaN for one item) over the items, per checkpoint, map and score."""
     for label in labels:
         mine = np.stack([areas(one) for one in results if one.label == label])

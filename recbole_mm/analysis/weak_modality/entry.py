@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from recbole.utils import init_seed
+from torch import Tensor
 from tqdm import tqdm
 
 from recbole_mm.analysis.command import checkpoint_labels, write_csv
@@ -17,7 +20,11 @@ from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.late_fusion import ModalityRatings
 from recbole_mm.registry import register_analysis
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 BINS = 60
+Series = list[tuple[str, dict[str, dict[str, np.ndarray]]]]  # checkpoint, histogram, name, values
 
 
 @register_analysis("weak-modality", help="margins per modality, positive against hard-negative ratings (POWERec)")
@@ -53,9 +60,12 @@ def triplet_margins(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
     return positive - negative, positive.sum(axis=1)
 
 
-def _batch_ratings(model, users, items, batch) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch_ratings(
+    model: ModalityRatings, users: Tensor, items: Tensor, batch: Interaction
+) -> tuple[Tensor, Tensor]:
     user, positive, negative = model.batch(batch)
-    return tuple((users[user] * items[item]).sum(dim=-1) for item in (positive, negative))
+    rows = users[user]
+    return (rows * items[positive]).sum(dim=-1), (rows * items[negative]).sum(dim=-1)
 
 
 def write_weak_modality(checkpoints: list[OpenedCheckpoint], out: Path) -> list[Path]:
@@ -64,7 +74,7 @@ def write_weak_modality(checkpoints: list[OpenedCheckpoint], out: Path) -> list[
     Per checkpoint two histograms: the margin of each modality, and the ratings of positive and hard negative
     items (the hard negative's is ``y_ui - min_m d^m``). All checkpoints share the bins.
     """
-    series = []
+    series: Series = []
     for label, opened in zip(checkpoint_labels(checkpoints), checkpoints, strict=True):
         margins, positive = triplet_margins(opened)
         named = dict(zip(opened.model.rated_modalities, margins.T, strict=True))
@@ -84,7 +94,7 @@ def _shared_bins(groups: list[dict[str, np.ndarray]]) -> np.ndarray:
     return np.linspace(low, high, BINS + 1)
 
 
-def _figure(series, edges):
+def _figure(series: Series, edges: dict[str, np.ndarray]) -> Figure:
     """A row of panels per checkpoint; a matplotlib Figure."""
     from matplotlib.figure import Figure
 
@@ -105,12 +115,12 @@ def _figure(series, edges):
     return figure
 
 
-def _write_csv(series, edges, file: Path) -> None:
+def _write_csv(series: Series, edges: dict[str, np.ndarray], file: Path) -> None:
     header = ["checkpoint", "histogram", "series", "mean", "share_below_zero", "bin_from", "bin_to", "count"]
     write_csv(file, header, _csv_rows(series, edges))
 
 
-def _csv_rows(series, edges) -> Iterator[list]:
+def _csv_rows(series: Series, edges: dict[str, np.ndarray]) -> Iterator[list[Any]]:
     for name, groups in series:
         for kind, group in groups.items():
             for label, values in group.items():
