@@ -10,7 +10,7 @@ import torch
 
 from recbole_mm.load import open_checkpoint
 from recbole_mm.registry import ADAPTERS
-from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.model_runs import SMALL, few_neighbours
 from recbole_mm.testing.toy import Run, own_process, start, write_planted
 
 
@@ -40,10 +40,9 @@ class AdapterConformance:
         if request.param not in self.models:
             pytest.skip(f"not tried in {request.param}")
         folder = write_planted(tmp_path / "data", {"visual": 12, "textual": 7})
-        own = {"modalities": ["visual", "textual"], "checkpoint_dir": "saved", **self.settings}
-        knn = {} if request.param == "VBPR" else {"knn_k": 3}
-        merged: dict[str, Any] = {**SMALL, **knn, **own, "feature_adapter": self.adapter, "epochs": 2}
-        return start(request.param, folder, **merged)
+        own: dict[str, Any] = {"modalities": ["visual", "textual"], "checkpoint_dir": "saved", **self.settings}
+        own |= {**few_neighbours(request.param), "feature_adapter": self.adapter, "epochs": 2}
+        return start(request.param, folder, **{**SMALL, **own})
 
     def parameters(self, run: Run) -> dict[str, torch.nn.Parameter]:
         """The adapter's own, by name."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from recbole_mm.setting_rules import model_settings
 from recbole_mm.testing.toy import PRE_SPLIT, Run, own_process, start, write_planted
 
 SMALL: dict[str, Any] = {
@@ -20,6 +21,11 @@ SMALL: dict[str, Any] = {
     "valid_metric": "Recall@5",
     "stopping_step": 100,
 }
+
+
+def few_neighbours(model: str) -> dict[str, int]:
+    """Fewer neighbours than the toy data have items, where a model of ours has such a setting."""
+    return {"knn_k": 3} if any("knn_k" in kind.model_fields for kind in model_settings(model)) else {}
 
 
 class ModelRuns:

@@ -8,22 +8,14 @@ from model_kernels import description_of, kernels_of, kernels_of_epoch
 
 from recbole_mm import MODELS, ClosedFormRecommender
 from recbole_mm.testing import SMALL
+from recbole_mm.testing.model_runs import few_neighbours
 from recbole_mm.testing.toy import start, write_planted
 
 OF_OURS = [
     name for name in MODELS if MODELS.get(name).__module__.startswith("recbole_mm.model.")
     and not issubclass(MODELS.get(name), ClosedFormRecommender)  # which have no step
 ]  # fmt: skip
-SETTINGS = {
-    "BeFAHost": {"knn_k": 3}, "DRAGON": {"knn_k": 3}, "FREEDOM": {"knn_k": 3}, "LATTICE": {"knn_k": 3},
-    "MGCN": {"knn_k": 3}, "MICRO": {"knn_k": 3}, "SMORE": {"knn_k": 3},
-    "PGL": {"knn_k": 3},
-    "MENTOR": {"knn_k": 3},
-    "COHESION": {"knn_k": 3},
-    "GUME": {"knn_k": 3},
-    "DGMRec": {"knn_k": 3},
-    "MARGO": {"backbone": "VBPR"}, "PTMRec": {"backbone": "VBPR", "peft": "none"},
-}  # fmt: skip
+SETTINGS = {"MARGO": {"backbone": "VBPR"}, "PTMRec": {"backbone": "VBPR", "peft": "none"}}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,7 @@ def trained(data_path, tmp_path_factory):
 
     def model(name: str) -> torch.nn.Module:
         merged = {**SMALL, "epochs": 1, "checkpoint_dir": str(tmp_path_factory.mktemp("saved"))}
-        run = start(name, data_path, **{**merged, **SETTINGS.get(name, {})})
+        run = start(name, data_path, **{**merged, **few_neighbours(name), **SETTINGS.get(name, {})})
         run.trainer()._train_epoch(run.train_data, 0)
         return run.model
 

@@ -10,7 +10,7 @@ import torch
 
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.registry import register_adapter
-from recbole_mm.testing.model_runs import SMALL
+from recbole_mm.testing.model_runs import SMALL, few_neighbours
 from recbole_mm.testing.toy import own_process, start, write_planted
 from tests.shape_only import TMALL, build, count_parameters
 
@@ -28,15 +28,6 @@ class BehaviourItself(FeatureAdapter):
 @pytest.fixture(scope="module")
 def data_path(tmp_path_factory):
     return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 12, "textual": 7})
-
-
-KNN_MODELS = ("BeFAHost", "COHESION", "DRAGON", "FREEDOM", "GUME", "LATTICE", "LUDP", "MENTOR", "MGCN", "MICRO",
-              "PGL", "SMORE")  # fmt: skip
-
-
-def few_neighbours(name: str) -> dict:
-    """Fewer neighbours than the toy data have items, for the models that have such a key."""
-    return {"knn_k": 4} if name in KNN_MODELS else {}
 
 
 def model_of(name: str, data_path, adapter: str, **settings):
