@@ -25,8 +25,10 @@ from recbole_mm.host.logs import close_log
 from recbole_mm.host.terminal import brief
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.folders import make_run_folder
+from recbole_mm.io.names import closest
 from recbole_mm.trainer.beginnings import check_beginning
 
+_OF_PROCESSES = {"ip", "port", "world_size", "group_offset"}
 _TRUST_FLAGS = {"--trust-plugins": "trust_plugins", "--trust-pickle": "trust_pickle"}
 
 
@@ -130,6 +132,12 @@ def run(
         OSError: a folder of the run cannot be written to.
         ChildProcessError: one of several processes was killed.
     """
+    if not isinstance(saved, bool):
+        raise ValueError(f"saved: {saved!r} is neither True nor False")
+    unknown = processes.keys() - _OF_PROCESSES
+    if unknown:
+        name = min(unknown)
+        raise ValueError(f"run takes no argument {name!r}{closest(name, _OF_PROCESSES)}; settings go into config_dict")
     check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})
     config_file_list, config_dict = check_sources(config_file_list, config_dict)
     model, dataset = names_of_run(model, dataset, config_file_list, config_dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from recbole_mm.settings import Count, CountOrZero, Names, Positive, Settings, Weight, Whole
 
@@ -26,9 +26,9 @@ class RunSettings(Settings):
     commands and models), published (a model's own paper or code), recbole (RecBole's defaults)."""
     plugins: Names = []
     """Modules of your own to import, which register models or feature adapters."""
-    trust_plugins: bool = False
+    trust_plugins: StrictBool = False
     """Whether modules may be imported that a file names. Not from a file."""
-    trust_pickle: bool = False
+    trust_pickle: StrictBool = False
     """Whether files may be unpickled, which runs the code in them. Not from a file."""
     eval_history: Literal["train_valid", "train"] = "train_valid"
     """Items masked at test: train_valid (RecBole's) or train (most published tables of this field)."""

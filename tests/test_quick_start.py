@@ -342,3 +342,17 @@ def test_what_recboles_own_models_end_with_is_one_line(model, setting, tmp_path,
     assert main(arguments) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ") and model in last
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"prot": 1}, r"run takes no argument 'prot' \(did you mean port\?\); settings go into config_dict"),
+        ({"saved": "no"}, "saved: 'no' is neither True nor False"),
+        ({"model": dict}, "model: <class 'dict'> is no name of a model"),
+        ({"dataset": ""}, "--dataset: '' is no name; give that of the folder"),
+    ],
+)
+def test_arguments_of_run_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        run(**{"model": "VBPR", "dataset": "toy", "config_dict": {"data_path": "."}, **options})

@@ -15,6 +15,7 @@ from recbole_mm.experiment.run import Job, run_job
 from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.store import RunResult, Store
 from recbole_mm.io.files import check_folder_writable
+from recbole_mm.io.locks import only_holder
 from recbole_mm.ray_session import ray_session
 
 Tell = Callable[[str], None]
@@ -52,12 +53,21 @@ def run_experiment(
     if audit is not None:
         plan = plan.model_copy(update={"audit": list(audit)})
     rows = checked_rows(plan, file, plugins)
-    store = _opened_store(folder.absolute(), rows, resume)
+    folder = folder.absolute()
+    check_folder_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_holder(folder.with_name(f".{folder.name}.lock"), f"the experiment {folder}"):
+        return _run_rows(plan, rows, _opened_store(folder, rows, resume), jobs, ray_address, tell)
+
+
+def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address: str | None, tell: Tell) -> Store:
+    """Choose, train, test; gives the store, whose tables are of these rows."""
     with ray_session(ray_address):
         chosen = [_chosen(row, plan, store, jobs, tell) for row in rows]
         audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
-        _run(plan, [*chosen, *audited], store, jobs, tell)
-    store.write_tables()
+        wanted = _run(plan, [*chosen, *audited], store, jobs, tell)
+    searches = {search.identity for search in (_search_of(row, plan) for row in rows) if search is not None}
+    store.write_tables(wanted, searches)
     shutil.rmtree(store.folder / "work", ignore_errors=True)
     return store
 
@@ -66,10 +76,11 @@ def _opened_store(folder: Path, rows: list[Row], resume: bool) -> Store:
     """The store in a folder; raises where another experiment is there, or one of these rows on other data."""
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
-    check_folder_writable(folder)
     store = Store(folder)
     for dataset, path in sorted({(row.dataset, row.settings["data_path"]) for row in rows}):
-        store.check_data(dataset, Path(path) / dataset)
+        used: list[list[str] | None] = [row.settings.get("modalities") for row in rows if row.dataset == dataset]
+        names = {name for modalities in used for name in modalities or ()}
+        store.check_data(dataset, Path(path) / dataset, None if None in used else names)
     return store
 
 
@@ -83,11 +94,18 @@ def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
     return rows
 
 
+def _search_of(row: Row, plan: Plan) -> RowSearch | None:
+    """What is tried of a row; None where its settings are given."""
+    if plan.search is None or row.sweep or not ranges_of(row):
+        return None
+    return RowSearch.of(row, plan.search, plan.seeds[0])
+
+
 def _chosen(row: Row, plan: Plan, store: Store, jobs: int, tell: Tell) -> tuple[Row, int]:
     """The row with its settings, and how many were tried."""
-    if plan.search is None or row.sweep or not ranges_of(row):
+    search = _search_of(row, plan)
+    if search is None:
         return row, 0
-    search = RowSearch.of(row, plan.search, plan.seeds[0])
     trials = store.trials(search.identity)
     if not trials:
         tell(f"{row.label} on {row.dataset}: searching")
@@ -100,7 +118,8 @@ def _chosen(row: Row, plan: Plan, store: Store, jobs: int, tell: Tell) -> tuple[
     return row.chosen(best["settings"]), len(trials)
 
 
-def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> None:
+def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> set[str]:
+    """Do what is missing; gives the names of all runs that the plan has."""
     wanted: dict[str, Job] = {}
     for seed in plan.seeds:
         for row, budget in rows:
@@ -115,6 +134,7 @@ def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell:
         shutil.rmtree(store.folder / "work" / record.run, ignore_errors=True)
         outcome = f"failed: {record.error}" if record.error else _metrics(record.test)
         tell(f"{number} of {len(missing)}: {record.label} on {record.dataset}, seed {record.seed}: {outcome}")
+    return set(wanted)
 
 
 def _died(job: Job, error: str) -> RunResult:

@@ -18,6 +18,7 @@ modality whether its row is imputed), ``users.parquet`` (``user``, ``training_ro
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,11 +134,17 @@ class Store:
         with atomic_file(description) as temporary:
             temporary.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
 
-    def check_data(self, dataset: str, folder: Path) -> None:
-        """Raise ValueError where a data set's files are not those of earlier runs; of the first, keep their digests."""
+    def check_data(self, dataset: str, folder: Path, modalities: Container[str] | None = None) -> None:
+        """Raise ValueError where a data set's files are not those of earlier runs; of the first, keep their digests.
+
+        Args:
+            dataset: its name.
+            folder: of its files.
+            modalities: that the runs read; all of them if not given.
+        """
         file = self.folder / "data_files.json"
         kept = read_json(file, dict) if file.is_file() else {}
-        changed = changed_files(folder, dataset, kept)
+        changed = changed_files(folder, dataset, kept, modalities)
         if changed:
             raise ValueError(
                 f"{folder}: {', '.join(changed)} changed since the runs in {self.folder}; bring the data back, or give "
@@ -183,20 +190,26 @@ class Store:
         found = (_read_run(file)["record"] for file in sorted((self.folder / "runs").glob("*.json")))
         return [Record(**{name: value for name, value in record.items() if name in known}) for record in found]
 
-    def write_tables(self) -> None:
-        """Bring the Parquet tables up to date with the runs there are."""
+    def write_tables(self, runs: Container[str] | None = None, searches: Container[str] | None = None) -> None:
+        """Bring the Parquet tables up to date with the runs and searches there are, or with some of them by name.
+
+        Those of settings that a plan had before are kept and stay out of its tables.
+        """
         import pandas as pd
 
-        files = sorted((self.folder / "runs").glob("*.json"))
+        files = [file for file in sorted((self.folder / "runs").glob("*.json")) if runs is None or file.stem in runs]
         contents = [_read_run(file) for file in files]
-        _write(pd.DataFrame([record.flat() for record in self.records()]), self.folder / "runs.parquet")
+        records = [record for record in self.records() if runs is None or record.run in runs]
+        _write(pd.DataFrame([record.flat() for record in records]), self.folder / "runs.parquet")
         curves = [{"run": one["record"]["run"], **value} for one in contents for value in one["curves"]]
         _write(pd.DataFrame(curves), self.folder / "curves.parquet")
         users = [self._users_of(file.stem) for file in files if self._users_file(file.stem).is_file()]
         users = pd.concat(users, ignore_index=True) if users else pd.DataFrame(columns=["run", "user", "items"])
         _write(users.drop(columns="items"), self.folder / "per_user.parquet")
         _write(users[["run", "user", "items"]], self.folder / "lists.parquet")
-        trials = [trial for file in sorted(self.folder.glob("trials/*.json")) for trial in read_json(file, list)]
+        found = sorted(self.folder.glob("trials/*.json"))
+        searched = [file for file in found if searches is None or file.stem in searches]
+        trials = [trial for file in searched for trial in read_json(file, list)]
         _write(pd.DataFrame(trials), self.folder / "trials.parquet")
 
     def _users_of(self, run: str) -> pd.DataFrame:

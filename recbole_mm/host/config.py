@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 from recbole.config import Config
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.model.context_aware_recommender import KD_DAGFM
 
 from recbole_mm.host.mend import mend
@@ -104,7 +105,8 @@ def apply(hooks: Hooks) -> None:
 
 
 def _check_name(kind: str, name: Any) -> None:
-    if name is not None and not isinstance(name, str) and not (kind == "model" and isinstance(name, type)):
+    is_class = kind == "model" and isinstance(name, type) and issubclass(name, AbstractRecommender)
+    if name is not None and not isinstance(name, str) and not is_class:
         raise ValueError(f"{kind}: {name!r} is no name of a {kind}")
 
 

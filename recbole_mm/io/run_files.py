@@ -81,7 +81,7 @@ class RunFiles:
 def reserve(path: Path) -> tuple[Path, FileLock]:
     """A name for a run's checkpoint that no other has: `path`, or with the first free number behind it.
 
-    Reservations of runs that were killed are deleted.
+    Reservations and locks of runs that were killed are deleted.
 
     Returns:
         the name, and the lock that keeps it from others until the run has ended; :func:`release` it then.
@@ -90,9 +90,10 @@ def reserve(path: Path) -> tuple[Path, FileLock]:
     """
     if not path.parent.is_dir():  # which the lock would make
         raise OSError(f"checkpoint_dir: {path.parent} takes no files, as it is no folder; set another")
-    for left in path.parent.glob(".*.reserved"):
+    for left in (*path.parent.glob(".*.reserved"), *path.parent.glob(".*.lock")):
         lock = _locked(left)
         if lock is not None:
+            left.with_name(f"{left.name}.holder").unlink(missing_ok=True)
             release(lock)
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
     for name in itertools.chain([path], numbered):  # which have no end

@@ -80,6 +80,12 @@ class Ranker:
             raise ValueError(
                 f"{type(self._model).__name__} cannot score all items of a user at once, which recommend needs"
             ) from error
+        if not torch.isfinite(scores[:, 1:]).all():
+            row = int(torch.isfinite(scores[:, 1:]).all(dim=1).logical_not().nonzero()[0])
+            raise ValueError(
+                f"scores of user {self._tokens[self._user_field][int(users[row])].as_py()!r} are not finite; train "
+                f"{type(self._model).__name__} again, with a lower learning rate"
+            )
         scores[:, 0] = -torch.inf
         if self._seen is not None:
             rows, columns = self._seen[users].nonzero()

@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.locks import only_holder
 from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.setting_rules import PATH_KEYS
 from recbole_mm.trainer.checkpoint import settings as plain_settings
@@ -54,7 +55,8 @@ def search_with_ray(
     space = Space(search, algo, max_evals)
     description = _description(search, algo, max_evals)
     _check_folder(folder, description, resume)
-    with ray_session(ray_address):
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_holder(folder.with_name(f".{folder.name}.lock"), f"the search {folder}"), ray_session(ray_address):
         check_resources(search.config)
         trials = _try_all(search, space, folder, description, resume)
     write_results(folder / RESULTS_FILE, search, trials)
@@ -71,7 +73,6 @@ def _try_all(
     search: Search, space: Space, folder: Path, description: dict[str, Any], resume: bool
 ) -> list[dict[str, Any]]:
     """Run all trials of a space; gives a row for each."""
-    folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / _DESCRIPTION_FILE) as temporary:
         temporary.write_text(json.dumps(description, indent=2), encoding="utf-8")
     with interrupted_between_steps():

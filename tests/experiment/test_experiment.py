@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,46 @@ def test_more_models_and_seeds_run_only_what_is_missing(data):
     assert "4 of 6 runs to do" in told
     after = {file.name: file.stat().st_mtime_ns for file in Path("out/runs").glob("*.json")}
     assert len(after) == 6 and before.items() <= after.items()
+
+
+def test_a_table_is_of_the_plan_and_not_of_what_it_was(data):
+    """Else runs of other settings would count as seeds of one row."""
+    run_experiment(plan(data, seeds=1), Path("out"), 2)
+    first = set(read_store(Path("out")).runs["run"])
+    run_experiment(plan(data, seeds=1, epochs=3), Path("out"), 2, resume=True)
+    runs = read_store(Path("out")).runs
+    assert set(runs["epochs"]) == {3} and len(runs) == 2 and not first & set(runs["run"])
+    told: list[str] = []
+    run_experiment(plan(data, seeds=1), Path("out"), 2, resume=True, tell=told.append)
+    assert "0 of 2 runs to do" in told and set(read_store(Path("out")).runs["run"]) == first
+
+
+def test_an_experiment_has_one_writer(data):
+    file, refused = plan(data, seeds=1), []
+
+    def second(line: str) -> None:
+        with pytest.raises(BlockingIOError, match="the experiment .*out: process .* does this already; wait until it"):
+            run_experiment(file, Path("out"), 2, resume=True)
+        refused.append(line)
+
+    run_experiment(file, Path("out"), 2, tell=second)
+    assert refused
+    run_experiment(file, Path("out"), 2, resume=True)
+
+
+def test_features_that_no_run_reads_may_come_and_go(data, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "data")
+    text = plan(folder, seeds=1).read_text().replace("benchmark_filename:", "modalities: [visual], benchmark_filename:")
+    Path("plan.yaml").write_text(text)
+    run_experiment(Path("plan.yaml"), Path("out"), 2)
+    (folder / "toy/toy.textual").unlink()
+    run_experiment(Path("plan.yaml"), Path("out"), 2, resume=True)
+    visual = (folder / "toy/toy.visual").read_text()
+    (folder / "toy/toy.more").write_text(visual)
+    run_experiment(Path("plan.yaml"), Path("out"), 2, resume=True)
+    (folder / "toy/toy.visual").write_text(visual.replace("1", "2"))
+    with pytest.raises(ValueError, match="toy.visual changed since the runs in .*out; bring the data back"):
+        run_experiment(Path("plan.yaml"), Path("out"), 2, resume=True)
 
 
 def test_an_audit_trains_every_multimodal_row_without_each_modality(data):

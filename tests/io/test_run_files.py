@@ -48,6 +48,8 @@ def test_reservations_of_killed_runs_are_deleted_and_those_of_others_kept(tmp_pa
 reserve(Path({str(tmp_path / 'run.pth')!r})); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", source]).returncode == 9
     assert (tmp_path / ".run.reserved").exists()
+    (tmp_path / ".run.lock").touch()
+    (tmp_path / ".run.lock.holder").write_text("process 1\n")
     mine, _lock = reserve(tmp_path / "other.pth")
     assert [file.name for file in tmp_path.iterdir()] == [".other.reserved"]
     assert reserve(tmp_path / "other.pth")[0] != mine

@@ -13,6 +13,7 @@ import torch
 from ray import tune
 
 from recbole_mm.__main__ import main
+from recbole_mm.load import open_checkpoint
 from recbole_mm.recommend.ranking import Ranker
 
 
@@ -49,6 +50,16 @@ def assert_ranks(table: pd.DataFrame, ranking: dict[str, list[tuple[str, float]]
         assert rows["item"].tolist() == [item for item, _ in ranking[user]]
         # one is a product of a block of users, the other of all: float32 rounding of sums of a few dozen terms
         np.testing.assert_allclose(rows["score"], [score for _, score in ranking[user]], rtol=1e-5, atol=1e-6)
+
+
+def test_scores_that_overflow_are_refused_and_not_left_out(checkpoint):
+    """Finite weights whose products are not."""
+    opened = open_checkpoint(checkpoint("BM3"))
+    with torch.no_grad():
+        for value in opened.model.parameters():
+            value.fill_(3e38)
+    with pytest.raises(ValueError, match="scores of user '.*' are not finite; train BM3 again"):
+        Ranker(opened, 3, exclude_seen=False).rank(np.array([1, 2]))
 
 
 @pytest.mark.parametrize("model", ["POWERec", "MARGO", "BM3", "BPR", "LightGCN"])

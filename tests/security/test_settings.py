@@ -101,6 +101,13 @@ def test_settings_of_a_checkpoint_are_not_evaluated(checkpoint, key):
     assert open_checkpoint(change(checkpoint, **{key: OPENS})).config[key] in (OPENS, None)
 
 
+@pytest.mark.parametrize("key", ["trust_pickle", "trust_plugins"])
+@pytest.mark.parametrize("value", ["yes", "on", "1", 1])
+def test_trust_is_true_and_nothing_like_it(toy, key, value):
+    with pytest.raises(ValueError, match=f"{key}: .* is not allowed for VBPR; give True or False"):
+        Config("VBPR", "toy", config_dict={**toy, key: value})
+
+
 def test_what_only_training_needs_does_not_keep_a_checkpoint_shut(checkpoint):
     """wandb is not installed here, and 256 processes would have nothing to do."""
     opened = open_checkpoint(change(checkpoint, log_wandb=True, worker=256))
