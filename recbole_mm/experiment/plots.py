@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 
 from recbole_mm.analysis.figures import save_figure
-from recbole_mm.experiment.sections import audited, compared, file_name, main_metric, rows_by_label, strata_of
+from recbole_mm.experiment.results import DatasetResults
+from recbole_mm.experiment.sections import file_name
 from recbole_mm.experiment.statistics import Comparison
-from recbole_mm.experiment.tables import StoreTables
 
 _MOST_CURVES = 10  # colours that can be told apart
 
@@ -34,36 +34,40 @@ class Plot:
     files: list[Path]
 
 
-def plots_of(tables: StoreTables, dataset: str, compare_with: list[str], folder: Path) -> Iterator[Plot]:
-    """Write the figures about one data set into a folder: differences, curves, cost, strata and sweeps.
-
-    Arguments as of :func:`recbole_mm.experiment.sections.sections_of`.
-    """
-    metric, groups = main_metric(tables), rows_by_label(tables, dataset)
-    base = next((label for label in compare_with if label in groups), next(iter(groups)))
-    figures = {
-        f"{metric}: difference to {base}, with its interval over users and seeds": _differences(
-            tables, groups, base, metric
-        ),
-        f"Validation, {tables.runs['chosen_by'].iloc[0]}, a line for each seed; a dot at its best epoch": _curves(
-            tables, groups
-        ),
-        f"Cost against quality: test {metric}; the area of a dot is its peak memory": _cost(groups, metric),
-        f"{metric} of each kind of items and users; bars: spread over seeds": _strata(tables, groups, metric),
+def plots_of(results: DatasetResults, folder: Path) -> Iterator[Plot]:
+    """Write the figures about one data set into a folder: differences, curves, cost, strata, audits and sweeps."""
+    metric, chosen_by = results.metric, results.tables.runs["chosen_by"].iloc[0]
+    captions = {
+        f"{metric}: difference to {results.bases[0]}, with its interval over users and seeds": _differences(results),
+        f"Validation, {chosen_by}, a line for each seed; a dot at its best epoch": _curves(results),
+        f"Cost against quality: test {metric}; the area of a dot is its peak memory": _cost(results.rows, metric),
+        f"{metric} of each kind of items and users; bars: spread over seeds": _strata(results),
     }
-    if tables.audits(dataset):
-        figures[f"Change of {metric} where a modality is replaced; crosses: not shown"] = _audit(
-            audited(tables, dataset, groups, metric)
-        )
-    for model, runs in tables.sweeps(dataset).items():
-        figures[f"Sweep of {model}: {metric}"] = _sweep(runs, metric)
+    if results.audits:
+        captions[f"Change of {metric} where a modality is replaced; crosses: not shown"] = _audit(results.audits)
+    for model, runs in results.sweeps.items():
+        captions[f"Sweep of {model}: {metric}"] = _sweep(runs, metric)
+    yield from _written(results.dataset, captions, folder)
+
+
+def plots_of_checkpoints(results: DatasetResults, folder: Path) -> Iterator[Plot]:
+    """Write the figures that single checkpoints have: differences between them, and strata."""
+    captions = {
+        f"{results.metric}: difference to {results.bases[0]}, with its interval over users": _differences(results),
+        f"{results.metric} of each kind of items and users": _strata(results),
+    }
+    yield from _written(results.dataset, captions, folder)
+
+
+def _written(dataset: str, figures: dict[str, Figure | None], folder: Path) -> Iterator[Plot]:
     for number, (caption, figure) in enumerate(figures.items(), start=1):
         if figure is not None:
             yield Plot(dataset, caption, save_figure(figure, folder / f"{file_name(dataset)}-{number}.png"))
 
 
-def _differences(tables: StoreTables, groups: dict[str, pd.DataFrame], base: str, metric: str) -> Figure | None:
-    found = compared(tables, groups, base, metric)
+def _differences(results: DatasetResults) -> Figure | None:
+    base = results.bases[0]
+    found = results.against(base)
     if not found:
         return None
     figure = Figure(figsize=(7, 1 + 0.3 * len(found)), layout="constrained")
@@ -75,16 +79,17 @@ def _differences(tables: StoreTables, groups: dict[str, pd.DataFrame], base: str
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(found)), list(found), parse_math=False)
     axis.invert_yaxis()
-    axis.set_xlabel(f"difference of {metric} to {base}", parse_math=False)
+    axis.set_xlabel(f"difference of {results.metric} to {base}", parse_math=False)
     return figure
 
 
-def _curves(tables: StoreTables, groups: dict[str, pd.DataFrame]) -> Figure | None:
+def _curves(results: DatasetResults) -> Figure | None:
     """A line for each seed."""
+    tables = results.tables
     name = f"valid_{str(tables.runs['chosen_by'].iloc[0]).lower()}"
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
-    for number, (label, runs) in enumerate(list(groups.items())[:_MOST_CURVES]):
+    for number, (label, runs) in enumerate(list(results.rows.items())[:_MOST_CURVES]):
         for _, run in runs.iterrows():
             curve = tables.curves[(tables.curves["run"] == run["run"]) & (tables.curves["name"] == name)]
             if not len(curve):
@@ -127,8 +132,8 @@ def _cost(groups: dict[str, pd.DataFrame], metric: str) -> Figure:
     return figure
 
 
-def _strata(tables: StoreTables, groups: dict[str, pd.DataFrame], metric: str) -> Figure:
-    values = strata_of(tables, dict(list(groups.items())[:_MOST_CURVES]), metric).set_index("row")
+def _strata(results: DatasetResults) -> Figure:
+    values = results.strata[:_MOST_CURVES].set_index("row")
     means, spreads = values.map(np.mean), values.map(np.std)
     figure = Figure(figsize=(max(7, 0.9 * len(values.columns)), 4.5), layout="constrained")
     axis = figure.subplots()
@@ -137,7 +142,7 @@ def _strata(tables: StoreTables, groups: dict[str, pd.DataFrame], metric: str) -
         places = np.arange(len(means.columns)) + (number + 0.5) * width - 0.4
         axis.bar(places, means.loc[label], width, yerr=spreads.loc[label], label=label, error_kw={"linewidth": 0.8})
     axis.set_xticks(range(len(means.columns)), list(means.columns), rotation=30, ha="right", parse_math=False)
-    axis.set_ylabel(metric)
+    axis.set_ylabel(results.metric)
     axis.legend(fontsize="small")
     return figure
 

@@ -11,6 +11,7 @@ from typing import Any
 from recbole_mm.analysis.pages import write_page
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.plots import Plot, plots_of
+from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import BEST, Section, file_name, sections_of
 from recbole_mm.experiment.statistics import ALPHA, LEAST_SEEDS
 from recbole_mm.experiment.tables import StoreTables, read_store
@@ -38,8 +39,9 @@ def write_report(folder: Path, compare_with: list[str] | None = None) -> Path:
     for name in ("tables", "figures"):
         (folder / name).mkdir(exist_ok=True)
     for dataset in tables.datasets:
-        sections += sections_of(tables, dataset, compare_with or [])
-        plots += plots_of(tables, dataset, compare_with or [], folder / "figures")
+        results = DatasetResults(tables, dataset, compare_with or [])
+        sections += sections_of(results)
+        plots += plots_of(results, folder / "figures")
     for section in sections:
         _write_table(section, folder / "tables")
     _write(folder / "report.md", "\n".join(_markdown(folder.name, tables, sections, plots)) + "\n")

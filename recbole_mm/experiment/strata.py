@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
@@ -111,8 +109,3 @@ def gini(counts: np.ndarray) -> float:
 def _entropy(shares: np.ndarray) -> float:
     some = shares[shares > 0]
     return float(-(some * np.log2(some)).sum())
-
-
-def by_seed(runs: pd.DataFrame, measure: Callable[[pd.Series], dict[str, float]]) -> pd.DataFrame:
-    """A row of values for each run."""
-    return pd.DataFrame([measure(run) for _, run in runs.iterrows()], index=runs["run"])

@@ -4,44 +4,37 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recbole_mm.experiment.strata import beyond_accuracy
-from recbole_mm.experiment.tables import StoreTables
+from recbole_mm.experiment.results import DatasetResults
 
-SIMPLE = ("Pop", "EASE", "ContentEASE")  # what a model with content should beat
+SIMPLE = ("Pop", "EASE", "ContentKNN", "ContentEASE")  # what a model with content should beat
 _MOST_TOP_SHARE = 0.5
 _ABOVE_ALL = 0.95  # share of the loss, in size
 
 
-def warnings_of(tables: StoreTables, runs: pd.DataFrame, metric: str) -> list[str]:
-    """Warnings about one row on one data set.
+def warnings_of(results: DatasetResults, label: str) -> list[str]:
+    """Warnings about one row.
 
     Args:
-        tables: of the store.
-        runs: of the row, one per seed.
-        metric: of the table, such as ``ndcg@20``.
+        results: of the row's data set.
+        label: of the row.
     """
-    found = []
+    found, runs, tables = [], results.rows[label], results.tables
     n_runs = len(runs)
     first = (runs["best_epoch"] <= 1) & (runs["ended"] != "solved")
     for says, holds in (("best epoch 1", first), ("ended at its cap", runs["ended"] == "cap")):
         if holds.any():
             found.append(f"{says} ({int(holds.sum())} of {n_runs})")
-    k = int(metric.rpartition("@")[2])
-    shares = [
-        beyond_accuracy(tables.lists_of(run["run"]), tables.data(run, "items"), k)["top share"]
-        for _, run in runs.iterrows()
-    ]
-    n_items = len(tables.data(runs.iloc[0], "items"))
-    if n_items > 200 and max(shares) > _MOST_TOP_SHARE:
-        found.append(f"{max(shares):.0%} of its places go to the 100 most popular items")
-    found += _below_simple(tables, runs, metric)
+    most = results.beyond[label]["top share"].max()
+    if len(tables.data(runs.iloc[0], "items")) > 200 and most > _MOST_TOP_SHARE:
+        found.append(f"{most:.0%} of its places go to the 100 most popular items")
+    found += _below_simple(results, runs)
     part = _dominant_part(tables.curves[tables.curves["run"].isin(runs["run"])])
     return [*found, *([f"one part of the loss, {part}, is above all others"] if part else [])]
 
 
-def _below_simple(tables: StoreTables, runs: pd.DataFrame, metric: str) -> list[str]:
-    rows = tables.rows(runs["dataset"].iloc[0])
-    own, column = runs[f"test_{metric}"].mean(), f"test_{metric}"
+def _below_simple(results: DatasetResults, runs: pd.DataFrame) -> list[str]:
+    rows, column = results.tables.rows(results.dataset), f"test_{results.metric}"
+    own = runs[column].mean()
     return [
         f"below {model}"
         for model in SIMPLE

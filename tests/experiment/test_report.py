@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import pandas as pd
 import pytest
 
 from recbole_mm.__main__ import main
+from recbole_mm.experiment import results
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.report import write_report
+from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import BEST, SECOND, SHOWN, TIED, Section, sections_of
 from recbole_mm.experiment.store import Record, RunResult, Store
 from recbole_mm.experiment.tables import read_store
@@ -67,7 +70,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_marks_follow_the_numbers(folder):
-    headline = next(sections_of(read_store(folder), "toy", [MARKUP]))
+    headline = next(sections_of(DatasetResults(read_store(folder), "toy", [MARKUP])))
     rows = list(headline.table["row"])
     assert rows[2] == MARKUP and set(rows[:2]) == {"good", "same"}
     marks = [headline.marks.get((row, "ndcg@5"), set()) for row in range(3)]
@@ -94,7 +97,7 @@ def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
 def test_what_a_modality_is_worth(folder):
     tables = read_store(folder)
     assert set(tables.rows("toy")["label"]) == {"good", "same", MARKUP}  # knock-outs are no rows of the table
-    (audit,) = (one for one in sections_of(tables, "toy", ["good"]) if one.name == "toy-audit")
+    (audit,) = (one for one in sections_of(DatasetResults(tables, "toy", ["good"])) if one.name == "toy-audit")
     found = audit.table.set_index("modality")
     assert list(found["replaced by"]) == ["shuffle"] * 2 and set(found["row"]) == {"good"}
     assert found["verdict"].to_dict() == {"visual": "worse", "textual": "not shown"}
@@ -114,6 +117,21 @@ def test_the_page_is_one_file_and_shows_texts_as_they_are(folder):
     markdown = (folder / "report.md").read_text()
     assert all((folder / target).is_file() for target in re.findall(r"\]\((figures/[^)]+)\)", markdown))
     assert "| **0.3" in markdown and "### Sweep of one" in markdown
+
+
+def test_each_thing_is_computed_once_for_tables_and_figures(folder, monkeypatch):
+    calls = Counter()
+
+    def counted(name):
+        original = getattr(results, name)
+        return lambda *arguments: calls.update([name]) or original(*arguments)
+
+    for name in ("compare", "beyond_accuracy", "item_strata", "user_strata"):
+        monkeypatch.setattr(results, name, counted(name))
+    write_report(folder, ["good"])
+    n_runs = 3 * SEEDS
+    # one of rows against the best, which is the one compared with, and one of a row's knock-outs
+    assert calls == {"compare": 2, "beyond_accuracy": n_runs, "item_strata": n_runs, "user_strata": n_runs}
 
 
 def test_latex_by_hand():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.experiment.warnings import warnings_of
@@ -20,5 +21,14 @@ def test_a_model_that_was_solved_has_no_epoch_to_warn_of(tmp_path, ended, found)
     store = Store(tmp_path / "store")
     store.add(replace(run, record=replace(run.record, best_epoch=1, ended=ended)))
     store.write_tables()
-    tables = read_store(store.folder)
-    assert warnings_of(tables, tables.runs, "ndcg@5") == found
+    assert warnings_of(DatasetResults(read_store(store.folder), "toy"), "one") == found
+
+
+def test_a_row_below_a_simple_one_says_so(tmp_path):
+    store = Store(tmp_path / "store")
+    for model, level in (("ContentEASE", 0.6), ("ContentKNN", 0.55), ("MGCN", 0.5), ("Pop", 0.2)):
+        store.add(result(model, model, 0, level))
+    store.write_tables()
+    results = DatasetResults(read_store(store.folder), "toy")
+    assert warnings_of(results, "MGCN") == ["below ContentKNN", "below ContentEASE"]
+    assert warnings_of(results, "ContentEASE") == []

@@ -1,0 +1,122 @@
+"""What was found on one data set of a store, each thing computed once for all tables and figures that show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pandas as pd
+
+from recbole_mm.experiment.statistics import Comparison, compare
+from recbole_mm.experiment.strata import beyond_accuracy, item_strata, recall_and_ndcg, user_strata
+from recbole_mm.experiment.tables import StoreTables
+
+
+@dataclass(frozen=True)
+class DatasetResults:
+    """The rows on one data set with what tests, strata and audits say of them.
+
+    Attributes:
+        tables: of the store.
+        dataset: name of one of theirs.
+        compare_with: labels of rows that all others are compared with; those that the data set has not are left out.
+    """
+
+    tables: StoreTables
+    dataset: str
+    compare_with: list[str] = field(default_factory=list)
+    _compared: dict[str, dict[str, Comparison]] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def metric(self) -> str:
+        """The metric that chose the epochs, where it was measured by user; else the first."""
+        chosen = str(self.tables.runs["chosen_by"].iloc[0]).lower()
+        return chosen if chosen in self.tables.metrics else self.tables.metrics[0]
+
+    @property
+    def k(self) -> int:
+        """Length of the lists that :attr:`metric` counts."""
+        return int(self.metric.rpartition("@")[2])
+
+    @cached_property
+    def rows(self) -> dict[str, pd.DataFrame]:
+        """The runs of each row of the table by its label, the best row by :attr:`metric` first."""
+        groups = dict(iter(self.tables.rows(self.dataset).groupby("label", sort=False)))
+        return dict(sorted(groups.items(), key=lambda group: -group[1][f"test_{self.metric}"].mean()))
+
+    @cached_property
+    def bases(self) -> list[str]:
+        """Rows that the others are compared with: the best row if none is asked for."""
+        return [label for label in self.compare_with if label in self.rows] or [self.best]
+
+    @property
+    def best(self) -> str:
+        """Label of the best row."""
+        return next(iter(self.rows))
+
+    def against(self, base: str) -> dict[str, Comparison]:
+        """Every other row against one, in :attr:`metric`."""
+        if base not in self._compared:
+            values = {label: self.tables.values(runs, self.metric) for label, runs in self.rows.items()}
+            other = values.pop(base)
+            self._compared[base] = compare(values, other)
+        return self._compared[base]
+
+    @cached_property
+    def strata(self) -> pd.DataFrame:
+        """:attr:`metric` of each row for each kind of items and users: lists of the seeds' values, and the ``row``.
+
+        Other metrics than Recall and NDCG are not taken apart; NDCG stands for them.
+        """
+        lines = []
+        for label, runs in self.rows.items():
+            values: dict[str, list[float]] = {}
+            for _, run in runs.iterrows():
+                for stratum, value in self._strata_of(run).items():
+                    values.setdefault(stratum, []).append(value)
+            lines.append({"row": label, **values})
+        return pd.DataFrame(lines)
+
+    def _strata_of(self, run: pd.Series) -> dict[str, float]:
+        name = self.metric.partition("@")[0]
+        column = name if name in ("recall", "ndcg") else "ndcg"
+        lists, test = self.tables.lists_of(run["run"]), self.tables.data(run, "test")
+        values = {}
+        for stratum, items in item_strata(self.tables.data(run, "items")).items():
+            values[f"items: {stratum}"] = float(recall_and_ndcg(lists, test, self.k, items)[column].mean())
+        for stratum, users in user_strata(self.tables.data(run, "users")).items():
+            own = recall_and_ndcg(lists[lists.index.isin(users)], test, self.k)[column]
+            values[f"users: {stratum}"] = float(own.mean())
+        return values
+
+    @cached_property
+    def beyond(self) -> dict[str, pd.DataFrame]:
+        """What the lists of each row are like beyond accuracy: a line for each run."""
+        return {label: self.beyond_of(runs) for label, runs in self.rows.items()}
+
+    def beyond_of(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """What the lists of some runs are like beyond accuracy, a line for each."""
+        return pd.DataFrame(
+            [
+                beyond_accuracy(self.tables.lists_of(run["run"]), self.tables.data(run, "items"), self.k)
+                for _, run in runs.iterrows()
+            ]
+        )
+
+    @cached_property
+    def audits(self) -> dict[str, dict[tuple[str, str], Comparison]]:
+        """Of each row what replacing a modality does to it, by modality and kind, corrected over the row's own."""
+        found = {}
+        for label, runs in self.tables.audits(self.dataset).items():
+            if label in self.rows:
+                by_kind = runs.groupby(["modality", "kind"], sort=False)
+                values = {
+                    (str(one), str(kind)): self.tables.values(own, self.metric) for (one, kind), own in by_kind
+                }
+                found[label] = compare(values, self.tables.values(self.rows[label], self.metric))
+        return found
+
+    @cached_property
+    def sweeps(self) -> dict[str, pd.DataFrame]:
+        """The runs of each model's study of parameters, with a column ``sweep.KEY`` for each parameter."""
+        return self.tables.sweeps(self.dataset)
