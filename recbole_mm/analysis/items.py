@@ -56,11 +56,25 @@ def item_texts(dataset, fields: list[str] | None) -> dict[str, str]:
             f"--text-fields: the .item file of '{dataset.dataset_name}' has no text '{missing}'; those it has: "
             f"{', '.join(name for name in by_field if name != dataset.iid_field) or 'none'}"
         )
-    item = f"{dataset.iid_field}:token"
-    if not chosen or item not in table:
+    if not chosen:
         return {}
-    rows = zip(*(table[by_field[name]] for name in chosen), strict=True)
-    return {one: ". ".join(part for part in row if part) for one, row in zip(table[item], rows, strict=True)}
+    return {item: ". ".join(filter(None, texts)) for item, texts in item_fields(dataset, chosen).items()}
+
+
+def item_fields(dataset, fields: list[str]) -> dict[str, list[str]]:
+    """Texts by original item id, one for each of some fields of the `.item` file beside the `.inter`.
+
+    Raises:
+        ValueError: there is no such file or field, or it cannot be read as a table of RecBole.
+    """
+    table = _item_table(dataset)
+    columns = {name.partition(":")[0]: name for name in table}
+    for field in fields:
+        if field not in columns:
+            there = ", ".join(name for name in columns if name != dataset.iid_field) or "none"
+            raise ValueError(f"--fields: the .item file of '{dataset.dataset_name}' has no field '{field}'; {there}")
+    rows = zip(*(table[columns[field]] for field in fields), strict=True)
+    return {item: list(row) for item, row in zip(table[columns[dataset.iid_field]], rows, strict=True)}
 
 
 def _item_table(dataset) -> Mapping[str, Any]:

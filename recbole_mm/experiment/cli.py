@@ -1,4 +1,4 @@
-"""``experiment PLAN``, ``audit PLAN_OR_CHECKPOINT`` and ``report STORE``: the commands."""
+"""``experiment PLAN``, ``audit PLAN_OR_CHECKPOINT`` and ``report STORE_OR_CHECKPOINTS``: the commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.plan import WITHOUT
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.io.names import closest
-from recbole_mm.load import add_opening_options, opening_options, run_files
+from recbole_mm.load import add_opening_options, open_checkpoint, opening_options, run_files
 
 
 def add_parsers(commands: Any) -> None:
@@ -28,9 +28,29 @@ def add_parsers(commands: Any) -> None:
     )  # fmt: skip
     add_opening_options(audit)
     audit.set_defaults(run=_audit)
-    report = commands.add_parser("report", help="write the report of an experiment again")
-    report.add_argument("store", type=Path, metavar="DIR", help="folder of the experiment")
+    _add_report(commands)
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser("report", help="a page about an experiment, again, or about trained checkpoints")
+    report.add_argument(
+        "sources", type=Path, nargs="+", metavar="DIR|CHECKPOINT", help="folder of an experiment; or any file of runs"
+    )
     report.add_argument("--compare_with", action="append", default=[], metavar="ROW", help="a row; more than once")
+    report.add_argument(
+        "--users", default="5", metavar="N|ID,ID", help="examples: how many, or which (one: ID,) (default: %(default)s)"
+    )
+    only = "of checkpoints: "
+    report.add_argument("--out", type=Path, metavar="DIR", help=f"{only}folder of the page (default: report)")
+    report.add_argument(
+        "--images", type=Path, metavar="DIR",
+        help=f"{only}pictures <item_id>.jpg or .png (default: the folder images beside the .inter)",
+    )  # fmt: skip
+    report.add_argument(
+        "--fields", type=lambda text: text.split(","), metavar="FIELD,FIELD",
+        help=f"{only}what is shown of the .item file (default: its title)",
+    )  # fmt: skip
+    add_opening_options(report)
     report.set_defaults(run=_report)
 
 
@@ -66,15 +86,47 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from recbole_mm.experiment.examples import parse_users
+
+    check_can_draw()
+    users = parse_users(arguments.users)
+    folders = [source for source in arguments.sources if source.is_dir()]
+    if not folders:
+        return _report_of_checkpoints(arguments, users)
+    if len(arguments.sources) > 1:
+        raise ValueError(f"report: {folders[0]} is a folder; give one experiment's alone, or files of checkpoints")
+    return _report_of_store(arguments, folders[0], users)
+
+
+def _report_of_store(arguments: argparse.Namespace, folder: Path, users: int | list[str]) -> int:
     from recbole_mm.experiment.report import write_report
     from recbole_mm.experiment.tables import read_store
 
-    check_can_draw()
-    labels = sorted(set(read_store(arguments.store).runs["label"]))
+    for option in ("out", "images", "fields"):
+        if getattr(arguments, option) is not None:
+            raise ValueError(f"--{option} is for checkpoints; the report of an experiment is made of its folder, in it")
+    labels = sorted(set(read_store(folder).runs["label"]))
     for label in arguments.compare_with:
         if label not in labels:
             raise ValueError(f"--compare_with: there is no row {label!r}{closest(label, labels)}; {', '.join(labels)}")
-    print(f"report: {write_report(arguments.store, arguments.compare_with)}")
+    print(f"report: {write_report(folder, arguments.compare_with, users)}")
+    return 0
+
+
+def _report_of_checkpoints(arguments: argparse.Namespace, users: int | list[str]) -> int:
+    from recbole_mm.experiment.checkpoint_report import write_checkpoint_report
+
+    folder = arguments.out or Path("report")
+    for checkpoint in arguments.sources:
+        check_is_no_input(folder, "--out", run_files(checkpoint))
+    check_folder_writable(folder)
+    opened = [open_checkpoint(file, **opening_options(arguments)) for file in arguments.sources]
+    page, unreadable = write_checkpoint_report(
+        opened, folder, users, arguments.images, arguments.fields, arguments.compare_with
+    )
+    if unreadable:
+        print(f"unreadable pictures, left out: {', '.join(unreadable)}")
+    print(f"report: {page}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recbole.utils import get_trainer
 from torch import Tensor
 
 from recbole_mm.data.knock_out import knock_out
 from recbole_mm.experiment.audit import ALL
+from recbole_mm.experiment.measured import evaluate_checkpoint
 from recbole_mm.experiment.statistics import compare
-from recbole_mm.host.user_results import evaluate_users
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.model.recommender import Recommender
 
@@ -99,10 +97,5 @@ def _knock_out(opened: OpenedCheckpoint, name: str, kind: str) -> None:
 
 
 def _evaluate(opened: OpenedCheckpoint, metric: str) -> tuple[dict[str, float], pd.DataFrame]:
-    config = opened.config
-    with tempfile.TemporaryDirectory() as folder:  # for what a trainer makes when it is made
-        for key in ("checkpoint_dir", "log_dir", "tensorboard_dir"):
-            config[key] = folder
-        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, opened.model)
-        results = evaluate_users(trainer, opened.test_data, load_best_model=False)
+    results = evaluate_checkpoint(opened)
     return results.averages, pd.DataFrame({"value": results.metrics[metric]}, index=results.users)

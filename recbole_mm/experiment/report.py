@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.analysis.pages import write_page
+from recbole_mm.experiment.examples import MOST_ROWS, Example, check_users, examples_of
+from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.plots import Plot, plots_of
 from recbole_mm.experiment.results import DatasetResults
@@ -17,6 +20,7 @@ from recbole_mm.experiment.statistics import ALPHA, LEAST_SEEDS
 from recbole_mm.experiment.tables import StoreTables, read_store
 from recbole_mm.io.files import atomic_file
 
+N_EXAMPLES = 5
 _WORDS = (
     f"Words follow the numbers: a row is better or worse than the one it is compared with where the interval of the "
     f"difference, over users and seeds, leaves zero out and the paired test over users is below {ALPHA} after Holm's "
@@ -24,37 +28,94 @@ _WORDS = (
 )
 
 
-def write_report(folder: Path, compare_with: list[str] | None = None) -> Path:
+@dataclass(frozen=True)
+class Report:
+    """What a page has, and the files beside it.
+
+    Attributes:
+        title: of the page.
+        words: paragraphs that say how to read it.
+        sections: its tables.
+        plots: its figures.
+        examples: of each data set.
+        unreadable: names of pictures that are left out.
+        failed: lines about runs without results.
+        made_with: lines about versions and hardware.
+    """
+
+    title: str
+    words: list[str]
+    sections: list[Section]
+    plots: list[Plot]
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    made_with: list[str] = field(default_factory=list)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Their names, in order."""
+        return list(dict.fromkeys(section.dataset for section in self.sections))
+
+    def write(self, folder: Path) -> Path:
+        """Write ``report.html``, ``report.md`` and ``tables/`` into a folder; gives the page's path."""
+        (folder / "tables").mkdir(exist_ok=True)
+        for section in self.sections:
+            _write_table(section, folder / "tables")
+        _write(folder / "report.md", "\n".join(_markdown(self)) + "\n")
+        return write_page(
+            folder / "report.html",
+            "report.html",
+            package=__package__,
+            report=self,
+            datasets={name: self._shown(name) for name in self.datasets},
+        )
+
+    def _shown(self, dataset: str) -> dict[str, Any]:
+        """What the page has about a data set; its figures are in it, so that it opens anywhere."""
+        return {
+            "sections": [(one, _cells(one)) for one in self.sections if one.dataset == dataset],
+            "figures": [
+                (plot.caption, base64.b64encode(plot.files[1].read_bytes()).decode())
+                for plot in self.plots
+                if plot.dataset == dataset
+            ],
+            "examples": self.examples.get(dataset, []),
+        }
+
+
+def write_report(folder: Path, compare_with: list[str] | None = None, users: int | list[str] = N_EXAMPLES) -> Path:
     """Write the report of a store, as a page and in Markdown; gives the page's path.
 
     Args:
         folder: of the store.
         compare_with: labels of the rows that all others are compared with; the best row if not given.
+        users: shown as examples, of data sets with titles of items; how many, or which.
 
-    Raises as :func:`recbole_mm.experiment.tables.read_store`.
+    Raises as :func:`recbole_mm.experiment.tables.read_store`, and as `check_users` of the examples.
     """
     tables = read_store(folder)
-    sections: list[Section] = []
-    plots: list[Plot] = []
-    for name in ("tables", "figures"):
-        (folder / name).mkdir(exist_ok=True)
-    for dataset in tables.datasets:
-        results = DatasetResults(tables, dataset, compare_with or [])
-        sections += sections_of(results)
-        plots += plots_of(results, folder / "figures")
-    for section in sections:
-        _write_table(section, folder / "tables")
-    _write(folder / "report.md", "\n".join(_markdown(folder.name, tables, sections, plots)) + "\n")
-    return write_page(
-        folder / "report.html",
-        "report.html",
-        package=__package__,
-        name=folder.name,
-        words=_WORDS,
-        datasets={name: _shown(name, sections, plots) for name in tables.datasets},
+    found = [DatasetResults(tables, dataset, compare_with or []) for dataset in tables.datasets]
+    check_users(users, found)
+    (folder / "figures").mkdir(exist_ok=True)
+    return Report(
+        folder.name,
+        [_WORDS, "± is the standard deviation over seeds."],
+        [section for results in found for section in sections_of(results)],
+        [plot for results in found for plot in plots_of(results, folder / "figures")],
+        {results.dataset: list(_examples(results, users)) for results in found},
         failed=list(_failed(tables)),
         made_with=list(_made_with(tables)),
-    )
+    ).write(folder)
+
+
+def _examples(results: DatasetResults, users: int | list[str]) -> Iterator[Example]:
+    """None where the store has no titles, as that of older runs, or no training interactions."""
+    run = results.rows[results.best].iloc[0]
+    items = results.tables.data(run, "items")
+    if "title" in items and results.tables.has_data(run, "train"):
+        cards = ItemCards({item: [title] for item, title in zip(items["item"], items["title"], strict=True)})
+        yield from examples_of(results, users, cards, list(results.rows)[:MOST_ROWS])
 
 
 def _write_table(section: Section, folder: Path) -> None:
@@ -68,49 +129,32 @@ def _write(file: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _shown(dataset: str, sections: list[Section], plots: list[Plot]) -> dict[str, Any]:
-    """What the page has about a data set; its figures are in it, so that it opens anywhere."""
-    return {
-        "sections": [
-            {
-                "title": section.title,
-                "note": section.note,
-                "columns": list(section.table),
-                "rows": [
-                    [
-                        (cell, " ".join(sorted(section.marks.get((number, name), ()))))
-                        for cell, name in zip(row, section.table, strict=True)
-                    ]
-                    for number, row in enumerate(section.table.fillna("").itertuples(index=False))
-                ],
-            }
-            for section in sections
-            if section.dataset == dataset
-        ],
-        "figures": [
-            (plot.caption, base64.b64encode(plot.files[1].read_bytes()).decode())
-            for plot in plots
-            if plot.dataset == dataset
-        ],
-    }
+def _cells(section: Section) -> list[list[tuple[object, str]]]:
+    """Rows of cells, each with its classes."""
+    return [
+        [
+            (cell, " ".join(sorted(section.marks.get((number, name), ()))))
+            for cell, name in zip(row, section.table, strict=True)
+        ]
+        for number, row in enumerate(section.table.fillna("").itertuples(index=False))
+    ]
 
 
 # ---------------------------------------------------------------- Markdown
 
 
-def _markdown(name: str, tables: StoreTables, sections: list[Section], plots: list[Plot]) -> Iterator[str]:
-    yield from [f"# {name}", "", _WORDS]
-    for dataset in tables.datasets:
+def _markdown(report: Report) -> Iterator[str]:
+    yield from [f"# {report.title}", "", *report.words]
+    for dataset in report.datasets:
         yield from ["", f"## {dataset}"]
-        for section in (one for one in sections if one.dataset == dataset):
+        for section in (one for one in report.sections if one.dataset == dataset):
             yield from ["", f"### {section.title}", *(["", section.note] if section.note else [])]
             yield from _markdown_table(section)
-        for plot in (one for one in plots if one.dataset == dataset):
+        for plot in (one for one in report.plots if one.dataset == dataset):
             yield from ["", f"![{plot.caption}](figures/{plot.files[0].name})", "", plot.caption]
-    failed = list(_failed(tables))
-    if failed:
-        yield from ["", "## Runs that failed", "", *(f"- {line}" for line in failed)]
-    yield from ["", "## Made with", "", *(f"- {line}" for line in _made_with(tables))]
+    if report.failed:
+        yield from ["", "## Runs that failed", "", *(f"- {line}" for line in report.failed)]
+    yield from ["", "## Made with", "", *(f"- {line}" for line in report.made_with)]
 
 
 def _markdown_table(section: Section) -> Iterator[str]:
@@ -126,7 +170,7 @@ def _line(cells: Iterable[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-# ---------------------------------------------------------------- both
+# ---------------------------------------------------------------- of a store
 
 
 def _failed(tables: StoreTables) -> Iterator[str]:

@@ -110,9 +110,7 @@ class DatasetResults:
         for label, runs in self.tables.audits(self.dataset).items():
             if label in self.rows:
                 by_kind = runs.groupby(["modality", "kind"], sort=False)
-                values = {
-                    (str(one), str(kind)): self.tables.values(own, self.metric) for (one, kind), own in by_kind
-                }
+                values = {(str(one), str(kind)): self.tables.values(own, self.metric) for (one, kind), own in by_kind}
                 found[label] = compare(values, self.tables.values(self.rows[label], self.metric))
         return found
 

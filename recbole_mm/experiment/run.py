@@ -16,17 +16,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import torch
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import checked_config
-from recbole_mm.experiment.diversity import diversity_and_novelty
+from recbole_mm.experiment.measured import data_tables, lists_beyond, per_user_table
 from recbole_mm.experiment.rows import Row, digest
 from recbole_mm.experiment.store import Record, RunResult
 from recbole_mm.experiment.watch import Progress, Watch
 from recbole_mm.host.datasets import data_set
-from recbole_mm.host.user_results import UserResults, evaluate_users
+from recbole_mm.host.user_results import evaluate_users
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
@@ -104,14 +102,15 @@ def _run(job: Job) -> RunResult:
         parameters=sum(one.numel() for one in trainer.model.parameters() if one.requires_grad),
         valid=best.valid,
         test=users.averages,
-        beyond=_beyond(users, test_data, data_set(train_data)),
+        beyond=lists_beyond(users, train_data, test_data),
         data=digest([fingerprint(data_set(loader)) for loader in (train_data, valid_data, test_data)]),
         features=_features(trainer.model, data_set(train_data)),
         versions={name: version(name) for name in ("recbole-mm", "recbole", "torch", "numpy")},
         hardware=f"{platform.machine()}, {os.cpu_count()} cores, {trainer.config['device']}",
         commit=_commit(),
     )
-    return RunResult(record, _table(users, data_set(train_data)), _curves(watch.epochs), _data(train_data, test_data))
+    per_user = per_user_table(users, data_set(train_data))
+    return RunResult(record, per_user, _curves(watch.epochs), data_tables(train_data, test_data))
 
 
 def prepare(job: Job) -> tuple[Any, ...]:
@@ -157,45 +156,12 @@ def _features(model: Any, dataset: Any) -> dict[str, str]:
     return feature_fingerprints(model, dataset) if isinstance(model, Recommender) else {}
 
 
-def _beyond(users: UserResults, test_data: Any, dataset: Any) -> dict[str, float]:
-    """Of lists of the greatest length that is measured."""
-    k = users.items.shape[1]
-    return diversity_and_novelty(dataset, test_data.uid_list.cpu(), torch.from_numpy(users.items), k)
-
-
-def _table(users: UserResults, dataset: Any) -> pd.DataFrame:
-    items = dataset.id2token(dataset.iid_field, users.items)
-    return pd.DataFrame({"user": users.users, **users.metrics, "items": [list(map(str, one)) for one in items]})
-
-
 def _curves(epochs: list[Progress]) -> list[dict[str, Any]]:
     return [
         {"stage": one.stage, "epoch": one.epoch, "name": name, "value": value}
         for one in epochs
         for name, value in {**one.losses, **{f"valid_{name}": value for name, value in one.valid.items()}}.items()
     ]
-
-
-def _data(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:
-    """What strata are made of."""
-    dataset = data_set(train_data)
-    users, items = (dataset.inter_feat[name].numpy() for name in (dataset.uid_field, dataset.iid_field))
-    tables = {}
-    for name, field, ids in (("items", dataset.iid_field, items), ("users", dataset.uid_field, users)):
-        counts = pd.Series(ids).value_counts()
-        tokens = dataset.field2id_token[field]
-        rows = counts.reindex(range(1, len(tokens)), fill_value=0).to_numpy()
-        tables[name] = pd.DataFrame({name[:-1]: tokens[1:].astype(str), "training_rows": rows})
-    for modality in getattr(dataset, "modalities", ()):
-        tables["items"][f"imputed_{modality}"] = ~dataset.modality_mask(modality).numpy()[1:]
-    held_out = data_set(test_data).inter_feat
-    tables["test"] = pd.DataFrame(
-        {
-            "user": dataset.id2token(dataset.uid_field, held_out[dataset.uid_field].numpy()).astype(str),
-            "item": dataset.id2token(dataset.iid_field, held_out[dataset.iid_field].numpy()).astype(str),
-        }
-    )
-    return tables
 
 
 # ---------------------------------------------------------------- this process and machine

@@ -26,6 +26,7 @@ class Section:
         table: texts.
         marks: :data:`BEST` and :data:`SECOND` of a column of metrics; :data:`TIED`, not shown to differ from the best
             row; :data:`SHOWN`, shown to be better than the row compared with; by row number and column.
+        is_folded: whether the page shows it when it is asked to.
     """
 
     dataset: str
@@ -34,6 +35,7 @@ class Section:
     note: str
     table: pd.DataFrame
     marks: dict[tuple[int, str], set[str]] = field(default_factory=dict)
+    is_folded: bool = False
 
 
 def sections_of(results: DatasetResults) -> Iterator[Section]:

@@ -10,9 +10,9 @@ Tables, each with a row of its own for:
 ``trials.parquet``     a setting tried: ``dataset``, ``label``, ``settings``, ``metric``, ``value``, ``status``
 =====================  ================================================================================================
 
-Beside them ``data/HASH/`` has for every data set and split ``items.parquet`` (``item``, ``training_rows``, and for each
-modality whether its row is imputed), ``users.parquet`` (``user``, ``training_rows``) and ``test.parquet`` (``user``,
-``item``).
+Beside them ``data/HASH/`` has for every data set and split ``items.parquet`` (``item``, ``training_rows``, for each
+modality whether its row is imputed, and ``title`` where there is an ``.item`` file with titles), ``users.parquet``
+(``user``, ``training_rows``), and ``train.parquet`` and ``test.parquet`` (``user``, ``item``).
 """
 
 from __future__ import annotations

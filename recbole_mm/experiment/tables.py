@@ -72,8 +72,15 @@ class StoreTables:
         return pd.concat(columns, axis=1, join="inner").sort_index()
 
     def data(self, run: pd.Series, name: str) -> pd.DataFrame:
-        """``items``, ``users`` or ``test`` of the data that a run was trained on."""
-        return pd.read_parquet(self.folder / "data" / run["data"] / f"{name}.parquet")
+        """``items``, ``users``, ``train`` or ``test`` of the data that a run was trained on."""
+        return pd.read_parquet(self._data_file(run, name))
+
+    def has_data(self, run: pd.Series, name: str) -> bool:
+        """Whether the store has a table of :meth:`data`; older ones have no ``train``."""
+        return self._data_file(run, name).is_file()
+
+    def _data_file(self, run: pd.Series, name: str) -> Path:
+        return self.folder / "data" / run["data"] / f"{name}.parquet"
 
     def lists_of(self, run: str) -> pd.DataFrame:
         """Recommended items of a run by user."""

@@ -61,6 +61,11 @@ class ModalityRatings(Recommender):
         user_vectors, item_vectors = self.encode()
         return (user_vectors[users] * item_vectors[items]).sum(dim=-1)
 
+    def score_parts(self, users: Tensor, items: Tensor) -> Tensor:
+        """What each modality adds to the score of user-item pairs, ``[batch, M]``: its rating times its weight."""
+        ratings, weights = self.modality_ratings(users, items), self.item_weights()
+        return ratings if weights is None else ratings * weights[items]
+
     @staticmethod
     def modality_margins(
         user_vectors: Tensor, item_vectors: Tensor, users: Tensor, positives: Tensor, negatives: Tensor

@@ -1,0 +1,56 @@
+"""The tables of single trained models, whose chance is that of the test users alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from recbole_mm.experiment.results import DatasetResults
+from recbole_mm.experiment.sections import SHOWN, Section, best_marks
+from recbole_mm.experiment.statistics import ALPHA, Comparison, resampled_differences
+
+
+def headline_section(results: DatasetResults) -> Section:
+    """Test metrics, and the interval of the main one under resampling of the users."""
+    metrics = results.tables.metrics
+    means = pd.DataFrame([{name: runs[f"test_{name}"].iloc[0] for name in metrics} for runs in results.rows.values()])
+    lines = []
+    for (label, runs), (_, own) in zip(results.rows.items(), means.iterrows(), strict=True):
+        values = results.tables.values(runs, results.metric).to_numpy(float)
+        low, high = np.quantile(resampled_differences(values, np.zeros_like(values)), [ALPHA / 2, 1 - ALPHA / 2])
+        texts = {name: f"{value:.4f}" for name, value in own.items()}
+        lines.append({"row": label, **texts, f"interval of {results.metric}": f"[{low:.4f}, {high:.4f}]"})
+    note = f"{len(values)} test users."
+    name = f"{results.dataset}-test"
+    return Section(results.dataset, name, "Test metrics", note, pd.DataFrame(lines), best_marks(means))
+
+
+def differences_section(results: DatasetResults, base: str) -> Section:
+    """Every other model against one, in the main metric."""
+    found, lines, marks = results.against(base), [], {}
+    difference = f"difference of {results.metric}"
+    for number, (label, one) in enumerate(found.items()):
+        word = _word(one)
+        if word == "better":
+            marks[number, difference] = {SHOWN}
+        lines.append(
+            {
+                "row": label,
+                difference: f"{one.difference:+.4f} ({one.relative:+.1%})",
+                "interval": f"[{one.low:+.4f}, {one.high:+.4f}]",
+                "p (t)": f"{one.p:.2g}",
+                "p (Wilcoxon)": f"{one.p_ranks:.2g}",
+                "effect": f"{one.effect:+.3f}",
+                "would show": f"{one.detectable:.4f}",
+                "these weights": word,
+            }
+        )
+    note = "Paired over the test users; p after Holm's correction over the rows of this table."
+    return Section(results.dataset, f"{results.dataset}-{base}", f"Against {base}", note, pd.DataFrame(lines), marks)
+
+
+def _word(one: Comparison) -> str:
+    """As of an experiment's verdict, of these weights alone."""
+    if one.p >= ALPHA or one.low <= 0 <= one.high:
+        return "not shown"
+    return "better" if one.difference > 0 else "worse"
