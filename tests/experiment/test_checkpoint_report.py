@@ -161,7 +161,7 @@ def others(folder, checkpoints) -> dict[str, str]:
         (["{LayerGCN}", "--images=nowhere"], "--images: there is no folder nowhere"),
         (["{LayerGCN}", "--compare_with=Layer"], r"--compare_with: there is no checkpoint 'Layer' \(did you mean"),
         (["{folder}", "{LayerGCN}"], "is a folder; give one experiment's alone, or files of checkpoints"),
-        (["{pickle}"], "pickle"),
+        (["{pickle}"], "--trust-pickle"),
         (["nothing.pth"], "nothing.pth"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -42,7 +43,10 @@ def result(row: str, label: str, seed: int, level: float, model: str = "", **mor
     )  # fmt: skip
     curve = [{"stage": "", "epoch": epoch, "name": "valid_ndcg@5", "value": epoch / 10} for epoch in range(5)]
     data = {
-        "items": pd.DataFrame({"item": [f"i{n}" for n in range(N_ITEMS)], "training_rows": range(N_ITEMS)}),
+        "items": pd.DataFrame({"item": [f"i{n}" for n in range(N_ITEMS)], "training_rows": range(N_ITEMS)}).assign(
+            title=[f"<i>no. {n}" for n in range(N_ITEMS)]
+        ),
+        "train": pd.DataFrame({"user": np.repeat(users, 12), "item": [f"i{n % N_ITEMS}" for n in range(12 * N_USERS)]}),
         "users": pd.DataFrame({"user": users, "training_rows": range(N_USERS)}),
         "test": pd.DataFrame({"user": users, "item": [f"i{n % N_ITEMS}" for n in range(N_USERS)]}),
     }
@@ -132,6 +136,51 @@ def test_each_thing_is_computed_once_for_tables_and_figures(folder, monkeypatch)
     n_runs = 3 * SEEDS
     # one of rows against the best, which is the one compared with, and one of a row's knock-outs
     assert calls == {"compare": 2, "beyond_accuracy": n_runs, "item_strata": n_runs, "user_strata": n_runs}
+
+
+def test_examples_are_the_stores_own_lists(folder):
+    assert main(["report", str(folder), "--users", "u1,u41"]) == 0
+    page = (folder / "report.html").read_text()
+    tables = re.findall(r'<table class="example">.*?</table>', page, flags=re.DOTALL)
+    assert len(tables) == 2 and "<i>" not in page
+    lists = read_store(folder).lists.set_index(["run", "user"])["items"]
+    for user, table in zip((1, 41), tables, strict=True):
+        cells = re.findall(r"<td>(.*?)</td>", table, flags=re.DOTALL)
+        history, held_out, *listed = [re.findall(r"no\. (\d+)", cell) for cell in cells]
+        assert history == [str(n % N_ITEMS) for n in range(12 * user + 2, 12 * user + 12)] and "last 10 of 12" in table
+        assert held_out == ["1"]
+        rows = re.findall(r"<th>(.*?)</th>", table)[2:]
+        assert rows == ["good", "same", html.escape(MARKUP, quote=False)]
+        for row, items in zip(("good", "same", "bad"), listed, strict=True):
+            assert [f"i{n}" for n in items] == list(lists[f"{row}-0", f"u{user}"])
+        found = sum("1" in items for items in listed)
+        assert table.count("✓") == table.count("card held-out") == found
+
+
+def test_a_store_without_titles_or_of_before_there_were_examples_has_none(folder, tmp_path):
+    for name in ("items", "train"):
+        older = tmp_path / name
+        shutil.copytree(folder, older)
+        file = older / "data" / "hash" / f"{name}.parquet"
+        if name == "items":
+            pd.read_parquet(file).drop(columns="title").to_parquet(file)
+        else:
+            file.unlink()
+        assert "<h3>Examples" not in write_report(older).read_text()
+    assert "<h3>Examples" in write_report(folder).read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--users=u1,nobody", "--users: toy has no user 'nobody' with held-out items"),
+        ("--out=there", "--out is for checkpoints; the report of an experiment is made of its folder, in it"),
+        ("--fields=title", "--fields is for checkpoints"),
+    ],
+)
+def test_what_a_store_does_not_take(folder, option, message, capsys):
+    assert main(["report", str(folder), option]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_latex_by_hand():
