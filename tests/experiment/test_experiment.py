@@ -39,7 +39,10 @@ topk: [5]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    return write_planted(tmp_path_factory.mktemp("data"), {"visual": 6, "textual": 4})
+    folder = write_planted(tmp_path_factory.mktemp("data"), {"visual": 6, "textual": 4})
+    lines = ["item_id:token\tmovie_title:token_seq", *(f"i{number}\tNumber {number}" for number in range(29))]
+    (folder / "toy" / "toy.item").write_text("\n".join(lines) + "\n")
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,7 +80,16 @@ def test_an_experiment_fills_a_store_that_others_can_read(data):
     curves = pd.read_parquet("out/curves.parquet")
     assert set(curves["name"]) >= {"loss", "valid_recall@5"} and len(curves[curves["name"] == "loss"]) == 16
     assert (runs["peak_memory"] > 0).all() and (runs["parameters"] > 0).all() and (runs["data"] != "").all()
-    report = write_report(Path("out"), ["LightGCN"]).with_suffix(".md").read_text()
+    page = write_report(Path("out"), ["LightGCN"])
+    report = page.with_suffix(".md").read_text()
+    assert page.read_text().count("<h4>User") == 5 and "Number 2" in page.read_text()
+    (folder,) = Path("out/data").iterdir()
+    titles = pd.read_parquet(folder / "items.parquet").set_index("item")["title"]
+    assert titles["i7"] == "Number 7" and titles["i29"] == ""
+    for split in ("train", "test"):
+        written = pd.read_csv(data / "toy" / f"toy.{split}.inter", sep="\t", dtype=str)
+        kept = pd.read_parquet(folder / f"{split}.parquet").astype(str)
+        assert kept.to_numpy().tolist() == written.to_numpy().tolist()
     assert "| FREEDOM (knn_k=4) | 2 |" in report and "### Sweep of POWERec" in report and "not shown" in report
     assert not Path("out/work").exists()
 
