@@ -87,7 +87,7 @@ def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
     monkeypatch.setattr("recbole_mm.experiment.strata.MOST_POPULAR", 10)
     tables = read_store(folder)
     headline, sweep = (
-        next(one for one in sections_of(tables, "toy", ["good"]) if one.name == name).table
+        next(one for one in sections_of(results.DatasetResults(tables, "toy", ["good"])) if one.name == name).table
         for name in ("toy-good", "toy-sweep-one")
     )
     assert set(headline["best epoch"]) == set(sweep["best epoch"]) == {"3"}
@@ -134,8 +134,10 @@ def test_each_thing_is_computed_once_for_tables_and_figures(folder, monkeypatch)
         monkeypatch.setattr(results, name, counted(name))
     write_report(folder, ["good"])
     n_runs = 3 * SEEDS
+    n_swept = len(read_store(folder).sweeps("toy")["one"])
     # one of rows against the best, which is the one compared with, and one of a row's knock-outs
-    assert calls == {"compare": 2, "beyond_accuracy": n_runs, "item_strata": n_runs, "user_strata": n_runs}
+    assert calls == {"compare": 2, "beyond_accuracy": n_runs + n_swept, "item_strata": n_runs,
+                     "user_strata": n_runs}  # fmt: skip
 
 
 def test_examples_are_the_stores_own_lists(folder):
