@@ -134,7 +134,7 @@ def test_each_thing_is_computed_once_for_tables_and_figures(folder, monkeypatch)
         monkeypatch.setattr(results, name, counted(name))
     write_report(folder, ["good"])
     n_runs = 3 * SEEDS
-    n_swept = len(read_store(folder).sweeps("toy")["one"])
+    n_swept = sum(map(len, read_store(folder).sweeps("toy").values()))
     # one of rows against the best, which is the one compared with, and one of a row's knock-outs
     assert calls == {"compare": 2, "beyond_accuracy": n_runs + n_swept, "item_strata": n_runs,
                      "user_strata": n_runs}  # fmt: skip
