@@ -42,14 +42,17 @@ def require_transformers() -> None:
 @contextmanager
 def clear_errors(name: str | Path) -> Iterator[None]:
     """Turn what the libraries raise while an encoder loads into one ValueError that names it."""
-    from safetensors import SafetensorError
-
+    said = f"encoder {name}{'' if Path(name).is_dir() else ', which is no folder, from the hub'} cannot be loaded: "
     try:
         yield
-    except (EncoderError, SafetensorError, OSError, ValueError, RuntimeError, ImportError) as error:
-        kind = "" if Path(name).is_dir() else ", which is no folder, from the hub"
-        reason = one_line(error)
-        raise ValueError(f"encoder {name}{kind} cannot be loaded: {reason}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # the libraries' own of every kind, whatever a damaged setting leads them to
+        if str(error).startswith(said):
+            raise
+        is_told = isinstance(error, (EncoderError, OSError, ValueError, RuntimeError, ImportError))
+        reason = one_line(error) if is_told else f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(f"{said}{reason}") from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ _TRUSTED_TYPES = (_OWN_TYPES, "torch.nn.")
 _TYPE_KEYS = ("type", "types", "tokenizer_class", "activation_function")
 _PICKLES = ("pytorch_model", "adapter_model")
 _SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+# of numbers that a library builds a model of, or scales pictures to, for hours or beyond the memory
+_MOST = {r"(num|n)_.*layers?|depths?": 1000, "shortest_edge|height|width|image_size|crop_size|size": 4096}
 
 
 class EncoderError(Exception):
@@ -60,6 +63,10 @@ def _check_settings(file: Path, folder: Path) -> None:
             raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
         if key.endswith("attn_implementation") and "/" in text:
             raise EncoderError(f"{shown} names {text!r}, code on the hub, for its attention; remove the entry")
+    for key, number in _numbers(settings):
+        most = next((most for form, most in _MOST.items() if re.fullmatch(form, key)), None)
+        if most is not None and not 0 <= number <= most:
+            raise EncoderError(f"{shown} has {key}: {number}, which is not from 0 to {most}; correct it")
     if file.name.endswith(".index.json"):
         _check_shards(settings, shown)
 
@@ -96,6 +103,18 @@ def _read_json(file: Path, shown: Path) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise EncoderError(f"{shown} is no JSON ({error}); replace it") from error
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers with the key that they stand under."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield key, value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _numbers(part, key)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _numbers(part, name)
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

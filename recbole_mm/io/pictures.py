@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Pillow's readers of pixels alone: that of EPS, for one, runs another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MOST_BYTES = 1 << 30
+MOST_SIDES = 200  # times the shorter side: encoders scale that to their own size, and the longer one with it
 
 
 class PictureError(ValueError):
@@ -47,7 +48,8 @@ def open_picture(file: Path, content: bytes | None = None) -> Picture:
 
     Raises:
         PictureError: there is no such file, or it is no picture of FORMATS, cut short, damaged, or so large (over 89
-            million pixels) that it may be meant to exhaust the memory; or it is a pipe, device or folder.
+            million pixels, or a side 200 times the other) that it may be meant to exhaust the memory; or it is a pipe,
+            device or folder.
         ValueError: Pillow is not installed.
     """
     try:
@@ -61,6 +63,9 @@ def open_picture(file: Path, content: bytes | None = None) -> Picture:
         with source as opened, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(opened, formats=formats) as picture:
+                if max(picture.size) > MOST_SIDES * min(picture.size):
+                    width, height = picture.size
+                    raise PictureError(f"{file} is {width} x {height} pixels, more than {MOST_SIDES} to 1; replace it")
                 ImageOps.exif_transpose(picture, in_place=True)  # else it copies what is upright already
                 picture.load()
                 return _as_rgb(picture)

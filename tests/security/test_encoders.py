@@ -173,3 +173,31 @@ class TestHub:
 
     def test_none_of_that_name(self, cached):
         assert "which is no folder, from the hub" in refusal(load_image_encoder, "some/other")
+
+
+class TestSettings:
+    """Damaged or hostile numbers and words, before a library builds a model of them."""
+
+    @pytest.mark.parametrize(
+        "file, key, value, message",
+        [
+            ("config.json", "num_hidden_layers", 10**7, "config.json has num_hidden_layers: 10000000, which is"),
+            ("config.json", "num_hidden_layers", -1, "config.json has num_hidden_layers: -1, which is not from 0 to"),
+            ("preprocessor_config.json", "size", {"shortest_edge": 100_000}, "has shortest_edge: 100000, which is not"),
+            ("preprocessor_config.json", "size", -3, "preprocessor_config.json has size: -3, which is not from 0 to"),
+            ("preprocessor_config.json", "image_mean", "x", ""),
+            ("config.json", "projection_dim", "x", ""),
+            ("config.json", "dtype", "...", ""),
+        ],
+    )
+    def test_are_one_line(self, folder, file, key, value, message):
+        settings = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps(_with(settings, key, value)))
+        line = refusal(load_image_encoder, folder)
+        assert message in line and line.count("cannot be loaded") == 1
+
+
+def _with(settings: dict, key: str, value) -> dict:
+    """The settings with every occurrence of a key, and one at the top, changed."""
+    inner = {name: _with(part, key, value) if isinstance(part, dict) else part for name, part in settings.items()}
+    return {**inner, key: value}
