@@ -41,13 +41,14 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def check_files(folder: Path, prefix: str) -> None:
+def check_files(folder: Path, prefix: str = "") -> None:
     """Raise ValueError for a name in a folder that begins so and is no file to read: it would be passed over.
 
-    Folders are left alone, which may hold anything.
+    Folders are left alone, which may hold anything, and hidden names that are not asked for.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith(prefix) and not path.is_file() and not path.is_dir():
+        is_meant = path.name.startswith(prefix) if prefix else not path.name.startswith(".")
+        if is_meant and not path.is_file() and not path.is_dir():
             kind = "is a pipe or a device" if path.exists() else "leads nowhere"
             raise ValueError(f"{path} {kind}, so it cannot be read; restore the file, or delete the name")
 

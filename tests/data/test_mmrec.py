@@ -180,6 +180,19 @@ def test_absent_and_doubled_files_are_errors(source, tmp_path):
         convert_mmrec(source, "toy", tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", ["audio_feat.npy", "i_id_mapping.csv", "toy.item"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "device"])
+def test_names_that_are_no_files_are_not_passed_over(source, tmp_path, name, kind):
+    file = source / name
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("/nonexistent" if kind == "link" else "/dev/zero")
+    with pytest.raises(ValueError, match=f"{name} (is a pipe or a device|leads nowhere), so it cannot be read"):
+        convert_mmrec(source, "toy", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_interactions_alone_are_converted(source, tmp_path, capsys):
     for path in source.glob("*.npy"):
         path.unlink()
