@@ -32,7 +32,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def _add_report(commands: Any) -> None:
-    report = commands.add_parser("report", help="a page about an experiment, again, or about trained checkpoints")
+    report = commands.add_parser("report", help="a page about an experiment or trained checkpoints")
     report.add_argument(
         "sources", type=Path, nargs="+", metavar="DIR|CHECKPOINT", help="folder of an experiment; or any file of runs"
     )

@@ -55,10 +55,11 @@ def search_with_ray(
     space = Space(search, algo, max_evals)
     description = _description(search, algo, max_evals)
     _check_folder(folder, description, resume)
-    folder.mkdir(parents=True, exist_ok=True)
-    with only_holder(folder.with_name(f".{folder.name}.lock"), f"the search {folder}"), ray_session(ray_address):
+    with ray_session(ray_address):
         check_resources(search.config)
-        trials = _try_all(search, space, folder, description, resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        with only_holder(folder.with_name(f".{folder.name}.lock"), f"the search {folder}"):
+            trials = _try_all(search, space, folder, description, resume)
     write_results(folder / RESULTS_FILE, search, trials)
     best = choose(search, trials)
     settings = {**search.settings, **best["params"]}

@@ -171,7 +171,7 @@ class TestForm:
         described = describe(own)
         assert (described["users"], described["items"], described["interactions"]) == (8, 9, 40)
         assert [(one["name"], one["present"]) for one in described["modalities"]] == [("visual", 9), ("taste", 9)]
-        assert Texts(own, ["title"]).read("i3") == "Käse 1 und Wein"
+        assert Texts(own, ["title"]).read("i3") == ["Käse 1 und Wein"]
         text = read_features(own, "own", "visual", form=FileForm.of_folder(own))
         binary = convert_arrow(own, "visual")
         np.testing.assert_array_equal(read_features(own, "own", "visual").values, text.values)

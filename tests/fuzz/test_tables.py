@@ -59,7 +59,7 @@ def test_texts_are_those_of_the_file(tmp_path_factory, texts):
     assert read.items == list(dict.fromkeys(["a", "b", *texts]))
     for item, text in texts.items():
         if text.strip():
-            assert read.read(item) == text.strip()
+            assert read.read(item) == [text.strip()]
         else:
             with pytest.raises(MissingContent):
                 read.read(item)
