@@ -23,7 +23,7 @@ COMMANDS = {
     "report": ("recbole_mm.experiment.cli:add_parsers", "a page about an experiment or trained checkpoints"),
     "convert": ("recbole_mm.data.cli:add_parsers", "make feature files and data sets from other layouts"),
     "describe": ("recbole_mm.data.cli:add_parsers", "users, items, sparsity, and the quality of each modality"),
-    "extract": ("recbole_mm.extraction.cli:add_parser", "make a modality's features from pictures, texts, sounds, videos"),
+    "extract": ("recbole_mm.extraction.cli:add_parser", "make features from pictures, texts, sounds or videos"),
     "recommend": ("recbole_mm.recommend.cli:add_parsers", "the best items of every user, as a parquet or CSV file"),
     "export": ("recbole_mm.recommend.cli:add_parsers", "user and item vectors whose dot product is the score"),
     "analyse": ("recbole_mm.analysis.cli:add_parsers", "figures and tables from checkpoints"),

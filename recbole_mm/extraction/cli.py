@@ -28,7 +28,7 @@ SHOWN_MISSING = 5
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add `extract`, which sets `run`, a function from the parsed arguments to an exit code."""
-    parser = subparsers.add_parser("extract", help="make a modality's features from pictures, texts, sounds, videos")
+    parser = subparsers.add_parser("extract", help="make features from pictures, texts, sounds or videos")
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--modality", required=True, help="name of the modality, such as visual")
     content = parser.add_mutually_exclusive_group(required=True)
