@@ -27,7 +27,7 @@ from recbole_mm.tuning.shared_data import load_shared_data
 
 RESULTS_FILE, BEST_FILE = "results.csv", "best.yaml"
 _DESCRIPTION_FILE = "search.json"
-_RETRIES = 3  # of a trial whose process or node died; its own errors are not tried again
+_RETRIES = 8  # of a trial whose process died; a lost node takes some until the cluster knows; own errors: none
 
 
 def search_with_ray(
