@@ -38,7 +38,7 @@ def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dic
             continue
         try:
             record = _parse(line, literals)
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}: no JSON object ({error}); correct or delete it") from error
         if not isinstance(record, dict):
             raise ValueError(f"{path}, line {number}: expected an object {{...}}, found {line[:40]!r}")
@@ -51,10 +51,18 @@ def _parse(line: str, literals: bool) -> Any:
     except ValueError:
         if not literals:
             raise
-        record = ast.literal_eval(line)
+        record = _literal(line)
     if "\\ud" in line.lower():  # half of a pair of surrogates is no text
         json.dumps(record, ensure_ascii=False, default=str).encode()
     return record
+
+
+def _literal(line: str) -> Any:
+    """A Python dictionary's line; raises ValueError where it is none, in words of ours."""
+    try:
+        return ast.literal_eval(line)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:  # the last of the parser's stack
+        raise ValueError("nor a Python dictionary of plain values; code is not run") from error
 
 
 def first_record(path: Path) -> dict[str, Any]:

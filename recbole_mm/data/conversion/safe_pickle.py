@@ -65,6 +65,8 @@ class _Scalar(_Kept):
     def __int__(self) -> int:
         dtype, data = self.arguments
         data = data.encode("latin1") if isinstance(data, str) else data
+        if dtype.number_type().kind not in "iu":
+            raise ValueError(f"a number of {dtype.number_type()} where an integer belongs")
         return int(np.frombuffer(data, dtype.number_type())[0])
 
 
@@ -140,7 +142,7 @@ def read_sparse_pickle(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
 
 def _entries(matrix: _Matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
     state = matrix.state
-    n_rows, n_columns = (int(one) for one in state["_shape"] if not isinstance(one, str))
+    n_rows, n_columns = (_whole(one) for one in state["_shape"])
     values = state["data"].values()
     if matrix.form == "coo":
         rows, columns = (one.values() for one in state["coords"]) if "coords" in state else (
@@ -151,10 +153,18 @@ def _entries(matrix: _Matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple
     if not (rows.shape == columns.shape == values.shape and rows.ndim == 1):
         raise ValueError(f"{len(rows)} rows, {len(columns)} columns and {len(values)} values")
     for positions, size in ((rows, n_rows), (columns, n_columns)):
-        if positions.dtype.kind not in "iu" or (len(positions) and not 0 <= positions.min() <= positions.max() < size):
+        if positions.dtype.kind not in "iu":
+            raise ValueError(f"positions of {positions.dtype}, not integers")
+        if len(positions) and not 0 <= positions.min() <= positions.max() < size:
             raise ValueError(f"a position outside of the shape {n_rows} x {n_columns}")
     filled = values != 0
     return rows[filled].astype(np.int64), columns[filled].astype(np.int64), values[filled], (n_rows, n_columns)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int | _Scalar):
+        raise ValueError(f"a shape of {value!r}, not of integers")
+    return int(value)
 
 
 def _expanded(starts: np.ndarray, n_entries: int) -> np.ndarray:

@@ -156,6 +156,19 @@ def test_a_bad_record_is_named(capsys, line, message):
     assert code == 2 and f"r.jsonl, {message}" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["{'asin': exit()}", "{'asin': 'a'", "{[]: 1}", "{'asin': " + "-" * 9999 + "1}"],
+    ids=["code", "cut short", "no key", "deep"],
+)
+def test_bad_metadata_is_named_in_plain_words(capsys, tmp_path, line):
+    source = make("amazon2014", tmp_path).source
+    (source / "meta_Toys.json.gz").write_text(f"{line}\n")
+    code, _, err = run(capsys, "auto", source)
+    reason = "nor a Python dictionary of plain values; code is not run"
+    assert code == 2 and f"meta_Toys.json.gz, line 1: no JSON object ({reason})" in err and err.count("\n") == 1
+
+
 def test_records_with_large_and_mixed_numbers_keep_them(capsys):
     records = [REVIEW, {**REVIEW, "user_id": 10**30, "rating": "4", "timestamp": 10**20}]
     Path("r.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))

@@ -106,3 +106,24 @@ def test_a_cut_file_is_refused(tmp_path):
         (tmp_path / "m.pkl").write_bytes(whole[:length])
         with pytest.raises(ValueError, match="m.pkl is no pickle"):
             read_sparse_pickle(tmp_path / "m.pkl")
+
+
+@pytest.mark.parametrize("part", ["coords", "row", "indices", "_shape", "_shape of numpy"])
+def test_fractions_are_no_positions(tmp_path, part):
+    """Scipy's own setters round; a file that another program wrote says what it says."""
+    matrix = sp.coo_matrix((np.ones(3), ([0, 1, 2], [0, 1, 2])), shape=(4, 3))
+    said = "positions of float64, not integers"
+    if part == "coords":
+        matrix.coords = (matrix.coords[0] + 0.5, matrix.coords[1])
+    elif part == "row":  # as scipy before 1.11 kept them
+        rows, columns = matrix.__dict__.pop("coords")
+        matrix.__dict__.update(row=rows + 0.5, col=columns)
+    elif part == "indices":
+        matrix = matrix.tocsr()
+        matrix.indices = matrix.indices + 0.5
+    else:
+        matrix._shape = (np.float64(4.5) if "numpy" in part else 4.5, 3)
+        said = "where an integer belongs" if "numpy" in part else "a shape of 4.5, not of integers"
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(matrix))
+    with pytest.raises(ValueError, match=f"m.pkl is no pickle of a scipy.sparse matrix.*{said}"):
+        read_sparse_pickle(tmp_path / "m.pkl")
