@@ -144,7 +144,7 @@ def _cells(section: Section) -> list[list[tuple[object, str]]]:
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    yield from [f"# {report.title}", "", *report.words]
+    yield from [f"# {report.title}", "", "\n\n".join(report.words)]
     for dataset in report.datasets:
         yield from ["", f"## {dataset}"]
         for section in (one for one in report.sections if one.dataset == dataset):
