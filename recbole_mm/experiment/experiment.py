@@ -63,11 +63,11 @@ def run_experiment(
 def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address: str | None, tell: Tell) -> Store:
     """Choose, train, test; gives the store, whose tables are of these rows."""
     with ray_session(ray_address):
-        chosen = [_chosen(row, plan, store, jobs, tell) for row in rows]
+        searches = [_search_of(row, plan) for row in rows]
+        chosen = [_chosen(*one, store, jobs, tell) for one in zip(rows, searches, strict=True)]
         audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
         wanted = _run(plan, [*chosen, *audited], store, jobs, tell)
-    searches = {search.identity for search in (_search_of(row, plan) for row in rows) if search is not None}
-    store.write_tables(wanted, searches)
+    store.write_tables(wanted, {search.identity for search in searches if search is not None})
     shutil.rmtree(store.folder / "work", ignore_errors=True)
     return store
 
@@ -101,9 +101,8 @@ def _search_of(row: Row, plan: Plan) -> RowSearch | None:
     return RowSearch.of(row, plan.search, plan.seeds[0])
 
 
-def _chosen(row: Row, plan: Plan, store: Store, jobs: int, tell: Tell) -> tuple[Row, int]:
+def _chosen(row: Row, search: RowSearch | None, store: Store, jobs: int, tell: Tell) -> tuple[Row, int]:
     """The row with its settings, and how many were tried."""
-    search = _search_of(row, plan)
     if search is None:
         return row, 0
     trials = store.trials(search.identity)

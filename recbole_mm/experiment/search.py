@@ -27,6 +27,8 @@ class RowSearch:
             None: every setting is trained to its end.
         reduction: one of this many settings goes on at each rung.
         seed: of all trials.
+        metric: of validation data, by which they are compared.
+        bigger: whether a bigger value of it is better.
     """
 
     row: Row
@@ -34,6 +36,8 @@ class RowSearch:
     rungs: int | None
     reduction: int
     seed: int
+    metric: str
+    bigger: bool
 
     @classmethod
     def of(cls, row: Row, plan: SearchPlan, seed: int) -> RowSearch:
@@ -41,7 +45,8 @@ class RowSearch:
         config = row.config()
         grace = config["asha_grace"] if plan.method == "asha" else 0
         settings = settings_to_try(ranges_of(row), plan.budget, seed)
-        return cls(row, settings, grace or None, config["asha_reduction"], seed)
+        measured = config["valid_metric"], config["valid_metric_bigger"]
+        return cls(row, settings, grace or None, config["asha_reduction"], seed, *measured)
 
     @property
     def identity(self) -> str:
@@ -88,7 +93,7 @@ def _told(setting: dict[str, Any], outcome: Outcome) -> str:
 
 def _best_first(search: RowSearch, outcomes: dict[int, Outcome], numbers: Iterable[int]) -> list[int]:
     """Of equal settings the first is the better one; those without a score come last."""
-    sign = -1 if search.row.config()["valid_metric_bigger"] else 1
+    sign = -1 if search.bigger else 1
 
     def rank(number: int) -> float:
         return sign * outcomes[number].value if math.isfinite(outcomes[number].value) else math.inf
@@ -104,12 +109,12 @@ def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[dict[str, An
             f"{search.row.place}: no setting reached a validation score; first error: {(errors or ['none'])[0]}"
         )
     best = _best_first(search, outcomes, sorted(ends))[0]
-    row, metric = search.row, search.row.config()["valid_metric"]
+    row = search.row
     return [
         {
             "dataset": row.dataset, "row": row.identity, "label": row.label, "trial": number,
-            "settings": search.settings[number], "metric": metric, "value": one.value, "evaluations": one.evaluations,
-            "status": one.status, "error": one.error, "chosen": number == best,
+            "settings": search.settings[number], "metric": search.metric, "value": one.value,
+            "evaluations": one.evaluations, "status": one.status, "error": one.error, "chosen": number == best,
         }
         for number, one in sorted(outcomes.items())
     ]  # fmt: skip

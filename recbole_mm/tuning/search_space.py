@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.data.field_checks import FILTERS
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.reading import read_lines
 from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS, properties_dir
@@ -23,8 +24,7 @@ KINDS = {"choice": (), "uniform": ("low", "high"), "loguniform": ("low", "high")
 _OPENING = {"plugins", "stage_one_checkpoint", "resume_from", *TRUST_KEYS, *PICKLE_KEYS}
 _MEASURING = {  # with another of these, a trial's score is of other data or of another kind
     *("metrics", "topk", "valid_metric", "valid_metric_bigger", "protocol", "eval_args", "eval_step", "repeatable"),
-    *("benchmark_filename", "load_col", "threshold", "val_interval", "rm_dup_inter", "filter_inter_by_user_or_item"),
-    *("user_inter_num_interval", "item_inter_num_interval"),
+    *("benchmark_filename", "load_col", "threshold", "filter_inter_by_user_or_item", *FILTERS),
 }
 
 
