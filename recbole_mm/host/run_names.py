@@ -14,7 +14,8 @@ from recbole.trainer import Trainer
 
 from recbole_mm.host.logs import log_file
 from recbole_mm.host.mend import mend
-from recbole_mm.io.run_files import release, reserve
+from recbole_mm.io.locks import unlock
+from recbole_mm.io.run_files import reserve
 
 
 @cache
@@ -48,4 +49,4 @@ def _reserve_checkpoint(trainer: Trainer, name: str) -> str:
 
 def _release(reservation: FileLock, process: int) -> None:
     if os.getpid() == process:  # not in a forked copy of it
-        release(reservation)
+        unlock(reservation)

@@ -39,30 +39,40 @@ def only_holder(path: Path, work: str) -> Iterator[None]:
         BlockingIOError: another process holds it; says which, and since when.
     """
     note = path.with_name(f"{path.name}.holder")
-    with _acquired(path, note, work):
+    with naming(path):
+        lock = try_lock(path)
+    if lock is None:
+        raise BlockingIOError(f"{work}: {_holder(note)} does this already; wait until it ends, or stop it")
+    try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         with atomic_file(note) as temporary:
             temporary.write_text(f"process {os.getpid()} on {platform.node()}, since {since}\n", encoding="utf-8")
-        try:
-            yield
-        finally:
-            note.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)  # while it is held
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        unlock(lock)
 
 
-def _acquired(path: Path, note: Path, work: str) -> FileLock:
-    """The lock at `path`, of the file that is there: not of one that its last holder has just deleted."""
+def try_lock(path: Path) -> FileLock | None:
+    """The lock at `path`, of the file that is there and not of one that its last holder has just deleted.
+
+    None where another process holds it. Raises OSError where there can be no such file.
+    """
     while True:
-        lock = FileLock(path)
+        lock = FileLock(path, thread_local=False)
         try:
-            with naming(path):
-                lock.acquire(timeout=0)
-        except Timeout as error:
-            message = f"{work}: {_holder(note)} does this already; wait until it ends, or stop it"
-            raise BlockingIOError(message) from error
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
         if path.exists():
             return lock
         lock.release()
+
+
+def unlock(lock: FileLock) -> None:
+    """Give a lock back and delete its file, while it is held."""
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
 
 
 def _holder(note: Path) -> str:

@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+
+from recbole_mm.io.locks import try_lock, unlock
 
 _RESUME, _LAST, _REPORT = ".resume.safetensors", "-last.safetensors", ".report.json"
 _OWN_SUFFIXES = (".pth", ".safetensors", ".json")
@@ -84,45 +86,34 @@ def reserve(path: Path) -> tuple[Path, FileLock]:
     Reservations and locks of runs that were killed are deleted.
 
     Returns:
-        the name, and the lock that keeps it from others until the run has ended; :func:`release` it then.
+        the name, and the lock that keeps it from others until the run has ended; :func:`~recbole_mm.io.locks.unlock` it then.
 
     Raises OSError where nothing can be written into the folder.
     """
     if not path.parent.is_dir():  # which the lock would make
         raise OSError(f"checkpoint_dir: {path.parent} takes no files, as it is no folder; set another")
-    for left in (*path.parent.glob(".*.reserved"), *path.parent.glob(".*.lock")):
-        lock = _locked(left)
+    try:
+        _delete_left_locks(path.parent)
+        return _first_free(path)
+    except OSError as error:
+        raise OSError(f"checkpoint_dir: {path.parent} takes no files ({error.strerror}); set another") from error
+
+
+def _delete_left_locks(folder: Path) -> None:
+    for left in (*folder.glob(".*.reserved"), *folder.glob(".*.lock")):
+        lock = try_lock(left)
         if lock is not None:
             left.with_name(f"{left.name}.holder").unlink(missing_ok=True)
-            release(lock)
+            unlock(lock)
+
+
+def _first_free(path: Path) -> tuple[Path, FileLock]:
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
     for name in itertools.chain([path], numbered):  # which have no end
-        try:
-            lock = _locked(name.with_name(f".{name.stem}.reserved"))
-        except OSError as error:
-            raise OSError(f"checkpoint_dir: {path.parent} takes no files ({error.strerror}); set another") from error
+        lock = try_lock(name.with_name(f".{name.stem}.reserved"))
         if lock is None:
             continue
         if not any(file.exists() for file in RunFiles(name).all):
             return name, lock
-        release(lock)
+        unlock(lock)
     raise AssertionError("numbers have no end")
-
-
-def _locked(reservation: Path) -> FileLock | None:
-    """The lock of that file, which the system frees when its process dies; None where another run holds it."""
-    lock = FileLock(reservation, thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return None
-    if reservation.exists():  # not one that another run has just deleted
-        return lock
-    lock.release()
-    return None
-
-
-def release(lock: FileLock) -> None:
-    """Give a reserved name back."""
-    Path(lock.lock_file).unlink(missing_ok=True)  # while it is held
-    lock.release()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mm.io.run_files import RunFiles, release, reserve
+from recbole_mm.io.locks import unlock
+from recbole_mm.io.run_files import RunFiles, reserve
 
 
 @pytest.mark.parametrize("stem", ["POWERec-Nov-27", "v1.5", "a[0-9]*", "run-last"])
@@ -39,7 +40,7 @@ def test_glob_characters_in_a_name_are_letters(tmp_path):
 def test_a_name_is_reserved_once(tmp_path):
     held = [reserve(tmp_path / "run.pth") for _ in range(3)]
     assert [name.name for name, _ in held] == ["run.pth", "run-2.pth", "run-3.pth"]
-    release(held[1][1])
+    unlock(held[1][1])
     assert reserve(tmp_path / "run.pth")[0].name == "run-2.pth"
 
 
