@@ -58,7 +58,8 @@ def item_texts(dataset, fields: list[str] | None) -> dict[str, str]:
         )
     if not chosen:
         return {}
-    return {item: ". ".join(filter(None, texts)) for item, texts in item_fields(dataset, chosen).items()}
+    rows = _texts_by_item(dataset, table, [by_field[name] for name in chosen])
+    return {item: ". ".join(filter(None, texts)) for item, texts in rows.items()}
 
 
 def item_fields(dataset, fields: list[str]) -> dict[str, list[str]]:
@@ -73,8 +74,13 @@ def item_fields(dataset, fields: list[str]) -> dict[str, list[str]]:
         if field not in columns:
             there = ", ".join(name for name in columns if name != dataset.iid_field) or "none"
             raise ValueError(f"--fields: the .item file of '{dataset.dataset_name}' has no field '{field}'; {there}")
-    rows = zip(*(table[columns[field]] for field in fields), strict=True)
-    return {item: list(row) for item, row in zip(table[columns[dataset.iid_field]], rows, strict=True)}
+    return _texts_by_item(dataset, table, [columns[field] for field in fields])
+
+
+def _texts_by_item(dataset: Any, table: Mapping[str, Any], columns: list[str]) -> dict[str, list[str]]:
+    ids = next(table[name] for name in table if name.partition(":")[0] == dataset.iid_field)
+    rows = zip(*(table[column] for column in columns), strict=True)
+    return {item: list(row) for item, row in zip(ids, rows, strict=True)}
 
 
 def _item_table(dataset) -> Mapping[str, Any]:

@@ -58,17 +58,26 @@ def _check_weights(place: Path, names: list[str]) -> None:
 def _check_settings(file: Path, folder: Path) -> None:
     shown = file.relative_to(folder)
     settings = _read_json(file, shown)
-    for key, text in _strings(settings):
-        if key in _TYPE_KEYS and "." in text and not text.startswith(_TRUSTED_TYPES):
-            raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
-        if key.endswith("attn_implementation") and "/" in text:
-            raise EncoderError(f"{shown} names {text!r}, code on the hub, for its attention; remove the entry")
-    for key, number in _numbers(settings):
-        most = next((most for form, most in _MOST.items() if re.fullmatch(form, key)), None)
-        if most is not None and not 0 <= number <= most:
-            raise EncoderError(f"{shown} has {key}: {number}, which is not from 0 to {most}; correct it")
+    for key, value in _leaves(settings):
+        if isinstance(value, str):
+            _check_word(shown, key, value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            _check_number(shown, key, value)
     if file.name.endswith(".index.json"):
         _check_shards(settings, shown)
+
+
+def _check_word(shown: Path, key: str, text: str) -> None:
+    if key in _TYPE_KEYS and "." in text and not text.startswith(_TRUSTED_TYPES):
+        raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
+    if key.endswith("attn_implementation") and "/" in text:
+        raise EncoderError(f"{shown} names {text!r}, code on the hub, for its attention; remove the entry")
+
+
+def _check_number(shown: Path, key: str, number: float) -> None:
+    most = next((most for form, most in _MOST.items() if re.fullmatch(form, key)), None)
+    if most is not None and not 0 <= number <= most:
+        raise EncoderError(f"{shown} has {key}: {number}, which is not from 0 to {most}; correct it")
 
 
 def _check_shards(index: Any, shown: Path) -> None:
@@ -105,25 +114,13 @@ def _read_json(file: Path, shown: Path) -> Any:
         raise EncoderError(f"{shown} is no JSON ({error}); replace it") from error
 
 
-def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """All numbers with the key that they stand under."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield key, value
-    elif isinstance(value, list):
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """All plain values with the key that they stand under, those of a dictionary of types under its own."""
+    if isinstance(value, list):
         for part in value:
-            yield from _numbers(part, key)
+            yield from _leaves(part, key)
     elif isinstance(value, dict):
         for name, part in value.items():
-            yield from _numbers(part, name)
-
-
-def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """All strings with the key that they stand under, those of a dictionary of types under its own."""
-    if isinstance(value, str):
+            yield from _leaves(part, key if key == "types" else name)
+    else:
         yield key, value
-    elif isinstance(value, list):
-        for part in value:
-            yield from _strings(part, key)
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            yield from _strings(part, key if key == "types" else name)

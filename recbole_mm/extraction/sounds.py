@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 
@@ -43,6 +43,6 @@ class Sounds(FileContents):
 
     def open_bytes(self, file: Path) -> BinaryIO:
         try:
-            return cast(BinaryIO, open_sound_file(file))
+            return open_sound_file(file)
         except SoundError as error:
             raise MissingContent(str(error)) from error

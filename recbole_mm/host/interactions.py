@@ -1,4 +1,4 @@
-"""Slips of RecBole's data sets, which lose or change interactions without a word. Line numbers are RecBole 1.2.1's."""
+"""A slip of RecBole's sequential data sets. Line numbers are RecBole 1.2.1's."""
 
 from __future__ import annotations
 
@@ -6,29 +6,16 @@ from functools import cache
 from typing import Any
 
 import recbole.data.dataset.sequential_dataset as sequential
-from recbole.data.dataset import Dataset, SequentialDataset
+from recbole.data.dataset import SequentialDataset
 
 from recbole_mm.host.mend import mend
 
 
 @cache
 def apply() -> None:
-    """Mend every data set. Called once, at import."""
-    drop_the_rows_without_ids()
-    read_sequences_of_split_files()
+    """Mend every data set. Called once, at import.
 
-
-def drop_the_rows_without_ids() -> None:
-    """data/dataset/dataset.py:838: labels of rows are taken for places of rows.
-
-    After a row without a user was dropped, another row goes instead of one without an item, which stays, with [PAD].
-    """
-    mend(Dataset._filter_nan_user_or_item, "self.inter_feat.index[dropped_inter], inplace", "dropped_inter, inplace")
-
-
-def read_sequences_of_split_files() -> None:
-    """data/dataset/sequential_dataset.py:164: the column of sequences has that name only where items are ``item_id``.
-
+    data/dataset/sequential_dataset.py:164: the column of sequences has that name only where items are ``item_id``.
     RecBole's issues 1593, 1813 and 1933.
     """
     sequential.sequence_field = sequence_field

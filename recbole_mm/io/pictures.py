@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import open_media
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -25,15 +25,7 @@ class PictureError(ValueError):
 
 def open_picture_file(file: Path) -> BinaryIO:
     """The bytes of a picture's file; raises PictureError where it is no regular file, or larger than 1 GiB."""
-    try:
-        opened = open_regular(file)
-    except OSError as error:
-        raise PictureError(f"{file} cannot be read as a picture ({error}); replace it") from error
-    size = file.stat().st_size
-    if size > MOST_BYTES:
-        opened.close()
-        raise PictureError(f"{file} is no picture: it has {size / 1e9:.1f} GB, and the most is 1.07; replace it")
-    return opened
+    return open_media(file, "picture", MOST_BYTES, PictureError)
 
 
 def open_picture(file: Path, content: bytes | None = None) -> Picture:

@@ -70,6 +70,28 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise
 
 
+def open_media(file: Path, what: str, most_bytes: int, error_class: type[ValueError]) -> BinaryIO:
+    """The bytes of a file of others that a library is to decode.
+
+    Args:
+        file: its name.
+        what: it should be, such as ``picture``, for messages.
+        most_bytes: a larger one may be meant to exhaust the memory.
+        error_class: raised where it is larger, or no regular file.
+    """
+    try:
+        opened = open_regular(file)
+    except OSError as error:
+        raise error_class(f"{file} cannot be read as a {what} ({error}); replace it") from error
+    size = os.fstat(opened.fileno()).st_size
+    if size > most_bytes:
+        opened.close()
+        raise error_class(
+            f"{file} is no {what}: it has {size / 1e9:.1f} GB, and the most is {most_bytes / 1e9:.3g}; replace it"
+        )
+    return opened
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """The digest of a regular file's bytes, in hexadecimal; raises as :func:`open_regular`."""
     with open_regular(path) as file:

@@ -86,7 +86,7 @@ def reserve(path: Path) -> tuple[Path, FileLock]:
     Reservations and locks of runs that were killed are deleted.
 
     Returns:
-        the name, and the lock that keeps it from others until the run has ended; :func:`~recbole_mm.io.locks.unlock` it then.
+        the name, and the lock that keeps it from others, to be unlocked (:mod:`recbole_mm.io.locks`) when the run ends.
 
     Raises OSError where nothing can be written into the folder.
     """

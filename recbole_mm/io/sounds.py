@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import open_media
 
 MOST_BYTES = 1 << 30
 MOST_SECONDS = 3600  # 230 MB at 16 kHz; a compressed file can claim any length
@@ -19,16 +19,9 @@ class SoundError(ValueError):
     """A sound that cannot be used, where others may be."""
 
 
-def open_sound_file(file: Path) -> io.BufferedIOBase:
+def open_sound_file(file: Path) -> BinaryIO:
     """The bytes of a sound's file; raises SoundError where it is no regular file, or larger than 1 GiB."""
-    try:
-        opened = open_regular(file)
-    except OSError as error:
-        raise SoundError(f"{file} cannot be read as a sound ({error}); replace it") from error
-    if (size := file.stat().st_size) > MOST_BYTES:
-        opened.close()
-        raise SoundError(f"{file} is no sound: it has {size / 1e9:.1f} GB, and the most is 1.07; replace it")
-    return opened  # type: ignore[return-value]
+    return open_media(file, "sound", MOST_BYTES, SoundError)
 
 
 def open_sound(file: Path, rate: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import open_media
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -21,14 +21,7 @@ class VideoError(ValueError):
 
 def open_video_file(file: Path) -> BinaryIO:
     """The bytes of a video's file; raises VideoError where it is no regular file, or larger than 16 GiB."""
-    try:
-        opened = open_regular(file)
-    except OSError as error:
-        raise VideoError(f"{file} cannot be read as a video ({error}); replace it") from error
-    if (size := file.stat().st_size) > MOST_BYTES:
-        opened.close()
-        raise VideoError(f"{file} is no video: it has {size / 1e9:.1f} GB, and the most is 17.2; replace it")
-    return opened
+    return open_media(file, "video", MOST_BYTES, VideoError)
 
 
 def open_frames(file: Path, count: int) -> list[Picture]:
