@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ from recbole.config import Config
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import SparseOperator, knn_graph
+from recbole_mm.graph import SparseOperator, combine, knn_graph
 from recbole_mm.model.adapters import FeatureAdapters
 from recbole_mm.model.features import FeatureTables
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.projections import Projections
+from recbole_mm.nn.modality_weights import modality_weights
 
 
 class MultimodalRecommender(GraphRecommender):
@@ -126,3 +128,16 @@ class MultimodalRecommender(GraphRecommender):
         parameters = {"k": k, "weighting": weighting}
         arrays = self.graph_cache.arrays("item-graph", [feature.cpu().numpy()], parameters, build)
         return SparseOperator(**arrays, shape=(self.n_items, self.n_items))
+
+    def weighted_item_graph(
+        self, k: int, weights: Sequence[float] | Mapping[str, float] | None, visual: float
+    ) -> SparseOperator:
+        """``S = sum_m a_m S^m`` of the modalities' graphs of k neighbours, each neighbour 1/k.
+
+        Args:
+            k: as of :meth:`item_graph`.
+            weights: the key `modality_weights`.
+            visual: the paper's weight of ``visual``, where they are not set.
+        """
+        chosen = modality_weights(weights, self.modalities, visual)
+        return combine([self.item_graph(name, k, "binary") for name in self.modalities], chosen)

@@ -10,13 +10,11 @@ from recbole.config import Config
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import EdgeSampler, SparseOperator, combine
-from recbole_mm.model.dual_graph import DualGraphRecommender
+from recbole_mm.graph import EdgeSampler, SparseOperator
+from recbole_mm.model.dual_graph import ListeningRecommender
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dual_graph import fusion_weights, two_layer_projection
-from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, mean_square, weak_modality_loss
-from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import layer_gcn, light_gcn
 from recbole_mm.registry import register_model
@@ -64,7 +62,7 @@ class COHESIONSettings(LateFusionSettings):
     year=2025,
     modalities="any number, and the item ID as one more",
 )
-class COHESION(DualGraphRecommender):
+class COHESION(ListeningRecommender):
     r"""Branches of IDs and of each modality, blended with the IDs early, with item and user graphs behind them.
 
     Over the branches m = id, m_1, m_2, ..., with E the item IDs, :math:`f^{id} = E` and G the user-item graph:
@@ -107,9 +105,7 @@ class COHESION(DualGraphRecommender):
         self.reg_weight: float = settings.reg_weight
         self.id_projection = two_layer_projection(self.embedding_size, self.embedding_size)
         self.user_fusion = fusion_weights(self.n_users, len(self.modalities))
-        weights = modality_weights(settings.modality_weights, self.modalities, visual=0.1)
-        graphs = [self.item_graph(name, settings.knn_k, "binary") for name in self.modalities]
-        self.fused_item_graph = combine(graphs, weights)
+        self.fused_item_graph = self.weighted_item_graph(settings.knn_k, settings.modality_weights, visual=0.1)
         self.user_graph_sampler = self.user_graphs(config["seed"])
         self.edge_sampler = EdgeSampler(self.graph, settings.edge_dropout, "degree", config["seed"])
         self.full_graph = self.graph.symmetric()
@@ -151,24 +147,6 @@ class COHESION(DualGraphRecommender):
         content = self.branches(self.modalities)
         users, items = (torch.cat(pair, dim=1) for pair in zip(ids, content, strict=True))
         return users, items
-
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """Users ``U_u^m [n_users, M + 1, d]`` and items ``V_i^m [n_items, M + 1, d]``."""
-        users, items = self.propagate()
-        users = users + self.user_graph @ users
-        shape = (len(self.rated_modalities), self.embedding_size)
-        return users.view(-1, *shape), items.view(-1, *shape)
-
-    def batch_vectors(
-        self, users: Tensor, positives: Tensor, negatives: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The rows of :meth:`encode` of a batch; the user-user graph is applied at these users only."""
-        user_vectors, item_vectors = self.propagate()
-        (user,) = gather(user_vectors, users)
-        user = user + self.user_graph.product_rows(user_vectors, users)
-        positive, negative = gather(item_vectors, positives, negatives)
-        shape = (-1, len(self.rated_modalities), self.embedding_size)
-        return user.view(shape), positive.view(shape), negative.view(shape)
 
     @staticmethod
     def margin_weights(margins: Tensor) -> Tensor:

@@ -9,13 +9,11 @@ from recbole.config import Config
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import SparseOperator, combine
-from recbole_mm.model.dual_graph import DualGraphRecommender
+from recbole_mm.graph import SparseOperator
+from recbole_mm.model.dual_graph import ListeningRecommender
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities
-from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import mean_square
-from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Layers, Weight, Weights
@@ -53,7 +51,7 @@ class DRAGONSettings(LateFusionSettings):
     year=2023,
     modalities="any number",
 )
-class DRAGON(DualGraphRecommender):
+class DRAGON(ListeningRecommender):
     r"""DualGNN's modalities side by side, with a user-user graph on one side and an item graph on the other.
 
     .. math::
@@ -86,8 +84,7 @@ class DRAGON(DualGraphRecommender):
 
     def build_item_graphs(self) -> SparseOperator:
         """S, one graph of all modalities."""
-        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
-        return combine([self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities], weights)
+        return self.weighted_item_graph(self.settings.knn_k, self.settings.modality_weights, visual=0.1)
 
     def behaviour_tables(self) -> tuple[Tensor, Tensor]:
         """Users and items as the users' tables alone make them, each the mean over the modalities.
@@ -107,23 +104,6 @@ class DRAGON(DualGraphRecommender):
             users = users * self.user_fusion.unsqueeze(-1)
         items = items.flatten(1)
         return users.flatten(1), items + light_gcn(self.fused_item_graph, items, self.n_item_layers, "last")
-
-    def encode(self) -> tuple[Tensor, Tensor]:
-        """Users ``U_u^m [n_users, M, d]`` and items ``V_i^m [n_items, M, d]``."""
-        users, items = self.propagate()
-        users = users + self.user_graph @ users
-        shape = (len(self.modalities), self.embedding_size)
-        return users.view(-1, *shape), items.view(-1, *shape)
-
-    def batch_vectors(
-        self, users: Tensor, positives: Tensor, negatives: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The rows of :meth:`encode` of a batch; the user-user graph is applied at these users only."""
-        user_vectors, item_vectors = self.propagate()
-        (user,) = gather(user_vectors, users)
-        user = user + self.user_graph.product_rows(user_vectors, users)
-        rows = (user, *gather(item_vectors, positives, negatives))
-        return tuple(row.view(-1, len(self.modalities), self.embedding_size) for row in rows)
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Weighted mean squares of the batch's user rows and of all user weights but those of [PAD]."""

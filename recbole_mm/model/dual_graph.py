@@ -1,4 +1,4 @@
-"""What DualGNN and DRAGON are made of: content propagated per modality, and users who listen to similar users."""
+"""What DualGNN and DRAGON are made of: content propagated per modality, users who listen to similar users."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from recbole_mm.graph import SparseOperator, UserGraphSampler, UserNeighbors, co
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.nn.dual_graph import two_layer_projection
+from recbole_mm.nn.gather import gather
 from recbole_mm.nn.user_embedding import id_table
 
 
@@ -61,3 +62,33 @@ class DualGraphRecommender(LateFusionRecommender):
     def user_graph(self) -> SparseOperator:
         """The user-user graph of the current epoch; that of its own epoch after a checkpoint is loaded."""
         return self.user_graph_sampler.sample(max(self.epochs_started - 1, 0))
+
+
+class ListeningRecommender(DualGraphRecommender):
+    """One whose users, with the modalities' vectors side by side, add up those of similar users.
+
+    A model gives :meth:`propagate`.
+    """
+
+    def propagate(self) -> tuple[Tensor, Tensor]:
+        """Users ``[n_users, M * d]`` before the user-user graph, and final items ``[n_items, M * d]``."""
+        raise NotImplementedError
+
+    def encode(self) -> tuple[Tensor, Tensor]:
+        """Users ``U_u^m [n_users, M, d]`` and items ``V_i^m [n_items, M, d]``."""
+        users, items = self.propagate()
+        users = users + self.user_graph @ users
+        return self._by_modality(users), self._by_modality(items)
+
+    def batch_vectors(
+        self, users: Tensor, positives: Tensor, negatives: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of :meth:`encode` of a batch; the user-user graph is applied at these users only."""
+        user_vectors, item_vectors = self.propagate()
+        (user,) = gather(user_vectors, users)
+        user = user + self.user_graph.product_rows(user_vectors, users)
+        positive, negative = gather(item_vectors, positives, negatives)
+        return self._by_modality(user), self._by_modality(positive), self._by_modality(negative)
+
+    def _by_modality(self, rows: Tensor) -> Tensor:
+        return rows.view(-1, len(self.rated_modalities), self.embedding_size)

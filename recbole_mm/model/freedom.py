@@ -11,14 +11,13 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import EdgeSampler, SparseOperator, combine
+from recbole_mm.graph import EdgeSampler, SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.distinct import at_distinct
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss
-from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
@@ -90,8 +89,7 @@ class FREEDOM(MultimodalRecommender):
 
     def build_item_graphs(self) -> SparseOperator:
         """S, one graph of all modalities."""
-        weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.1)
-        return combine([self.item_graph(name, self.settings.knn_k, "binary") for name in self.modalities], weights)
+        return self.weighted_item_graph(self.settings.knn_k, self.settings.modality_weights, visual=0.1)
 
     def before_epoch(self, epoch: int) -> None:
         """Draw the epoch's edges."""

@@ -12,14 +12,12 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import combine
 from recbole_mm.model.dual_graph import DualGraphRecommender
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.nn.dual_graph import NodeEncoder, fusion_weights, propagate_modalities
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import info_nce, mean_square
-from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.moments import moment_gap, moments
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.perturbation import perturb, uniform_noise
@@ -109,9 +107,7 @@ class MENTOR(DualGraphRecommender):
         self.n_layers: int = settings.n_layers
         self.n_item_layers: int = settings.n_item_layers
         self.reg_weight: float = settings.reg_weight
-        weights = modality_weights(settings.modality_weights, self.modalities, visual=0.1)
-        graphs = [self.item_graph(name, settings.knn_k, "binary") for name in self.modalities]
-        self.fused_item_graph = combine(graphs, weights)
+        self.fused_item_graph = self.weighted_item_graph(settings.knn_k, settings.modality_weights, visual=0.1)
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
 
         size, n_modalities = self.embedding_size, len(self.modalities)

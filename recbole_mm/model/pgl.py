@@ -11,13 +11,12 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import EdgeSampler, SparseOperator, combine, principal_graph
+from recbole_mm.graph import EdgeSampler, SparseOperator, principal_graph
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import LateFusionSettings
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.nn.loss import info_nce
-from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
@@ -110,9 +109,7 @@ class PGL(LateFusionRecommender):
         self.contrast_weight: float = settings.contrast_weight
         self.contrast_dropout: float = settings.contrast_dropout
         self.contrast_temperature: float = settings.contrast_temperature
-        weights = modality_weights(settings.modality_weights, self.modalities, visual=0.1)
-        graphs = [self.item_graph(name, settings.knn_k, "binary") for name in self.modalities]
-        self.fused_item_graph = combine(graphs, weights)
+        self.fused_item_graph = self.weighted_item_graph(settings.knn_k, settings.modality_weights, visual=0.1)
 
         if self.adapters.need_behaviour:
             self.behaviour_embedding = id_table(self.n_items, self.embedding_size)
