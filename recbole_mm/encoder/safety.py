@@ -6,6 +6,7 @@ The folder is read before any library is given it, so that the answer does not h
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def _check_weights(place: Path, names: list[str]) -> None:
 
 def _check_settings(file: Path, folder: Path) -> None:
     shown = file.relative_to(folder)
-    settings = _read_json(file, shown)
+    settings = read_settings(file, shown)
     for key, text in _strings(settings):
         if key in _TYPE_KEYS and "." in text and not text.startswith(_TRUSTED_TYPES):
             raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
@@ -82,7 +83,7 @@ def _check_shards(index: Any, shown: Path) -> None:
 
 
 def _check_modules(folder: Path, places: Any) -> None:
-    modules = _read_json(folder / MODULES_FILE, Path(MODULES_FILE))
+    modules = read_settings(folder / MODULES_FILE, Path(MODULES_FILE))
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise EncoderError(f"{MODULES_FILE} is no list of modules; replace it")
     for module in modules:
@@ -96,7 +97,8 @@ def _check_modules(folder: Path, places: Any) -> None:
             raise EncoderError(f"{MODULES_FILE} names the path {path!r}, which is no folder in the encoder's")
 
 
-def _read_json(file: Path, shown: Path) -> Any:
+def read_settings(file: Path, shown: Path) -> Any:
+    """What a JSON file of an encoder holds; raises EncoderError where it is none."""
     with open_regular(file) as opened:
         content = opened.read()
     try:
@@ -105,16 +107,9 @@ def _read_json(file: Path, shown: Path) -> Any:
         raise EncoderError(f"{shown} is no JSON ({error}); replace it") from error
 
 
-def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
-    """All numbers with the key that they stand under."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield key, value
-    elif isinstance(value, list):
-        for part in value:
-            yield from _numbers(part, key)
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            yield from _numbers(part, name)
+def is_number(value: Any) -> bool:
+    """Whether a setting is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
