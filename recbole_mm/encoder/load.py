@@ -13,6 +13,7 @@ from recbole_mm.encoder.pretrained import (
     encoder_folder,
     folder_config,
     quiet,
+    reading,
     reads,
     require_transformers,
     stored_weights,
@@ -66,7 +67,9 @@ def load_vision_tower(folder: Path, config: Any) -> VisionTower:
         model = load_blip(folder, config)
     else:
         model = stored_weights(AutoModel, folder, config, optional="pooler")
-    return VisionTower(model, load_processor(folder, config))
+    processor = load_processor(folder, config)
+    with reading("preprocessor_config.json, whose pictures the model is tried on"):
+        return VisionTower(model, processor)
 
 
 def load_processor(folder: Path, config: Any) -> Any:
@@ -75,18 +78,19 @@ def load_processor(folder: Path, config: Any) -> Any:
     The features of the published models are made with Pillow's.
 
     Raises:
-        EncoderError, OSError, ValueError: its settings are damaged, or exhaust the memory.
+        EncoderError: its settings are damaged, or exhaust the memory.
     """
     from transformers import AutoImageProcessor, CLIPImageProcessorPil, ViTImageProcessorPil
 
     check_picture_settings(folder)
-    if config.model_type in CLIP_TYPES:
-        return CLIPImageProcessorPil.from_pretrained(folder)
-    if config.model_type == TIMM_TYPE:  # which has none for Pillow
-        return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-    if config.model_type.startswith("dinov3"):  # whose own processor has no form for Pillow, and is ViT's but for that
-        return ViTImageProcessorPil.from_pretrained(folder)
-    return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+    with reading("preprocessor_config.json"):
+        if config.model_type in CLIP_TYPES:
+            return CLIPImageProcessorPil.from_pretrained(folder)
+        if config.model_type == TIMM_TYPE:  # which has none for Pillow
+            return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        if config.model_type.startswith("dinov3"):  # whose own has no form for Pillow, and is ViT's but for that
+            return ViTImageProcessorPil.from_pretrained(folder)
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
 
 
 def _clip(folder: Path, config: Any) -> ClipTransformer:

@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.io.reading import open_regular
+from recbole_mm.encoder.limits import check_limits
+from recbole_mm.io.reading import open_regular, regular_file
 
+CONFIG_FILE = "config.json"
 MODULES_FILE = "modules.json"
 ADAPTER_FILE = "adapter_config.json"
 _OWN_TYPES = "sentence_transformers."
 _TRUSTED_TYPES = (_OWN_TYPES, "torch.nn.")
 _TYPE_KEYS = ("type", "types", "tokenizer_class", "activation_function")
 _PICKLES = ("pytorch_model", "adapter_model")
+_READ = (".json", ".safetensors", ".txt", ".model", ".vocab", ".bpe", ".codes", ".tiktoken")
 _SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 # of numbers that a library builds a model of, or scales pictures to, for hours or beyond the memory
 _MOST = {r"(num|n)_.*layers?|depths?": 1000, "shortest_edge|height|width|image_size|crop_size|size": 4096}
@@ -31,13 +34,23 @@ class EncoderError(Exception):
 
 
 def check_safe(folder: Path) -> None:
-    """Raise EncoderError where loading the folder would import what it names, unpickle, or read other folders."""
+    """Raise EncoderError where loading the folder would import what it names, unpickle, or read other folders.
+
+    Or where it would build an enormous model, or read what is no file.
+
+    Raises:
+        OSError: a name that a library would read is a pipe, a device, a folder, or leads nowhere.
+    """
     if (folder / ADAPTER_FILE).exists():
         raise EncoderError(
             f"it is an adapter ({ADAPTER_FILE}), whose weights belong to another model; save the merged model "
             "(merge_and_unload of peft, then save_pretrained)"
         )
-    places = {Path(place): names for place, _, names in os.walk(folder)}
+    places = {}
+    for where, folders, names in os.walk(folder):
+        places[Path(where)] = names
+        for name in filter(lambda one: one.endswith(_READ), folders + names):
+            regular_file(Path(where) / name)
     for place, names in places.items():
         _check_weights(place.relative_to(folder), names)
         for name in names:
@@ -64,10 +77,11 @@ def _check_settings(file: Path, folder: Path) -> None:
             raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
         if key.endswith("attn_implementation") and "/" in text:
             raise EncoderError(f"{shown} names {text!r}, code on the hub, for its attention; remove the entry")
-    for key, number in _numbers(settings):
-        most = next((most for form, most in _MOST.items() if re.fullmatch(form, key)), None)
-        if most is not None and not 0 <= number <= most:
-            raise EncoderError(f"{shown} has {key}: {number}, which is not from 0 to {most}; correct it")
+    if file.name == CONFIG_FILE:
+        try:
+            check_limits(settings)
+        except ValueError as error:
+            raise EncoderError(f"{shown}: {error}; replace it") from error
     if file.name.endswith(".index.json"):
         _check_shards(settings, shown)
 

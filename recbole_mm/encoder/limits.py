@@ -1,0 +1,44 @@
+"""The most layers and the greatest widths that an encoder's settings may name.
+
+A library builds the model that they name before it looks at the weights, and is at it for hours where it has ten
+million layers.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+# by the end of a key, of transformers', timm's and sentence-transformers' settings; the first that fits holds
+_MOST = (
+    (re.compile(r"(layers?|blocks?|depths?|stages?|heads|experts|groups)$"), 1000),
+    (re.compile(r"vocab_size$"), 1 << 21),
+    (re.compile(r"(image_size|img_size|input_size|patch_size)$"), 4096),
+    (re.compile(r"(size|sizes|dims?|width|widths|features|channels|dimension|embd|inner|^d_[a-z]+)$"), 1 << 16),
+    (re.compile(r"(positions?|position_embeddings)$"), 1 << 24),
+)
+_LEAST_CROP = 0.1  # timm's crop_pct: pictures are brought to the size over it
+
+
+def check_limits(settings: Any) -> None:
+    """Raise ValueError for a number in an encoder's `config.json` that makes its model or its pictures enormous."""
+    for key, number in _numbers(settings):
+        most = next((most for pattern, most in _MOST if pattern.search(key)), math.inf)
+        if number > most:
+            raise ValueError(f"{key} is {number}, and the most is {most}")
+        if key == "crop_pct" and number < _LEAST_CROP:
+            raise ValueError(f"{key} is {number}, and the least is {_LEAST_CROP}")
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers with the key that they stand under, those of a list under the list's."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield key, value
+    elif isinstance(value, list):
+        for part in value:
+            yield from _numbers(part, key)
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            yield from _numbers(part, name)
