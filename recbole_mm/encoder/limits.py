@@ -16,9 +16,11 @@ _MOST = (
     (re.compile(r"(layers?|blocks?|depths?|stages?|heads|experts|groups)$"), 1000),
     (re.compile(r"vocab_size$"), 1 << 21),
     (re.compile(r"(image_size|img_size|input_size|patch_size)$"), 4096),
+    (re.compile(r"chunk_size$"), math.inf),  # of samples of sound
     (re.compile(r"(size|sizes|dims?|width|widths|features|channels|dimension|embd|inner|^d_[a-z]+)$"), 1 << 16),
     (re.compile(r"(positions?|position_embeddings)$"), 1 << 24),
 )
+_LABELS = "label2id"  # whose keys are words of a classifier's
 _LEAST_CROP = 0.1  # timm's crop_pct: pictures are brought to the size over it
 
 
@@ -41,4 +43,5 @@ def _numbers(value: Any, key: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(part, key)
     elif isinstance(value, dict):
         for name, part in value.items():
-            yield from _numbers(part, name)
+            if name != _LABELS:
+                yield from _numbers(part, name)

@@ -82,7 +82,8 @@ def load_processor(folder: Path, config: Any) -> Any:
     """
     from transformers import AutoImageProcessor, CLIPImageProcessorPil, ViTImageProcessorPil
 
-    check_picture_settings(folder)
+    if config.model_type != TIMM_TYPE:  # whose settings are in config.json
+        check_picture_settings(folder)
     with reading("preprocessor_config.json"):
         if config.model_type in CLIP_TYPES:
             return CLIPImageProcessorPil.from_pretrained(folder)

@@ -16,14 +16,16 @@ _COLOURS = ("image_mean", "image_std")
 
 
 def check_picture_settings(folder: Path) -> None:
-    """Raise EncoderError where a size of pictures or a scale of their colours is none, or exhausts the memory."""
-    for name in FILES:
-        if (folder / name).exists():
-            for settings in _dictionaries(read_settings(folder / name, Path(name))):
-                for key in _SIZES:
-                    _check_size(name, key, settings.get(key))
-                for key in _COLOURS:
-                    _check_colours(name, key, settings.get(key))
+    """Raise EncoderError where there are none, or a size of pictures or scale of colours is none or too large."""
+    there = [name for name in FILES if (folder / name).exists()]
+    if not there:
+        raise EncoderError(f"there is no {FILES[0]}; save the image processor of the model beside it")
+    for name in there:
+        for settings in _dictionaries(read_settings(folder / name, Path(name))):
+            for key in _SIZES:
+                _check_size(name, key, settings.get(key))
+            for key in _COLOURS:
+                _check_colours(name, key, settings.get(key))
 
 
 def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:

@@ -207,6 +207,9 @@ class TestSettings:
         message = refusal(load, with_config(folder, "vision_config", **{key: value}))
         assert f"config.json: {key} is " in message and ", and the most is " in message
 
+    def test_words_of_a_classifier_are_no_settings(self, folder):
+        assert load_image_encoder(str(with_config(folder, label2id={"building blocks": 1200})))
+
     def test_a_crop_that_enlarges_pictures(self, folder):
         assert "crop_pct is 1e-06, and the least is 0.1" in refusal(
             load_image_encoder, with_config(folder, pretrained_cfg={"crop_pct": 1e-6})
