@@ -30,6 +30,8 @@ def check_limits(settings: Any) -> None:
         most = next((most for pattern, most in _MOST if pattern.search(key)), math.inf)
         if number > most:
             raise ValueError(f"{key} is {number}, and the most is {most}")
+        if number < 0 and most == _MOST[0][1]:
+            raise ValueError(f"{key} is {number}, and the least is 0")
         if key == "crop_pct" and number < _LEAST_CROP:
             raise ValueError(f"{key} is {number}, and the least is {_LEAST_CROP}")
 

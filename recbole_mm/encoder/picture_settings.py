@@ -9,7 +9,7 @@ from typing import Any
 from recbole_mm.encoder.safety import EncoderError, is_number, read_settings
 
 FILES = ("preprocessor_config.json", "processor_config.json")
-MOST_SHORTER = 1024  # pixels of the shorter side; the longer one of a picture is up to 100 times as long
+MOST_SHORTER = 1024  # pixels of the shorter side; the longer one of a picture is up to 200 times as long
 MOST_SIDE = 4096
 _SIZES = ("size", "crop_size", "pad_size")
 _COLOURS = ("image_mean", "image_std")

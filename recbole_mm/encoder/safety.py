@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ _TYPE_KEYS = ("type", "types", "tokenizer_class", "activation_function")
 _PICKLES = ("pytorch_model", "adapter_model")
 _READ = (".json", ".safetensors", ".txt", ".model", ".vocab", ".bpe", ".codes", ".tiktoken")
 _SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# of numbers that a library builds a model of, or scales pictures to, for hours or beyond the memory
-_MOST = {r"(num|n)_.*layers?|depths?": 1000, "shortest_edge|height|width|image_size|crop_size|size": 4096}
 
 
 class EncoderError(Exception):

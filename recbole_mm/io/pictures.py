@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Pillow's readers of pixels alone: that of EPS, for one, runs another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MOST_BYTES = 1 << 30
-MOST_RATIO = 100  # of the sides: encoders bring the shorter one to a length, and the longer one grows with it
+MOST_RATIO = 200  # of the sides: encoders bring the shorter one to a length, and the longer one grows with it
 
 
 class PictureError(ValueError):
@@ -48,7 +48,7 @@ def open_picture(file: Path, content: bytes | None = None) -> Picture:
 
     Raises:
         PictureError: there is no such file, or it is no picture of FORMATS, cut short, damaged, or so large (over 89
-            million pixels) or long (one side over 100 times the other) that it may be meant to exhaust the memory; or
+            million pixels) or long (one side over 200 times the other) that it may be meant to exhaust the memory; or
             it is a pipe, device or folder.
         ValueError: Pillow is not installed.
     """

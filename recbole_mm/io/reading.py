@@ -41,10 +41,10 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def check_files(folder: Path, prefix: str = "") -> None:
+def check_files(folder: Path, prefix: str) -> None:
     """Raise ValueError for a name in a folder that begins so and is no file to read: it would be passed over.
 
-    Folders are left alone, which may hold anything, and hidden names that are not asked for.
+    Folders are left alone, which may hold anything.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(prefix) and not path.is_dir():

@@ -39,7 +39,7 @@ def open_frames(file: Path, count: int) -> list[Picture]:
 
     Raises:
         VideoError: there is no such file, or it is no video, damaged, or its frames are larger than 67 million pixels,
-            or one side is over 100 times the other.
+            or one side is over 200 times the other.
         ValueError: PyAV or Pillow is not installed.
     """
     try:

@@ -215,6 +215,11 @@ class TestSettings:
             load_image_encoder, with_config(folder, pretrained_cfg={"crop_pct": 1e-6})
         )
 
+    def test_fewer_than_no_layers(self, folder):
+        assert "num_hidden_layers is -1, and the least is 0" in refusal(
+            load_image_encoder, with_config(folder, "text_config", num_hidden_layers=-1)
+        )
+
     @pytest.mark.parametrize("load", LOADERS)
     def test_of_another_model_than_the_weights(self, folder, load):
         for tower in ("vision_config", "text_config"):
