@@ -47,6 +47,7 @@ class DualEncoder(nn.Module):
         self.visual_prompts: nn.Parameter | None = None  # [J, n, visual width]
         self.textual_prompts: nn.Parameter | None = None  # [J, n, textual width]
         self.preparation = Preparation.required(processor)
+        self.preparation.check_side(getattr(model.config.vision_config, "image_size", None))
         self.register_buffer("mean", torch.tensor(processor.image_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(processor.image_std).view(3, 1, 1), persistent=False)
 

@@ -69,10 +69,15 @@ class ClipTransformer(ImageEncoder):
     Args:
         model: a ``CLIPVisionModelWithProjection`` with at least two blocks.
         processor: its image processor.
+
+    Raises:
+        EncoderError: the processor makes pictures of another size than the model reads.
     """
 
     def __init__(self, model: Any, processor: Any):
         super().__init__(model.config.projection_dim, processor.image_mean, processor.image_std, processor)
+        if self.preparation is not None:
+            self.preparation.check_side(model.config.image_size)
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -7,11 +7,13 @@ from typing import Any
 
 from recbole_mm.encoder.blip import load_blip
 from recbole_mm.encoder.image_encoder import ClipResNet, ClipTransformer, ImageEncoder
+from recbole_mm.encoder.picture_settings import check_picture_settings
 from recbole_mm.encoder.pretrained import (
     clear_errors,
     encoder_folder,
     folder_config,
     quiet,
+    reading,
     reads,
     require_transformers,
     stored_weights,
@@ -65,23 +67,35 @@ def load_vision_tower(folder: Path, config: Any) -> VisionTower:
         model = load_blip(folder, config)
     else:
         model = stored_weights(AutoModel, folder, config, optional="pooler")
-    return VisionTower(model, load_processor(folder, config))
+    processor = load_processor(folder, config)
+    with reading("preprocessor_config.json, whose pictures the model is tried on"):
+        return VisionTower(model, processor)
 
 
 def load_processor(folder: Path, config: Any) -> Any:
     """The image processor of a folder, with Pillow's resizing; torchvision's differs slightly.
 
     The features of the published models are made with Pillow's.
-    """
-    from transformers import AutoImageProcessor, ViTImageProcessorPil
 
-    if config.model_type.startswith("dinov3"):  # whose own processor has no form for Pillow, and is ViT's but for that
-        return ViTImageProcessorPil.from_pretrained(folder)
-    return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+    Raises:
+        EncoderError: its settings are damaged, or exhaust the memory.
+    """
+    from transformers import AutoImageProcessor, CLIPImageProcessorPil, ViTImageProcessorPil
+
+    if config.model_type != TIMM_TYPE:  # whose settings are in config.json
+        check_picture_settings(folder)
+    with reading("preprocessor_config.json"):
+        if config.model_type in CLIP_TYPES:
+            return CLIPImageProcessorPil.from_pretrained(folder)
+        if config.model_type == TIMM_TYPE:  # which has none for Pillow
+            return AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        if config.model_type.startswith("dinov3"):  # whose own has no form for Pillow, and is ViT's but for that
+            return ViTImageProcessorPil.from_pretrained(folder)
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
 
 
 def _clip(folder: Path, config: Any) -> ClipTransformer:
-    from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
+    from transformers import CLIPVisionModelWithProjection
 
     vision = config
     if config.model_type == "clip":
@@ -90,13 +104,13 @@ def _clip(folder: Path, config: Any) -> ClipTransformer:
     if vision.num_hidden_layers < 2:
         raise EncoderError("attribution maps and tuning need at least two blocks, and it has one")
     model = stored_weights(CLIPVisionModelWithProjection, folder, vision)
-    return ClipTransformer(model, CLIPImageProcessorPil.from_pretrained(folder))
+    return ClipTransformer(model, load_processor(folder, config))
 
 
 def _timm(folder: Path, config: Any) -> ClipResNet:
-    from transformers import AutoImageProcessor, TimmWrapperForImageClassification
+    from transformers import TimmWrapperForImageClassification
 
     model = stored_weights(TimmWrapperForImageClassification, folder, config)
     if not hasattr(model.timm_model, "stages") or type(model.timm_model.head).__name__ != "AttentionPool2d":
         raise EncoderError(f"{config.architecture} is no CLIP ResNet, such as resnet50_clip")
-    return ClipResNet(model, AutoImageProcessor.from_pretrained(folder, trust_remote_code=False))
+    return ClipResNet(model, load_processor(folder, config))

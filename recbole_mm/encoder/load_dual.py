@@ -13,6 +13,7 @@ from recbole_mm.encoder.pretrained import (
     clear_errors,
     encoder_folder,
     folder_config,
+    load_tokenizer,
     quiet,
     require_transformers,
     revision,
@@ -33,17 +34,14 @@ def load_dual_encoder(name: str | Path) -> DualEncoder:
         ValueError: as :func:`~recbole_mm.encoder.load_encoder`, or it has not both towers.
     """
     require_transformers()
-    from transformers import AutoTokenizer, CLIPImageProcessorPil
-
     with quiet(), clear_errors(name):
         folder = encoder_folder(name)
         config = folder_config(folder)
         model = _model(folder, config)
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
         facts = {"encoder": str(name), "revision": revision(name, folder)}
-        if config.model_type == "clip":
-            return DualEncoder(model, tokenizer, CLIPImageProcessorPil.from_pretrained(folder), facts)
-        return HookedDualEncoder(model, tokenizer, load_processor(folder, config), facts)
+        kind = DualEncoder if config.model_type == "clip" else HookedDualEncoder
+        return kind(model, tokenizer, load_processor(folder, config), facts)
 
 
 def _model(folder: Path, config: Any) -> Any:

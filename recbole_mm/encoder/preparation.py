@@ -60,6 +60,15 @@ class Preparation:
             raise EncoderError(f"{type(processor).__name__} gives pictures of no one size, which tuning needs")
         return preparation
 
+    def check_side(self, side: int | None) -> None:
+        """Raise EncoderError where pictures come out in another size than a model's image_size, if it has one."""
+        height, width = self.shape[1:]
+        if isinstance(side, int) and (height, width) != (side, side):
+            raise EncoderError(
+                f"preprocessor_config.json makes pictures of {height} x {width}, and config.json's image_size is {side}"
+                "; take both files from one model"
+            )
+
     @classmethod
     def _seen_on(cls, processor: Any, probes: list[np.ndarray]) -> Preparation | None:
         shapes = [pixels.shape for probe in probes if (pixels := _bytes(processor, probe)) is not None]

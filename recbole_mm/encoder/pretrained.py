@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_mm.encoder.safety import EncoderError, check_safe
+from recbole_mm.encoder.safety import CONFIG_FILE, EncoderError, check_safe
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import open_regular
 
@@ -41,18 +41,35 @@ def require_transformers() -> None:
 
 @contextmanager
 def clear_errors(name: str | Path) -> Iterator[None]:
-    """Turn what the libraries raise while an encoder loads into one ValueError that names it."""
-    said = f"encoder {name}{'' if Path(name).is_dir() else ', which is no folder, from the hub'} cannot be loaded: "
+    """Turn what the libraries raise while an encoder loads, of whatever kind, into one ValueError that names it."""
     try:
         yield
-    except MemoryError:
+    except MemoryError:  # which says nothing about the encoder
         raise
-    except Exception as error:  # the libraries' own of every kind, whatever a damaged setting leads them to
-        if str(error).startswith(said):
-            raise
-        is_told = isinstance(error, (EncoderError, OSError, ValueError, RuntimeError, ImportError))
-        reason = one_line(error) if is_told else f"{type(error).__name__}: {one_line(error)}"
-        raise ValueError(f"{said}{reason}") from error
+    except Exception as error:
+        kind = "" if Path(name).is_dir() else ", which is no folder, from the hub"
+        raise ValueError(f"encoder {name}{kind} cannot be loaded: {_reason(error)}") from error
+
+
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """Name the file of an encoder that a library reads in whatever it raises.
+
+    Raises:
+        EncoderError: it raised something.
+    """
+    try:
+        yield
+    except (EncoderError, MemoryError):
+        raise
+    except Exception as error:
+        raise EncoderError(f"{file}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error, with its kind where that is none that says all by itself."""
+    said = isinstance(error, EncoderError | OSError | ValueError | RuntimeError | ImportError) and str(error)
+    return one_line(error) if said else f"{type(error).__name__}: {one_line(error)}"
 
 
 @contextmanager
@@ -99,17 +116,18 @@ def stored_weights(
         dtype: of the weights, whatever they are stored in.
 
     Raises:
-        EncoderError: weights are missing.
+        EncoderError: weights are missing, or of other shapes than the configuration's; they are damaged.
     """
-    # some are stored in half precision, which transformers would keep
-    model, found = kind.from_pretrained(
-        folder,
-        config=config,
-        dtype=dtype,
-        output_loading_info=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    with reading(f"model.safetensors, as {CONFIG_FILE} describes it"), _shape_errors():
+        # some are stored in half precision, which transformers would keep
+        model, found = kind.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
     absent = set(found["missing_keys"])
     of_optional = {key for key in absent if optional is not None and key.startswith(f"{optional}.")}
     if absent > of_optional:
@@ -118,6 +136,17 @@ def stored_weights(
     if of_optional:
         setattr(model, optional, None)
     return model
+
+
+@contextmanager
+def _shape_errors() -> Iterator[None]:
+    """Say what transformers' error only refers to its report for, which we leave out."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise ValueError("weights have other shapes; take both files from one model") from error
 
 
 def revision(name: str | Path, folder: Path) -> str:
@@ -141,7 +170,8 @@ def folder_config(folder: Path) -> Any:
     """The configuration of a model of transformers in a folder; nothing of the folder runs."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False)  # nor ask whether to run it
+    with reading(CONFIG_FILE):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)  # nor ask whether to run it
 
 
 def reads(config: Any, main_input: str, method: str) -> bool:
@@ -161,6 +191,14 @@ def reads(config: Any, main_input: str, method: str) -> bool:
 def provenance(name: str, folder: Path, **preprocessing: Any) -> dict[str, Any]:
     """The facts of an encoder from a folder, see :class:`~recbole_mm.encoder.content_encoder.ContentEncoder`."""
     return {"encoder": str(name), "revision": revision(name, folder), "preprocessing": preprocessing}
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder; raises EncoderError where there is none."""
+    from transformers import AutoTokenizer
+
+    with reading("its tokenizer"):
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def projected(output: Any) -> Tensor:

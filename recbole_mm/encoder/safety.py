@@ -6,23 +6,23 @@ The folder is read before any library is given it, so that the answer does not h
 from __future__ import annotations
 
 import json
+import math
 import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_mm.io.reading import open_regular
+from recbole_mm.encoder.limits import check_limits, leaves
+from recbole_mm.io.reading import open_regular, regular_file
 
+CONFIG_FILE = "config.json"
 MODULES_FILE = "modules.json"
 ADAPTER_FILE = "adapter_config.json"
 _OWN_TYPES = "sentence_transformers."
 _TRUSTED_TYPES = (_OWN_TYPES, "torch.nn.")
 _TYPE_KEYS = ("type", "types", "tokenizer_class", "activation_function")
 _PICKLES = ("pytorch_model", "adapter_model")
+_READ = (".json", ".safetensors", ".txt", ".model", ".vocab", ".bpe", ".codes", ".tiktoken")
 _SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-# of numbers that a library builds a model of, or scales pictures to, for hours or beyond the memory
-_MOST = {r"(num|n)_.*layers?|depths?": 1000, "shortest_edge|height|width|image_size|crop_size|size": 4096}
 
 
 class EncoderError(Exception):
@@ -30,13 +30,23 @@ class EncoderError(Exception):
 
 
 def check_safe(folder: Path) -> None:
-    """Raise EncoderError where loading the folder would import what it names, unpickle, or read other folders."""
+    """Raise EncoderError where loading the folder would import what it names, unpickle, or read other folders.
+
+    Or where it would build an enormous model, or read what is no file.
+
+    Raises:
+        OSError: a name that a library would read is a pipe, a device, a folder, or leads nowhere.
+    """
     if (folder / ADAPTER_FILE).exists():
         raise EncoderError(
             f"it is an adapter ({ADAPTER_FILE}), whose weights belong to another model; save the merged model "
             "(merge_and_unload of peft, then save_pretrained)"
         )
-    places = {Path(place): names for place, _, names in os.walk(folder)}
+    places = {}
+    for where, folders, names in os.walk(folder):
+        places[Path(where)] = names
+        for name in filter(lambda one: one.endswith(_READ), folders + names):
+            regular_file(Path(where) / name)
     for place, names in places.items():
         _check_weights(place.relative_to(folder), names)
         for name in names:
@@ -57,12 +67,15 @@ def _check_weights(place: Path, names: list[str]) -> None:
 
 def _check_settings(file: Path, folder: Path) -> None:
     shown = file.relative_to(folder)
-    settings = _read_json(file, shown)
-    for key, value in _leaves(settings):
+    settings = read_settings(file, shown)
+    for key, value in leaves(settings):
         if isinstance(value, str):
             _check_word(shown, key, value)
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            _check_number(shown, key, value)
+    if file.name == CONFIG_FILE:
+        try:
+            check_limits(settings)
+        except ValueError as error:
+            raise EncoderError(f"{shown}: {error}; replace it") from error
     if file.name.endswith(".index.json"):
         _check_shards(settings, shown)
 
@@ -72,12 +85,6 @@ def _check_word(shown: Path, key: str, text: str) -> None:
         raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
     if key.endswith("attn_implementation") and "/" in text:
         raise EncoderError(f"{shown} names {text!r}, code on the hub, for its attention; remove the entry")
-
-
-def _check_number(shown: Path, key: str, number: float) -> None:
-    most = next((most for form, most in _MOST.items() if re.fullmatch(form, key)), None)
-    if most is not None and not 0 <= number <= most:
-        raise EncoderError(f"{shown} has {key}: {number}, which is not from 0 to {most}; correct it")
 
 
 def _check_shards(index: Any, shown: Path) -> None:
@@ -91,7 +98,7 @@ def _check_shards(index: Any, shown: Path) -> None:
 
 
 def _check_modules(folder: Path, places: Any) -> None:
-    modules = _read_json(folder / MODULES_FILE, Path(MODULES_FILE))
+    modules = read_settings(folder / MODULES_FILE, Path(MODULES_FILE))
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise EncoderError(f"{MODULES_FILE} is no list of modules; replace it")
     for module in modules:
@@ -105,7 +112,8 @@ def _check_modules(folder: Path, places: Any) -> None:
             raise EncoderError(f"{MODULES_FILE} names the path {path!r}, which is no folder in the encoder's")
 
 
-def _read_json(file: Path, shown: Path) -> Any:
+def read_settings(file: Path, shown: Path) -> Any:
+    """What a JSON file of an encoder holds; raises EncoderError where it is none."""
     with open_regular(file) as opened:
         content = opened.read()
     try:
@@ -114,13 +122,6 @@ def _read_json(file: Path, shown: Path) -> Any:
         raise EncoderError(f"{shown} is no JSON ({error}); replace it") from error
 
 
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """All plain values with the key that they stand under, those of a dictionary of types under its own."""
-    if isinstance(value, list):
-        for part in value:
-            yield from _leaves(part, key)
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            yield from _leaves(part, key if key == "types" else name)
-    else:
-        yield key, value
+def is_number(value: Any) -> bool:
+    """Whether a setting is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

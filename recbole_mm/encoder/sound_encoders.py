@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.encoder.content_encoder import ContentEncoder
-from recbole_mm.encoder.pretrained import folder_config, projected, provenance, reads, stored_weights
+from recbole_mm.encoder.pretrained import folder_config, projected, provenance, reading, reads, stored_weights
 from recbole_mm.encoder.safety import EncoderError
 from recbole_mm.io.reading import open_regular
 from recbole_mm.registry import register_encoder
@@ -77,7 +77,8 @@ class AutoSounds(ContentEncoder):
         from transformers import AutoFeatureExtractor
 
         model, pooling = _mert(folder) if _model_type(folder) == MERT else _any(folder)
-        extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
+        with reading("preprocessor_config.json"):
+            extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
         if not hasattr(extractor, "sampling_rate"):
             raise EncoderError(f"{type(extractor).__name__} prepares no sounds")
         settings = {"extractor": type(extractor).__name__, "settings": extractor.to_dict()}
@@ -125,7 +126,9 @@ def _mert(folder: Path) -> tuple[Any, str]:
     if settings.get("attention_relax", -1) > 0:
         raise EncoderError("its attention_relax is a part that HuBERT has not, and its own code is not run")
     known = {key: value for key, value in settings.items() if key not in ("model_type", "auto_map", "architectures")}
-    return stored_weights(HubertModel, folder, HubertConfig(**known)), "mean"
+    with reading("config.json"):
+        config = HubertConfig(**known)
+    return stored_weights(HubertModel, folder, config), "mean"
 
 
 def _model_type(folder: Path) -> str | None:

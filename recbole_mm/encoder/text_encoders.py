@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_mm.encoder.blip import load_blip
 from recbole_mm.encoder.content_encoder import ContentEncoder
-from recbole_mm.encoder.pretrained import folder_config, projected, provenance, reads, stored_weights
+from recbole_mm.encoder.pretrained import folder_config, load_tokenizer, projected, provenance, reads, stored_weights
 from recbole_mm.encoder.safety import MODULES_FILE, EncoderError
 from recbole_mm.registry import register_encoder
 
@@ -70,14 +70,12 @@ class AutoTexts(ContentEncoder):
         cls, name: str, folder: Path, device: str, pooling: str = "", prefix: str = "", dtype: str = "float32"
     ) -> Self:
         """Raises ValueError where the model reads no texts, or has a pooling of its own beside the one asked for."""
-        from transformers import AutoTokenizer
-
         config = folder_config(folder)
         model, own = _text_model(folder, config, getattr(torch, dtype))
         if pooling and own != "mean":
             raise EncoderError(f"its features are a {own}, which leaves no choice of --pooling; leave it out")
         pooling = pooling or own
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token  # of GPT's kin; padding is masked
         tokenizer.padding_side = "right"  # so that positions count from the first token in every model

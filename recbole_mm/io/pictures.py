@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Pillow's readers of pixels alone: that of EPS, for one, runs another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 MOST_BYTES = 1 << 30
-MOST_SIDES = 200  # times the shorter side: encoders scale that to their own size, and the longer one with it
+MOST_RATIO = 200  # of the sides: encoders bring the shorter one to a length, and the longer one grows with it
 
 
 class PictureError(ValueError):
@@ -40,8 +40,8 @@ def open_picture(file: Path, content: bytes | None = None) -> Picture:
 
     Raises:
         PictureError: there is no such file, or it is no picture of FORMATS, cut short, damaged, or so large (over 89
-            million pixels, or a side 200 times the other) that it may be meant to exhaust the memory; or it is a pipe,
-            device or folder.
+            million pixels) or long (one side over 200 times the other) that it may be meant to exhaust the memory; or
+            it is a pipe, device or folder.
         ValueError: Pillow is not installed.
     """
     try:
@@ -55,9 +55,7 @@ def open_picture(file: Path, content: bytes | None = None) -> Picture:
         with source as opened, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(opened, formats=formats) as picture:
-                if max(picture.size) > MOST_SIDES * min(picture.size):
-                    width, height = picture.size
-                    raise PictureError(f"{file} is {width} x {height} pixels, more than {MOST_SIDES} to 1; replace it")
+                check_sides(*picture.size)
                 ImageOps.exif_transpose(picture, in_place=True)  # else it copies what is upright already
                 picture.load()
                 return _as_rgb(picture)
@@ -66,6 +64,12 @@ def open_picture(file: Path, content: bytes | None = None) -> Picture:
     except Exception as error:  # Pillow's readers raise of every kind, whatever the damage leads them to
         reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
         raise PictureError(f"{file} cannot be read as a picture ({reason}); replace it") from error
+
+
+def check_sides(width: int, height: int) -> None:
+    """Raise ValueError where one side of a picture is more than MOST_RATIO times as long as the other."""
+    if max(width, height) > MOST_RATIO * min(width, height):
+        raise ValueError(f"it has {width} x {height} pixels; one side may be {MOST_RATIO} times the other at most")
 
 
 def _as_rgb(picture: Picture) -> Picture:

@@ -41,16 +41,32 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def check_files(folder: Path, prefix: str = "") -> None:
+def check_files(folder: Path, prefix: str) -> None:
     """Raise ValueError for a name in a folder that begins so and is no file to read: it would be passed over.
 
-    Folders are left alone, which may hold anything, and hidden names that are not asked for.
+    Folders are left alone, which may hold anything.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        is_meant = path.name.startswith(prefix) if prefix else not path.name.startswith(".")
-        if is_meant and not path.is_file() and not path.is_dir():
-            kind = "is a pipe or a device" if path.exists() else "leads nowhere"
-            raise ValueError(f"{path} {kind}, so it cannot be read; restore the file, or delete the name")
+        if path.name.startswith(prefix) and not path.is_dir():
+            has_file(path)
+
+
+def has_file(path: Path) -> bool:
+    """Whether a regular file, or a link to one, has this name; raises ValueError where something else has it.
+
+    For files that may be there or not: what is no file would be passed over.
+    """
+    if path.is_file():
+        return True
+    if not os.path.lexists(path):
+        return False
+    kind = f"is {_kind(os.stat(path).st_mode)}" if path.exists() else "leads nowhere"
+    raise ValueError(f"{path} {kind}, so it cannot be read; restore the file, or delete the name")
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder by their names, sorted; raises ValueError as :func:`has_file`."""
+    return [path for path in sorted(folder.glob(pattern)) if has_file(path)]
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
@@ -127,7 +143,11 @@ def _named(path: Path) -> Iterator[None]:
 
 def _check_mode(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        raise OSError(f"{path} is {_KINDS.get(stat.S_IFMT(mode), 'something else')}; give a regular file")
+        raise OSError(f"{path} is {_kind(mode)}; give a regular file")
+
+
+def _kind(mode: int) -> str:
+    return _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

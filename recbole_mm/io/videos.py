@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from recbole_mm.io.pictures import check_sides
 from recbole_mm.io.reading import open_media
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def open_frames(file: Path, count: int) -> list[Picture]:
     A video with fewer frames gives some of them again.
 
     Raises:
-        VideoError: there is no such file, or it is no video, damaged, or its frames are larger than 67 million pixels.
+        VideoError: there is no such file, or it is no video, damaged, or its frames are larger than 67 million pixels,
+            or one side is over 200 times the other.
         ValueError: PyAV or Pillow is not installed.
     """
     try:
@@ -64,4 +66,5 @@ def _frame(container: Any, stream: Any, time: int) -> Picture:
         raise VideoError(f"{container.name} has no frame at {time}; replace it")
     if last.width * last.height > MOST_PIXELS:
         raise VideoError(f"{container.name} has frames of {last.width} x {last.height} pixels, too many")
+    check_sides(last.width, last.height)
     return last.to_image()

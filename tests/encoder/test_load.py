@@ -104,7 +104,7 @@ class TestBadInput:
 
     def test_no_image_processor(self, tmp_path):
         (write_clip(tmp_path) / "preprocessor_config.json").unlink()
-        assert "preprocessor_config.json" in self.refusal(tmp_path)
+        assert "there is no preprocessor_config.json; save the image processor" in self.refusal(tmp_path)
 
     def test_missing_weights_are_not_made_up(self, tmp_path):
         config = transformers.CLIPVisionConfig.from_pretrained(write_clip(tmp_path, whole=False))

@@ -67,15 +67,17 @@ class TestPictures:
     def test_bad_and_missing_pictures_are_listed_and_left_out(self, shop, clip, capsys):
         Path("images/b.png").unlink()
         Path("images/d.png").write_bytes(b"no picture")
+        Image.new("RGB", (1, 1_000_000)).save("images/e.png")
         run(f"extract --dataset {shop} --modality visual --images images --encoder {clip}")
         table = read_features(shop, "shop", "visual")
-        assert table.ids == ["a", "c", "e"]
+        assert table.ids == ["a", "c"]
         assert (np.abs(table.values).max(axis=1) > 0).all()
         listed = (shop / "shop.visual.missing.tsv").read_text().splitlines()
         assert listed[:2] == ["item_id\treason", "b\tno picture"]
         assert listed[2].startswith("d\t") and "it is no picture" in listed[2]
-        assert "2 items have no features" in capsys.readouterr().out
-        for item in "bd":
+        assert listed[3].startswith("e\t") and "1 x 1000000 pixels" in listed[3]
+        assert "3 items have no features" in capsys.readouterr().out
+        for item in "bde":
             Image.new("RGB", (9, 9)).save(f"images/{item}.png")
         run(f"extract --dataset {shop} --modality visual --images images --encoder {clip}")
         assert not (shop / "shop.visual.missing.tsv").exists()

@@ -22,12 +22,13 @@ av = pytest.importorskip("av")
 STEP = 6  # of grey, from one frame to the next
 
 
-def write_video(file: Path, n: int, codec: str = "mpeg4") -> None:
+def write_video(file: Path, n: int, codec: str = "mpeg4", width: int = 64, height: int = 48) -> None:
     with av.open(str(file), "w") as container:
         stream = container.add_stream(codec, rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(n):
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), STEP * number, dtype=np.uint8), format="rgb24")
+            grey = np.full((height, width, 3), STEP * number, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
@@ -54,6 +55,12 @@ def test_no_video(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(VideoError, match="cannot be read as a video"):
         open_frames(tmp_path / "a.mp4", 4)
+
+
+def test_frames_far_wider_than_high(tmp_path):
+    write_video(tmp_path / "a.mp4", 2, width=3232, height=16)
+    with pytest.raises(VideoError, match="it has 3232 x 16 pixels; one side may be 200 times the other at most"):
+        open_frames(tmp_path / "a.mp4", 1)
 
 
 def test_cut_short(tmp_path):

@@ -99,7 +99,7 @@ def test_a_name_of_the_data_set_that_is_no_file_is_not_passed_over(data, name, k
     file = data / "toy" / name
     file.unlink(missing_ok=True)
     os.mkfifo(file) if kind == "pipe" else file.symlink_to("/nonexistent")
-    what = {"link": "leads nowhere", "pipe": "is a pipe or a device"}[kind]
+    what = {"link": "leads nowhere", "pipe": "is a pipe"}[kind]
     command = ["run", "--model=FREEDOM", "--dataset=toy", f"--data_path={data}", "--epochs=1"]
     assert main(command) == 2
     assert f"{file} {what}, so it cannot be read; restore the file" in capsys.readouterr().err

@@ -20,7 +20,6 @@ from recbole_mm.data.conversion.spill import Spill
 from recbole_mm.data.conversion.splitting import global_time, leave_one_out, random_per_user
 from recbole_mm.data.conversion.target import check_target
 from recbole_mm.io.files import check_folder_writable, publish_folder, publish_new_folder, temporary_folder
-from recbole_mm.io.reading import check_files
 
 ITEM_FIELDS = ("user_id", "item_id")
 
@@ -85,8 +84,6 @@ def convert_dataset(
     selection = selection or Selection()
     target = out / name
     check_target(converter.source, name, target, overwrite, (converter.options.interactions, converter.options.items))
-    if converter.source is not None:
-        check_files(converter.source)
     check_folder_writable(out)
     with temporary_folder(target) as folder:
         work = folder / "work"

@@ -8,11 +8,19 @@ from pathlib import Path
 
 from recbole_mm.data.conversion.layout import Features
 from recbole_mm.data.conversion.npy_features import folder_features
-from recbole_mm.data.modality_name import modality_of
+from recbole_mm.data.modality_name import modality_of, names_modality
+from recbole_mm.io.reading import has_file
 
 
 def find_feature_folders(source: Path) -> list[Path]:
-    """The folders below a source that hold `.npy` files, other than the source itself."""
+    """The folders below a source that hold `.npy` files, other than the source itself.
+
+    Raises:
+        ValueError: a name beside them that says a modality leads nowhere, or is a pipe or a device.
+    """
+    for path in source.iterdir():
+        if names_modality(path.name) and not path.is_dir():
+            has_file(path)
     found = []
     for parent, _, names in os.walk(source):
         if Path(parent) != source and any(name.endswith(".npy") for name in names):

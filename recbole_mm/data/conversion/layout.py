@@ -133,7 +133,8 @@ class Converter:
     def recognise(cls, source: Path) -> str | None:
         """What of this layout there is, such as ``train.json, val.json, test.json``; None where it is another layout.
 
-        Looks at names and first lines alone, and raises nothing about their content.
+        Looks at names and first lines alone, and raises nothing about their content; ValueError where a name of the
+        layout is there and is no file (:func:`recbole_mm.io.reading.has_file`).
         """
         raise NotImplementedError
 

@@ -11,6 +11,7 @@ from recbole_mm.data.conversion.layout import Features
 from recbole_mm.data.feature_table import check_shape, row_blocks
 from recbole_mm.data.modality_name import modality_of, names_modality
 from recbole_mm.data.npy import load_npy
+from recbole_mm.io.reading import has_file
 
 # by modality, in the names that the field's repositories use
 ARRAY_NAMES = {
@@ -25,14 +26,14 @@ def find_arrays(folder: Path) -> dict[str, Path]:
     """The feature arrays of a folder by modality: those of the usual names, and others such as `audio_whisper.npy`.
 
     Raises:
-        ValueError: two files are of one modality.
+        ValueError: two files are of one modality; a name is there and is no file.
     """
     usual = {name: modality for modality, names in ARRAY_NAMES.items() for name in names}
     others = {path.name: modality_of(path.stem) for path in sorted(folder.glob("*.npy")) if names_modality(path.stem)}
     found: dict[str, Path] = {}
     for name, modality in {**usual, **others, **usual}.items():
         path = folder / name
-        if not path.is_file():
+        if not has_file(path):
             continue
         if modality in found:
             raise ValueError(f"{found[modality]} and {path} both give the {modality} modality; keep one of them")

@@ -18,6 +18,7 @@ from recbole_mm.data.conversion.tables import (
     vector_features,
 )
 from recbole_mm.data.npy import read_ids
+from recbole_mm.io.reading import has_file
 
 # as the Hugging Face hub finds splits: the word in the file's name, between characters that are no letters
 _WORDS = {"train": "train|training", "valid": "validation|valid|val|dev", "test": "test|testing|eval|evaluation"}
@@ -109,6 +110,6 @@ class TableFolder(Converter):
         for path in self.item_files():
             yield from vector_features(open_table(path, self.options), self.options)
         folder = self.source if self.source.is_dir() else self.source.parent
-        if (folder / ITEM_IDS).is_file():
+        if has_file(folder / ITEM_IDS):
             for modality, path in find_arrays(folder).items():
                 yield array_features(modality, path, read_ids(folder / ITEM_IDS))

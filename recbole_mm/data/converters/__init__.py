@@ -22,11 +22,23 @@ def converter_of(layout: str) -> type[Converter]:
 
 
 def recognise(source: Path) -> dict[str, str]:
-    """What each layout that recognises a source sees in it, by name; without generic ones where another does."""
+    """What each layout that recognises a source sees in it, by name; without generic ones where another does.
+
+    Raises:
+        ValueError: none but generic ones do, and a name of a layout is there and is no file.
+    """
     load()
-    seen = {name: converter_of(name).recognise(source) for name in CONVERTERS}
+    seen: dict[str, str | None] = {}
+    refused = []
+    for name in CONVERTERS:
+        try:
+            seen[name] = converter_of(name).recognise(source)
+        except ValueError as error:
+            refused.append(error)
     found = {name: what for name, what in seen.items() if what is not None}
     own = {name: what for name, what in found.items() if not converter_of(name).generic}
+    if refused and not own:
+        raise refused[0]
     return own or found
 
 
@@ -35,7 +47,7 @@ def find_layout(source: Path) -> tuple[str, str]:
 
     Raises:
         FileNotFoundError: there is nothing.
-        ValueError: no layout recognises it, or several do.
+        ValueError: no layout recognises it, or several do; a name of a layout is there and is no file.
     """
     if not source.exists():
         raise FileNotFoundError(f"there is no file or folder {source}; give what is to be converted")

@@ -21,7 +21,7 @@ from recbole_mm.data.conversion.json_records import read_item_records, read_reco
 from recbole_mm.data.conversion.json_text import first_record, text_of
 from recbole_mm.data.conversion.layout import COLUMNS, Converter, Features, Interactions, Items
 from recbole_mm.data.conversion.tables import open_table, read_interactions
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import files_in, open_regular
 from recbole_mm.registry import register_converter
 
 ASIN_BYTES = 10
@@ -48,16 +48,16 @@ class Amazon2014Converter(Converter):
         """Image features, or reviews with the keys of 2014."""
         if not source.is_dir():
             return None
-        reviews = [path for path in _find(source, "reviews*.json*") if "reviewerID" in first_record(path)]
-        features = _find(source, "image_features*.b")
+        reviews = [path for path in files_in(source, "reviews*.json*") if "reviewerID" in first_record(path)]
+        features = files_in(source, "image_features*.b")
         if not reviews and not features:
             return None
-        there = [*reviews, *_find(source, "ratings*.csv*"), *_find(source, "meta*.json*"), *features]
+        there = [*reviews, *files_in(source, "ratings*.csv*"), *files_in(source, "meta*.json*"), *features]
         return ", ".join(path.name for path in there)
 
     def interactions(self) -> Iterator[Interactions]:
         """Of the reviews, or else of the ratings."""
-        reviews, ratings = _find(self.source, "reviews*.json*"), _find(self.source, "ratings*.csv*")
+        reviews, ratings = files_in(self.source, "reviews*.json*"), files_in(self.source, "ratings*.csv*")
         if not reviews and not ratings and self.options.interactions is None:
             raise FileNotFoundError(
                 f"{self.source} has neither reviews_*.json.gz nor ratings_*.csv; give a table with --interactions FILE"
@@ -70,12 +70,12 @@ class Amazon2014Converter(Converter):
 
     def items(self) -> Iterator[Items]:
         """Of the metadata."""
-        for path in _find(self.source, "meta*.json*"):
+        for path in files_in(self.source, "meta*.json*"):
             yield from read_item_records(path, ("asin",), FIELDS, literals=True)
 
     def features(self) -> Iterator[Features]:
         """The image features, as `visual`."""
-        paths = _find(self.source, "image_features*.b")
+        paths = files_in(self.source, "image_features*.b")
         if paths:
             path = _only(paths)
             yield Features("visual", path, lambda: _blocks(path))
@@ -103,10 +103,6 @@ def _asin(path: Path, start: int, row: int, name: bytes) -> str:
         place = start + row * RECORD.itemsize
         raise ValueError(f"{path}, byte {place}: expected an ASIN of {ASIN_BYTES} letters and digits, found {name!r}")
     return name.decode("ascii")
-
-
-def _find(source: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in source.glob(pattern) if path.is_file())
 
 
 def _only(paths: list[Path]) -> Path:

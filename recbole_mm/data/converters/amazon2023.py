@@ -18,6 +18,7 @@ from typing import Any
 from recbole_mm.data.conversion.json_records import read_item_records, read_records
 from recbole_mm.data.conversion.json_text import first_record, text_of
 from recbole_mm.data.conversion.layout import Converter, Interactions, Items
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 ITEM_KEYS = ("parent_asin", "asin")
@@ -95,8 +96,8 @@ def _metadata(source: Path, reviews: list[Path]) -> list[Path]:
     if source.is_dir():
         return [path for path in sorted(source.glob("meta_*.jsonl*")) if _is_lines(path)]
     beside = (path.with_name(f"meta_{path.name}") for path in reviews)
-    return [path for path in beside if path.is_file()]
+    return [path for path in beside if has_file(path)]
 
 
 def _is_lines(path: Path) -> bool:
-    return path.is_file() and path.name.removesuffix(".gz").endswith(".jsonl")
+    return path.name.removesuffix(".gz").endswith(".jsonl") and has_file(path)

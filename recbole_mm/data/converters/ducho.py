@@ -17,6 +17,7 @@ from recbole_mm.data.conversion.feature_folders import features_of_folders, find
 from recbole_mm.data.conversion.layout import Features
 from recbole_mm.data.conversion.table_folder import TableFolder
 from recbole_mm.data.converters.elliot import ElliotConverter
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 
@@ -29,7 +30,7 @@ class DuchoConverter(TableFolder):
     @classmethod
     def tables(cls, source: Path) -> list[Path]:
         """Tables beside the folders."""
-        return sorted(path for path in source.iterdir() if is_delimited(path) and path.is_file())
+        return sorted(path for path in source.iterdir() if is_delimited(path) and has_file(path))
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:

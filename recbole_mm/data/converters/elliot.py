@@ -16,6 +16,7 @@ from recbole_mm.data.conversion.delimited import DelimitedFile
 from recbole_mm.data.conversion.feature_folders import features_of_folders, find_feature_folders
 from recbole_mm.data.conversion.layout import COLUMNS, SPLITS, Converter, Features, Interactions
 from recbole_mm.data.conversion.tables import read_interactions, table_plan
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 NAMES = {"train": ("train.tsv",), "valid": ("val.tsv", "validation.tsv", "valid.tsv"), "test": ("test.tsv",)}
@@ -57,5 +58,5 @@ class ElliotConverter(Converter):
 
 
 def _files(source: Path) -> dict[str, Path]:
-    there = {split: [source / name for name in NAMES[split] if (source / name).is_file()] for split in SPLITS}
+    there = {split: [source / name for name in NAMES[split] if has_file(source / name)] for split in SPLITS}
     return {split: paths[0] for split, paths in there.items() if paths}

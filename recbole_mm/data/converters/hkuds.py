@@ -18,6 +18,7 @@ import numpy as np
 from recbole_mm.data.conversion.layout import Converter, Features, Interactions
 from recbole_mm.data.conversion.npy_features import array_features, check_rows, find_arrays
 from recbole_mm.data.conversion.safe_pickle import read_sparse_pickle
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 NAMES = {
@@ -37,7 +38,7 @@ class HkudsConverter(Converter):
     def recognise(cls, source: Path) -> str | None:
         """The training matrix, where there is no json beside it."""
         files = _files(source)
-        if "train" not in files or (source / "train.json").is_file():
+        if "train" not in files or has_file(source / "train.json"):
             return None
         return ", ".join(path.name for path in files.values())
 
@@ -62,5 +63,5 @@ class HkudsConverter(Converter):
 
 
 def _files(source: Path) -> dict[str, Path]:
-    there = {split: [source / name for name in names if (source / name).is_file()] for split, names in NAMES.items()}
+    there = {split: [source / name for name in names if has_file(source / name)] for split, names in NAMES.items()}
     return {split: paths[0] for split, paths in there.items() if paths}

@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from recbole_mm.data.conversion.table_folder import TableFolder
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 
@@ -23,4 +24,5 @@ class HuggingFaceConverter(TableFolder):
     @classmethod
     def tables(cls, source: Path) -> list[Path]:
         """The Parquet files of the folder and the folders in it."""
-        return sorted(path for path in source.rglob("*.parquet") if path.is_file()) if source.is_dir() else []
+        named = sorted(source.rglob("*.parquet")) if source.is_dir() else []
+        return [path for path in named if not path.is_dir() and has_file(path)]

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from recbole_mm.data.converters.mmssl import MmsslConverter
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 
@@ -22,6 +23,6 @@ class LatticeConverter(MmsslConverter):
     def json_folder(cls, source: Path) -> Path | None:
         """The folder of the core."""
         for folder in sorted(source.glob("*-core")):
-            if re.fullmatch("[0-9]+-core", folder.name) and (folder / "train.json").is_file():
+            if re.fullmatch("[0-9]+-core", folder.name) and has_file(folder / "train.json"):
                 return folder
         return None

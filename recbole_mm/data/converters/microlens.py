@@ -19,6 +19,7 @@ from recbole_mm.data.conversion.delimited import DelimitedFile, header_of
 from recbole_mm.data.conversion.layout import COLUMNS, Converter, Interactions, Items
 from recbole_mm.data.conversion.tables import read_interactions, table_plan
 from recbole_mm.data.conversion.text_lines import first_line, numbered_lines
+from recbole_mm.io.reading import files_in, has_file
 from recbole_mm.registry import register_converter
 
 CHUNK_ROWS = 100_000
@@ -88,22 +89,22 @@ class MicroLensConverter(Converter):
 def _pairs(source: Path) -> Path | None:
     if not source.is_dir():
         return None
-    for path in sorted(source.glob("*pairs.csv")):
+    for path in files_in(source, "*pairs.csv"):
         if [plain(cell) for cell in header_of(path)[:2]] == ["user", "item"]:
             return path
-    for path in sorted(source.glob("*pairs.tsv")):
+    for path in files_in(source, "*pairs.tsv"):
         if len((first_line(path) or "").split("\t")) == 2:
             return path
     return None
 
 
 def _titles(source: Path) -> Path | None:
-    there = sorted(path for path in source.glob("*title*.csv") if path.is_file())
+    there = files_in(source, "*title*.csv")
     return there[0] if there else None
 
 
 def _covers(source: Path) -> Path | None:
-    there = sorted(path for path in source.glob("*cover*") if path.is_dir())
+    there = sorted(path for path in source.glob("*cover*") if path.is_dir() or not has_file(path))
     return there[0] if there else None
 
 

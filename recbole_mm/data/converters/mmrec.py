@@ -24,6 +24,7 @@ from recbole_mm.data.conversion.npy_features import ARRAY_NAMES, array_features,
 from recbole_mm.data.conversion.tables import read_items
 from recbole_mm.data.modality_name import names_modality
 from recbole_mm.data.npy import load_npy, read_ids
+from recbole_mm.io.reading import files_in, has_file
 from recbole_mm.registry import register_converter
 
 ITEM_IDS = "item_ids.txt"
@@ -47,7 +48,7 @@ class MMRecConverter(Converter):
     @classmethod
     def recognise(cls, source: Path) -> str | None:
         """An `.inter` with an x_label."""
-        for path in sorted(source.glob("*.inter")) if source.is_dir() else ():
+        for path in files_in(source, "*.inter") if source.is_dir() else ():
             if "x_label" in (column.partition(":")[0] for column in header_of(path)):
                 return ", ".join([path.name, *(file.name for file in _side_files(source))])
         return None
@@ -59,7 +60,7 @@ class MMRecConverter(Converter):
 
     def plan(self) -> list[str]:
         """Where the ids come from."""
-        there = [name for name in MAPPINGS.values() if (self.source / name).is_file()]
+        there = [name for name in MAPPINGS.values() if has_file(self.source / name)]
         names = ", ".join(name for names in ARRAY_NAMES.values() for name in names)
         absent = [] if find_arrays(self.source) else [f"interactions alone, as there is none of {names}"]
         return [f"ids of the raw data from {', '.join(there)}"] * bool(there) + absent
@@ -82,7 +83,7 @@ class MMRecConverter(Converter):
     def items(self) -> Iterator[Items]:
         """Texts of the `.item` file beside the `.inter`, where there is one."""
         path = self._inter_file().with_suffix(".item")
-        if not path.is_file():
+        if not has_file(path):
             return
         file = DelimitedFile(path, header=True, separator="\t")
         numbers = self._mapping.get("item_id")
@@ -103,7 +104,7 @@ class MMRecConverter(Converter):
     def _inter_file(self) -> Path:
         if not self.source.is_dir():
             raise FileNotFoundError(f"there is no folder {self.source}; give the folder that holds the .inter file")
-        there = sorted(file.name for file in self.source.glob("*.inter"))
+        there = [file.name for file in files_in(self.source, "*.inter")]
         name = f"{self.options.name}.inter" if self.options.name else there[0] if len(there) == 1 else "NAME.inter"
         if name not in there:
             shown = ", ".join(there) or "no .inter file"
@@ -113,10 +114,10 @@ class MMRecConverter(Converter):
     def _arrays(self) -> dict[str, Path]:
         """The arrays by modality; reads the ids of their rows."""
         arrays = find_arrays(self.source)
-        if (self.source / ITEM_IDS).is_file():
+        if has_file(self.source / ITEM_IDS):
             self._ids = read_ids(self.source / ITEM_IDS)
         for field, name in MAPPINGS.items():
-            if (self.source / name).is_file() and (field == "user_id" or self._ids is None):
+            if has_file(self.source / name) and (field == "user_id" or self._ids is None):
                 self._mapping[field] = _read_mapping(self.source / name, field)
         self._n_rows = {path: len(load_npy(path)) for path in arrays.values()}
         return arrays
@@ -165,7 +166,7 @@ def convert_mmrec(source: Path, name: str, out: Path, *, overwrite: bool = False
 
 def _side_files(source: Path) -> list[Path]:
     arrays = [path for path in sorted(source.glob("*.npy")) if names_modality(path.stem)]
-    return arrays + [source / name for name in MAPPINGS.values() if (source / name).is_file()]
+    return arrays + [source / name for name in MAPPINGS.values() if has_file(source / name)]
 
 
 def _open(path: Path) -> tuple[DelimitedFile, dict[str, str]]:

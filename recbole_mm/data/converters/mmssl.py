@@ -15,6 +15,7 @@ from pathlib import Path
 from recbole_mm.data.conversion.json_text import read_json
 from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions
 from recbole_mm.data.conversion.npy_features import array_features, check_rows, find_arrays
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 NAMES = {"train": ("train.json",), "valid": ("val.json", "valid.json", "validation.json"), "test": ("test.json",)}
@@ -29,7 +30,7 @@ class MmsslConverter(Converter):
     @classmethod
     def json_folder(cls, source: Path) -> Path | None:
         """Where the json files lie."""
-        return source if (source / "train.json").is_file() else None
+        return source if has_file(source / "train.json") else None
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:
@@ -58,7 +59,7 @@ class MmsslConverter(Converter):
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    there = {split: [folder / name for name in NAMES[split] if (folder / name).is_file()] for split in SPLITS}
+    there = {split: [folder / name for name in NAMES[split] if has_file(folder / name)] for split in SPLITS}
     return {split: paths[0] for split, paths in there.items() if paths}
 
 

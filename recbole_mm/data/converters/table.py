@@ -15,6 +15,7 @@ from recbole_mm.data.conversion.columns import looks_like_header
 from recbole_mm.data.conversion.delimited import header_of, is_delimited
 from recbole_mm.data.conversion.table_folder import TableFolder
 from recbole_mm.data.conversion.tables import is_table
+from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 
@@ -26,7 +27,7 @@ class TableConverter(TableFolder):
     def tables(cls, source: Path) -> list[Path]:
         """The file, or the text tables of the folder."""
         if source.is_dir():
-            return sorted(path for path in source.iterdir() if is_delimited(path) and path.is_file())
+            return sorted(path for path in source.iterdir() if is_delimited(path) and has_file(path))
         return [source] if is_table(source) else []
 
     @classmethod
