@@ -26,12 +26,14 @@ class DualEncoder(nn.Module):
     - visual: :math:`[class, patches, p_1]` goes into the pre-LayerNorm, prompts without positions; in blocks 2 to J the
       last n tokens are replaced by :math:`p_l`. The feature is the class token, normalised and projected.
     - textual: :math:`[start, p_1, text, end]`, all with positions; in blocks 2 to J the tokens 1 to n are replaced by
-      :math:`p_l`. The feature is the end-of-text token, n places later than without prompts.
+      :math:`p_l`. The feature is the end-of-text token, n places later than without prompts. Eq. 9 prints
+      :math:`[p_1, start, text, end]` (``prompts_lead``), where no prompt sees a word, as each token sees those before.
 
     Attributes:
         width: of the projected features of both towers.
         tuning: ``none``, or what :func:`recbole_mm.encoder.tuning.tune` made trainable.
         checkpoints_gradients: compute the blocks' inner states again in the backward pass instead of keeping them.
+        prompts_lead: whether the textual prompts stand before the start-of-text token instead of behind it.
         truncated: how many texts were longer than the context that the prompts leave, and cut there.
     """
 
@@ -42,6 +44,7 @@ class DualEncoder(nn.Module):
         self.width: int = getattr(model.config, "projection_dim", 0)
         self.added: list[nn.Module] = []  # by a way of tuning; what of them is random is so in training alone
         self.tuning = "none"
+        self.prompts_lead = False
         self.truncated = 0
         self.checkpoints_gradients = False
         self.visual_prompts: nn.Parameter | None = None  # [J, n, visual width]
@@ -95,9 +98,9 @@ class DualEncoder(nn.Module):
         from transformers.masking_utils import create_causal_mask
 
         tower, prompts, length = self.model.text_model, self.textual_prompts, self.n_text_prompts
-        words = tower.embeddings.token_embedding(ids)
+        words, place = tower.embeddings.token_embedding(ids), int(not self.prompts_lead)
         if prompts is not None:
-            words = torch.cat([words[:, :1], _for_all(prompts[0], words), words[:, 1:]], dim=1)
+            words = torch.cat([words[:, :place], _for_all(prompts[0], words), words[:, place:]], dim=1)
             mask = torch.cat([mask[:, :1].expand(-1, length), mask], dim=1)
         states = tower.embeddings(inputs_embeds=words)
         causal = create_causal_mask(
@@ -105,8 +108,8 @@ class DualEncoder(nn.Module):
         )
         for depth, block in enumerate(tower.encoder.layers):
             if prompts is not None and 0 < depth < len(prompts):
-                rest = states[:, 1 + length :]
-                states = torch.cat([states[:, :1], _for_all(prompts[depth], states), rest], dim=1)
+                rest = states[:, place + length :]
+                states = torch.cat([states[:, :place], _for_all(prompts[depth], states), rest], dim=1)
             states = self._run(block, states, causal, is_causal=True)
         states = tower.final_layer_norm(states)
         ends = self._ends(ids) + length
@@ -151,6 +154,7 @@ class DualEncoder(nn.Module):
 
         values = {name: value.detach().cpu().contiguous() for name, value in self.tunable().items()}
         metadata = {"encoder": self.facts["encoder"], "revision": self.facts["revision"], "tuning": self.tuning}
+        metadata["prompts_lead"] = str(self.prompts_lead)
         with atomic_file(Path(file)) as temporary:
             save_file(values, temporary, metadata)
 
@@ -180,6 +184,8 @@ class DualEncoder(nn.Module):
         for fact, ours in (("tuning", self.tuning), ("revision", self.facts["revision"])):
             if metadata.get(fact) != ours:
                 raise ValueError(f"{file} is of {fact} {metadata.get(fact)}, this encoder of {ours}")
+        if metadata.get("prompts_lead", "False") != str(self.prompts_lead):  # earlier files do not say
+            raise ValueError(f"{file} is of another prompt_position than this encoder")
         shapes = {name: list(value.shape) for name, value in values.items()}
         ours = {name: list(parameter.shape) for name, parameter in self.tunable().items()}
         if shapes != ours:

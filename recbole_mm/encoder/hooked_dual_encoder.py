@@ -22,8 +22,9 @@ class HookedDualEncoder(DualEncoder):
     """Both towers of a dual encoder as its own class computes them; prompts as PTMRec's, where a family's form allows.
 
     The J prompts ``p_l`` ``[n, width]`` come behind the image's tokens, and behind a text's first token, or before all
-    of a SigLIP's, whose texts have no start. They are replaced before each of the first J blocks and taken out behind
-    the last, so that what pools the tokens (SigLIP's attention, BLIP's class token) sees none. They have no positions.
+    (``prompts_lead``), as always of a SigLIP's, whose texts have no start. They are replaced before each of the first J
+    blocks and taken out behind the last, so that what pools the tokens (SigLIP's attention, BLIP's class token) sees
+    none. They have no positions.
     """
 
     def __init__(self, model: Any, tokenizer: Any, processor: Any, facts: dict[str, Any]):
@@ -56,7 +57,8 @@ class HookedDualEncoder(DualEncoder):
 
     def text_features(self, ids: Tensor, mask: Tensor) -> Tensor:
         inputs = {"input_ids": ids} | ({"attention_mask": mask} if self._has_start else {})
-        with self._prompted(self.model.text_model, self.textual_prompts, int(self._has_start)):
+        place = int(self._has_start and not self.prompts_lead)
+        with self._prompted(self.model.text_model, self.textual_prompts, place):
             return projected(self.model.get_text_features(**inputs))
 
     @contextmanager
@@ -111,15 +113,19 @@ class _Prompts:
         return states[:, :place], states[:, place + n :]
 
     def _wider(self, mask: Any) -> Any:
-        """A mask ``[n, heads or 1, queries or 1, keys]`` in which the prompts are seen as the token before them."""
-        if not isinstance(mask, Tensor) or mask.dim() != 4 or not self._place:
-            if mask is None:
-                return mask
+        """A mask ``[n, heads or 1, queries or 1, keys]`` in which the prompts are seen as the token before them.
+
+        Where none is, as the first, which a causal encoder's prompts then see as well.
+        """
+        if mask is None:
+            return mask
+        if not isinstance(mask, Tensor) or mask.dim() != 4 or self._place is None:
             raise ValueError("prompts know no attention mask of this encoder's kind; choose another peft than prompt")
         for dim in (3, 2):
             if mask.shape[dim] > 1:
                 before, behind = mask.split([self._place, mask.shape[dim] - self._place], dim=dim)
-                new = before.narrow(dim, self._place - 1, 1).expand(*[self._n if d == dim else -1 for d in range(4)])
+                seen = mask.narrow(dim, max(self._place - 1, 0), 1)
+                new = seen.expand(*[self._n if d == dim else -1 for d in range(4)])
                 mask = torch.cat([before, new, behind], dim=dim)
         return mask
 

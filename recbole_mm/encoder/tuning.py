@@ -22,6 +22,7 @@ class TuningSettings:
     Attributes:
         prompt_depth: blocks with prompts of their own, J.
         prompt_length: prompts of a block, n.
+        prompt_position: of a text's prompts: ``after_start`` (MaPLe), or ``before_text`` (Eq. 9 as printed).
         lora_rank: rank of the change of each of the four projections of an attention.
         lora_targets: names of the layers that are changed instead, such as ``q_proj``.
         lora_dropout: share of a change's inputs that are dropped in training.
@@ -32,6 +33,7 @@ class TuningSettings:
 
     prompt_depth: int = 9
     prompt_length: int = 2
+    prompt_position: str = "after_start"
     lora_rank: int = 8
     lora_alpha: float = 8
     lora_targets: list[str] | None = None
@@ -69,6 +71,7 @@ def tune(encoder: DualEncoder, kind: str, settings: Any) -> DualEncoder:
 def tune_prompts(encoder: DualEncoder, settings: TuningSettings) -> None:
     """Deep prompts."""
     add_prompts(encoder, settings.prompt_depth, settings.prompt_length)
+    encoder.prompts_lead = settings.prompt_position == "before_text"
 
 
 @register_tuning("lora")

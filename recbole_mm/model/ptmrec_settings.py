@@ -24,6 +24,8 @@ class PTMRecSettings(BackboneModelSettings):
     """J: blocks with prompts of their own, in both towers."""
     prompt_length: Count = 2
     """n: prompts of a block."""
+    prompt_position: Literal["after_start", "before_text"] = "after_start"
+    """Of a text's prompts: behind its start-of-text token, as MaPLe has them, or before it, as Eq. 9 is printed."""
     lora_rank: Count = 8
     """Rank of the change of each attention projection."""
     lora_alpha: Positive = 8

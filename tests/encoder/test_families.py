@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -79,11 +81,12 @@ def test_prompts_of_length_zero_change_no_bit(encoder):
         torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-6)
 
 
-def test_prompts_stand_where_they_should(encoder, family):
+@pytest.mark.parametrize("position", ["after_start", "before_text"])
+def test_prompts_stand_where_they_should(encoder, family, position):
     """Of each block's input: the tower's own tokens around the block's prompts; behind the last none."""
     torch.manual_seed(1)
-    tune(encoder, "prompt", SMALL)
-    place = SETTINGS[family][0]
+    tune(encoder, "prompt", replace(SMALL, prompt_position=position))
+    place = SETTINGS[family][0] if position == "after_start" else 0
     for tower, prompts, at in (
         (encoder.model.vision_model, encoder.visual_prompts, -3),
         (encoder.model.text_model, encoder.textual_prompts, place),
@@ -98,10 +101,11 @@ def test_prompts_stand_where_they_should(encoder, family):
             assert torch.equal(states[0, start : start + 3], prompts[depth])
 
 
-def test_prompts_are_seen_and_padding_is_not(tmp_path):
+@pytest.mark.parametrize("position", ["after_start", "before_text"])
+def test_prompts_are_seen_and_padding_is_not(tmp_path, position):
     """A text's feature is that of it alone, though the batch's are padded, and hangs on every prompt."""
     encoder = load_dual_encoder(write_dual(tmp_path, "blip"))
-    tune(encoder, "prompt", SMALL)
+    tune(encoder, "prompt", replace(SMALL, prompt_position=position))
     together = features(encoder)[1]
     alone = torch.cat([encoder.text_features(*encoder.tokens([text])) for text in TEXTS])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,7 @@ class Hand:
 
     def __init__(self, encoder: DualEncoder):
         self.weights = {name: value.detach().double() for name, value in encoder.model.state_dict().items()}
+        self.lead = encoder.prompts_lead
         self.prompts = {
             "vision_model": encoder.visual_prompts.detach().double(),
             "text_model": encoder.textual_prompts.detach().double(),
@@ -136,20 +138,22 @@ class Hand:
         """Start, prompts, letters, end; without padding, so that the last place is the end's."""
         w, prompts = self.weights, self.prompts["text_model"]
         words = w["text_model.embeddings.token_embedding.weight"][ids]
-        states = torch.cat([words[:1], prompts[0], words[1:]])
+        place = 0 if self.lead else 1
+        states = torch.cat([words[:place], prompts[0], words[place:]])
         states = states + w["text_model.embeddings.position_embedding.weight"][: len(states)]
         for layer in range(3):
             if layer in (1,):
-                states = torch.cat([states[:1], prompts[layer], states[3:]])
+                states = torch.cat([states[:place], prompts[layer], states[place + 2 :]])
             states = self.block(states, f"text_model.encoder.layers.{layer}", causal=True)
         return self.linear(self.norm(states[-1], "text_model.final_layer_norm"), "text_projection")
 
 
 class TestPrompts:
-    def test_equal_a_forward_built_by_hand(self, encoder):
+    @pytest.mark.parametrize("position", ["after_start", "before_text"])
+    def test_equal_a_forward_built_by_hand(self, encoder, position):
         """In single precision against double: 1e-5."""
         torch.manual_seed(1)
-        tune(encoder, "prompt", SMALL)
+        tune(encoder, "prompt", replace(SMALL, prompt_position=position))
         with torch.no_grad():
             for prompts in (encoder.visual_prompts, encoder.textual_prompts):
                 prompts.mul_(50)  # to the size of the tokens, so that a wrong place shows
@@ -254,6 +258,12 @@ class TestSaving:
         file.write_bytes(file.read_bytes()[:100])
         with pytest.raises(ValueError, match="no whole safetensors file"):
             tune(load_dual_encoder(clip), "prompt", SMALL).load_tuned(file)
+
+    def test_prompts_of_another_place_are_refused(self, encoder, clip, tmp_path):
+        tune(encoder, "prompt", SMALL).save_tuned(tmp_path / "tuned.safetensors")
+        other = tune(load_dual_encoder(clip), "prompt", replace(SMALL, prompt_position="before_text"))
+        with pytest.raises(ValueError, match="tuned.safetensors is of another prompt_position"):
+            other.load_tuned(tmp_path / "tuned.safetensors")
 
 
 class TestBadInput:
