@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address:
     """Choose, train, test; gives the store, whose tables are of these rows."""
     with ray_session(ray_address):
         searches = [_search_of(row, plan) for row in rows]
-        chosen = [_chosen(*one, store, jobs, tell) for one in zip(rows, searches, strict=True)]
+        _search([one for one in searches if one is not None], store, jobs, tell)
+        chosen = [_chosen(*one, store, tell) for one in zip(rows, searches, strict=True)]
         audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
         wanted = _run(plan, [*chosen, *audited], store, jobs, tell)
     store.write_tables(wanted, {search.identity for search in searches if search is not None})
@@ -101,17 +103,22 @@ def _search_of(row: Row, plan: Plan) -> RowSearch | None:
     return RowSearch.of(row, plan.search, plan.seeds[0])
 
 
-def _chosen(row: Row, search: RowSearch | None, store: Store, jobs: int, tell: Tell) -> tuple[Row, int]:
+def _search(searches: list[RowSearch], store: Store, jobs: int, tell: Tell) -> None:
+    """Do the searches that the store lacks."""
+    folders = {one.identity: store.folder / "work" / one.identity for one in searches}
+    missing = [(one, folders[one.identity]) for one in searches if not store.trials(one.identity)]
+    if missing:
+        tell(f"{len(missing)} of {len(searches)} rows to search for")
+    for search, trials in tried(missing, jobs, tell):
+        store.add_trials(search.identity, trials)
+        shutil.rmtree(folders[search.identity], ignore_errors=True)
+
+
+def _chosen(row: Row, search: RowSearch | None, store: Store, tell: Tell) -> tuple[Row, int]:
     """The row with its settings, and how many were tried."""
     if search is None:
         return row, 0
     trials = store.trials(search.identity)
-    if not trials:
-        tell(f"{row.label} on {row.dataset}: searching")
-        folder = store.folder / "work" / search.identity
-        trials = tried(search, folder, jobs, tell)
-        store.add_trials(search.identity, trials)
-        shutil.rmtree(folder, ignore_errors=True)
     best = next(one for one in trials if one["chosen"])
     tell(f"{row.label} on {row.dataset}: {best['settings']} ({best['metric']} {best['value']:.4f})")
     return row.chosen(best["settings"]), len(trials)
@@ -127,7 +134,7 @@ def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell:
     missing = [job for name, job in wanted.items() if not store.has(name)]
     missing.sort(key=lambda job: job.row.dataset)  # a process keeps the data set that it loaded last
     tell(f"{len(missing)} of {len(wanted)} runs to do")
-    for number, (_, result) in enumerate(results_of(run_job, missing, jobs, _died), start=1):
+    for number, (_, result) in enumerate(results_of(run_job, deque(missing), jobs, _died), start=1):
         store.add(result)
         record = result.record
         shutil.rmtree(store.folder / "work" / record.run, ignore_errors=True)

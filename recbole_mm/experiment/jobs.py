@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import ray
@@ -14,13 +15,13 @@ Result = TypeVar("Result")
 
 
 def results_of(
-    run: Callable[[Work], Result], work: Sequence[Work], at_a_time: int, died: Callable[[Work, str], Result]
+    run: Callable[[Work], Result], work: deque[Work], at_a_time: int, died: Callable[[Work, str], Result]
 ) -> Iterator[tuple[Work, Result]]:
     """Each piece of work and its result, as they end. Within a Ray session.
 
     Args:
         run: does one piece, in a process that does others before and after; `str` of the work names it in the log.
-        work: all pieces.
+        work: pieces, the first ones first; more may be put into it while results are taken.
         at_a_time: how many run side by side.
         died: gives the result of a piece whose process ended, and why it did.
     """
@@ -30,11 +31,10 @@ def results_of(
         num_gpus=min(1.0, gpus / at_a_time),
         max_retries=0,
     )
-    waiting = list(work)
     running: dict[ray.ObjectRef[Any], Work] = {}
-    while waiting or running:
-        while waiting and len(running) < at_a_time:
-            piece = waiting.pop(0)
+    while work or running:
+        while work and len(running) < at_a_time:
+            piece = work.popleft()
             logging.getLogger(__name__).info("%s: begins", piece)
             running[task.remote(piece)] = piece
         (ended, *_), _ = ray.wait(list(running), num_returns=1)

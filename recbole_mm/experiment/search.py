@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,36 +55,72 @@ class RowSearch:
         return digest([self.row.identity, self.settings, self.rungs, self.reduction, self.seed])
 
 
-def tried(search: RowSearch, folder: Path, jobs: int, tell: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Search for a row; a killed search goes on. Gives a row of ``trials.parquet`` per setting.
+def tried(
+    searches: Sequence[tuple[RowSearch, Path]], jobs: int, tell: Callable[[str], None]
+) -> Iterator[tuple[RowSearch, list[dict[str, Any]]]]:
+    """Search for rows side by side; a killed search goes on. Gives the rows of ``trials.parquet`` as each search ends.
+
+    A search goes on to its next rung before another one begins, which takes the processes that it leaves idle.
+
+    Args:
+        searches: each for one row, with the folder of its trials.
+        jobs: trials at a time.
+        tell: what shows progress.
+
+    Raises ValueError where no setting of a row reached a validation score.
+    """
+    halvings = {search.identity: _Halving(search, folder) for search, folder in searches}
+    work = deque(trial for halving in halvings.values() for trial in halving.rung())
+    for trial, outcome in results_of(run_trial, work, jobs, lambda _, error: Outcome(FAILED, error=error)):
+        halving = halvings[trial.search]
+        tell(f"{trial}: {_told(halving.search.settings[trial.number], outcome)}")
+        work.extendleft(reversed(halving.take(trial.number, outcome)))
+        if not halving.running:
+            yield halving.search, halving.table()
+
+
+class _Halving:
+    """A search as it goes on from rung to rung.
 
     Settings are compared at a rung when all that reach it are there, so that how fast each was, or whether something
     was killed meanwhile, changes nothing; ASHA itself decides by who comes first.
 
-    Args:
-        search: for one row.
-        folder: of its trials.
-        jobs: trials at a time.
-        tell: what shows progress.
-
-    Raises ValueError where no setting reached a validation score.
+    Attributes:
+        running: settings whose trials at this rung, or to their end, are not all there yet; none when it has ended.
     """
-    outcomes: dict[int, Outcome] = {}
-    running, limit = list(range(len(search.settings))), search.rungs
-    while running:
-        trials = [_trial(search, number, limit, folder) for number in running]
-        for trial, outcome in results_of(run_trial, trials, jobs, lambda _, error: Outcome(FAILED, error=error)):
-            outcomes[trial.number] = outcome
-            tell(f"{trial}: {_told(search.settings[trial.number], outcome)}")
-        ahead = _best_first(search, outcomes, running)[: max(1, len(running) // search.reduction)]
-        running = sorted(number for number in ahead if outcomes[number].status == STOPPED)
-        limit = None if limit is None else limit * search.reduction
-    return _table(search, outcomes)
 
+    def __init__(self, search: RowSearch, folder: Path):
+        self.search, self._folder = search, folder
+        self.running = list(range(len(search.settings)))
+        self._outcomes: dict[int, Outcome] = {}
+        self._limit, self._missing = search.rungs, set(self.running)
 
-def _trial(search: RowSearch, number: int, limit: int | None, folder: Path) -> Trial:
-    row = search.row.chosen(search.settings[number])
-    return Trial(number, Job(row, search.seed, folder / f"setting-{number + 1}"), limit)
+    def rung(self) -> list[Trial]:
+        """The trials of this rung."""
+        return [self._trial(number) for number in self.running]
+
+    def take(self, number: int, outcome: Outcome) -> list[Trial]:
+        """Keep what a setting reached; gives the trials of the next rung where it was the last that was missing."""
+        self._outcomes[number] = outcome
+        self._missing.discard(number)
+        if self._missing:
+            return []
+        ahead = _best_first(self.search, self._outcomes, self.running)
+        ahead = ahead[: max(1, len(self.running) // self.search.reduction)]
+        self.running = sorted(number for number in ahead if self._outcomes[number].status == STOPPED)
+        self._missing = set(self.running)
+        self._limit = None if self._limit is None else self._limit * self.search.reduction
+        return self.rung()
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row of ``trials.parquet`` for each setting; raises ValueError where none has a score."""
+        return _table(self.search, self._outcomes)
+
+    def _trial(self, number: int) -> Trial:
+        search = self.search
+        row = search.row.chosen(search.settings[number])
+        job = Job(row, search.seed, self._folder / f"setting-{number + 1}")
+        return Trial(search.identity, number, job, self._limit)
 
 
 def _told(setting: dict[str, Any], outcome: Outcome) -> str:

@@ -23,11 +23,13 @@ class Trial:
     """A setting to try.
 
     Attributes:
+        search: its identity.
         number: of the setting in its search.
         job: its row with that setting, the seed of the search, and the folder of the trial's files.
         limit: evaluations after which the training pauses; none: it goes on to its end.
     """
 
+    search: str
     number: int
     job: Job
     limit: int | None = None

@@ -177,9 +177,19 @@ def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):
     events: list[str] = []
     evaluate, tried = run.evaluate_users, experiment.tried
     monkeypatch.setattr(run, "evaluate_users", lambda *a, **k: events.append("test") or evaluate(*a, **k))
-    monkeypatch.setattr(experiment, "tried", lambda *a, **k: events.append("choice") or tried(*a, **k))
+
+    def noted(*arguments):
+        for ended in tried(*arguments):
+            events.append("choice")
+            yield ended
+
+    def in_this_process(do, work, *_):
+        while work:
+            yield (piece := work.popleft()), do(piece)
+
+    monkeypatch.setattr(experiment, "tried", noted)
     for module in (experiment, search):
-        monkeypatch.setattr(module, "results_of", lambda do, work, *_: ((one, do(one)) for one in work))
+        monkeypatch.setattr(module, "results_of", in_this_process)
     searched = "search: {budget: 2, metric: NDCG@5}"
     models = ", {BPR: {learning_rate: [0.01, 0.001]}}"
     text = (

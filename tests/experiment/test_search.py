@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,10 @@ MODELS = {
 }
 
 
+def quiet(line: str) -> None:
+    pass
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return write_planted(tmp_path_factory.mktemp("data"), {"visual": 6, "textual": 4})
@@ -38,7 +43,23 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
-    monkeypatch.setattr(search, "results_of", lambda do, work, *_: ((one, do(one)) for one in work))
+    monkeypatch.setattr(search, "results_of", in_this_process)
+
+
+def in_this_process(do, work, *_):
+    while work:
+        yield (piece := work.popleft()), do(piece)
+
+
+def last_first(do, work, *_):
+    while work:
+        yield (piece := work.pop()), do(piece)
+
+
+def trials_of(wanted: RowSearch, folder: str, tell=quiet) -> list[dict]:
+    ((ended, rows),) = tried([(wanted, Path(folder))], 1, tell)
+    assert ended is wanted
+    return rows
 
 
 def searched(data: Path, model: str, method: str = "asha", more: str = "") -> RowSearch:
@@ -49,14 +70,10 @@ def searched(data: Path, model: str, method: str = "asha", more: str = "") -> Ro
     return RowSearch.of(row, plan.search, 2020)
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_the_last_setting_is_trained_as_if_nothing_had_paused_it(data, model):
-    rows = tried(searched(data, model), Path("halved"), 1, quiet)
-    whole = tried(searched(data, model, "random"), Path("whole"), 1, quiet)
+    rows = trials_of(searched(data, model), "halved")
+    whole = trials_of(searched(data, model, "random"), "whole")
     last = 8 if model == "MARGO" else 9
     assert [row["settings"] for row in rows] == [row["settings"] for row in whole] and len(rows) == 6
     assert sorted(row["evaluations"] for row in rows) == [2, 2, 2, 2, 6, last]  # 6 settings, 2 of them, 1
@@ -73,7 +90,7 @@ def test_the_last_setting_is_trained_as_if_nothing_had_paused_it(data, model):
 def test_what_was_killed_changes_nothing(data, monkeypatch):
     """Killed between any two trials, and within one: behind an evaluation, before its state or its outcome is kept."""
     wanted = searched(data, "FREEDOM")
-    whole = tried(wanted, Path("whole"), 1, quiet)
+    whole = trials_of(wanted, "whole")
     for at in range(9):
         runs = iter(range(100))
 
@@ -87,21 +104,43 @@ def test_what_was_killed_changes_nothing(data, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(search, "run_trial", dying)
             with pytest.raises(KeyboardInterrupt):
-                tried(wanted, Path(f"killed-{at}"), 1, quiet)
-        assert tried(wanted, Path(f"killed-{at}"), 1, quiet) == whole
+                trials_of(wanted, f"killed-{at}")
+        assert trials_of(wanted, f"killed-{at}") == whole
 
 
 def test_which_setting_comes_first_changes_nothing(data, monkeypatch):
     wanted = searched(data, "FREEDOM")
-    forwards = tried(wanted, Path("forwards"), 1, quiet)
-    monkeypatch.setattr(search, "results_of", lambda do, work, *_: ((one, do(one)) for one in reversed(work)))
-    assert tried(wanted, Path("backwards"), 1, quiet) == forwards
+    forwards = trials_of(wanted, "forwards")
+    monkeypatch.setattr(search, "results_of", last_first)
+    assert trials_of(wanted, "backwards") == forwards
+
+
+def test_rows_searched_side_by_side_find_what_each_finds_alone(data, monkeypatch):
+    """Whichever trial of all that wait comes next; and the one that began first ends first where they come in order."""
+    wanted = [searched(data, model) for model in ("LightGCN", "FREEDOM")]
+    alone = [trials_of(one, f"alone-{number}") for number, one in enumerate(wanted)]
+
+    def at_random(do, work, *_):
+        rng = random.Random(1)
+        while work:
+            piece = work[(place := rng.randrange(len(work)))]
+            del work[place]
+            yield piece, do(piece)
+
+    for name, order in (("first", in_this_process), ("last", last_first), ("random", at_random)):
+        monkeypatch.setattr(search, "results_of", order)
+        ended = dict(
+            (one.identity, rows) for one, rows in tried([(one, Path(name, one.identity)) for one in wanted], 1, quiet)
+        )
+        assert [ended[one.identity] for one in wanted] == alone
+        if name == "first":
+            assert list(ended) == [one.identity for one in wanted]
 
 
 def test_a_setting_that_fails_is_listed_and_the_rest_goes_on(data):
     MODELS["broken"] = "{VBPR: {feature_adapter: befa, adapter_expansion: [0.1, 1], learning_rate: [0.01, 0.001]}}"
     told: list[str] = []
-    rows = tried(searched(data, "broken"), Path("out"), 1, told.append)
+    rows = trials_of(searched(data, "broken"), "out", told.append)
     failed = [row for row in rows if row["status"] == "failed"]
     assert len(failed) == 2 and all("adapter_expansion" in row["error"] and math.isnan(row["value"]) for row in failed)
     assert any("adapter_expansion=0.1, learning_rate=0.01: ValueError" in line for line in told)
@@ -111,7 +150,7 @@ def test_a_setting_that_fails_is_listed_and_the_rest_goes_on(data):
 def test_no_setting_without_a_score_is_chosen(data):
     MODELS["all broken"] = "{VBPR: {feature_adapter: befa, adapter_expansion: 0.1, learning_rate: [0.01, 0.001]}}"
     with pytest.raises(ValueError, match=r"entry 1 \(VBPR\): no setting reached a validation score; first error: .*"):
-        tried(searched(data, "all broken"), Path("out"), 1, quiet)
+        trials_of(searched(data, "all broken"), "out")
 
 
 def test_another_budget_grid_or_method_is_another_search(data):
