@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ from recbole_mm.encoder import load_dual_encoder
 from recbole_mm.encoder.dual_encoder import DualEncoder
 from recbole_mm.extraction import Pictures, Texts
 from recbole_mm.extraction.item_inputs import image_inputs, text_inputs
+from recbole_mm.extraction.prepared_pictures import prepared
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -133,7 +135,8 @@ def main() -> int:
     corpus = [text for text in texts.texts.values() if text]
     encoder = build(options.out, corpus, options)
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
-    inputs = (image_inputs(encoder, pictures, ids), text_inputs(encoder, texts, ids))
+    pixels = prepared(pictures, encoder.preparation, options.out / "pixels", workers=None)
+    inputs = (image_inputs(pixels, ids), text_inputs(encoder, texts, ids))
     both = inputs[0].items[torch.isin(inputs[0].items, inputs[1].items)]
     both = both[torch.randperm(len(both))]
     held_out, trained = both[: len(both) // 10], both[len(both) // 10 :]
@@ -143,6 +146,7 @@ def main() -> int:
     for name, items in (("held-out", held_out), ("training", trained)):
         print(f"retrieval among the {name} items: {retrieval(encoder, inputs, items)}")
     encoder.model.save_pretrained(options.out)
+    shutil.rmtree(options.out / "pixels")
     print(f"Wrote {options.out}")
     return 0
 
