@@ -10,6 +10,7 @@ import pytest
 from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.experiment.experiment import checked_rows
 from recbole_mm.experiment.plan import read_plan
+from tests.planted_contents import write_contents
 
 PLANS = sorted((Path(__file__).resolve().parents[2] / "benchmarks" / "plans").glob("*.yaml"))
 
@@ -24,6 +25,7 @@ def folder(shared_data, tmp_path_factory) -> Path:
         (folder / name).mkdir()
         shutil.copy(shared_data / "amazon-interactions" / f"{name}.inter", folder / name)
         convert_mmrec(folder / name, name, folder / "dataset_atomic")
+    write_contents(folder / "dataset_atomic", "films").joinpath("clip").rename(folder / "films-clip")
     return folder
 
 
