@@ -20,6 +20,7 @@ from recbole_mm.experiment.checkpoint_report import write_checkpoint_report
 from recbole_mm.experiment.examples import parse_users
 from recbole_mm.load import open_checkpoint
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
+from tests.browser import Browser
 
 MODELS = {
     "POWERec": {},  # a rating per modality
@@ -195,3 +196,15 @@ def test_drawn_users_are_the_same_each_time(checkpoints, tmp_path):
     pages = [write_checkpoint_report(opened, tmp_path / name, 2)[0].read_text() for name in "ab"]
     users = [re.findall(r"<h4>User (\w+)", text) for text in pages]
     assert users[0] == users[1] and len(np.unique(users[0])) == 2
+
+
+def test_a_browser_shows_and_prints_the_pictures_of_all_lists(page, tmp_path):
+    """Of 3 users in 3 models' lists of 5, and what the figures add; the cards' pictures are of (8 n, 200, 30)."""
+    file, browser = tmp_path / "report.html", Browser(tmp_path)
+    file.write_text(page)
+    pixels = browser.pixels(file, height=6000).astype(int)
+    is_poster = (abs(pixels[..., 1] - 200) < 6) & (abs(pixels[..., 2] - 30) < 12)
+    assert is_poster.mean() > 0.02
+    assert browser.dom(file).count("<img") == page.count("<img") >= 3 * 3 * 5
+    printed = browser.printed(file)
+    assert printed.count("A plot of") == page.count("A plot of") and printed.count("User ") >= 3

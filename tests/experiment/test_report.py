@@ -7,7 +7,6 @@ import html
 import json
 import re
 import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import BEST, SECOND, SHOWN, TIED, Section, sections_of
 from recbole_mm.experiment.store import Record, RunResult, Store
 from recbole_mm.experiment.tables import read_store
+from tests.browser import Browser, n_colours
 
 MARKUP = "<script>x</script> & 100%_of"
 N_USERS, N_ITEMS, SEEDS = 200, 40, 3
@@ -210,18 +210,19 @@ def test_the_command_writes_it_again_and_names_rows_that_are_not_there(folder, c
 
 
 def test_a_browser_shows_it_without_a_network(folder, tmp_path):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser is None:
-        pytest.skip("no Chromium is installed")
-    page = write_report(folder)
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
-    picture = tmp_path / "page.png"
-    shot = [*command, "--window-size=1200,3000", f"--screenshot={picture}", page.as_uri()]
-    subprocess.run(shot, check=True, capture_output=True, timeout=120)
-    from PIL import Image
+    page, browser = write_report(folder), Browser(tmp_path)
+    pixels = browser.pixels(page)
+    assert pixels.shape == (3000, 1200, 3)
+    assert n_colours(pixels) > 200  # text, lines and several colours of figures
+    assert browser.dom(page).count("<img") == 7
 
-    pixels = np.asarray(Image.open(picture).convert("RGB"))
-    assert pixels.shape[:2] == (3000, 1200)
-    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200  # text, lines and several colours of figures
-    dom = subprocess.run([*command, "--dump-dom", page.as_uri()], check=True, capture_output=True, timeout=120)
-    assert dom.stdout.count(b"<img") == 7
+
+def test_it_prints_all_tables_and_no_heading_alone(folder, tmp_path):
+    page = write_report(folder)
+    pages = [text.strip().split("\n") for text in Browser(tmp_path).printed(page).split("\f") if text.strip()]
+    printed = " ".join(word for lines in pages for line in lines for word in line.split())
+    for section in sections_of(DatasetResults(read_store(folder), "toy", [])):
+        assert section.title in printed
+        assert all(word in printed for name in section.table for word in name.split())
+    titles = {section.title for section in sections_of(DatasetResults(read_store(folder), "toy", []))}
+    assert len(pages) > 1 and not [lines[-1] for lines in pages if lines[-1].strip() in titles]
