@@ -7,20 +7,45 @@ import math
 from typing import Any
 
 import numpy as np
+from recbole.utils import ModelType
 
+from recbole_mm.configuration import check_keys
+from recbole_mm.experiment.plan import SearchPlan
 from recbole_mm.experiment.rows import Row
 from recbole_mm.io.yaml_files import parse_yaml
+from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.registration import recbole_properties_dir
+from recbole_mm.setting_checks import check_value
 from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
-def ranges_of(row: Row) -> list[SearchRange]:
+def ranges_of(row: Row, search: SearchPlan) -> list[SearchRange]:
     """What a search for a row varies: its own grid, or that of its model's ``.hyper`` file without the keys it sets.
 
-    Of a model without settings, such as Pop, it varies nothing.
+    And the search's grid of every model that is trained, without the keys that these have. Of a model without settings,
+    such as Pop, it varies nothing.
 
-    Raises ValueError, with the place in the plan, where there is neither.
+    Raises ValueError, with the place in the plan, where there is nothing, or a key or value is not the model's.
     """
+    shared = _shared_ranges(row, search) if search.grid and _has_settings(row.model) else []
+    own = _own_ranges(row, required=not shared)
+    return own + [one for one in shared if one.name not in {other.name for other in own}]
+
+
+def _shared_ranges(row: Row, search: SearchPlan) -> list[SearchRange]:
+    config, place = row.config(), f"{row.place.partition(': models')[0]}: search: grid"
+    if config["MODEL_TYPE"] == ModelType.TRADITIONAL or issubclass(config.model_class, ClosedFormRecommender):
+        return []
+    check_searchable(search.grid, place)
+    check_keys(config, search.grid, f"{place}: {row.model}: ")
+    for key, values in search.grid.items():
+        for value in values:
+            check_value(config, key, value, place)
+    return [SearchRange(key, "choice", tuple(values)) for key, values in search.grid.items() if key not in row.own]
+
+
+def _own_ranges(row: Row, required: bool) -> list[SearchRange]:
+    """The row's or its model's; where there is nothing an error if it is required."""
     if row.grid:
         check_searchable(row.grid, row.place)
         return [SearchRange(name, "choice", tuple(values)) for name, values in row.grid.items()]
@@ -29,12 +54,14 @@ def ranges_of(row: Row) -> list[SearchRange]:
     try:
         ranges = read_hyper_file(find_hyper_file(row.model))
     except FileNotFoundError as error:
+        if not required:
+            return []
         raise ValueError(
             f"{row.place}: nothing to search, as there is no {row.model}.hyper; give a key a list of values, such as "
             f"learning_rate: [0.001, 0.0005]"
         ) from error
     left = [one for one in ranges if one.name not in row.own]
-    if not left:
+    if required and not left:
         raise ValueError(f"{row.place}: nothing to search, as all keys of {row.model}.hyper are set; leave one out")
     return left
 

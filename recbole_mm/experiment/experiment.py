@@ -91,14 +91,14 @@ def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
     rows = rows_of(plan, file, plugins)
     for row in rows:
         if plan.search is not None and not row.sweep:
-            ranges_of(row)
+            ranges_of(row, plan.search)
         audit_rows(row, plan.audit)
     return rows
 
 
 def _search_of(row: Row, plan: Plan) -> RowSearch | None:
     """What is tried of a row; None where its settings are given."""
-    if plan.search is None or row.sweep or not ranges_of(row):
+    if plan.search is None or row.sweep or not ranges_of(row, plan.search):
         return None
     return RowSearch.of(row, plan.search, plan.seeds[0])
 

@@ -55,6 +55,9 @@ class SearchPlan(_Part):
     """Whether weak settings are stopped early (asha) or every one is trained to its end (random)."""
     metric: str | None = None
     """Validation metric that chooses, such as NDCG@20; that of the runs if not set."""
+    grid: dict[str, list[Any]] = {}
+    """Keys, such as learning_rate, that are searched of every model that is trained, with their values; a row's or its
+    model's own grid of the same key stays."""
 
 
 class Entry(_Part):
@@ -101,14 +104,19 @@ class Plan(_Part):
         _check_once("seeds", self.seeds)
         _check_once("data", [entry.name for entry in self.data])
         _check_once("audit", self.audit)
+        _check_values("search: grid", {} if self.search is None else self.search.grid)
         for model, grid in self.sweep.items():
             if not 1 <= len(grid) <= 2:
                 raise ValueError(f"sweep: {model} has {len(grid)} keys; give one, which is drawn as a line, or two")
-            for key, values in grid.items():
-                if not values:
-                    raise ValueError(f"sweep: {model}: {key} has no values")
-                _check_once(f"sweep: {model}: {key}", values)
+            _check_values(f"sweep: {model}", grid)
         return self
+
+
+def _check_values(place: str, grid: dict[str, list[Any]]) -> None:
+    for key, values in grid.items():
+        if not values:
+            raise ValueError(f"{place}: {key} has no values")
+        _check_once(f"{place}: {key}", values)
 
 
 def _check_once(place: str, values: list[Any]) -> None:

@@ -45,7 +45,7 @@ class RowSearch:
         """What a plan asks for."""
         config = row.config()
         grace = config["asha_grace"] if plan.method == "asha" else 0
-        settings = settings_to_try(ranges_of(row), plan.budget, seed)
+        settings = settings_to_try(ranges_of(row, plan), plan.budget, seed)
         measured = config["valid_metric"], config["valid_metric_bigger"]
         return cls(row, settings, grace or None, config["asha_reduction"], seed, *measured)
 

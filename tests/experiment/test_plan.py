@@ -9,8 +9,9 @@ from recbole.config import Config
 
 from recbole_mm.experiment import experiment
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
-from recbole_mm.experiment.plan import read_plan
-from recbole_mm.experiment.rows import rows_of
+from recbole_mm.experiment.experiment import checked_rows
+from recbole_mm.experiment.plan import SearchPlan, read_plan
+from recbole_mm.experiment.rows import Row, rows_of
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.search_space import SearchRange
 from recbole_mm_command import main
@@ -55,13 +56,13 @@ search: {budget: 2, metric: NDCG@10}
 """)  # fmt: skip
     assert row.grid == {"knn_k": [5, 10]}
     assert row.settings["modalities"] == ["visual"] and row.settings["valid_metric"] == "NDCG@10"
-    (searched,) = ranges_of(row)
+    (searched,) = ranges_of(row, SearchPlan())
     assert (searched.name, searched.values) == ("knn_k", (5, 10))
 
 
 def test_the_models_own_grid_without_the_keys_that_are_set(data):
     (row,) = rows(data, "models: [{FREEDOM: {edge_dropout: 0.5}}]\nsearch: {budget: 2}\n")
-    assert [one.name for one in ranges_of(row)] == ["modality_loss_weight"]
+    assert [one.name for one in ranges_of(row, SearchPlan())] == ["modality_loss_weight"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,44 @@ def test_a_data_set_that_is_not_there(data):
 def test_no_search_without_anything_to_search(data):
     (row,) = rows(data, "models: [DMF]\nsearch: {budget: 2}\n")
     with pytest.raises(ValueError, match=r"entry 1 \(DMF\): nothing to search, as there is no DMF.hyper"):
-        ranges_of(row)
+        ranges_of(row, SearchPlan())
+
+
+def names(row: Row, **grid: list) -> list[str]:
+    return [one.name for one in ranges_of(row, SearchPlan(grid=grid))]
+
+
+def test_the_grid_of_all_models_is_added_to_each_that_is_trained(data):
+    found = rows(data, """
+models: [VBPR, BPR, {FREEDOM: {knn_k: [5, 10]}}, {MGCN: {learning_rate: 0.01}}, DMF, EASE, ContentEASE, Pop]
+search: {budget: 2, grid: {learning_rate: [0.1, 0.01]}}
+""")  # fmt: skip
+    rates = {"learning_rate": [0.1, 0.01]}
+    assert [names(row, **rates) for row in found] == [
+        ["reg_weight", "learning_rate"], ["learning_rate"], ["knn_k", "learning_rate"], ["contrast_weight"],
+        ["learning_rate"], ["reg_weight"], ["reg_weight", "content_weight"], []
+    ]  # fmt: skip
+    (bpr,) = ranges_of(found[1], SearchPlan(grid=rates))
+    assert len(bpr.values) > 2  # its own
+    assert settings_to_try(ranges_of(found[0], SearchPlan(grid=rates)), 99, 0)[1]["learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize(
+    "grid, message",
+    [
+        ("learning_rate: []", "search: grid: learning_rate has no values"),
+        ("learning_rate: [0.1, 0.1]", "search: grid: learning_rate: 0.1 stands there twice"),
+        ("learning_rate: [-1]", "search: grid: .*learning_rate: -1 is not allowed"),
+        ("learnin_rate: [1]", r"search: grid: VBPR: .*'learnin_rate' \(did you mean learning_rate\?\)"),
+        ("n_layers: [1]", "search: grid: VBPR: .*'n_layers'"),
+        ("valid_metric: [a]", "search: grid: valid_metric is nothing to search"),
+    ],
+)
+def test_what_is_no_grid_of_all_models(data, grid, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        rows(data, f"models: [VBPR]\nsearch: {{grid: {{{grid}}}}}")
+        checked_rows(read_plan("plan.yaml"), Path("plan.yaml"), ())
+    assert "\n" not in str(caught.value) and "plan.yaml" in str(caught.value)
 
 
 def test_settings_to_try_are_different_and_as_many_as_the_budget():
@@ -122,7 +160,7 @@ def test_settings_to_try_are_different_and_as_many_as_the_budget():
 def test_the_usual_baselines_of_recbole_have_a_grid_of_their_own_keys(data, model):
     """Each value is one that the model's settings take."""
     (row,) = rows(data, f"models: [{model}]\nsearch: {{budget: 2}}\n")
-    ranges = ranges_of(row)
+    ranges = ranges_of(row, SearchPlan())
     assert ranges
     for one in ranges:
         for value in one.values:
@@ -131,7 +169,7 @@ def test_the_usual_baselines_of_recbole_have_a_grid_of_their_own_keys(data, mode
 
 def test_a_model_without_settings_is_not_searched(data):
     (row,) = rows(data, "models: [Pop]\nsearch: {budget: 2}\n")
-    assert ranges_of(row) == []
+    assert ranges_of(row, SearchPlan()) == []
 
 
 def test_an_interrupted_experiment_says_how_it_goes_on(data, monkeypatch, capsys):
