@@ -16,6 +16,8 @@ from PIL import Image
 
 import recbole_mm_command
 from recbole_mm.data.default_data import build_default_data
+from recbole_mm.experiment.experiment import checked_rows
+from recbole_mm.experiment.plan import read_plan
 from recbole_mm.quick_start import main as run_main
 from recbole_mm.quick_start import run
 from recbole_mm.registry import (
@@ -232,6 +234,15 @@ def quickly(arguments: list[str]) -> list[str]:
     return [argument for argument in arguments if not argument.startswith("--epochs")] + quick + (
         ["--epochs=1"] if any(argument.startswith("--epochs") for argument in arguments) and not resumes else []
     )
+
+
+def test_the_readmes_plan_can_run(place):
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    Path("first.yaml").write_text(text)
+    plan = read_plan("first.yaml")
+    rows = checked_rows(plan, Path("first.yaml"), ())
+    assert len(rows) == 3 and len(plan.seeds) == 2
+    assert all(row.settings["data_path"] == str(place / "dataset_atomic") for row in rows)
 
 
 @pytest.mark.parametrize("page, block", blocks(), ids=lambda text: text[:30])
