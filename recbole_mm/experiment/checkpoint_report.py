@@ -21,12 +21,13 @@ from recbole_mm.experiment.examples import Shares, check_users, examples_of
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.measured import data_tables, evaluate_checkpoint, lists_beyond, per_user_table
 from recbole_mm.experiment.plots import plots_of_checkpoints
+from recbole_mm.experiment.record import Record, RunResult
 from recbole_mm.experiment.report import N_EXAMPLES, Report
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import Section, beyond_section, strata_section
 from recbole_mm.experiment.single_runs import differences_section, headline_section
 from recbole_mm.experiment.statistics import ALPHA
-from recbole_mm.experiment.store import Record, RunResult, Store
+from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.host.datasets import data_set
 from recbole_mm.io.names import closest

@@ -11,10 +11,11 @@ from recbole_mm.experiment.audit import audit_rows
 from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.plan import Plan, read_plan
+from recbole_mm.experiment.record import RunResult
 from recbole_mm.experiment.rows import Row, rows_of
 from recbole_mm.experiment.run import Job, run_job
 from recbole_mm.experiment.search import RowSearch, tried
-from recbole_mm.experiment.store import RunResult, Store
+from recbole_mm.experiment.store import Store
 from recbole_mm.io.files import check_folder_writable
 from recbole_mm.io.locks import only_holder
 from recbole_mm.ray_session import ray_session
@@ -75,10 +76,11 @@ def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address:
 
 
 def _opened_store(folder: Path, rows: list[Row], resume: bool) -> Store:
-    """The store in a folder; raises where another experiment is there, or one of these rows on other data."""
+    """The store in a folder; raises where another experiment is there, one of these rows on other data, or damage."""
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
     store = Store(folder)
+    store.check()
     for dataset, path in sorted({(row.dataset, row.settings["data_path"]) for row in rows}):
         used: list[list[str] | None] = [row.settings.get("modalities") for row in rows if row.dataset == dataset]
         names = {name for modalities in used for name in modalities or ()}
@@ -119,9 +121,9 @@ def _chosen(row: Row, search: RowSearch | None, store: Store, tell: Tell) -> tup
     if search is None:
         return row, 0
     trials = store.trials(search.identity)
-    best = next(one for one in trials if one["chosen"])
-    tell(f"{row.label} on {row.dataset}: {best['settings']} ({best['metric']} {best['value']:.4f})")
-    return row.chosen(best["settings"]), len(trials)
+    best = next(one for one in trials if one.chosen)
+    tell(f"{row.label} on {row.dataset}: {best.settings} ({best.metric} {best.value:.4f})")
+    return row.chosen(best.settings), len(trials)
 
 
 def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> set[str]:

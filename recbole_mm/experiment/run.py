@@ -20,8 +20,8 @@ from recbole.utils import init_logger
 
 from recbole_mm.configuration import checked_config
 from recbole_mm.experiment.measured import data_tables, lists_beyond, per_user_table
+from recbole_mm.experiment.record import CurvePoint, Record, RunResult
 from recbole_mm.experiment.rows import Row, digest
-from recbole_mm.experiment.store import Record, RunResult
 from recbole_mm.experiment.watch import Progress, Watch
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import evaluate_users
@@ -156,9 +156,9 @@ def _features(model: Any, dataset: Any) -> dict[str, str]:
     return feature_fingerprints(model, dataset) if isinstance(model, Recommender) else {}
 
 
-def _curves(epochs: list[Progress]) -> list[dict[str, Any]]:
+def _curves(epochs: list[Progress]) -> list[CurvePoint]:
     return [
-        {"stage": one.stage, "epoch": one.epoch, "name": name, "value": value}
+        CurvePoint(one.stage, one.epoch, name, value)
         for one in epochs
         for name, value in {**one.losses, **{f"valid_{name}": value for name, value in one.valid.items()}}.items()
     ]

@@ -12,6 +12,7 @@ from typing import Any
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.plan import SearchPlan
+from recbole_mm.experiment.record import Tried
 from recbole_mm.experiment.rows import Row, digest
 from recbole_mm.experiment.run import Job
 from recbole_mm.experiment.trial import FAILED, STOPPED, Outcome, Trial, run_trial
@@ -57,7 +58,7 @@ class RowSearch:
 
 def tried(
     searches: Sequence[tuple[RowSearch, Path]], jobs: int, tell: Callable[[str], None]
-) -> Iterator[tuple[RowSearch, list[dict[str, Any]]]]:
+) -> Iterator[tuple[RowSearch, list[Tried]]]:
     """Search for rows side by side; a killed search goes on. Gives the rows of ``trials.parquet`` as each search ends.
 
     A search goes on to its next rung before another one begins, which takes the processes that it leaves idle.
@@ -112,7 +113,7 @@ class _Halving:
         self._limit = None if self._limit is None else self._limit * self.search.reduction
         return self.rung()
 
-    def table(self) -> list[dict[str, Any]]:
+    def table(self) -> list[Tried]:
         """A row of ``trials.parquet`` for each setting; raises ValueError where none has a score."""
         return _table(self.search, self._outcomes)
 
@@ -138,7 +139,7 @@ def _best_first(search: RowSearch, outcomes: dict[int, Outcome], numbers: Iterab
     return sorted(numbers, key=rank)
 
 
-def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[dict[str, Any]]:
+def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[Tried]:
     ends = [number for number, one in outcomes.items() if math.isfinite(one.value) and not one.stages_left]
     if not ends:
         errors = [_told(search.settings[number], one) for number, one in outcomes.items() if one.error]
@@ -148,10 +149,10 @@ def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[dict[str, An
     best = _best_first(search, outcomes, sorted(ends))[0]
     row = search.row
     return [
-        {
-            "dataset": row.dataset, "row": row.identity, "label": row.label, "trial": number,
-            "settings": search.settings[number], "metric": search.metric, "value": one.value,
-            "evaluations": one.evaluations, "status": one.status, "error": one.error, "chosen": number == best,
-        }
+        Tried(
+            dataset=row.dataset, row=row.identity, label=row.label, trial=number, settings=search.settings[number],
+            metric=search.metric, value=one.value, evaluations=one.evaluations, status=one.status, error=one.error,
+            chosen=number == best,
+        )
         for number, one in sorted(outcomes.items())
     ]  # fmt: skip

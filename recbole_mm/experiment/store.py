@@ -3,7 +3,7 @@
 Tables, each with a row of its own for:
 
 =====================  ================================================================================================
-``runs.parquet``       a run: what it was (:class:`Record`), its validation and test metrics, what it cost
+``runs.parquet``       a run (:class:`~recbole_mm.experiment.record.Record`), its metrics, what it cost
 ``per_user.parquet``   a test user of a run: ``run``, ``user`` and a column for each metric
 ``lists.parquet``      a test user of a run: ``run``, ``user`` and ``items``, the recommended ones, best first
 ``curves.parquet``     an epoch of a run and a value: ``run``, ``stage``, ``epoch``, ``name``, ``value``
@@ -19,95 +19,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recbole_mm.experiment.store_files import changed_files, read_json
+from recbole_mm.experiment.record import DATA_FILES, STORED_RUN, TRIED, Record, RunResult, StoredRun, Tried
+from recbole_mm.experiment.store_files import changed_files, read_as, read_json, read_parquet
+from recbole_mm.experiment.table_forms import LISTS, PER_USER
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import files_in, has_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VERSION = 1
-TABLES = ("runs", "per_user", "lists", "curves", "trials")
 _DESCRIPTION = "store.json"
-
-
-@dataclass(frozen=True)
-class Record:
-    """One run: a row of ``runs.parquet``.
-
-    Attributes:
-        run: its name, a hash of data set, model, settings and seed.
-        row: hash of the row it belongs to: the same but for the seed.
-        settings: all that were set, as JSON; `own` those that make the row differ, `sweep` those that a study varies.
-        budget: settings that were tried before these were chosen; 0 where they were given.
-        chosen_by: the validation metric that chose settings and epoch.
-        ended: ``stopped`` early, at its ``cap`` of epochs, or by an ``error``.
-        best_epoch: of the last stage, counted from 1; `epochs` of all stages together.
-        seconds_per_epoch: the median, evaluation left out.
-        peak_memory: of the run in MB, the process's own part included.
-        valid, test: metrics at the best epoch.
-        beyond: what lists are like beyond their accuracy.
-        features: hash of each modality that the model reads.
-    """
-
-    run: str
-    row: str
-    dataset: str
-    label: str
-    model: str
-    seed: int
-    settings: str
-    own: str = "{}"
-    sweep: str = "{}"
-    budget: int = 0
-    chosen_by: str = ""
-    ended: str = ""
-    error: str = ""
-    best_epoch: int = 0
-    epochs: int = 0
-    seconds_per_epoch: float = float("nan")
-    seconds: float = float("nan")
-    peak_memory: float = float("nan")
-    parameters: int = 0
-    valid: dict[str, float] = field(default_factory=dict)
-    test: dict[str, float] = field(default_factory=dict)
-    beyond: dict[str, float] = field(default_factory=dict)
-    data: str = ""
-    features: dict[str, str] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    hardware: str = ""
-    commit: str = ""
-    audit: str = "{}"
-
-    def flat(self) -> dict[str, Any]:
-        """The columns of ``runs.parquet``: ``valid_ndcg@20`` and the like for each metric, JSON for other mappings."""
-        columns: dict[str, Any] = {}
-        for name, value in asdict(self).items():
-            if name in ("valid", "test", "beyond"):
-                columns |= {f"{name}_{metric}": number for metric, number in value.items()}
-            else:
-                columns[name] = json.dumps(value) if isinstance(value, dict) else value
-        return columns
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run brings home.
-
-    Attributes:
-        record: its row.
-        per_user: of ``per_user.parquet`` and ``lists.parquet`` together; None of a run that failed.
-        curves: of ``curves.parquet``.
-        data: of ``data/HASH/``, by the name of the file.
-    """
-
-    record: Record
-    per_user: pd.DataFrame | None = None
-    curves: list[dict[str, Any]] = field(default_factory=list)
-    data: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 class Store:
@@ -120,12 +46,12 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         description = folder / _DESCRIPTION
-        if description.is_file():
+        if has_file(description):
             found = read_json(description, dict).get("version")
-            if found != VERSION:
+            if type(found) is not int or found != VERSION:
                 raise ValueError(
-                    f"{folder} holds a store of version {found}, this is for {VERSION}; give another --out, or read it "
-                    f"with the recbole_mm that wrote it"
+                    f"{folder} holds a store of version {found} ({_DESCRIPTION}), this is for {VERSION}; give another "
+                    f"--out, or read it with the recbole_mm that wrote it"
                 )
             return
         if folder.is_dir() and any(folder.iterdir()):
@@ -143,7 +69,7 @@ class Store:
             modalities: that the runs read; all of them if not given.
         """
         file = self.folder / "data_files.json"
-        kept = read_json(file, dict) if file.is_file() else {}
+        kept = read_as(file, DATA_FILES) if has_file(file) else {}
         changed = changed_files(folder, dataset, kept, modalities)
         if changed:
             raise ValueError(
@@ -156,7 +82,7 @@ class Store:
     def has(self, run: str) -> bool:
         """Whether a run has ended well."""
         file = self._run_file(run)
-        return file.is_file() and not _read_run(file)["record"]["error"]
+        return has_file(file) and not self._read_run(file).record.error
 
     def add(self, result: RunResult) -> None:
         """Keep the result of a run; the record comes last, so that what has one is whole."""
@@ -169,26 +95,31 @@ class Store:
         if result.per_user is not None:
             _write(result.per_user, self._users_file(run))
         with atomic_file(self._run_file(run)) as temporary:
-            content = {"record": asdict(result.record), "curves": result.curves}
-            temporary.write_text(json.dumps(content), encoding="utf-8")
+            temporary.write_text(json.dumps(asdict(StoredRun(result.record, result.curves))), encoding="utf-8")
 
-    def add_trials(self, search: str, trials: list[dict[str, Any]]) -> None:
-        """Keep what a search for a row has tried, by the search's identity; the chosen one has ``chosen: True``."""
+    def add_trials(self, search: str, trials: list[Tried]) -> None:
+        """Keep what a search for a row has tried, by the search's identity."""
         file = self._trials_file(search)
         file.parent.mkdir(exist_ok=True)
         with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(trials), encoding="utf-8")
+            temporary.write_text(json.dumps([asdict(one) for one in trials]), encoding="utf-8")
 
-    def trials(self, search: str) -> list[dict[str, Any]]:
+    def trials(self, search: str) -> list[Tried]:
         """What a search for a row has tried; empty before it has ended."""
         file = self._trials_file(search)
-        return read_json(file, list) if file.is_file() else []
+        return read_trials(file) if has_file(file) else []
 
     def records(self) -> list[Record]:
         """Every run there is, those that failed included."""
-        known = {one.name for one in fields(Record)}
-        found = (_read_run(file)["record"] for file in sorted((self.folder / "runs").glob("*.json")))
-        return [Record(**{name: value for name, value in record.items() if name in known}) for record in found]
+        return [self._read_run(file).record for file in files_in(self.folder / "runs", "*.json")]
+
+    def check(self) -> None:
+        """Raise ValueError for a file of a run or search that is damaged or missing."""
+        for record in self.records():
+            if not record.error:
+                self._users_of(record.run)
+        for file in files_in(self.folder / "trials", "*.json"):
+            read_trials(file)
 
     def write_tables(self, runs: Container[str] | None = None, searches: Container[str] | None = None) -> None:
         """Bring the Parquet tables up to date with the runs and searches there are, or with some of them by name.
@@ -197,27 +128,34 @@ class Store:
         """
         import pandas as pd
 
-        files = [file for file in sorted((self.folder / "runs").glob("*.json")) if runs is None or file.stem in runs]
-        contents = [_read_run(file) for file in files]
-        records = [record for record in self.records() if runs is None or record.run in runs]
-        _write(pd.DataFrame([record.flat() for record in records]), self.folder / "runs.parquet")
-        curves = [{"run": one["record"]["run"], **value} for one in contents for value in one["curves"]]
+        files = [file for file in files_in(self.folder / "runs", "*.json") if runs is None or file.stem in runs]
+        stored = [self._read_run(file) for file in files]
+        _write(pd.DataFrame([run.record.flat() for run in stored]), self.folder / "runs.parquet")
+        curves = [{"run": run.record.run, **vars(point)} for run in stored for point in run.curves]
         _write(pd.DataFrame(curves), self.folder / "curves.parquet")
-        users = [self._users_of(file.stem) for file in files if self._users_file(file.stem).is_file()]
-        users = pd.concat(users, ignore_index=True) if users else pd.DataFrame(columns=["run", "user", "items"])
-        _write(users.drop(columns="items"), self.folder / "per_user.parquet")
-        _write(users[["run", "user", "items"]], self.folder / "lists.parquet")
-        found = sorted(self.folder.glob("trials/*.json"))
-        searched = [file for file in found if searches is None or file.stem in searches]
-        trials = [trial for file in searched for trial in read_json(file, list)]
-        _write(pd.DataFrame(trials), self.folder / "trials.parquet")
+        users = [self._users_of(run.record.run) for run in stored if not run.record.error]
+        both = pd.concat(users, ignore_index=True) if users else pd.DataFrame(columns=["run", "user", "items"])
+        _write(both.drop(columns="items"), self.folder / "per_user.parquet")
+        _write(both[["run", "user", "items"]], self.folder / "lists.parquet")
+        found = files_in(self.folder / "trials", "*.json")
+        trials = [one for file in found if searches is None or file.stem in searches for one in read_trials(file)]
+        rows = [{**vars(one), "settings": json.dumps(one.settings)} for one in trials]
+        _write(pd.DataFrame(rows), self.folder / "trials.parquet")
 
     def _users_of(self, run: str) -> pd.DataFrame:
-        import pandas as pd
-
-        table = pd.read_parquet(self._users_file(run))
+        """Metrics and lists of a run that ended well; raises ValueError where there are none."""
+        file = self._users_file(run)
+        if not has_file(file):
+            raise ValueError(f"{file} is missing; restore it, or delete {self._run_file(run)} to run it again")
+        table = read_parquet(file, {**PER_USER.without("run"), **LISTS.without("run")}, PER_USER.others)
         table.insert(0, "run", run)
         return table
+
+    def _read_run(self, file: Path) -> StoredRun:
+        found = read_as(file, STORED_RUN, "delete it to run it again")
+        if found.record.run != file.stem:
+            raise ValueError(f"{file} is of run {found.record.run}; restore it, or delete it to run it again")
+        return found
 
     def _run_file(self, run: str) -> Path:
         return self.folder / "runs" / f"{run}.json"
@@ -238,11 +176,11 @@ def join(stores: list[Path], folder: Path) -> Store:
     for source in stores:
         if not (source / _DESCRIPTION).is_file():
             raise ValueError(f"{source} holds no experiment: it has no {_DESCRIPTION}")
-        Store(source)
+        Store(source).check()
         for file in sorted(source.rglob("*")):
             kind = file.relative_to(source).parts[0]
             target = folder / file.relative_to(source)
-            if kind in ("runs", "data", "trials") and file.is_file() and not target.exists():
+            if kind in ("runs", "data", "trials") and not file.is_dir() and has_file(file) and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_file(target) as temporary:
                     temporary.write_bytes(file.read_bytes())
@@ -250,11 +188,12 @@ def join(stores: list[Path], folder: Path) -> Store:
     return joined
 
 
-def _read_run(file: Path) -> dict[str, Any]:
-    content = read_json(file, dict)
-    if not isinstance(content.get("record"), dict) or not {"run", "error"} <= content["record"].keys():
-        raise ValueError(f"{file} is no run of an experiment; restore it, or delete it to run it again")
-    return content
+def read_trials(file: Path) -> list[Tried]:
+    """What a file of ``trials/`` holds; raises ValueError where it is damaged, or not one setting is chosen."""
+    found = read_as(file, TRIED, "delete it to search again")
+    if sum(one.chosen for one in found) != 1:
+        raise ValueError(f"{file} is damaged (not one setting is chosen); restore it, or delete it to search again")
+    return found
 
 
 def _write(table: pd.DataFrame, file: Path) -> None:

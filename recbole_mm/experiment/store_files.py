@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import io
+import json
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from recbole_mm.data.feature_file import find_modalities
 from recbole_mm.data.file_form import FileForm
+from recbole_mm.experiment.table_forms import Kind
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import open_regular, sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Content = TypeVar("Content")
+_RESTORE = "restore it; tables are written again by experiment --resume"
 
 
 def read_json(file: Path, kind: type) -> Any:
@@ -23,6 +35,82 @@ def read_json(file: Path, kind: type) -> Any:
     if not isinstance(content, kind):
         raise ValueError(f"{file} is damaged (it holds a {type(content).__name__}); restore it, or delete it")
     return content
+
+
+def read_as(file: Path, kind: TypeAdapter[Content], otherwise: str = "delete it") -> Content:
+    """What a JSON file of a store holds, checked field by field.
+
+    Args:
+        file: of the store.
+        kind: what it should hold.
+        otherwise: what to do where it cannot be restored.
+
+    Raises:
+        ValueError: it holds something else; one line with the file and the field.
+    """
+    try:
+        return checked(read_json(file, object), kind)
+    except ValidationError as error:
+        raise ValueError(f"{file} is damaged ({one_line(error)}); restore it, or {otherwise}") from None
+
+
+def checked(content: Any, kind: TypeAdapter[Content]) -> Content:
+    """Values of JSON's types as what they should be; raises pydantic's ValidationError.
+
+    Written and read again, since pydantic takes no dictionary for a dataclass where its types are strict; what is none
+    of JSON's types, as a Parquet file may have, is none of ours.
+    """
+    return kind.validate_json(json.dumps(content, default=lambda value: None), strict=True)
+
+
+def read_parquet(file: Path, columns: Mapping[str, Kind], others: Kind | None = None) -> pd.DataFrame:
+    """A table of a store.
+
+    Args:
+        file: of the store.
+        columns: that it must have, unless it has no row at all, and what they hold.
+        others: what all other columns hold; None: anything.
+
+    Raises:
+        ValueError: it is no Parquet file, lacks a column, or one holds something else; one line that names it.
+    """
+    import pandas as pd
+
+    with open_regular(file) as opened:
+        content = opened.read()
+    try:
+        table = pd.read_parquet(io.BytesIO(content))
+    except Exception as error:  # of pyarrow's, thrift's and pandas' readers, whatever the damage leads them to
+        raise ValueError(f"{file} is no whole Parquet file ({one_line(error)}); {_RESTORE}") from error
+    if not len(table):
+        return table.reindex(columns=[*columns, *(name for name in table if name not in columns)])
+    for name in columns:
+        if name not in table:
+            raise ValueError(f"{file} has no column '{name}'; {_RESTORE}")
+    for name in table:
+        kind = columns.get(name, others)
+        if kind is not None and not _holds(table[name], kind):
+            raise ValueError(f"{file}: column '{name}' holds {_what(table[name])}, no {kind}; {_RESTORE}")
+    return table
+
+
+def _holds(values: pd.Series, kind: Kind) -> bool:
+    """Whether all of a column are of a kind; of several the first that is not tells little, so the answer is plain."""
+    if kind == "text":
+        return all(isinstance(value, str) for value in values)
+    if kind == "list":
+        return all(isinstance(one, np.ndarray) and all(isinstance(value, str) for value in one) for one in values)
+    if kind == "flag":
+        return values.dtype == bool
+    is_number = values.dtype.kind in "iuf"
+    return is_number and (kind == "number" or bool(np.isfinite(values).all()))
+
+
+def _what(values: pd.Series) -> str:
+    kinds = {type(value).__name__ for value in values}
+    if kinds <= {"float"}:
+        return "numbers that are not finite"
+    return " and ".join(sorted(kinds))
 
 
 def changed_files(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from recbole_mm.experiment.store import TABLES, Store
+from recbole_mm.experiment.record import NESTED, RECORD, Record, unflat
+from recbole_mm.experiment.store import Store
+from recbole_mm.experiment.store_files import checked, read_parquet
+from recbole_mm.experiment.table_forms import CURVES, DATA, LISTS, PER_USER, TRIALS
+from recbole_mm.io.errors import one_line
+from recbole_mm.io.reading import has_file
+
+_AGAIN = "write the tables again by experiment --resume"
 
 
 @dataclass(frozen=True)
@@ -73,11 +80,11 @@ class StoreTables:
 
     def data(self, run: pd.Series, name: str) -> pd.DataFrame:
         """``items``, ``users``, ``train`` or ``test`` of the data that a run was trained on."""
-        return pd.read_parquet(self._data_file(run, name))
+        return read_parquet(self._data_file(run, name), DATA[name].columns)
 
     def has_data(self, run: pd.Series, name: str) -> bool:
         """Whether the store has a table of :meth:`data`; older ones have no ``train``."""
-        return self._data_file(run, name).is_file()
+        return has_file(self._data_file(run, name))
 
     def _data_file(self, run: pd.Series, name: str) -> Path:
         return self.folder / "data" / run["data"] / f"{name}.parquet"
@@ -91,17 +98,39 @@ def read_store(folder: Path) -> StoreTables:
     """The tables of a store.
 
     Raises:
-        FileNotFoundError: it has none yet.
-        ValueError: it is none of this version.
+        FileNotFoundError: it has none yet, or lacks one.
+        ValueError: it is none of this version, or a table is damaged, or lacks users of a run.
     """
-    if not (folder / "runs.parquet").is_file():
+    if not has_file(folder / "runs.parquet"):
         raise FileNotFoundError(f"{folder} holds no results of an experiment; run one with --out {folder}")
     Store(folder)
-    tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-    runs = tables.pop("runs")
+    runs = _read_runs(folder / "runs.parquet")
+    tables = {
+        name: read_parquet(folder / f"{name}.parquet", form.columns, form.others)
+        for name, form in (("per_user", PER_USER), ("lists", LISTS), ("curves", CURVES), ("trials", TRIALS))
+    }
+    ended = runs[runs["error"] == ""]
+    for name in ("per_user", "lists"):
+        absent = sorted(set(ended["run"]) - set(tables[name]["run"]))
+        if absent:
+            raise ValueError(f"{folder / name}.parquet has no users of run {absent[0]}; {_AGAIN}")
+    return StoreTables(folder, ended, runs[runs["error"] != ""], **tables)
+
+
+def _read_runs(file: Path) -> pd.DataFrame:
+    """``runs.parquet``, each row checked as a record."""
+    runs = read_parquet(file, {"run": "text"})
     if "audit" not in runs:  # written before there were any
         runs["audit"] = "{}"
-    return StoreTables(folder, runs[runs["error"] == ""], runs[runs["error"] != ""], **tables)
+    for name in (one.name for one in fields(Record) if one.name not in NESTED):
+        if name not in runs:
+            raise ValueError(f"{file} has no column '{name}'; {_AGAIN}")
+    for row in runs.to_dict("records"):
+        try:
+            checked(unflat(row), RECORD)
+        except ValueError as error:
+            raise ValueError(f"{file}: run {row['run']} is damaged ({one_line(error)}); {_AGAIN}") from error
+    return runs
 
 
 def mean_and_spread(values: pd.Series | np.ndarray) -> tuple[float, float]:

@@ -8,11 +8,14 @@ import sys
 import traceback
 from dataclasses import asdict, dataclass
 
+from pydantic import TypeAdapter
+
 from recbole_mm.experiment.run import Job, best_epoch, prepare
-from recbole_mm.experiment.store_files import read_json
+from recbole_mm.experiment.store_files import read_as
 from recbole_mm.experiment.watch import Watch
 from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.reading import has_file
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
 FINISHED, STOPPED, FAILED = "finished", "stopped early", "failed"
@@ -57,6 +60,9 @@ class Outcome:
     error: str = ""
 
 
+_OUTCOME = TypeAdapter(Outcome)
+
+
 class _LimitReached(Exception):
     """Ends a training whose state is on disk, from which the next round goes on."""
 
@@ -69,8 +75,8 @@ def run_trial(trial: Trial) -> Outcome:
     sys.argv[1:] = []  # a worker's own, which RecBole's Config would read
     file = trial.job.folder / f"outcome-{trial.limit or 'whole'}.json"
     try:
-        if file.is_file():
-            return Outcome(**read_json(file, dict))
+        if has_file(file):
+            return read_as(file, _OUTCOME)
         outcome = _train(trial)
     except Exception as error:
         traceback.print_exc()

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from recbole_mm.experiment.store_files import checked
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.json_text import parse_json
+from recbole_mm.io.reading import has_file, read_lines
 
 
 @dataclass(frozen=True)
@@ -91,10 +96,13 @@ class Watch:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+_PROGRESS = TypeAdapter(Progress)
+
+
 def _read(file: Path) -> list[Progress]:
-    if not file.is_file():
+    if not has_file(file):
         return []
     try:
-        return [Progress(**json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (ValueError, TypeError) as error:
+        return [checked(parse_json(line), _PROGRESS) for line in read_lines(file)]
+    except ValueError as error:
         raise ValueError(f"{file} is damaged ({one_line(error)}); delete its folder to begin the run again") from error

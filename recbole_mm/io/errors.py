@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pydantic_core import ValidationError
+
 from recbole_mm.io.temporaries import temporary_name
 
 _OTHER_FOLDER = "choose a folder that you may write to"
@@ -29,8 +31,17 @@ _LONGEST_WORD = 1000  # letters; no path is as long
 
 
 def one_line(error: BaseException) -> str:
-    """The message of a library's error, which may have several lines."""
+    """The message of a library's error, which may have several lines; the first of pydantic's."""
+    if isinstance(error, ValidationError):
+        return first_error(error)
     return " ".join(str(error).split())
+
+
+def first_error(error: ValidationError) -> str:
+    """The field and what is wrong with it, of pydantic's first error."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"])) or "content"
+    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def printable(message: str) -> str:

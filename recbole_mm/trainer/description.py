@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from recbole_mm.io.errors import first_error
 from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import open_regular
 
@@ -103,10 +104,3 @@ def _flat(values: dict[str, Any]) -> dict[str, str]:
     """JSON text of every field, and of every setting by itself; as text, not a number is equal to itself."""
     settings = {f"settings.{name}": value for name, value in values.pop("settings").items()}
     return {name: json.dumps(value, sort_keys=True) for name, value in {**values, **settings}.items()}
-
-
-def first_error(error: ValidationError) -> str:
-    """The field and what is wrong with it, of pydantic's first error."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(map(str, first["loc"])) or "content"
-    return f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 from torch import Tensor
 
+from recbole_mm.io.errors import first_error
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import named_errors, pack, read_content, read_tensor_file, unpack, write_tensor_file
-from recbole_mm.trainer.description import first_error
 
 
 class StateFacts(BaseModel):

@@ -17,10 +17,11 @@ import pytest
 from recbole_mm.__main__ import main
 from recbole_mm.experiment import results
 from recbole_mm.experiment.latex import latex
+from recbole_mm.experiment.record import CurvePoint, Record, RunResult
 from recbole_mm.experiment.report import write_report
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import BEST, SECOND, SHOWN, TIED, Section, sections_of
-from recbole_mm.experiment.store import Record, RunResult, Store
+from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
 from tests.browser import Browser, n_colours
 
@@ -41,7 +42,7 @@ def result(row: str, label: str, seed: int, level: float, model: str = "", **mor
         best_epoch=3, epochs=5, seconds_per_epoch=level, seconds=9.0, peak_memory=500.0, parameters=10, valid=metrics,
         test=metrics, data="hash", versions={"torch": "2"}, hardware="here", **more,
     )  # fmt: skip
-    curve = [{"stage": "", "epoch": epoch, "name": "valid_ndcg@5", "value": epoch / 10} for epoch in range(5)]
+    curve = [CurvePoint("", epoch, "valid_ndcg@5", epoch / 10) for epoch in range(5)]
     data = {
         "items": pd.DataFrame({"item": [f"i{n}" for n in range(N_ITEMS)], "training_rows": range(N_ITEMS)}).assign(
             title=[f"<i>no. {n}" for n in range(N_ITEMS)]

@@ -11,6 +11,7 @@ import pytest
 from recbole_mm.experiment import search
 from recbole_mm.experiment.experiment import run_experiment
 from recbole_mm.experiment.plan import read_plan
+from recbole_mm.experiment.record import Tried
 from recbole_mm.experiment.rows import Row, rows_of
 from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.tables import read_store
@@ -56,7 +57,7 @@ def last_first(do, work, *_):
         yield (piece := work.pop()), do(piece)
 
 
-def trials_of(wanted: RowSearch, folder: str, tell=quiet) -> list[dict]:
+def trials_of(wanted: RowSearch, folder: str, tell=quiet) -> list[Tried]:
     ((ended, rows),) = tried([(wanted, Path(folder))], 1, tell)
     assert ended is wanted
     return rows
@@ -75,16 +76,16 @@ def test_the_last_setting_is_trained_as_if_nothing_had_paused_it(data, model):
     rows = trials_of(searched(data, model), "halved")
     whole = trials_of(searched(data, model, "random"), "whole")
     last = 8 if model == "MARGO" else 9
-    assert [row["settings"] for row in rows] == [row["settings"] for row in whole] and len(rows) == 6
-    assert sorted(row["evaluations"] for row in rows) == [2, 2, 2, 2, 6, last]  # 6 settings, 2 of them, 1
-    assert all((row["status"] == FINISHED) == (row["evaluations"] == last) for row in rows)
-    assert {row["status"] for row in rows} == {FINISHED, STOPPED}
+    assert [row.settings for row in rows] == [row.settings for row in whole] and len(rows) == 6
+    assert sorted(row.evaluations for row in rows) == [2, 2, 2, 2, 6, last]  # 6 settings, 2 of them, 1
+    assert all((row.status == FINISHED) == (row.evaluations == last) for row in rows)
+    assert {row.status for row in rows} == {FINISHED, STOPPED}
     for half, full in zip(rows, whole, strict=True):
-        assert full["evaluations"] == last and full["status"] == FINISHED
-        if half["status"] == FINISHED:
-            assert half["chosen"] and half["value"] == full["value"]
-    (best,) = (row for row in whole if row["chosen"])
-    assert best["value"] == max(row["value"] for row in whole)
+        assert full.evaluations == last and full.status == FINISHED
+        if half.status == FINISHED:
+            assert half.chosen and half.value == full.value
+    (best,) = (row for row in whole if row.chosen)
+    assert best.value == max(row.value for row in whole)
 
 
 def test_what_was_killed_changes_nothing(data, monkeypatch):
@@ -141,10 +142,10 @@ def test_a_setting_that_fails_is_listed_and_the_rest_goes_on(data):
     MODELS["broken"] = "{VBPR: {feature_adapter: befa, adapter_expansion: [0.1, 1], learning_rate: [0.01, 0.001]}}"
     told: list[str] = []
     rows = trials_of(searched(data, "broken"), "out", told.append)
-    failed = [row for row in rows if row["status"] == "failed"]
-    assert len(failed) == 2 and all("adapter_expansion" in row["error"] and math.isnan(row["value"]) for row in failed)
+    failed = [row for row in rows if row.status == "failed"]
+    assert len(failed) == 2 and all("adapter_expansion" in row.error and math.isnan(row.value) for row in failed)
     assert any("adapter_expansion=0.1, learning_rate=0.01: ValueError" in line for line in told)
-    assert [row["settings"]["adapter_expansion"] for row in rows if row["chosen"]] == [1]
+    assert [row.settings["adapter_expansion"] for row in rows if row.chosen] == [1]
 
 
 def test_no_setting_without_a_score_is_chosen(data):

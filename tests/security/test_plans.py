@@ -73,10 +73,10 @@ def test_a_store_notices_data_that_changed(data):
     [
         ("store.json", "[]", "store.json is damaged .it holds a list."),
         ("store.json", "{", "store.json is damaged"),
-        ("runs/x.json", '{"a": 1}', "x.json is no run of an experiment; restore it, or delete it to run it again"),
-        ("runs/x.json", '{"record": [], "curves": []}', "x.json is no run of an experiment"),
-        ("data_files.json", "3", "data_files.json is damaged .it holds a int."),
-        ("trials/x.json", "{}", "x.json is damaged .it holds a dict."),
+        ("runs/x.json", '{"a": 1}', "x.json is damaged .record: field required.; restore it, or delete it to run"),
+        ("runs/x.json", '{"record": [], "curves": []}', "x.json is damaged .record"),
+        ("data_files.json", "3", "data_files.json is damaged .content: "),
+        ("trials/x.json", "{}", "x.json is damaged .content: "),
     ],
 )
 def test_a_damaged_store_is_one_line(data, file, content, message):
