@@ -160,6 +160,7 @@ class MMSSL(RenewedGraphs):
                 smoothed_two_table_contrast(*gather(view, users), user, settings.contrast_temperature) for view in views
             )
             loss = loss + settings.contrast_weight * sum(contrasts)
+        self.similar_items = [users.new_empty(len(users), 0) for _ in self.modalities]  # where none are looked for
         if settings.adversarial_weight or self.n_similar:
             fake = self.fake_rows(users, content, self.interactions.dense_rows(users, user)[:, 1:])
             self.similar_items = [rows.detach().topk(self.n_similar, dim=1).indices + 1 for rows in fake]

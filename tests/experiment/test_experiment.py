@@ -247,7 +247,7 @@ def test_stores_are_joined(data):
 def test_a_store_of_another_version_and_other_folders_are_refused(tmp_path):
     Path("out").mkdir()
     Path("out/store.json").write_text(json.dumps({"version": 99}))
-    with pytest.raises(ValueError, match="holds a store of version 99, this is for 1"):
+    with pytest.raises(ValueError, match="holds a store of version 99 .store.json., this is for 1"):
         Store(Path("out"))
     Path("full").mkdir()
     Path("full/mine.txt").touch()
