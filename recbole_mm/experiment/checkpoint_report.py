@@ -13,13 +13,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
 
 from recbole_mm.analysis.command import checkpoint_labels
 from recbole_mm.analysis.items import item_fields, item_ids, item_pictures, item_titles
 from recbole_mm.experiment.examples import Shares, check_users, examples_of
 from recbole_mm.experiment.item_cards import ItemCards
-from recbole_mm.experiment.measured import data_tables, evaluate_checkpoint, lists_beyond, per_user_table
+from recbole_mm.experiment.measured import (
+    check_full_sort,
+    data_tables,
+    evaluate_checkpoint,
+    lists_beyond,
+    per_user_table,
+)
 from recbole_mm.experiment.plots import plots_of_checkpoints
 from recbole_mm.experiment.record import Record, RunResult
 from recbole_mm.experiment.report import N_EXAMPLES, Report
@@ -99,12 +104,17 @@ def write_checkpoint_report(
 def _check_same_data(checkpoints: list[OpenedCheckpoint]) -> None:
     first, *others = checkpoints
     for one in checkpoints:
-        if not isinstance(one.test_data, FullSortEvalDataLoader):
-            raise ValueError(f"{one.path}: tested on sampled items (eval_args: mode); a report needs mode: full")
+        check_full_sort(one)
     for one in others:
         if one.dataset.dataset_name != first.dataset.dataset_name:
             names = f"'{one.dataset.dataset_name}', and {first.path} '{first.dataset.dataset_name}'"
             raise ValueError(f"{one.path} is of data set {names}; one report is of one data set")
+        histories = [opened.config["eval_history"] or "train_valid" for opened in (one, first)]
+        if histories[0] != histories[1]:
+            raise ValueError(
+                f"{one.path} leaves other items out of its lists than {first.path} (eval_history: "
+                f"{' and '.join(histories)}); their metrics do not compare"
+            )
         if _splits(one) != _splits(first):
             raise ValueError(
                 f"{one.path} was trained or tested on other interactions than {first.path} (data, eval_args or seed); "

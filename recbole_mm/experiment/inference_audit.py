@@ -16,6 +16,7 @@ from recbole_mm.experiment.audit import ALL
 from recbole_mm.experiment.measured import evaluate_checkpoint
 from recbole_mm.experiment.statistics import compare
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
+from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
 
 KEPT, REBUILT = "kept", "rebuilt"
@@ -38,11 +39,17 @@ def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.Dat
         epochs as a share of its value, and ``p`` of the paired t-test over users after Holm's correction. The first
         row is the model as it is.
 
-    Raises as `open_checkpoint`; ValueError where the model reads no features.
+    Raises as `open_checkpoint`; ValueError where the model reads no features, is solved from them, or is tested on
+    sampled items.
     """
     real = open_checkpoint(file, **opening)
     if not isinstance(real.model, Recommender) or not real.model.modalities:
         raise ValueError(f"{file}: {type(real.model).__name__} reads no features, so there is nothing to replace")
+    if isinstance(real.model, ClosedFormRecommender):
+        raise ValueError(
+            f"{file}: {type(real.model).__name__} is solved from its features, and without them it is another model; "
+            "audit a plan, whose rows are trained again"
+        )
     metric = real.config["valid_metric"].lower()
     averages, by_user = _evaluate(real, metric)
     rows: list[tuple[object, ...]] = [("", "", "", *averages.values())]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from recbole.data.dataloader.general_dataloader import FullSortEvalDataLoader
 from recbole.utils import get_trainer
 
 from recbole_mm.analysis.items import item_titles
@@ -17,8 +18,18 @@ from recbole_mm.host.user_results import UserResults, evaluate_users
 from recbole_mm.load import OpenedCheckpoint
 
 
+def check_full_sort(opened: OpenedCheckpoint) -> None:
+    """Raise ValueError for a checkpoint that is tested on sampled items, whose metrics are of no list."""
+    if not isinstance(opened.test_data, FullSortEvalDataLoader):
+        raise ValueError(f"{opened.path}: tested on sampled items (eval_args: mode); lists and tests need mode: full")
+
+
 def evaluate_checkpoint(opened: OpenedCheckpoint) -> UserResults:
-    """Test a checkpoint as its run did; writes nothing."""
+    """Test a checkpoint as its run did; writes nothing.
+
+    Raises ValueError as :func:`check_full_sort`.
+    """
+    check_full_sort(opened)
     config = opened.config
     with tempfile.TemporaryDirectory() as folder:  # for what a trainer makes when it is made
         for key in ("checkpoint_dir", "log_dir", "tensorboard_dir"):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NESTED = ("valid", "test", "beyond")  # whose entries are columns of their own in ``runs.parquet``
+FINISHED, STOPPED, FAILED = "finished", "stopped early", "failed"  # what becomes of a setting
 _MAPPINGS = ("features", "versions")  # which are JSON there
 
 

@@ -14,6 +14,7 @@ from recbole_mm.experiment.examples import MOST_ROWS, Example, check_users, exam
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.plots import Plot, plots_of
+from recbole_mm.experiment.record import FAILED
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import BEST, Section, file_name, sections_of
 from recbole_mm.experiment.statistics import ALPHA, LEAST_SEEDS
@@ -176,6 +177,8 @@ def _line(cells: Iterable[object]) -> str:
 def _failed(tables: StoreTables) -> Iterator[str]:
     for _, run in tables.failed.iterrows():
         yield f"{run['label']} on {run['dataset']}, seed {run['seed']}: {run['error']}"
+    for _, tried in tables.trials[tables.trials["status"] == FAILED].iterrows():
+        yield f"{tried['label']} on {tried['dataset']}, searching, {tried['settings']}: {tried['error']}"
 
 
 def _made_with(tables: StoreTables) -> Iterator[str]:

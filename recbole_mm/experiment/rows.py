@@ -231,6 +231,8 @@ def check_row(row: Row) -> None:
     """Raise ValueError for what the row's runs would end with: a key or value that its model or data do not take."""
     try:
         config = row.config()
+        if set(config["eval_args"]["mode"].values()) != {"full"}:
+            raise ValueError("eval_args: an experiment keeps each user's list of all items; give mode: full")
         check_keys(config, row.grid)
         for key, values in row.grid.items():
             for value in values:

@@ -12,10 +12,10 @@ from typing import Any
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.plan import SearchPlan
-from recbole_mm.experiment.record import Tried
+from recbole_mm.experiment.record import FAILED, STOPPED, Tried
 from recbole_mm.experiment.rows import Row, digest
 from recbole_mm.experiment.run import Job
-from recbole_mm.experiment.trial import FAILED, STOPPED, Outcome, Trial, run_trial
+from recbole_mm.experiment.trial import Outcome, Trial, run_trial
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,10 @@ class StoreTables:
             found[model] = pd.concat([runs, values.add_prefix("sweep.")], axis=1)
         return found
 
+    def trials_of(self, dataset: str, label: str) -> pd.DataFrame:
+        """The settings that were tried of a row of the table."""
+        return self.trials[(self.trials["dataset"] == dataset) & (self.trials["label"] == label)]
+
     @cached_property
     def _users_by_run(self) -> dict[str, pd.DataFrame]:
         return {run: rows.set_index("user") for run, rows in self.per_user.groupby("run")}

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic import TypeAdapter
 
+from recbole_mm.experiment.record import FAILED, FINISHED, STOPPED
 from recbole_mm.experiment.run import Job, best_epoch, prepare
 from recbole_mm.experiment.store_files import read_as
 from recbole_mm.experiment.watch import Watch
@@ -17,8 +18,6 @@ from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import has_file
 from recbole_mm.trainer.trainer import MultimodalTrainer
-
-FINISHED, STOPPED, FAILED = "finished", "stopped early", "failed"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from recbole_mm.experiment.record import FAILED
 from recbole_mm.experiment.results import DatasetResults
 
 SIMPLE = ("Pop", "EASE", "ContentKNN", "ContentEASE")  # what a model with content should beat
@@ -27,9 +28,17 @@ def warnings_of(results: DatasetResults, label: str) -> list[str]:
     most = results.beyond[label]["top share"].max()
     if len(tables.data(runs.iloc[0], "items")) > 200 and most > _MOST_TOP_SHARE:
         found.append(f"{most:.0%} of its places go to the 100 most popular items")
+    found += _failed_settings(results, label)
     found += _below_simple(results, runs)
     part = _dominant_part(tables.curves[tables.curves["run"].isin(runs["run"])])
     return [*found, *([f"one part of the loss, {part}, is above all others"] if part else [])]
+
+
+def _failed_settings(results: DatasetResults, label: str) -> list[str]:
+    """A row of which fewer settings were compared than of others."""
+    trials = results.tables.trials_of(results.dataset, label)
+    n_failed = int((trials["status"] == FAILED).sum())
+    return [f"{n_failed} of the {len(trials)} settings tried failed"] if n_failed else []
 
 
 def _below_simple(results: DatasetResults, runs: pd.DataFrame) -> list[str]:

@@ -152,6 +152,22 @@ class TestTables:
         with pytest.raises(ValueError, match="user weights rank no items"):
             write_modality_weights([opened], tmp_path, images=tmp_path)
 
+    @pytest.mark.parametrize(
+        ("model", "sizes"),
+        [
+            ("COHESION", {"knn_k": 3, "user_graph_width": 5}),
+            ("MENTOR", {"knn_k": 3}),
+            ("DualGNN", {"user_graph_width": 5}),
+        ],
+    )
+    def test_user_weights_are_of_the_modalities_alone(self, train, model, sizes):
+        """Not of COHESION's IDs, which it rates too."""
+        opened = open_checkpoint(train(model, **sizes))
+        weights = modality_weights(opened, model)
+        free = opened.model.user_fusion.detach().numpy()[1:]
+        assert weights.modalities == ["visual", "textual"]
+        np.testing.assert_allclose(weights.values, free / free.sum(axis=1, keepdims=True), rtol=1e-6)
+
     def test_shares_outside_0_and_1_are_counted_apart(self):
         values = np.array([[1.2, -0.2], [0.25, 0.75], [np.nan, np.nan]])
         weights = ModalityWeights("x", "user", ["v", "t"], np.array(list("abc")), values, np.ones(3, int), values > 0)

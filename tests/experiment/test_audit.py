@@ -22,15 +22,23 @@ MODELS = {
 }
 
 
+OTHERS = {  # which cannot be audited
+    "ContentEASE": {},
+    "ContentKNN": {},
+    "LayerGCN": {},
+    "sampled": {"eval_args": {"mode": {"valid": "full", "test": "uni20"}}},
+}
+
+
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("data")
     write_planted(folder, {"visual": 12, "textual": 7})
     made = {}
-    for model, own in MODELS.items():
+    for model, own in {**MODELS, **OTHERS}.items():
         settings = {**PRE_SPLIT, **own, "epochs": 12, "learning_rate": 0.01, "topk": [5], "metrics": ["Recall", "NDCG"],
                     "valid_metric": "NDCG@5"}  # fmt: skip
-        run = start(model, folder, **settings)
+        run = start("VBPR" if model == "sampled" else model, folder, **settings)
         trainer = run.trainer()
         trainer.fit(run.train_data, run.valid_data, verbose=False)
         made[model] = trainer.saved_model_file
@@ -75,6 +83,10 @@ def test_the_command(checkpoints, tmp_path, capsys, monkeypatch):
     [
         (["{VBPR}", "--knock_out=zerro"], r"--knock_out: there is no 'zerro' \(did you mean zero\?\); there are shuf"),
         (["{VBPR}", "--knock_out=without"], "--knock_out: without needs a training; give it with a plan"),
+        (["{ContentEASE}"], "ContentEASE is solved from its features.*audit a plan"),
+        (["{ContentKNN}"], "ContentKNN is solved from its features"),
+        (["{LayerGCN}"], "LayerGCN reads no features"),
+        (["{sampled}"], r"tested on sampled items \(eval_args: mode\).*need mode: full"),
         (["nothing.json"], "nothing"),
         (["nothing.yaml"], "nothing.yaml"),
     ],

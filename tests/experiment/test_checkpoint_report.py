@@ -198,6 +198,13 @@ def test_drawn_users_are_the_same_each_time(checkpoints, tmp_path):
     assert users[0] == users[1] and len(np.unique(users[0])) == 2
 
 
+def test_checkpoints_that_leave_other_items_out_of_their_lists_do_not_compare(folder, checkpoints, tmp_path, capsys):
+    other = train("LayerGCN", folder, eval_history="train", checkpoint_dir=str(tmp_path / "other"))
+    assert main(["report", checkpoints["LayerGCN"], other, "--out", str(tmp_path / "out")]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "eval_history: train and train_valid" in line and "do not compare" in line
+
+
 def test_a_browser_shows_and_prints_the_pictures_of_all_lists(page, tmp_path):
     """Of 3 users in 3 models' lists of 5, and what the figures add; the cards' pictures are of (8 n, 200, 30)."""
     file, browser = tmp_path / "report.html", Browser(tmp_path)

@@ -84,6 +84,8 @@ def test_the_models_own_grid_without_the_keys_that_are_set(data):
         ("models: [LightGCN]\nsweep: {POWERec: {a: [1], b: [1], c: [1]}}", "sweep: POWERec has 3 keys; give one"),
         ("models: [{LightGCN: {seed: 3}}]", "seed is no setting of a row"),
         ("models: []", "models: .* is not allowed"),
+        ("models: [VBPR]\nsettings: {eval_args: {mode: uni20}}", r"entry 1 \(VBPR\): eval_args: .*give mode: full"),
+        ("models: [{VBPR: {eval_args: {mode: {valid: uni20, test: full}}}}]", "eval_args: .*give mode: full"),
     ],
 )  # fmt: skip
 def test_what_is_no_plan(data, text, message):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 
 import pytest
 
+from recbole_mm.experiment.record import FAILED, FINISHED, Tried
+from recbole_mm.experiment.report import write_report
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
@@ -22,6 +25,20 @@ def test_a_model_that_was_solved_has_no_epoch_to_warn_of(tmp_path, ended, found)
     store.add(replace(run, record=replace(run.record, best_epoch=1, ended=ended)))
     store.write_tables()
     assert warnings_of(DatasetResults(read_store(store.folder), "toy"), "one") == found
+
+
+def test_settings_that_failed_are_said_in_the_report(tmp_path):
+    store = Store(tmp_path / "store")
+    store.add(result("one", "one", 0, 0.5))
+    tried = Tried("toy", "one", "one", 0, {"k": 1}, "NDCG@5", 0.5, 3, FINISHED, "", True)
+    failed = replace(tried, trial=1, settings={"k": 2}, value=float("nan"), status=FAILED, chosen=False)
+    failed = replace(failed, error="ValueError: no <k>")
+    store.add_trials("search", [tried, failed])
+    store.write_tables()
+    assert warnings_of(DatasetResults(read_store(store.folder), "toy"), "one") == ["1 of the 2 settings tried failed"]
+    page = write_report(store.folder)
+    line = 'one on toy, searching, {"k": 2}: ValueError: no <k>'
+    assert line in page.with_suffix(".md").read_text() and html.escape(line) in page.read_text()
 
 
 def test_a_row_below_a_simple_one_says_so(tmp_path):

@@ -94,11 +94,12 @@ def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
     user_weights = getattr(model, "user_fusion", None)
     if isinstance(user_weights, torch.Tensor):  # LUDP's fusion of the users' modalities is a module
         shares = user_weights.detach() / user_weights.detach().sum(dim=1, keepdim=True)
-        return _table(opened, label, "user", model.rated_modalities, shares)
+        return _table(opened, label, "user", model.modalities, shares)  # which leave out COHESION's IDs
     stage = f" in stage {model.stage}" if hasattr(model, "stage") else ""
     raise ValueError(
         f"checkpoint {opened.path}: {type(model).__name__}{stage} weights no modalities; modality-weights "
-        "takes MARGO in stage two (item weights), DualGNN and DRAGON (user weights), and LUDP (attention of both)"
+        "takes MARGO in stage two (item weights), DualGNN, DRAGON, COHESION and MENTOR (user weights), and LUDP "
+        "(attention of both)"
     )
 
 
