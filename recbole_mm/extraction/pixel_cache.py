@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import secrets
 from collections import OrderedDict
@@ -19,13 +20,15 @@ from recbole_mm.io.temporaries import delete
 
 MAPPED = 512 << 20
 SUFFIX = ".pixels.arrow"
+_HASH = b"sha256"
 
 
 class PixelCache:
     """Pixels by the digest of the picture's file, whatever its name and data set.
 
     Files of some pictures each are written to the end before they get their names, so that any number of processes
-    may write and read; what two of them wrote is kept twice. Pixels of other preparations are in other folders.
+    may write and read; what two of them wrote is kept twice. Pixels of other preparations are in other folders. A file
+    is read whole, and held against the hash of its content, when a picture of it is first looked for.
 
     Args:
         folder: made on first use.
@@ -39,6 +42,7 @@ class PixelCache:
         self._memory = memory
         self._places: dict[str, tuple[Path, int]] = {}
         self._mapped: OrderedDict[Path, np.ndarray] = OrderedDict()  # the one used last at the end
+        self._whole: set[Path] = set()
         for file in sorted(self.folder.glob(f"[0-9a-f]*{SUFFIX}")):
             self.take(file)
 
@@ -47,12 +51,25 @@ class PixelCache:
         try:
             digests, _ = read_pixels(file, self.shape)
         except (OSError, ValueError):
-            delete(file)  # damaged by a crash of the machine: its pictures are prepared again
+            delete(file)  # damaged: its pictures are prepared again
             return
         self._places |= {digest: (file, place) for place, digest in enumerate(digests)}
 
     def __contains__(self, digest: str) -> bool:
-        return digest in self._places
+        return digest in self._places and self._is_whole(self._places[digest][0])
+
+    def _is_whole(self, file: Path) -> bool:
+        """Whether a file has changed since it was written; if so it goes, and its pictures are prepared again."""
+        if file in self._whole:
+            return True
+        try:
+            check_pixels(file, self.shape)
+        except (OSError, ValueError):
+            self._places = {digest: place for digest, place in self._places.items() if place[0] != file}
+            delete(file)
+            return False
+        self._whole.add(file)
+        return True
 
     def __len__(self) -> int:
         return len(self._places)
@@ -81,10 +98,26 @@ def write_pixels(folder: Path, digests: Sequence[str], pixels: np.ndarray) -> Pa
     width = int(np.prod(pixels.shape[1:]))
     values = pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(pixels), [None, pa.py_buffer(pixels)])
     table = pa.table({"digest": pa.array(digests, pa.string()), "pixels": values})
+    table = table.replace_schema_metadata({_HASH: _hash_of(digests, pixels)})
     with atomic_file(file) as temporary, pa.OSFile(str(temporary), "wb") as sink:
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=max(len(pixels), 1))
     return file
+
+
+def check_pixels(file: Path, shape: tuple[int, ...]) -> None:
+    """Raise as :func:`read_pixels`, and ValueError where a file's content is not what was written."""
+    digests, pixels = read_pixels(file, shape)
+    with open_regular(file) as opened:
+        written = (pa.ipc.open_file(opened).schema.metadata or {}).get(_HASH)
+    if written != _hash_of(digests, pixels):
+        raise ValueError(f"{file} has changed since it was written")
+
+
+def _hash_of(digests: Sequence[str], pixels: np.ndarray) -> bytes:
+    found = hashlib.sha256("\n".join(digests).encode())
+    found.update(np.ascontiguousarray(pixels).data)
+    return found.hexdigest().encode()
 
 
 def read_pixels(file: Path, shape: tuple[int, ...]) -> tuple[list[str], np.ndarray]:

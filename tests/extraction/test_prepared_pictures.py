@@ -18,7 +18,7 @@ from recbole_mm.encoder import load_image_encoder, open_picture
 from recbole_mm.extraction import Pictures
 from recbole_mm.extraction import prepared_pictures as module
 from recbole_mm.extraction.contents import MissingContent
-from recbole_mm.extraction.pixel_cache import PixelCache
+from recbole_mm.extraction.pixel_cache import PixelCache, read_pixels
 from recbole_mm.extraction.prepared_pictures import PixelRows, prepared
 from recbole_mm.extraction.preparing import Workers
 from tests.extraction.shop import write_shop
@@ -118,6 +118,20 @@ class TestCache:
         file.write_bytes(file.read_bytes()[:3000] if damage is None else damage)
         assert extract(shop, clip) == whole
         assert len(PixelCache(CACHE, preparation)) == 5
+
+    @pytest.mark.parametrize("place", ["pixels", "digests"])
+    def test_a_file_with_a_changed_bit_is_made_again(self, tmp_path, clip, preparation, place):
+        """Of a picture, or of the digest that says whose picture it is."""
+        shop = write_shop(tmp_path)
+        whole = extract(shop, clip)
+        (file,) = CACHE.rglob("*.arrow")
+        digests, pixels = read_pixels(file, preparation.shape)
+        content = bytearray(file.read_bytes())
+        part = pixels[2].tobytes() if place == "pixels" else digests[2].encode()
+        content[content.index(part)] ^= 1
+        file.write_bytes(content)
+        assert extract(shop, clip) == whole
+        assert not file.exists() and len(PixelCache(CACHE, preparation)) == 5
 
     def test_no_more_is_mapped_than_allowed(self, tmp_path, preparation):
         """Files of 32 pictures of 3 x 32 x 32 bytes: of four, two fit into 200,000 bytes."""
