@@ -43,6 +43,7 @@ def test_each_step_is_of_the_critic_then_of_the_model_and_then_of_its_graphs(exa
     assert [name for name, *_ in seen] == 2 * epoch
 
     model = by_hand.model
+    assert model.own_optimizers["critic"].defaults["betas"] == (0.5, 0.9)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.00055, weight_decay=0.01)
     for name, arguments, state in seen:
