@@ -41,7 +41,7 @@ def test_settings_are_of_keys_that_the_model_declares(dataset, model):
     settings = published_settings(dataset, model)
     config = Config(model, "toy", config_dict=settings)
     assert {key: config[key] for key in settings} == settings
-    declared = declared_keys(own_settings(config)) | {"learning_rate"}
+    declared = declared_keys(own_settings(config)) | {"learning_rate", "train_batch_size"}
     assert set(settings) <= declared
 
 

@@ -14,6 +14,7 @@ from recbole_mm.graph.item_graph import largest_per_row, with_inverse_norms
 from recbole_mm.graph.operator import SparseOperator
 
 _EPSILON = 1e-7
+_ROUNDING = 64  # units of the floating type's precision; sums of up to thousands of products were seen to miss by 16
 
 
 @torch.no_grad()
@@ -22,6 +23,7 @@ def consistent_graphs(features: Sequence[Tensor], k: int, *, block_bytes: int = 
 
     A pair is kept where ``C^m_ij >= mean C^m`` in all modalities m, with C the cosines and the mean over all pairs of
     items, those of an item with itself included; it is ``|\sum_i f_i / |f_i||^2 / n^2``, so that no matrix is held.
+    What rounding alone puts below the mean is kept: a modality whose rows are all alike leaves no pair out.
     Of what is kept each row has its ``min(k, kept)`` largest by its own modality, the item itself first, then smaller
     ids before larger ones; an entry is ``1 / sqrt((r_i + 1e-7) (r_j + 1e-7))`` with r how many entries a row has.
     An item without a direction in a modality is its own only neighbour in all of them.
@@ -61,7 +63,7 @@ def _block_neighbors(
         cosines = [unit[rows] @ unit.T for unit in units]
     kept = has_direction & has_direction[rows].unsqueeze(1)
     for cosine, mean in zip(cosines, means, strict=True):
-        kept &= (cosine >= mean) & cosine.ne(0)
+        kept &= (cosine >= mean - _ROUNDING * torch.finfo(cosine.dtype).eps) & cosine.ne(0)
     own = torch.arange(len(rows), device=rows.device)
     entries = []
     for cosine in cosines:

@@ -15,7 +15,9 @@ from recbole_mm.settings import Positive, Share, Weight
 
 
 class ContentEASESettings(ModelSettings):
-    """EASE with side information (Jeunen, Van Balen and Goethals, RecSys 2020). Defaults: middle of the grid."""
+    """EASE with side information (Jeunen, Van Balen and Goethals, RecSys 2020). Defaults are of the grid in
+    ContentEASE.hyper, from which to choose on validation data.
+    """
 
     combination: Literal["stacked", "added"] = "stacked"
     """Content as further rows of the regression (CEASE), or a regression of its own, added (Add-EASE)."""

@@ -115,7 +115,8 @@ class DAMRS(MultimodalRecommender):
             }
 
         inputs = [feature.cpu().numpy() for feature in features]
-        arrays = self.graph_cache.arrays("consistent-graphs", inputs, {"k": self.settings.knn_k}, build)
+        parameters = {"k": self.settings.knn_k, "pairs_at_the_mean": "kept"}  # not so in files of earlier versions
+        arrays = self.graph_cache.arrays("consistent-graphs", inputs, parameters, build)
         return [
             SparseOperator(*(arrays[f"{name}{number}"] for name in ("indptr", "indices", "values")), shape)
             for number in range(len(features))

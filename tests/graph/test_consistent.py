@@ -74,3 +74,17 @@ def test_items_used_together():
     graph = cooccurrence_graph(BipartiteGraph(users, items, 6, 6))
     assert neighbors(graph) == [set(), {1, 2, 3}, {1, 2}, {1, 3, 4}, {1, 3, 4}, {5}]
     assert graph.to_dense()[1, 2].item() == pytest.approx(1 / math.sqrt((3 + 1e-7) * (2 + 1e-7)), rel=1e-13)
+
+
+@pytest.mark.parametrize("width", [3, 7, 64, 384])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_modality_whose_rows_are_all_alike_leaves_no_pair_out(width, dtype):
+    """All of its cosines are 1, and so is their mean: rounding must not tell which of them are below it."""
+    generator = torch.Generator().manual_seed(width)
+    for _ in range(5):
+        alike = torch.rand(1, width, generator=generator, dtype=dtype).expand(61, width)
+        features = torch.randn(61, 6, generator=generator, dtype=dtype)
+        alone = consistent_graphs([features], 5)[0]
+        beside = consistent_graphs([features, alike], 5)
+        assert torch.equal(beside[0].to_dense(), alone.to_dense())
+        assert torch.equal(beside[1].to_dense().ne(0).sum(1), alone.to_dense().ne(0).sum(1))
