@@ -69,7 +69,8 @@ class SiBraR(MultimodalRecommender):
         self.interaction_projection = InteractionProjection(self.n_users, common)
         widths = [common, *(chosen.hidden_widths or [size]), size]
         self.branch = SingleBranch(widths, chosen.dropout, chosen.norm_every, chosen.output_activation)
-        self._build_users(config["train_batch_size"], len(dataset.inter_feat))
+        self._build_users()
+        self._n_interactions = len(dataset.inter_feat)
         if self.adapters.need_behaviour:
             self.item_embedding = id_table(self.n_items, size)
         self.user_rows = self.graph.raw_block()
@@ -89,26 +90,15 @@ class SiBraR(MultimodalRecommender):
         if INTERACTIONS in self.modalities:
             raise ValueError(f"modalities: '{INTERACTIONS}' is what SiBraR calls the training interactions; rename it")
 
-    def _build_users(self, batch_size: int, n_interactions: int) -> None:
+    def _build_users(self) -> None:
         chosen, size = self.settings, self.embedding_size
         if chosen.user_encoder == "table":
             self.user_embedding = id_table(self.n_users, size, lambda table: nn.init.normal_(table, std=0.1 / size))
             return
         self.user_projection = InteractionProjection(self.n_items, size)
         if chosen.user_encoder == "branch":
-            self._refuse_lone_pairs(batch_size, n_interactions)
             widths = [size, *(chosen.user_hidden_widths or [size]), size]
             self.user_branch = SingleBranch(widths, chosen.user_dropout, chosen.user_norm_every, False)
-
-    def _refuse_lone_pairs(self, batch_size: int, n_interactions: int) -> None:
-        """Raise ValueError where a batch, at the end of an epoch, would hold one user: it has no statistics."""
-        n_pairs = max(1, self.train_batch_size // self.n_negatives)
-        own_share = -(-n_interactions // self.n_processes)
-        if n_pairs == 1 or own_share % n_pairs == 1:
-            raise ValueError(
-                f"train_batch_size: {batch_size} leaves a batch of one pair ({own_share} interactions, {n_pairs} a "
-                "batch), which user_encoder: branch cannot normalise; choose another size"
-            )
 
     def _presence(self, dataset: MultimodalDataset) -> Tensor:
         """Which sources an item has, bool ``[n_items, n_sources]``."""
@@ -158,6 +148,16 @@ class SiBraR(MultimodalRecommender):
         return self.present & torch.tensor([name in names for name in self.sources], device=self.present.device)
 
     # ---------------------------------------------------------------- training
+
+    def before_epoch(self, epoch: int) -> None:
+        """Raise ValueError where a batch would hold a single user, of whom the user's branch has no statistics."""
+        n_pairs = max(1, self.train_batch_size // self.n_negatives)
+        own_share = -(-self._n_interactions // self.n_processes)
+        if self.settings.user_encoder == "branch" and (n_pairs == 1 or own_share % n_pairs == 1):
+            raise ValueError(
+                f"train_batch_size: {self.train_batch_size * self.n_processes} leaves a batch of one pair ({own_share} "
+                f"interactions, {n_pairs} a batch), which user_encoder: branch cannot normalise; choose another size"
+            )
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR over all negative items and the contrast, on modalities drawn here."""

@@ -344,6 +344,10 @@ def test_batches_of_one_pair_for_the_users_branch(example):
             with pytest.raises(ValueError, match=f"^train_batch_size: {size} leaves a batch of one pair"):
                 start_sibrar(example, train_batch_size=size, **settings)
     assert start_sibrar(example, train_batch_size=72, user_encoder="rows").model.graph.n_edges == 37
+    run.model.train_batch_size = 72  # as of a checkpoint trained in several processes: it opens, and does not train on
+    assert torch.isfinite(run.model.eval().encode()[0]).all()
+    with pytest.raises(ValueError, match="^train_batch_size: 72 leaves"):
+        run.model.train()
 
 
 def test_a_batch_that_is_no_multiple_of_the_negatives(example):
