@@ -70,6 +70,7 @@ class SiBraR(MultimodalRecommender):
         widths = [common, *(chosen.hidden_widths or [size]), size]
         self.branch = SingleBranch(widths, chosen.dropout, chosen.norm_every, chosen.output_activation)
         self._build_users()
+        self._n_interactions = len(dataset.inter_feat)
         if self.adapters.need_behaviour:
             self.item_embedding = id_table(self.n_items, size)
         self.user_rows = self.graph.raw_block()
@@ -147,6 +148,16 @@ class SiBraR(MultimodalRecommender):
         return self.present & torch.tensor([name in names for name in self.sources], device=self.present.device)
 
     # ---------------------------------------------------------------- training
+
+    def before_epoch(self, epoch: int) -> None:
+        """Raise ValueError where a batch would hold a single user, of whom the user's branch has no statistics."""
+        n_pairs = max(1, self.train_batch_size // self.n_negatives)
+        own_share = -(-self._n_interactions // self.n_processes)
+        if self.settings.user_encoder == "branch" and (n_pairs == 1 or own_share % n_pairs == 1):
+            raise ValueError(
+                f"train_batch_size: {self.train_batch_size * self.n_processes} leaves a batch of one pair ({own_share} "
+                f"interactions, {n_pairs} a batch), which user_encoder: branch cannot normalise; choose another size"
+            )
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR over all negative items and the contrast, on modalities drawn here."""

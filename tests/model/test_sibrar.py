@@ -332,6 +332,24 @@ def test_bad_settings(example, settings, message):
     assert "\n" not in str(error.value)
 
 
+def test_batches_of_one_pair_for_the_users_branch(example):
+    """37 interactions, 2 negative items each: the last batch of 36 pairs, or each batch, would be of one."""
+    settings = {"user_encoder": "branch", "sampling": "single"}
+    for size, fits in ((72, False), (73, False), (24, False), (3, False), (74, True), (70, True), (20, True)):
+        if fits:
+            run = start_sibrar(example, train_batch_size=size, **settings)
+            for batch in run.train_data:
+                run.model.calculate_loss(batch)
+        else:
+            with pytest.raises(ValueError, match=f"^train_batch_size: {size} leaves a batch of one pair"):
+                start_sibrar(example, train_batch_size=size, **settings)
+    assert start_sibrar(example, train_batch_size=72, user_encoder="rows").model.graph.n_edges == 37
+    run.model.train_batch_size = 72  # as of a checkpoint trained in several processes: it opens, and does not train on
+    assert torch.isfinite(run.model.eval().encode()[0]).all()
+    with pytest.raises(ValueError, match="^train_batch_size: 72 leaves"):
+        run.model.train()
+
+
 def test_a_batch_that_is_no_multiple_of_the_negatives(example):
     run = start_sibrar(example)
     with pytest.raises(ValueError, match="a batch of 5 rows has not 2 negative items for each pair"):
