@@ -184,7 +184,8 @@ def test_training_in_stages_takes_one_process(folder, capsys):
     assert "error: MARGO trains in stages, which takes one process; leave --nproc out" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken(folder, capsys):
+def test_a_port_that_is_taken(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with socket.socket() as other:
         other.bind(("localhost", 0))
         other.listen()
@@ -192,3 +193,4 @@ def test_a_port_that_is_taken(folder, capsys):
         port = f"--port={other.getsockname()[1]}"
         assert main(["--model=POWERec", "--dataset=toy", "--nproc=2", "--gpu_id=", port, *arguments]) == 2
     assert "error: --port: another process of this machine has the port already" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("pytorch-errorfile-*"))  # which torch leaves behind for each child that failed

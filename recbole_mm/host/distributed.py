@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from recbole.config import Config
 from recbole.quick_start.quick_start import run, run_recboles
 from recbole.trainer.trainer import AbstractTrainer
 from recbole.utils.utils import ensure_dir
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
 
 from recbole_mm.host import training
 from recbole_mm.host.mend import mend
@@ -63,6 +64,19 @@ def _run_noted_process(note: Path, rank: int, *arguments: Any) -> None:
         run_process(rank, *arguments)
 
 
+@dataclass(frozen=True)
+class _TemporaryFilesIn:
+    """What torch's ``spawn`` sees as the module tempfile.
+
+    It gives each child a ``pytorch-errorfile-*.pickle`` to leave its traceback in, which nobody deletes.
+    """
+
+    folder: str
+
+    def NamedTemporaryFile(self, **options: Any) -> Any:  # noqa: N802, as tempfile calls it
+        return tempfile.NamedTemporaryFile(**options, dir=self.folder)
+
+
 def check_processes(nproc: int, world_size: int = -1, port: str | int = 5678, group_offset: int = 0) -> None:
     """Raise ValueError, naming the argument of RecBole's ``run``, where no run can have these processes."""
     for name, value in (("nproc", nproc), ("world_size", world_size), ("group_offset", group_offset)):
@@ -94,6 +108,7 @@ def child_processes() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "note"
         run.__globals__["run_recboles"] = partial(_run_noted_process, note)
+        start_processes.__globals__["tempfile"] = _TemporaryFilesIn(folder)
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it tells of each child it ends
         try:
             yield
@@ -112,6 +127,7 @@ def child_processes() -> Iterator[None]:
             raise KeyboardInterrupt(str(stop) or training.how_to_go_on(note)) from None
         finally:
             run.__globals__["run_recboles"] = run_process
+            start_processes.__globals__["tempfile"] = tempfile
             for child in multiprocessing.active_children():
                 child.terminate()
                 child.join()
