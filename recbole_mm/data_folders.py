@@ -8,7 +8,7 @@ import yaml
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.io.names import closest
-from recbole_mm.io.reading import check_files
+from recbole_mm.io.reading import check_files, has_file
 from recbole_mm.registration import recbole_properties_dir
 
 DATA_PATHS = ("dataset_atomic", "dataset")
@@ -18,7 +18,7 @@ def settings_file(dataset: str, data_path: str | Path) -> Path | None:
     """The settings that lie in a data set's folder, ``NAME/NAME.yaml``, as `convert` writes them; None without any."""
     check_files(Path(data_path) / dataset, f"{dataset}.")  # RecBole passes over what is no file
     file = Path(data_path) / dataset / f"{dataset}.yaml"
-    return file if file.is_file() else None
+    return file if has_file(file) else None
 
 
 def find_data(dataset: str) -> str:

@@ -13,6 +13,7 @@ from recbole_mm.data.feature_table import row_blocks
 from recbole_mm.data.file_form import FileForm, check_id_columns
 from recbole_mm.data.quality import warnings
 from recbole_mm.io.files import is_folder
+from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import read_table
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _read_tables(
 
     whole = folder / f"{name}.inter"
     paths = {path.name[len(name) + 1 : -len(".inter")]: path for path in folder.glob(f"{name}.*.inter")}
-    if not whole.is_file() and not paths:
+    if not has_file(whole) and not paths:
         raise FileNotFoundError(f"there is no {name}.inter, nor {name}.train.inter and the like, in {folder}")
     order = [split for split in FIRST_SPLITS if split in paths]
     order += sorted(paths.keys() - set(order))

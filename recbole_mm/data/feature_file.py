@@ -25,7 +25,7 @@ from recbole_mm.data.text_form import (
 )
 from recbole_mm.data.text_identity import TextFile, names_text
 from recbole_mm.io.files import is_folder
-from recbole_mm.io.reading import check_files
+from recbole_mm.io.reading import check_files, has_file
 
 __all__ = ["FeatureTable", "dataset_name", "find_modalities", "read_features", "write_arrow", "write_text"]
 
@@ -110,7 +110,7 @@ def read_features(
     """
     text = folder / f"{dataset}.{modality}"
     binary = folder / f"{dataset}.{modality}.arrow"
-    if binary.is_file():
+    if has_file(binary):
         if text.is_file():
             _check_made_from(text, binary, modality)
         return read_arrow(binary, allow_non_finite=allow_non_finite)

@@ -12,6 +12,7 @@ from typing import Any
 from recbole.utils import ModelType
 
 from recbole_mm.io.names import closest
+from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import header_of
 
 _OWN_SUFFIXES = ("inter", "user", "item", "kg", "link")
@@ -158,7 +159,7 @@ def _columns(dataset: Any, suffix: str) -> list[str]:
 
 
 def _header(file: Path, config: Any) -> list[str]:
-    if not file.is_file():
+    if not has_file(file):
         return []
     columns = header_of(file, config["field_separator"], config["encoding"] or "utf-8")
     return [column.rpartition(":")[0] or column for column in columns]

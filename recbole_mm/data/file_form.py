@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.io.reading import has_file
 from recbole_mm.io.yaml_files import read_settings_file
 
 _KEYS = {
@@ -52,7 +53,7 @@ class FileForm:
             ValueError: the file is no settings file.
         """
         file = folder / f"{Path(folder).absolute().name}.yaml"
-        return cls.of_settings(read_settings_file(file), str(file)) if file.is_file() else cls()
+        return cls.of_settings(read_settings_file(file), str(file)) if has_file(file) else cls()
 
 
 def check_id_columns(path: Path, there: list[str], wanted: list[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from recbole_mm.data.feature_table import FeatureTable
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.data.text_form import numbered_table, parse_vectors
+from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import header_of, read_table
 
 VECTORS = ":float_seq"
@@ -15,7 +16,7 @@ VECTORS = ":float_seq"
 def item_vectors(folder: Path, dataset: str, form: FileForm) -> dict[str, Path]:
     """Names of the columns of vectors in a data set's `.item`, and the file; nothing where there is none."""
     file = folder / f"{dataset}.item"
-    if not file.is_file() or not file.stat().st_size:
+    if not has_file(file) or not file.stat().st_size:
         return {}
     columns = header_of(file, form.separator, form.encoding)
     return {column.removesuffix(VECTORS): file for column in columns if column.endswith(VECTORS)}

@@ -18,6 +18,8 @@ import numpy as np
 # of a pipe or a terminal; Windows has neither flag
 NEVER_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
+_OF_DATA_SETS = frozenset({".inter", ".item", ".user", ".net", ".link", ".kg", ".arrow", ".yaml"})
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -44,10 +46,10 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
 def check_files(folder: Path, prefix: str) -> None:
     """Raise ValueError for a name in a folder that begins so and is no file to read: it would be passed over.
 
-    Folders are left alone, which may hold anything.
+    Folders are left alone, which may hold anything, but those that are called as a data set's files are.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith(prefix) and not path.is_dir():
+        if path.name.startswith(prefix) and (path.suffix in _OF_DATA_SETS or not path.is_dir()):
             has_file(path)
 
 
