@@ -12,8 +12,11 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.locks import only_holder
+from recbole_mm.io.reading import has_file, open_regular
 from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.setting_rules import PATH_KEYS
 from recbole_mm.trainer.checkpoint import settings as plain_settings
@@ -101,12 +104,12 @@ def _description(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
 def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> None:
     file = folder / _DESCRIPTION_FILE
     if not resume:
-        if file.exists():
+        if has_file(file):
             raise ValueError(f"{folder} holds an earlier search; add --resume to go on with it, or set --search_dir")
         return
-    if not file.is_file():
+    if not has_file(file):
         raise ValueError(f"--resume: {folder} holds no search; leave --resume out, or set --search_dir")
-    earlier = json.loads(file.read_text(encoding="utf-8"))
+    earlier = _read_description(file)
     now = json.loads(json.dumps(description))
     for key in ("model", "dataset", "algo", "max_evals", "ranges"):
         if earlier[key] != now[key]:
@@ -115,6 +118,23 @@ def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> No
         if earlier["settings"].get(key) != now["settings"].get(key):
             theirs, ours = earlier["settings"].get(key), now["settings"].get(key)
             raise ValueError(f"--resume: the search in {folder} has {key}: {theirs}, this one {ours}")
+
+
+def _read_description(file: Path) -> dict[str, Any]:
+    """What :func:`_description` gave; raises ValueError, naming file and key, where the file holds something else."""
+    otherwise = "restore it, or set another --search_dir"
+    try:
+        with open_regular(file) as opened:
+            found = parse_json(opened.read().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--resume: {file} is damaged ({one_line(error)}); {otherwise}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"--resume: {file} is damaged (it holds a {type(found).__name__}); {otherwise}")
+    kinds = {"settings": dict, "model": str, "dataset": str, "ranges": list, "algo": str, "max_evals": int}
+    for key, kind in kinds.items():
+        if not isinstance(found.get(key), kind):
+            raise ValueError(f"--resume: {file} is damaged ({key}: it is no {kind.__name__}); {otherwise}")
+    return found
 
 
 # ---------------------------------------------------------------- Ray's objects

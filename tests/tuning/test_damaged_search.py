@@ -1,0 +1,46 @@
+"""The description of a search on Ray that is to be resumed, damaged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from recbole_mm.tuning.ray_search import _check_folder
+
+DESCRIPTION = {
+    "settings": {"seed": 1}, "model": "VBPR", "dataset": "toys", "ranges": [["lr", "choice", [1, 2]]],
+    "algo": "random", "max_evals": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (json.dumps(DESCRIPTION)[:40], "is damaged \\("),
+        ("[" * 100_000, "is damaged \\("),
+        ("[1]", "it holds a list"),
+        ("{}", "settings: it is no dict"),
+        (json.dumps({**DESCRIPTION, "settings": "seed"}), "settings: it is no dict"),
+        (json.dumps({**DESCRIPTION, "max_evals": "3"}), "max_evals: it is no int"),
+        ('{"model": "VBPR", "model": "BM3"}', "the key 'model' is there twice"),
+    ],
+)
+def test_a_damaged_description_is_refused(tmp_path, content, reason):
+    (tmp_path / "search.json").write_text(content)
+    with pytest.raises(ValueError, match=f"^--resume: {tmp_path}/search.json .*{reason}.*; restore it, or set another"):
+        _check_folder(tmp_path, DESCRIPTION, resume=True)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_folder_in_its_place_is_refused(tmp_path, resume):
+    (tmp_path / "search.json").mkdir()
+    with pytest.raises(ValueError, match=r"search\.json is a folder"):
+        _check_folder(tmp_path, DESCRIPTION, resume)
+
+
+def test_a_whole_one_goes_on(tmp_path):
+    (tmp_path / "search.json").write_text(json.dumps(DESCRIPTION))
+    _check_folder(tmp_path, DESCRIPTION, resume=True)
+    with pytest.raises(ValueError, match="has model VBPR, this one BM3"):
+        _check_folder(tmp_path, {**DESCRIPTION, "model": "BM3"}, resume=True)
