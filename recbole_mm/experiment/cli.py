@@ -69,19 +69,26 @@ def _audit(arguments: argparse.Namespace) -> int:
             raise ValueError(f"--knock_out: there is no {kind!r}{closest(kind, kinds)}; there are {', '.join(kinds)}")
     if arguments.plan.suffix in (".yaml", ".yml"):
         return _run(arguments)
-    from recbole_mm.experiment.inference_audit import audit_checkpoint
+    return _audit_checkpoint(arguments)
+
+
+def _audit_checkpoint(arguments: argparse.Namespace) -> int:
+    from recbole_mm.experiment.inference_audit import audit_checkpoint, leaks_of
 
     if WITHOUT in arguments.knock_out:
         raise ValueError(f"--knock_out: {WITHOUT} needs a training; give it with a plan")
     file = (arguments.out or Path("audit")) / f"{arguments.plan.stem}.csv"
     check_is_no_input(file, "--out", run_files(arguments.plan))
     check_folder_writable(file.parent)
-    table = audit_checkpoint(arguments.plan, arguments.knock_out, **opening_options(arguments))
+    options = opening_options(arguments)
+    tables = {file: audit_checkpoint(arguments.plan, arguments.knock_out, **options)}
+    tables[file.with_name(f"{file.stem}-leaks.csv")] = leaks_of(open_checkpoint(arguments.plan, **options))
     file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(file) as temporary:
-        table.to_csv(temporary, index=False)
-    print(table.to_string(index=False, float_format="{:.4f}".format))
-    print(f"wrote {file}")
+    for path, table in tables.items():
+        with atomic_file(path) as temporary:
+            table.to_csv(temporary, index=False)
+        print(table.to_string(index=False, float_format="{:.4f}".format))
+        print(f"wrote {path}")
     return 0
 
 

@@ -73,8 +73,11 @@ def test_the_command(checkpoints, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["audit", str(checkpoints["VBPR"]), "--knock_out=zero"]) == 0
     assert "wrote audit/" in capsys.readouterr().out
-    (file,) = Path("audit").glob("*.csv")
+    file, leaks = sorted(Path("audit").glob("*.csv"), key=lambda path: path.name.endswith("-leaks.csv"))
     assert len(pd.read_csv(file)) == 1 + 3 * 2
+    found = pd.read_csv(leaks)
+    assert set(found["modality"]) == {"visual", "textual"}
+    assert set(found["leak"]) == {"cannot tell"} and (found["items"] < 100).all()  # of 30 items
     assert sorted(path.name for path in Path().iterdir()) == ["audit"]
 
 
