@@ -77,11 +77,17 @@ class ContentEASE(ClosedFormRecommender):
         return ItemWeights(weights)
 
     def _regression(self, parts: list[UnitRows]) -> np.ndarray:
-        gram = gram_matrix(self.history, parts, self.settings.content_weight, self.settings.reg_weight)
+        chosen = self.settings
         try:
-            return ease_weights(invert(gram))
+            with np.errstate(over="ignore", invalid="ignore"):  # which invert() tells
+                return ease_weights(invert(gram_matrix(self.history, parts, chosen.content_weight, chosen.reg_weight)))
         except SingularMatrix:
             raise ValueError(
-                f"reg_weight: {self.settings.reg_weight:g} leaves ContentEASE a matrix without an inverse; give more, "
+                f"reg_weight: {chosen.reg_weight:g} leaves ContentEASE a matrix without an inverse; give more, "
                 "such as 30"
+            ) from None
+        except OverflowError:
+            raise ValueError(
+                f"content_weight: {chosen.content_weight:g} with reg_weight: {chosen.reg_weight:g} gives "
+                "ContentEASE a matrix beyond float64; give less, such as 100 of each"
             ) from None

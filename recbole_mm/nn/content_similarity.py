@@ -55,9 +55,9 @@ class UnitRows:
         return found
 
 
-def blocks(n: int, first: int = 0, rows: int = BLOCK_ROWS) -> Iterator[tuple[int, int]]:
+def blocks(n: int, first: int = 0) -> Iterator[tuple[int, int]]:
     """Start and end of each block of rows `first` to `n`."""
-    return ((start, min(start + rows, n)) for start in range(first, n, rows))
+    return ((start, min(start + BLOCK_ROWS, n)) for start in range(first, n, BLOCK_ROWS))
 
 
 def weighted_cosines(parts: Sequence[UnitRows], weights: Sequence[float], start: int, stop: int) -> np.ndarray:

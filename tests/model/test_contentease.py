@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_mm.nn.content_similarity import UnitRows
-from recbole_mm.nn.ridge import gram_matrix, invert
+from recbole_mm.nn.ridge import SingularMatrix, gram_matrix, invert
 from recbole_mm.testing.closed_forms import ClosedFormConformance
 from recbole_mm.testing.toy import PRE_SPLIT, start
 from tests.reference import interactions, start_example, write_example
@@ -128,6 +128,14 @@ def test_the_inverse_is_in_the_memory_of_the_matrix(monkeypatch):
     np.testing.assert_allclose(inverse, np.linalg.inv(full), atol=1e-10)
 
 
+@pytest.mark.parametrize("lacking", [1, 2, 9])
+def test_a_matrix_without_an_inverse_is_told_in_whatever_block(monkeypatch, lacking):
+    monkeypatch.setattr("recbole_mm.nn.content_similarity.BLOCK_ROWS", 7)
+    rows = np.random.default_rng(0).standard_normal((30, 30 - lacking))
+    with pytest.raises(SingularMatrix):
+        invert(rows @ rows.T)
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [
@@ -135,6 +143,7 @@ def test_the_inverse_is_in_the_memory_of_the_matrix(monkeypatch):
         ({"reg_weight": 1e-20, "content_weight": 0.0}, "reg_weight: 1e-20 leaves ContentEASE a matrix without an"),
         ({"reg_weight": -1.0}, "reg_weight: -1.0 is not allowed"),
         ({"combination": "added", "content_reg_weight": 0.0}, "content_reg_weight: 0.0 is not allowed"),
+        ({"content_weight": 1e308}, "content_weight: 1e\\+308 with reg_weight: 100 gives ContentEASE a matrix beyond"),
         ({"behaviour_share": 1.5}, "behaviour_share: 1.5 is not allowed"),
         ({"combination": "mixed"}, "combination: 'mixed' is not allowed"),
     ],
