@@ -5,7 +5,7 @@ A test inherits the class of its kind and names its part; pytest does the rest. 
 
 import pytest
 
-PARTS = ("adapters", "analyses", "closed_forms", "encoders", "models")
+PARTS = ("adapters", "analyses", "closed_forms", "encoders", "models", "scoring")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in PARTS))  # failures show values, as in a test's file
 
 from recbole_mm.testing.adapters import AdapterConformance  # noqa: E402

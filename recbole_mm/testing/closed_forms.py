@@ -12,13 +12,15 @@ from recbole.quick_start import load_data_and_model
 
 from recbole_mm.load import open_checkpoint
 from recbole_mm.model.closed_form import ClosedFormRecommender
-from recbole_mm.testing.model_runs import ModelRuns
+from recbole_mm.testing.scoring import ScoringConformance
 from recbole_mm.testing.toy import PRE_SPLIT, Run, popularity_recall, start
 from recbole_mm.trainer.closed_form import ClosedFormTrainer
 
 
-class ClosedFormConformance(ModelRuns):
+class ClosedFormConformance(ScoringConformance):
     """Inherit and set `model`; pytest runs the tests, every one in its own folder."""
+
+    score_tolerance = (1e-6, 1e-7)
 
     def test_is_built_from_its_defaults(self, data_path: Path, tmp_path: Path) -> None:
         run = start(self.model, data_path, **PRE_SPLIT, checkpoint_dir=str(tmp_path))
@@ -37,19 +39,6 @@ class ClosedFormConformance(ModelRuns):
         assert run.model.solution() is solutions[0]
         with pytest.raises(ValueError, match=f"{self.model} has no loss: it is solved in closed form"):
             run.model.calculate_loss(run.batch())
-
-    def test_scores_are_finite_and_pad_is_never_recommended(self, run: Run) -> None:
-        scores = self.scores(run)
-        assert torch.isfinite(scores[:, 1:]).all()
-        assert (scores[:, 0] == -torch.inf).all()
-
-    def test_full_sort_equals_predict(self, run: Run) -> None:
-        scores = self.scores(run)
-        users, items = torch.meshgrid(
-            torch.arange(1, run.dataset.user_num), torch.arange(1, run.dataset.item_num), indexing="ij"
-        )
-        predicted = run.model.predict({"user_id": users.flatten(), "item_id": items.flatten()})
-        torch.testing.assert_close(predicted.view(users.shape), scores[:, 1:], rtol=1e-6, atol=1e-7)
 
     def test_dot_products_of_the_exported_vectors_are_the_scores(self, run: Run) -> None:
         try:

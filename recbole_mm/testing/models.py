@@ -26,7 +26,7 @@ from recbole_mm.host.datasets import data_set
 from recbole_mm.load import open_checkpoint
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.registry import register_adapter
-from recbole_mm.testing.model_runs import ModelRuns
+from recbole_mm.testing.scoring import ScoringConformance
 from recbole_mm.testing.toy import PRE_SPLIT, Run, popularity_recall, start
 
 
@@ -38,7 +38,7 @@ class Unchanged(FeatureAdapter):
         return features
 
 
-class ModelConformance(ModelRuns):
+class ModelConformance(ScoringConformance):
     """Inherit, set `model`, and list what is special about it (:class:`~recbole_mm.testing.model_runs.ModelRuns`).
 
     pytest runs the tests, every one in its own folder.
@@ -70,23 +70,6 @@ class ModelConformance(ModelRuns):
             optimizer.step()
             losses.append(loss.item())
         assert np.mean(losses[-5:]) < np.mean(losses[:5])
-
-    def test_scores_are_finite_and_pad_is_never_recommended(self, run: Run) -> None:
-        scores = self.scores(run)
-        assert torch.isfinite(scores[:, 1:]).all()
-        assert (scores[:, 0] == -torch.inf).all()
-
-    def test_full_sort_equals_predict(self, run: Run) -> None:
-        scores = self.scores(run)
-        users, items = torch.meshgrid(
-            torch.arange(1, run.dataset.user_num), torch.arange(1, run.dataset.item_num), indexing="ij"
-        )
-        pairs = {"user_id": users.flatten(), "item_id": items.flatten()}
-        run.model.eval()
-        with torch.no_grad():
-            predicted = run.model.predict(pairs)
-        # one is a matrix product, the other a sum of products: float32 rounding over a few dozen terms
-        torch.testing.assert_close(predicted.view(users.shape), scores[:, 1:], rtol=1e-4, atol=1e-5)
 
     def test_scores_follow_the_parameters(self, run: Run) -> None:
         before = self.scores(run)
