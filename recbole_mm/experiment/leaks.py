@@ -10,8 +10,9 @@ a little. So the excess of the first over the second tells them apart:
     T = \max_v \rho(F, B_v \mid A_v) - \max_v \rho(F, A_v \mid B_v)
 
 It sees what is close to a function of co-occurrence: counts, weights of them, their factors, with noise or beside
-content. It cannot see a leak that is small beside noise or content, and cannot tell where the held-out interactions
-change the similarities too little, which a leak of its own making on the same data shows.
+content. It cannot see a leak that is small beside noise or content; it takes content that all but decides who likes an
+item for a leak; and it cannot tell where the held-out interactions change the similarities too little, which a leak of
+its own making on the same data shows.
 """
 
 from __future__ import annotations
