@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 from mkdocs.structure.files import File
 
 import recbole_mm  # noqa: F401  registers the models
@@ -16,7 +16,8 @@ from recbole_mm.setting_rules import model_settings, properties_dir
 from recbole_mm.settings_text import allowed_values
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = {"tiktok": "TikTok", "ml-100k-mm": "MovieLens-100K"}
+RESULTS = ROOT / "benchmarks" / "results"
+METRICS = ("Recall@10", "Recall@20", "NDCG@10", "NDCG@20")
 
 
 def on_files(files, config):
@@ -25,6 +26,8 @@ def on_files(files, config):
         files.append(File.generated(config, f"models/{name}.md", content=page(name)))
     content = (ROOT / "benchmarks" / "results" / "README.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "results.md", content=content))
+    for file in [*RESULTS.glob("*/report.md"), *RESULTS.glob("*/figures/*.png")]:
+        files.append(File.generated(config, file.relative_to(RESULTS).as_posix(), abs_src_path=str(file)))
     return files
 
 
@@ -70,18 +73,22 @@ def _lines(name: str) -> Iterator[str]:
 
 
 def _results(name: str) -> Iterator[str]:
-    rows = []
-    for dataset, title in RESULTS.items():
-        lines = (ROOT / "benchmarks" / "results" / f"quality-{dataset}.jsonl").read_text(encoding="utf-8").splitlines()
-        for run in map(json.loads, lines):
-            if run["model"] == name and not run["settings"]:
-                values = [f"{run['test'][metric]:.4f}" for metric in ("recall@10", "recall@20", "ndcg@10", "ndcg@20")]
-                rows.append(f"| {title} | {run['seed']} | {' | '.join(values)} | {run['best_epoch']} |")
-    if rows:
+    tables = {file.parent.name: pd.read_parquet(file) for file in sorted(RESULTS.glob("*/runs.parquet"))}
+    lines = [line for experiment, runs in tables.items() for line in _rows(experiment, runs, name)]
+    if lines:
         yield "\n## Results here\n"
-        yield "Test metrics at the best validation epoch, published settings, training items masked.\n"
-        yield "| data | seed | Recall@10 | Recall@20 | NDCG@10 | NDCG@20 | best epoch |\n|---|---|---|---|---|---|---|"
-        yield from rows
+        yield "Test metrics of the experiments in `benchmarks/results/`, mean and standard deviation over seeds.\n"
+        yield f"| experiment | row | seeds | settings tried | {' | '.join(METRICS)} |\n|{'---|' * (4 + len(METRICS))}"
+        yield from lines
+
+
+def _rows(experiment: str, runs: pd.DataFrame, name: str) -> Iterator[str]:
+    """A line for each row of the table that is of the model."""
+    own = runs[(runs["model"] == name) & (runs["error"] == "") & (runs["sweep"] == "{}") & (runs["audit"] == "{}")]
+    for label, seeds in own.groupby("label", sort=False):
+        columns = [seeds[f"test_{metric.lower()}"] for metric in METRICS]
+        values = " | ".join(f"{one.mean():.4f} ± {one.std():.4f}" for one in columns)
+        yield f"| {experiment} | {label} | {len(seeds)} | {seeds['budget'].iloc[0]} | {values} |"
 
 
 def _markdown(docstring: str | None) -> str:

@@ -16,12 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import init_logger
+from recbole.utils import ModelType, init_logger
 
 from recbole_mm.configuration import checked_config
 from recbole_mm.experiment.measured import data_tables, lists_beyond, per_user_table
 from recbole_mm.experiment.record import CurvePoint, Record, RunResult
-from recbole_mm.experiment.rows import Row, digest
+from recbole_mm.experiment.rows import Row, digest, without_paths
 from recbole_mm.experiment.watch import Progress, Watch
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import evaluate_users
@@ -64,8 +64,9 @@ class Job:
         """The row of ``runs.parquet``."""
         row = self.row
         return Record(
-            self.name, row.identity, row.dataset, row.label, row.model, self.seed, json.dumps(row.settings),
-            json.dumps(row.own), json.dumps(row.sweep), self.budget, audit=json.dumps(row.audit), **results,
+            self.name, row.identity, row.dataset, row.label, row.model, self.seed,
+            json.dumps(without_paths(row.settings)), json.dumps(row.own), json.dumps(row.sweep), self.budget,
+            audit=json.dumps(row.audit), **results,
         )  # fmt: skip
 
 
@@ -147,7 +148,7 @@ def best_epoch(epochs: list[Progress]) -> Progress:
 
 
 def _ending(trainer: Any, epochs: list[Progress]) -> str:
-    if isinstance(trainer.model, ClosedFormRecommender):
+    if isinstance(trainer.model, ClosedFormRecommender) or trainer.config["MODEL_TYPE"] == ModelType.TRADITIONAL:
         return "solved"
     return "cap" if epochs[-1].epoch + 1 >= trainer.epochs else "stopped"
 

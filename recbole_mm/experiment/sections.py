@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -52,7 +54,7 @@ def sections_of(results: DatasetResults) -> Iterator[Section]:
         yield _audit(results)
     for model, runs in results.sweeps.items():
         yield Section(dataset, f"{dataset}-sweep-{model}", f"Sweep of {model}", "", _sweep(results, runs))
-    yield Section(dataset, f"{dataset}-settings", "Settings", "", _settings(results.rows))
+    yield _settings(results)
 
 
 def file_name(text: str) -> str:
@@ -151,12 +153,25 @@ def _sweep(results: DatasetResults, runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _settings(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _settings(results: DatasetResults) -> Section:
+    """Each row's own; those that all have stand above."""
+    settings = {label: json.loads(runs["settings"].iloc[0]) for label, runs in results.rows.items()}
+    first = next(iter(settings.values()))
+    shared = {key: value for key, value in first.items() if all(one.get(key) == value for one in settings.values())}
     lines = [
-        {"row": label, "tried": int(runs["budget"].iloc[0]), "settings": runs["settings"].iloc[0]}
-        for label, runs in groups.items()
+        {
+            "row": label,
+            "tried": int(runs["budget"].iloc[0]),
+            "settings": _listed({key: value for key, value in settings[label].items() if key not in shared}),
+        }
+        for label, runs in results.rows.items()
     ]
-    return pd.DataFrame(lines)
+    note = f"All rows have {_listed(shared)}." if shared else ""
+    return Section(results.dataset, f"{results.dataset}-settings", "Settings", note, pd.DataFrame(lines))
+
+
+def _listed(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {json.dumps(value)}" for key, value in settings.items())
 
 
 def _texts(values: pd.DataFrame) -> pd.DataFrame:
