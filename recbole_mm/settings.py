@@ -45,6 +45,7 @@ CountOrZero = Annotated[Whole, Field(ge=0, le=UNLIMITED)]
 Layers = Annotated[Whole, Field(ge=1, le=100)]
 LayersOrZero = Annotated[Whole, Field(ge=0, le=100)]
 Width = Annotated[Whole, Field(ge=1, le=2**20)]
+Few = Annotated[Whole, Field(ge=1, le=10_000)]  # of what is done or kept one by one
 Real = _Real
 Weight = Annotated[_Real, Field(ge=0)]
 Positive = Annotated[_Real, Field(gt=0)]
@@ -125,10 +126,13 @@ def _one_line(
     value = given.get(path[0]) if len(path) == 1 else first["input"]
     own_reason = first["type"] == "value_error" and "truth value" not in first["msg"]
     reason = f" ({_own_message(first)})" if own_reason else ""
+    allowed = allowed_values(field)
+    if isinstance(value, int) and value > UNLIMITED and "at most" not in allowed:
+        allowed += f" and at most {UNLIMITED}"
     meaning = f"; {field.description.splitlines()[0]}" if field.description else ""
     return (
         f"{place}{'.'.join(path)}: {shown(value)} is not allowed{of_part}{reason}; "
-        f"give {allowed_values(field)}{meaning}"
+        f"give {allowed}{meaning}"
     )
 
 

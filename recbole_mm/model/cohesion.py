@@ -18,7 +18,7 @@ from recbole_mm.nn.loss import bpr_loss, mean_square, weak_modality_loss
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import layer_gcn, light_gcn
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Rate, Weight, Weights
+from recbole_mm.settings import Count, Few, Layers, Rate, Weight, Weights
 
 _SMALLEST_SQUARE = 1e-8
 
@@ -38,7 +38,7 @@ class COHESIONSettings(LateFusionSettings):
     """Weights of the item graphs, such as {visual: 0.1, textual: 0.9}; that if not set, where the names say
     which is which (visual 0.1, one other 0.9), else equal.
     """
-    user_graph_width: Count = 40
+    user_graph_width: Few = 40
     """K, the similar users that a user listens to."""
     reg_weight: Weight = 0.001
     """Weight of the mean squares of user rows and user weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from recbole_mm.model.settings import ModelSettings
-from recbole_mm.settings import Count, Layers, Positive, Share, Weight
+from recbole_mm.settings import Count, Few, Layers, Positive, Share, Weight
 
 
 class DGMRecSettings(ModelSettings):
@@ -49,7 +49,7 @@ class DGMRecSettings(ModelSettings):
     """Content of the third of three modalities in the contrast within: general, as the public code has it."""
     club_learning_rate: Positive = 0.0001
     """Learning rate of the bounds' own Adam."""
-    club_steps: Count = 5
+    club_steps: Few = 5
     """Steps of the bounds before each epoch."""
     club_items: Count = 2048
     """Items in such a step."""

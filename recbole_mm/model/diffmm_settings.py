@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from recbole_mm.model.settings import ModelSettings
-from recbole_mm.settings import Count, Layers, Positive, PositiveShare, Weight, Width
+from recbole_mm.settings import Count, Few, Layers, Positive, PositiveShare, Weight, Width
 
 
 class DiffMMSettings(ModelSettings):
@@ -35,7 +35,7 @@ class DiffMMSettings(ModelSettings):
     """Share of a rebuilt graph's entries that an epoch trains on."""
     eval_graph: Literal["full", "as_trained"] = "full"
     """Rebuilt graphs that scores are computed on: whole, or the latest epoch's share of them (the public code)."""
-    diffusion_steps: Count = 5
+    diffusion_steps: Few = 5
     """T, steps of the diffusion."""
     noise_scale: Positive = 0.1
     """What the bounds of the noise are multiplied by."""
@@ -43,7 +43,7 @@ class DiffMMSettings(ModelSettings):
     """Noise of the first step."""
     noise_max: Positive = 0.02
     """Noise of the last step."""
-    denoiser_width: Width = 1000
+    denoiser_width: Few = 1000
     """Hidden width of the denoisers."""
     time_width: Width = 10
     """Width of the code of a step, an even number."""

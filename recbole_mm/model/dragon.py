@@ -16,7 +16,7 @@ from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities
 from recbole_mm.nn.loss import mean_square
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Weight, Weights
+from recbole_mm.settings import Count, Few, Layers, Weight, Weights
 
 
 class DRAGONSettings(LateFusionSettings):
@@ -34,7 +34,7 @@ class DRAGONSettings(LateFusionSettings):
     """Weights of the item graphs, such as {visual: 0.1, textual: 0.9}; that if not set, where the names say
     which is which (visual 0.1, one other 0.9), else equal.
     """
-    user_graph_width: Count = 40
+    user_graph_width: Few = 40
     """K, the similar users that a user listens to."""
     user_weights: bool = True
     """Whether a user weights the modalities; False in MARGO's backbone."""

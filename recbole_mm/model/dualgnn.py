@@ -15,7 +15,7 @@ from recbole_mm.nn.dual_graph import fusion_weights, propagate_modalities
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import mean_square
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Weight
+from recbole_mm.settings import Few, Layers, Weight
 
 
 class DualGNNSettings(LateFusionSettings):
@@ -25,7 +25,7 @@ class DualGNNSettings(LateFusionSettings):
 
     n_layers: Layers = 2
     """Layers on the user-item graph, whose sum with layer 0 is read out."""
-    user_graph_width: Count = 40
+    user_graph_width: Few = 40
     """K, the similar users that a user listens to."""
     reg_weight: Weight = 0.001
     """Weight of the mean squares of user rows and modality weights."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from recbole_mm.model.settings import ModelSettings
-from recbole_mm.settings import Count, Layers, Positive, Rate, Real, Share, Weight
+from recbole_mm.settings import Few, Layers, Positive, Rate, Real, Share, Weight
 
 
 class MMSSLSettings(ModelSettings):
@@ -17,7 +17,7 @@ class MMSSLSettings(ModelSettings):
     """Layers over the user-item graph, with a softmax over the last one's features, and their mean with layer 0."""
     attention: Literal["identity", "cross"] = "identity"
     """Between modalities' views: none, as the public code computes, or heads that weigh the other views."""
-    n_heads: Count = 4
+    n_heads: Few = 4
     """Heads of the attention."""
     graph_refresh: Literal["code", "epoch"] = "code"
     """Modality graphs: as the public code renews them, which leaves them empty, or of a whole epoch's similar pairs."""

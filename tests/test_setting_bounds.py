@@ -1,0 +1,30 @@
+"""Numbers with which a command would go on without end, or exhaust the memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from recbole_mm.setting_rules import model_settings
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value", "allowed"),
+    [
+        ("DiffMM", "diffusion_steps", 10**8, "at least 1 and at most 10000;"),
+        ("DiffMM", "diffusion_steps", 10**12, "at least 1 and at most 10000;"),
+        ("DiffMM", "denoiser_width", 2**20, "at most 10000;"),
+        ("DGMRec", "club_steps", 10**9, "at most 10000;"),
+        ("DGMRec", "club_items", 10**12, "at least 1 and at most 2147483647;"),
+        ("MMSSL", "n_heads", 10**9, "at most 10000;"),
+        ("COHESION", "user_graph_width", 10**9, "at most 10000;"),
+        ("DRAGON", "user_graph_width", 10**9, "at most 10000;"),
+        ("DualGNN", "user_graph_width", 10**9, "at most 10000;"),
+        ("LightGCNM", "n_layers", 10**12, "at most 100;"),
+    ],
+)
+def test_a_number_that_is_too_large(model, key, value, allowed):
+    """The line says what is too large; it said no more than the least where a bound stood for none."""
+    own = next(kind for kind in model_settings(model) if key in kind.model_fields)
+    message = f"{key}: {value} is not allowed for {model}; give a whole number of .*{allowed}"
+    with pytest.raises(ValueError, match=message):
+        own.read({key: value}, model)
