@@ -176,6 +176,8 @@ def plain_value(text: Any) -> Any:
         return text
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
+    if text == "~":  # nothing, as in YAML and in what messages say
+        return None
     for read in (ast.literal_eval, parse_yaml) if text.startswith(("[", "{")) else (ast.literal_eval,):
         try:
             value = read(text)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_mm.setting_rules import model_settings
+from recbole_mm.setting_rules import common_settings, model_settings
+from recbole_mm.settings import plain_value
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,11 @@ def test_a_number_that_is_too_large(model, key, value, allowed):
     message = f"{key}: {value} is not allowed for {model}; give a whole number of .*{allowed}"
     with pytest.raises(ValueError, match=message):
         own.read({key: value}, model)
+
+
+@pytest.mark.parametrize("text", ["~", "None"])
+def test_nothing_on_a_command_line(text):
+    """As messages call it; it was a text, and a modality of this name."""
+    assert plain_value(text) is None
+    (settings,) = [kind for kind in common_settings() if "modalities" in kind.model_fields]
+    assert settings.read({"modalities": plain_value(text)}).modalities is None
