@@ -27,7 +27,7 @@ from scipy.sparse import csr_matrix, diags_array
 from scipy.sparse.linalg import svds
 from scipy.stats import rankdata
 
-BOUND = 0.14  # of the excess: above it no content was, below it few leaks (benchmarks/results/sentinel.md)
+BOUND = 0.14  # of the excess: above it no content was, below it few leaks (benchmarks/results/sentinel-lfm2k.md)
 LEAST_ROWS = 5  # training interactions of an item whose similarities say something
 LEAST_ITEMS = 100
 MOST_ITEMS = 800  # a random part of more: half a million pairs say enough
