@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from recbole_mm.encoder.safety import EncoderError, is_number, read_settings
+from pydantic import BaseModel, ConfigDict, Field
 
-FILES = ("preprocessor_config.json", "processor_config.json")
+from recbole_mm.encoder.processor_settings import check_processor, processor_settings
+from recbole_mm.encoder.safety import EncoderError, is_number
+
 MOST_SHORTER = 1024  # pixels of the shorter side; the longer one of a picture is up to 200 times as long
 MOST_SIDE = 4096
+_KIND = "image processor"
 _SIZES = ("size", "crop_size", "pad_size")
 _COLOURS = ("image_mean", "image_std")
 
 
+class PictureSettings(BaseModel):
+    """What says how, beside sizes and colours."""
+
+    model_config = ConfigDict(strict=True)
+
+    do_resize: bool | None = None
+    do_center_crop: bool | None = None
+    do_rescale: bool | None = None
+    do_normalize: bool | None = None
+    do_convert_rgb: bool | None = None
+    do_pad: bool | None = None
+    resample: Annotated[int, Field(ge=0, le=5)] | None = None  # Pillow's filters
+    rescale_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    size_divisor: Annotated[int, Field(ge=1, le=MOST_SHORTER)] | None = None
+    max_num_patches: Annotated[int, Field(ge=1, le=1 << 16)] | None = None
+
+
 def check_picture_settings(folder: Path) -> None:
-    """Raise EncoderError where there are none, or a size of pictures or scale of colours is none or too large."""
-    there = [name for name in FILES if (folder / name).exists()]
-    if not there:
-        raise EncoderError(f"there is no {FILES[0]}; save the image processor of the model beside it")
-    for name in there:
-        for settings in _dictionaries(read_settings(folder / name, Path(name))):
-            for key in _SIZES:
-                _check_size(name, key, settings.get(key))
-            for key in _COLOURS:
-                _check_colours(name, key, settings.get(key))
-
-
-def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:
-    """A dictionary, and those in it: a processor of pictures and texts keeps that of the pictures inside."""
-    if isinstance(value, dict):
-        yield value
-        for part in value.values():
-            yield from _dictionaries(part)
+    """Raise EncoderError where there are none, or a size, a scale of colours or a kind of step is none or too large."""
+    for name, settings in processor_settings(folder, _KIND):
+        for key in _SIZES:
+            _check_size(name, key, settings.get(key))
+        for key in _COLOURS:
+            _check_colours(name, key, settings.get(key))
+    check_processor(folder, PictureSettings, _KIND)
 
 
 def _check_size(name: str, key: str, size: Any) -> None:

@@ -15,6 +15,7 @@ from recbole_mm.encoder.safety import CONFIG_FILE, EncoderError, check_safe
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import open_regular
 
+MOST_LETTERS = 400  # of a library's message: transformers lists all kinds of models that it knows
 CODE_SUFFIXES = (".py", ".pyc")
 # of a hub's files those that are read: no pickles, no code, and no weights in forms of other libraries
 READ_FROM_HUB = ("*.json", "*.safetensors", "*.txt", "*.model", "*.vocab", "*.bpe", "*.codes", "*.tiktoken")
@@ -67,9 +68,11 @@ def reading(file: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The message of an error, with its kind where that is none that says all by itself."""
-    said = isinstance(error, EncoderError | OSError | ValueError | RuntimeError | ImportError) and str(error)
-    return one_line(error) if said else f"{type(error).__name__}: {one_line(error)}"
+    """The message of an error, a long one cut, with its kind where that is none that says all by itself."""
+    said = one_line(error)
+    said = said if len(said) <= MOST_LETTERS else f"{said[:MOST_LETTERS]} ..."
+    is_clear = isinstance(error, EncoderError | OSError | ValueError | RuntimeError | ImportError) and said
+    return said if is_clear else f"{type(error).__name__}: {said}"
 
 
 @contextmanager

@@ -76,16 +76,25 @@ def check_batches(trainer: Trainer, losses: list[Tensor]) -> None:
 
 def describe(trainer: Trainer, what: str) -> str:
     """The one line about a training that has diverged."""
-    rate = next((group["lr"] for group in trainer.optimizer.param_groups), trainer.learning_rate)
+    rates = _learning_rates(trainer)
     weights = ", ".join(f"{key}: {value}" for key, value in _loss_weights(trainer.config).items())
     lower = f", lower the weight of a part of the loss ({weights})" if weights else ""
     saved = Path(trainer.saved_model_file)
     has_saved = _watch(trainer).epoch > trainer.start_epoch and saved.is_file() and saved.stat().st_size
     kept = f"the best epoch before it is in {saved}" if has_saved else "no epoch before it was saved"
     return (
-        f"{trainer.config['model']} diverged in epoch {_watch(trainer).epoch}: {what}, with learning_rate: {rate:g}; "
-        f"lower learning_rate, set clip_grad_norm: {{'max_norm': 1}}{lower}; {kept}"
+        f"{trainer.config['model']} diverged in epoch {_watch(trainer).epoch}: {what}, with "
+        f"{', '.join(f'{key}: {rate:g}' for key, rate in rates.items())}; lower {' or '.join(rates)}, "
+        f"set clip_grad_norm: {{'max_norm': 1}}{lower}; {kept}"
     )
+
+
+def _learning_rates(trainer: Trainer) -> dict[str, float]:
+    """The optimizer's rate, as it is now, and those of groups and of a model's own optimizers, by their keys."""
+    rate = next((group["lr"] for group in trainer.optimizer.param_groups), trainer.learning_rate)
+    found = trainer.config.final_config_dict.items()
+    others = {key: value for key, value in found if key.endswith("_learning_rate") and not key.startswith("stage_")}
+    return {"learning_rate": rate} | {key: value for key, value in others.items() if value}
 
 
 def _loss_weights(config: Config) -> dict[str, float]:
@@ -128,8 +137,9 @@ def _warn_of_growth(trainer: Trainer, loss: float) -> None:
         watch.has_warned = True
         trainer.logger.warning(
             f"epoch {watch.epoch}: the loss {loss:g} is more than {GROWTH} times its smallest, "
-            f"{watch.smallest_loss:g}; {trainer.config['model']} may be diverging: lower learning_rate "
-            f"({trainer.learning_rate:g}) or set clip_grad_norm: {{'max_norm': 1}}"
+            f"{watch.smallest_loss:g}; {trainer.config['model']} may be diverging: lower "
+            f"{' or '.join(f'{key} ({rate:g})' for key, rate in _learning_rates(trainer).items())}, or set "
+            "clip_grad_norm: {'max_norm': 1}"
         )
     watch.smallest_loss = min(watch.smallest_loss, loss)
 
@@ -150,7 +160,7 @@ def _check_scores() -> None:
         if largest.isnan() or largest == math.inf:
             raise ScoresNotFinite(
                 f"{collector.config['model']}: scores of the evaluation are NaN or infinite, so nothing can be ranked: "
-                "its weights have diverged, or a loss of it divides by zero; train again with a lower learning_rate"
+                "its weights have diverged, or a loss of it divides by zero; train again with a lower learning rate"
             )
         return struct
 

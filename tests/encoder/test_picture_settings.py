@@ -43,6 +43,13 @@ BAD = [
     ({"image_mean": "x"}, "image_mean is 'x'; give three numbers, one for each colour"),
     ({"image_mean": [0.5, 0.5]}, "image_mean is '[0.5, 0.5]'"),
     ({"image_std": [0.5, 0.5, 0.0]}, "image_std is '[0.5, 0.5, 0.0]'; give three numbers above 0"),
+    ({"do_resize": "maybe"}, "do_resize: input should be a valid boolean, and it is maybe"),
+    ({"do_normalize": 1}, "do_normalize: input should be a valid boolean, and it is 1"),
+    ({"do_center_crop": []}, "do_center_crop: input should be a valid boolean"),
+    ({"resample": "x"}, "resample: input should be a valid integer, and it is x"),
+    ({"resample": 9}, "resample: input should be less than or equal to 5"),
+    ({"rescale_factor": 0}, "rescale_factor: input should be greater than 0"),
+    ({"rescale_factor": float("inf")}, "rescale_factor: input should be a finite number"),
 ]
 
 

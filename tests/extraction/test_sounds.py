@@ -203,6 +203,58 @@ class TestEncoders:
             with pytest.raises(ValueError, match=f"its {key} is a part that HuBERT has not"):
                 load_sound_encoder(str(tmp_path))
 
+    @pytest.mark.parametrize(
+        ("changed", "reason"),
+        [
+            *(({"sampling_rate": rate}, "sampling_rate: input should be ") for rate in (0, 1, -1, "16k", 1e12, True)),
+            ({"feature_size": [1]}, "feature_size: input should be a valid integer, and it is [1]"),
+            ({"feature_size": 10**9}, "feature_size: input should be less than or equal to 65536"),
+            ({"padding_value": float("nan")}, "padding_value: input should be a finite number, and it is nan"),
+            ({"hop_length": 0}, "hop_length: input should be greater than or equal to 16"),
+            ({"chunk_length": 1e9}, "chunk_length: input should be less than or equal to 600"),
+            ({"max_length_s": float("nan")}, "max_length_s: input should be"),
+            ({"do_normalize": "maybe"}, "do_normalize: input should be a valid boolean"),
+            ({"feature_extractor_type": "NoSuchExtractor"}, "preprocessor_config.json"),
+        ],
+    )
+    def test_settings_by_which_no_sound_can_be_prepared(self, tmp_path, changed, reason):
+        write_hubert(tmp_path)
+        file = tmp_path / "preprocessor_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+        with pytest.raises(ValueError, match="cannot be loaded: preprocessor_config.json: ") as error:
+            load_sound_encoder(str(tmp_path))
+        assert reason in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 600
+
+    @pytest.mark.parametrize(
+        ("strides", "reason"),
+        [
+            ((1, 1), "conv_stride [1, 1] makes 16000 states of a second of sound; give from 1 to 1,000"),
+            ((0, 16), "conv_stride is [0, 16]; give whole numbers above 0"),
+            ((20, 10_000), "makes 0.08 states of a second of sound"),
+            (("x", 16), "config.json: "),
+        ],
+    )
+    def test_convolutions_that_leave_no_states_or_too_many(self, tmp_path, strides, reason):
+        write_hubert(tmp_path)
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"conv_stride": strides}))
+        with pytest.raises(ValueError, match="cannot be loaded: ") as error:
+            load_sound_encoder(str(tmp_path))
+        assert reason in str(error.value)
+
+    def test_an_extractor_that_does_not_fit(self, tmp_path):
+        """Whisper's of 40 bands before a model that reads 80; and weights that make NaN of any sound."""
+        write_whisper(tmp_path / "whisper")
+        transformers.WhisperFeatureExtractor(feature_size=40).save_pretrained(tmp_path / "whisper")
+        with pytest.raises(ValueError, match="whose sounds the model is tried on"):
+            load_sound_encoder(str(tmp_path / "whisper"))
+        model, _ = write_hubert(tmp_path / "hubert")
+        with torch.no_grad():
+            model.feature_projection.projection.bias[0] = torch.nan
+        model.save_pretrained(tmp_path / "hubert")
+        with pytest.raises(ValueError, match="its features of a tone are NaN"):
+            load_sound_encoder(str(tmp_path / "hubert"))
+
     def test_no_sound_tower(self, tmp_path):
         transformers.BertModel(transformers.BertConfig(**TOWER, vocab_size=20)).save_pretrained(tmp_path)
         with pytest.raises(ValueError, match="of type 'bert', which reads no sounds"):

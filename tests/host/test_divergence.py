@@ -59,6 +59,16 @@ def test_a_loss_that_is_not_a_number(folder, tmp_path, model):
     assert "clip_grad_norm: {'max_norm': 1}" in line and "reg_weight: " in line
 
 
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [("MMSSL", "critic_learning_rate"), ("DGMRec", "club_learning_rate"), ("DiffMM", "denoiser_learning_rate"),
+     ("LUDP", "preference_learning_rate")],
+)  # fmt: skip
+def test_the_rate_of_an_optimizer_of_its_own_is_named(folder, tmp_path, model, key):
+    line = refused(*started(model, folder, tmp_path, lr_decay=None, **{key: 1e30, "learning_rate": 0.002}))
+    assert f"with learning_rate: 0.002, {key}: 1e+30; lower learning_rate or {key}, set " in line
+
+
 @pytest.mark.parametrize("model", [OURS, RECBOLES])
 def test_an_infinite_loss(folder, tmp_path, model):
     run, trainer = started(model, folder, tmp_path)
