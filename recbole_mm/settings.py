@@ -15,7 +15,7 @@ import ast
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from recbole_mm.io.names import closest
@@ -37,6 +37,13 @@ def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value if value is None else [value]
 
 
+def _each_once(names: list[str]) -> list[str]:
+    twice = next((name for position, name in enumerate(names) if name in names[:position]), None)
+    if twice is not None:
+        raise ValueError(f"{twice} stands there twice")
+    return names
+
+
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 _Real = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
 
@@ -45,6 +52,7 @@ CountOrZero = Annotated[Whole, Field(ge=0, le=UNLIMITED)]
 Layers = Annotated[Whole, Field(ge=1, le=100)]
 LayersOrZero = Annotated[Whole, Field(ge=0, le=100)]
 Width = Annotated[Whole, Field(ge=1, le=2**20)]
+Workers = Annotated[Whole, Field(ge=0, le=256)]  # processes of one machine
 Few = Annotated[Whole, Field(ge=1, le=10_000)]  # of what is done or kept one by one
 Real = _Real
 Weight = Annotated[_Real, Field(ge=0)]
@@ -52,8 +60,9 @@ Positive = Annotated[_Real, Field(gt=0)]
 Share = Annotated[_Real, Field(ge=0, le=1)]
 PositiveShare = Annotated[_Real, Field(gt=0, le=1)]
 Rate = Annotated[_Real, Field(ge=0, lt=1)]
-Names = Annotated[list[str], BeforeValidator(_as_list)]
+Names = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_each_once)]
 Counts = Annotated[list[Count], BeforeValidator(_as_list), Field(min_length=1)]
+Widths = Annotated[list[Width], BeforeValidator(_as_list), Field(min_length=1)]
 Weights = Annotated[list[Weight], BeforeValidator(_as_list), Field(min_length=1)]
 
 
@@ -126,9 +135,7 @@ def _one_line(
     value = given.get(path[0]) if len(path) == 1 else first["input"]
     own_reason = first["type"] == "value_error" and "truth value" not in first["msg"]
     reason = f" ({_own_message(first)})" if own_reason else ""
-    allowed = allowed_values(field)
-    if isinstance(value, int) and value > UNLIMITED and "at most" not in allowed:
-        allowed += f" and at most {UNLIMITED}"
+    allowed = allowed_values(field, beyond=isinstance(value, int) and value > UNLIMITED)
     meaning = f"; {field.description.splitlines()[0]}" if field.description else ""
     return (
         f"{place}{'.'.join(path)}: {shown(value)} is not allowed{of_part}{reason}; "

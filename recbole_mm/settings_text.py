@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, runtime_checkable
@@ -21,9 +22,14 @@ class Named(Protocol):
         """All that may be given."""
 
 
-def allowed_values(field: FieldInfo) -> str:
-    """What a field takes, such as ``a whole number of at least 1``."""
-    return _in_words(field.annotation, field.metadata)
+def allowed_values(field: FieldInfo, beyond: bool = False) -> str:
+    """What a field takes, such as ``a whole number of at least 1``.
+
+    Args:
+        field: a declared setting.
+        beyond: the bound that stands for none is said too, to whom has gone beyond it.
+    """
+    return _in_words(field.annotation, field.metadata, math.inf if beyond else UNLIMITED - 1)
 
 
 def shown(value: Any) -> str:
@@ -38,8 +44,8 @@ def type_name(field: FieldInfo) -> str:
     return " or ".join(dict.fromkeys(name for name in names if name != "None"))
 
 
-def _in_words(annotation: Any, metadata: list[Any]) -> str:
-    kinds = [_of_alternative(part, metadata) for part in _alternatives(annotation)]
+def _in_words(annotation: Any, metadata: list[Any], largest: float) -> str:
+    kinds = [_of_alternative(part, metadata, largest) for part in _alternatives(annotation)]
     words = [word for word in dict.fromkeys(kinds) if word != "nothing (~)"]
     return " or ".join([*words, *(["nothing (~)"] if "nothing (~)" in kinds else [])])
 
@@ -48,10 +54,10 @@ def _alternatives(annotation: Any) -> list[Any]:
     return list(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
 
 
-def _of_alternative(annotation: Any, metadata: list[Any]) -> str:
+def _of_alternative(annotation: Any, metadata: list[Any], largest: float) -> str:
     if get_origin(annotation) is Annotated:
         annotation, *own = get_args(annotation)
-        return _in_words(annotation, [*own, *metadata])
+        return _in_words(annotation, [*own, *metadata], largest)
     if annotation is type(None):
         return "nothing (~)"
     names = next((item.names() for item in metadata if isinstance(item, Named)), None)
@@ -60,21 +66,23 @@ def _of_alternative(annotation: Any, metadata: list[Any]) -> str:
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, get_args(annotation)))}"
     if get_origin(annotation) in (list, tuple):
-        return f"a list, each {_in_words(get_args(annotation)[0], [])}"
+        return f"a list, each {_in_words(get_args(annotation)[0], [], largest)}"
     kind = get_origin(annotation) or annotation
     if hasattr(kind, "model_fields"):
         return f"a dict of {', '.join(kind.model_fields)}"
-    return _NAMES.get(kind, getattr(kind, "__name__", str(kind))) + (_bounds(metadata) if kind in (int, float) else "")
+    name = _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
+    return name + (_bounds(metadata, largest) if kind in (int, float) else "")
 
 
-def _bounds(metadata: list[Any]) -> str:
+def _bounds(metadata: list[Any], largest: float) -> str:
+    """The bounds among a field's metadata in words, an upper one up to `largest`."""
     found: dict[str, Any] = {}
     for item in metadata:
         for part in item.metadata if isinstance(item, FieldInfo) else [item]:
             found |= {name: getattr(part, name) for name in ("ge", "gt", "le", "lt") if hasattr(part, name)}
     lower = f"of at least {_number(found['ge'])}" if "ge" in found else ""
     lower = f"above {_number(found['gt'])}" if "gt" in found else lower
-    upper = f"at most {_number(found['le'])}" if found.get("le", UNLIMITED) < UNLIMITED else ""
+    upper = f"at most {_number(found['le'])}" if found.get("le", math.inf) <= largest and "le" in found else ""
     upper = f"below {_number(found['lt'])}" if "lt" in found else upper
     words = " and ".join(filter(None, (lower, upper)))
     return f" {words}" if words else ""

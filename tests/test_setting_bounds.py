@@ -21,6 +21,13 @@ from recbole_mm.settings import plain_value
         ("DRAGON", "user_graph_width", 10**9, "at most 10000;"),
         ("DualGNN", "user_graph_width", 10**9, "at most 10000;"),
         ("LightGCNM", "n_layers", 10**12, "at most 100;"),
+        ("POWERec", "prompt_num", 10**6, "at most 10000;"),
+        ("LGMRec", "n_hyperedges", 10**9, "at most 10000;"),
+        ("PGL", "svd_rank", 10**9, "at most 1048576;"),
+        ("PTMRec", "lora_rank", 10**9, "at most 1048576;"),
+        ("PTMRec", "prompt_length", 10**9, "at most 10000;"),
+        ("PTMRec", "picture_workers", 10**6, "at most 256 or nothing"),
+        ("SMORE", "knn_k", 10**12, "at least 1 and at most 2147483647 or a list, each .* at most 2147483647;"),
     ],
 )
 def test_a_number_that_is_too_large(model, key, value, allowed):
@@ -28,6 +35,16 @@ def test_a_number_that_is_too_large(model, key, value, allowed):
     own = next(kind for kind in model_settings(model) if key in kind.model_fields)
     message = f"{key}: {value} is not allowed for {model}; give a whole number of .*{allowed}"
     with pytest.raises(ValueError, match=message):
+        own.read({key: value}, model)
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value"),
+    [("SiBraR", "eval_modalities", ["a", "b", "a"]), ("PTMRec", "text_fields", ["title", "title"])],
+)
+def test_a_name_that_stands_there_twice(model, key, value):
+    own = next(kind for kind in model_settings(model) if key in kind.model_fields)
+    with pytest.raises(ValueError, match=f"{key}: .* is not allowed for {model} \\({value[-1]} stands there twice\\)"):
         own.read({key: value}, model)
 
 

@@ -187,8 +187,6 @@ class MultimodalDataset(Dataset):
                     f"there: {', '.join(there) or 'none'}. Set `modalities`, or make the file with "
                     f"`python -m recbole_mm convert`"
                 )
-        if len(set(wanted)) < len(wanted):
-            raise ValueError(f"`modalities` names a modality twice: {wanted}")
         return wanted
 
     # ---------------------------------------------------------------- alignment

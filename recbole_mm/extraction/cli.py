@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float16")
 PICTURES_FOLDER = Path("saved") / "pictures"  # beside the graphs of runs
 SHOWN_MISSING = 5
+_BOUNDS = {"workers": (0, 256), "picture_memory": (1, 1 << 30), "frames": (1, 10_000), "seconds": (SHORTEST, 3600.0)}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -86,11 +87,10 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--encoder: {TFIDF} reads texts; give --fields, or an encoder of pictures such as histograms")
     if args.encoder == TFIDF and args.ray_address is not None:
         raise ValueError(f"--ray_address: {TFIDF} needs all texts at once, on this machine; leave out --ray_address")
-    least = {"workers": 0, "picture_memory": 1, "frames": 1, "seconds": SHORTEST}
-    for name, bound in least.items():
+    for name, (least, most) in _BOUNDS.items():
         value = getattr(args, name)
-        if value is not None and not value >= bound:  # not a number is below all
-            raise ValueError(f"--{name.replace('_', '-')}: {value} must be at least {bound}")
+        if value is not None and not least <= value <= most:  # not a number is below all
+            raise ValueError(f"--{name.replace('_', '-')}: {value} must be from {least} to {most}")
 
 
 def _texts(args: argparse.Namespace) -> Texts:

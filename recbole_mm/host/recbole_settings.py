@@ -22,7 +22,7 @@ from recbole_mm.host.recbole_types import (
     no_sampling,
     no_sparse_adam,
 )
-from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Settings, Weight, Whole
+from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Settings, Weight, Whole, Workers
 
 
 class RecBoleSettings(Settings):
@@ -30,7 +30,7 @@ class RecBoleSettings(Settings):
 
     gpu_id: Annotated[str, BeforeValidator(joined), AfterValidator(devices)] = "0"
     """GPUs to use, such as 0 or 0,1; empty for none."""
-    worker: Annotated[CountOrZero, Field(le=256)] = 0
+    worker: Workers = 0
     """Processes that load data."""
     use_gpu: bool = True
     """Whether to use a GPU."""

@@ -20,7 +20,7 @@ from recbole_mm.nn.loss import bpr_loss, norm_per_row, table_contrast
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Positive, PositiveShare, Weight
+from recbole_mm.settings import Few, Layers, Positive, PositiveShare, Weight
 
 _SMALLEST_NORM = 1e-12
 
@@ -36,7 +36,7 @@ class LGMRecSettings(ModelSettings):
     """Layers over projected features."""
     n_hyper_layers: Layers = 1
     """Layers over the hypergraph."""
-    n_hyperedges: Count = 4
+    n_hyperedges: Few = 4
     """Hyperedges of each modality."""
     keep_rate: PositiveShare = 0.5
     """rho, share of memberships kept in training; 1 drops none."""

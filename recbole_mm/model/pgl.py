@@ -21,7 +21,7 @@ from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Positive, PositiveShare, Rate, Weight, Weights
+from recbole_mm.settings import Count, Layers, Positive, PositiveShare, Rate, Weight, Weights, Width
 
 
 class PGLSettings(LateFusionSettings):
@@ -45,7 +45,7 @@ class PGLSettings(LateFusionSettings):
     """Graph of training: edges drawn each epoch, a part of the spectrum made once, or all edges."""
     keep_ratio: PositiveShare = 0.3
     """local: share of edges kept each epoch, those of popular nodes dropped first."""
-    svd_rank: Count = 64
+    svd_rank: Width = 64
     """global: how many singular values of the user-item graph are computed, an even number."""
     svd_cut: PositiveShare = 0.25
     """global: share of them in the upper and in the lower band."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from recbole.config import Config
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import half_squared_sum
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import PROPAGATIONS, NameIn, register_model
-from recbole_mm.settings import Count, LayersOrZero, Rate, Weight
+from recbole_mm.settings import Few, Layers, LayersOrZero, Rate, Weight
 
 
 class POWERecSettings(LateFusionSettings):
@@ -32,9 +32,9 @@ class POWERecSettings(LateFusionSettings):
     """Whether LayerGCN's readout adds layer 0, as the authors' code does."""
     user_embedding: Literal["separate", "shared", "prompted"] = "prompted"
     """User table."""
-    mlp_layers: Annotated[Count, Field(le=100)] = 1
+    mlp_layers: Layers = 1
     """Layers of each modality's MLP, each with a tanh behind it (Eq. 1)."""
-    prompt_num: Count = 3
+    prompt_num: Few = 3
     """Q, the prompts per modality. The paper's best is 3 on Baby and 1 on Clothing in its Figure 2 and section 4.4, and
     the reverse in section 4.1; the former is taken."""
     weak_weight: Weight = 0.01

@@ -8,7 +8,7 @@ from recbole_mm.model.backbone_model import BackboneModelSettings
 from recbole_mm.model.behaviour_target import Target
 from recbole_mm.model.rebuilt_graphs import When
 from recbole_mm.registry import TUNINGS, NameIn
-from recbole_mm.settings import Count, CountOrZero, Names, Positive, Rate, Weight
+from recbole_mm.settings import Count, CountOrZero, Few, Layers, Names, Positive, Rate, Weight, Width, Workers
 
 
 class PTMRecSettings(BackboneModelSettings):
@@ -20,13 +20,13 @@ class PTMRecSettings(BackboneModelSettings):
     """Folder or hub name of the CLIP that made the features (python -m recbole_mm extract)."""
     peft: Annotated[str, NameIn(TUNINGS)] = "prompt"
     """What of the encoder trains: prompt, lora, adapter, peft (peft_type); none is stage one alone."""
-    prompt_depth: Count = 9
+    prompt_depth: Layers = 9
     """J: blocks with prompts of their own, in both towers."""
-    prompt_length: Count = 2
+    prompt_length: Few = 2
     """n: prompts of a block."""
     prompt_position: Literal["after_start", "before_text"] = "after_start"
     """Of a text's prompts: behind its start-of-text token, as MaPLe has them, or before it, as Eq. 9 is printed."""
-    lora_rank: Count = 8
+    lora_rank: Width = 8
     """Rank of the change of each attention projection."""
     lora_alpha: Positive = 8
     """The change is scaled by lora_alpha / lora_rank."""
@@ -36,7 +36,7 @@ class PTMRecSettings(BackboneModelSettings):
     """Share of the inputs of LoRA's changes that is dropped in training."""
     lora_dora: bool = False
     """True: DoRA, in which the weights' lengths train apart from their directions."""
-    bottleneck: Count = 4
+    bottleneck: Width = 4
     """An adapter's hidden width is the tower's divided by this."""
     image_modality: str = "visual"
     """The modality of the encoder's image tower."""
@@ -79,7 +79,7 @@ class PTMRecSettings(BackboneModelSettings):
     """Encode in half precision on a GPU: bfloat16 where it computes in it, else float16 with a scaled loss."""
     picture_cache: str | None = None
     """Folder of resized pictures, for further runs too; pictures/ in checkpoint_dir if not set."""
-    picture_workers: CountOrZero | None = None
+    picture_workers: Workers | None = None
     """Processes that prepare pictures at the start of stage two; one for each processor if not set."""
     picture_memory: Count = 512
     """Most MB of the resized pictures that are in memory at a time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from recbole_mm.settings import Count, Positive, Settings, Weight, Width
+from recbole_mm.settings import Few, Positive, Settings, Weight, Width
 
 
 class ModelSettings(Settings):
@@ -36,7 +36,7 @@ class LateFusionSettings(ModelSettings):
 
     user_embedding: Literal["separate", "shared", "prompted"] = "separate"
     """User tables: one per modality, one for all, or one with prompts per modality."""
-    prompt_num: Count = 1
+    prompt_num: Few = 1
     """Q, the prompts per modality of a prompted table."""
     prompt_pooling: Literal["sum", "mean", "max"] = "sum"
     """How Q prompts become one."""

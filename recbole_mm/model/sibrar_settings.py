@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from recbole_mm.model.settings import ModelSettings
-from recbole_mm.settings import Counts, Names, Positive, Rate, Weight, Whole, Width
+from recbole_mm.settings import Names, Positive, Rate, Weight, Whole, Width, Widths
 
 INTERACTIONS = "interactions"
 NormEvery = Annotated[Whole, Field(ge=-1, le=100)]
@@ -20,7 +20,7 @@ class SiBraRSettings(ModelSettings):
 
     common_width: Width | None = None
     """c, width behind each modality's first map; embedding_size if not set."""
-    hidden_widths: Counts | None = None
+    hidden_widths: Widths | None = None
     """Hidden layers of the shared network; one of embedding_size if not set."""
     dropout: Rate = 0.2
     """On the shared network's input."""
@@ -42,7 +42,7 @@ class SiBraRSettings(ModelSettings):
     """tau, of the contrast."""
     user_encoder: Literal["rows", "table", "branch"] = "rows"
     """One layer over the user's interactions, an ID table, or a single branch of its own."""
-    user_hidden_widths: Counts | None = None
+    user_hidden_widths: Widths | None = None
     """Hidden layers of the user's branch; one of embedding_size if not set."""
     user_dropout: Rate = 0.2
     """On the input of the user's branch."""

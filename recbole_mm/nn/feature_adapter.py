@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.registry import ADAPTERS, register_adapter
-from recbole_mm.settings import Count, Positive, Rate, Real, Settings
+from recbole_mm.settings import Positive, Rate, Real, Settings, Width
 
 
 class FeatureAdapter(nn.Module):
@@ -73,7 +73,7 @@ class BefaSettings(AdapterSettings):
 class LoraSettings(AdapterSettings):
     """The key of the low-rank adapter."""
 
-    adapter_rank: Count = 16
+    adapter_rank: Width = 16
     """LoRA: rank of its change."""
 
 

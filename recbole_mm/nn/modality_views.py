@@ -26,12 +26,12 @@ class ModalityViews(nn.Module):
 
     def __init__(self, size: int, n_heads: int, attention: str):
         super().__init__()
+        if attention == "cross" and size % n_heads:
+            raise ValueError(f"n_heads: {n_heads} must divide embedding_size: {size}")
         self.n_heads = n_heads
         self.head_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n_heads * size, size)))
         self.query_weight = self.key_weight = None
         if attention == "cross":
-            if size % n_heads:
-                raise ValueError(f"n_heads: {n_heads} must divide embedding_size: {size}")
             self.query_weight, self.key_weight = (
                 nn.Parameter(nn.init.xavier_uniform_(torch.empty(size, size))) for _ in range(2)
             )

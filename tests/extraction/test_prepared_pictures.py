@@ -184,8 +184,9 @@ class TestProcesses:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--workers -1", "--workers: -1 must be at least 0"),
-        ("--picture-memory 0", "--picture-memory: 0 must be at least 1"),
+        ("--workers -1", "--workers: -1 must be from 0 to 256"),
+        ("--workers 1000000", "--workers: 1000000 must be from 0 to 256"),
+        ("--picture-memory 0", "--picture-memory: 0 must be from 1 to"),
         ("--picture-cache /proc/nowhere", "cannot be written"),
     ],
 )

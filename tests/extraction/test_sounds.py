@@ -291,8 +291,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ("--audio sounds --seconds 0", "--seconds: 0.0 must be at least 0.1"),
-            ("--audio sounds --seconds nan", "--seconds: nan must be at least 0.1"),
+            ("--audio sounds --seconds 0", "--seconds: 0.0 must be from 0.1 to 3600.0"),
+            ("--audio sounds --seconds nan", "--seconds: nan must be from 0.1 to"),
             ("--audio nowhere", "--audio: there is no folder nowhere"),
             ("--audio images", "has a sound of no item"),
             ("--images images", "which reads no pictures"),

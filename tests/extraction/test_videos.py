@@ -108,4 +108,4 @@ def test_command(tmp_path, capsys):
     np.testing.assert_allclose(table.values[1], rows.mean(axis=0), rtol=1e-5)
     assert "c.mp4 cannot be read as a video" in (shop / "shop.video.missing.tsv").read_text()
     assert main(shlex.split(f"{command} --frames 0")) == 2
-    assert "--frames: 0 must be at least 1" in capsys.readouterr().err
+    assert "--frames: 0 must be from 1 to 10000" in capsys.readouterr().err
