@@ -82,9 +82,11 @@ class ContentEASE(ClosedFormRecommender):
             with np.errstate(over="ignore", invalid="ignore"):  # which invert() tells
                 return ease_weights(invert(gram_matrix(self.history, parts, chosen.content_weight, chosen.reg_weight)))
         except SingularMatrix:
+            beside = f" beside content_weight: {chosen.content_weight:g}" if parts else ""
+            less = ", or less content, such as content_weight: 100" if parts else ""
             raise ValueError(
-                f"reg_weight: {chosen.reg_weight:g} leaves ContentEASE a matrix without an inverse; give more, "
-                "such as 30"
+                f"reg_weight: {chosen.reg_weight:g}{beside} leaves ContentEASE a matrix without an inverse; give more, "
+                f"such as 30{less}"
             ) from None
         except OverflowError:
             raise ValueError(

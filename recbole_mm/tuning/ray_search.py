@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
@@ -89,8 +90,21 @@ def _try_all(
 # ---------------------------------------------------------------- the folder of a search
 
 
-def _description(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
+class _Description(BaseModel):
     """What must be the same where a search is resumed."""
+
+    model_config = ConfigDict(strict=True)
+
+    settings: dict[str, Any]
+    model: str
+    dataset: str
+    ranges: list[Any]
+    algo: str
+    max_evals: int
+
+
+def _description(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
+    """That of a search, see :class:`_Description`."""
     return {
         "settings": {key: value for key, value in plain_settings(search.config).items() if key not in PATH_KEYS},
         "model": search.model,
@@ -109,7 +123,7 @@ def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> No
         return
     if not has_file(file):
         raise ValueError(f"--resume: {folder} holds no search; leave --resume out, or set --search_dir")
-    earlier = _read_description(file)
+    earlier = read_description(file)
     now = json.loads(json.dumps(description))
     for key in ("model", "dataset", "algo", "max_evals", "ranges"):
         if earlier[key] != now[key]:
@@ -120,20 +134,14 @@ def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> No
             raise ValueError(f"--resume: the search in {folder} has {key}: {theirs}, this one {ours}")
 
 
-def _read_description(file: Path) -> dict[str, Any]:
+def read_description(file: Path) -> dict[str, Any]:
     """What :func:`_description` gave; raises ValueError, naming file and key, where the file holds something else."""
     otherwise = "restore it, or set another --search_dir"
     try:
         with open_regular(file) as opened:
-            found = parse_json(opened.read().decode("utf-8"))
+            found = _Description.model_validate(parse_json(opened.read().decode("utf-8"))).model_dump()
     except (ValueError, RecursionError) as error:
         raise ValueError(f"--resume: {file} is damaged ({one_line(error)}); {otherwise}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"--resume: {file} is damaged (it holds a {type(found).__name__}); {otherwise}")
-    kinds = {"settings": dict, "model": str, "dataset": str, "ranges": list, "algo": str, "max_evals": int}
-    for key, kind in kinds.items():
-        if not isinstance(found.get(key), kind):
-            raise ValueError(f"--resume: {file} is damaged ({key}: it is no {kind.__name__}); {otherwise}")
     return found
 
 

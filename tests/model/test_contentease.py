@@ -10,7 +10,7 @@ import torch
 from recbole_mm.nn.content_similarity import UnitRows
 from recbole_mm.nn.ridge import SingularMatrix, gram_matrix, invert
 from recbole_mm.testing.closed_forms import ClosedFormConformance
-from recbole_mm.testing.toy import PRE_SPLIT, start
+from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from tests.reference import interactions, start_example, write_example
 
 CONTENT = {"reg_weight": 0.7, "content_weight": 2.5, "content_reg_weight": 0.4, "behaviour_share": 0.3}
@@ -139,7 +139,7 @@ def test_a_matrix_without_an_inverse_is_told_in_whatever_block(monkeypatch, lack
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"reg_weight": 0.0, "content_weight": 0.0}, "reg_weight: 0 leaves ContentEASE a matrix without an inverse"),
+        ({"reg_weight": 0.0, "content_weight": 0.0}, "reg_weight: 0 leaves ContentEASE a matrix .*, such as 30$"),
         ({"reg_weight": 1e-20, "content_weight": 0.0}, "reg_weight: 1e-20 leaves ContentEASE a matrix without an"),
         ({"reg_weight": -1.0}, "reg_weight: -1.0 is not allowed"),
         ({"combination": "added", "content_reg_weight": 0.0}, "content_reg_weight: 0.0 is not allowed"),
@@ -152,3 +152,10 @@ def test_bad_settings(example, settings, message):
     with pytest.raises(ValueError, match=message) as error:
         start_example("ContentEASE", example, **settings).model.solution()
     assert "\n" not in str(error.value)
+
+
+def test_content_that_drowns_the_regularisation_is_named(tmp_path):
+    """Rows of 10 numbers for 30 items, weighted until the rest is lost in rounding."""
+    folder = write_planted(tmp_path, {"visual": 6, "textual": 4})
+    with pytest.raises(ValueError, match=r"beside content_weight: 1e\+300 leaves .* content, such as content_weight: 100$"):
+        start("ContentEASE", folder, **PRE_SPLIT, content_weight=1e300).model.solution()

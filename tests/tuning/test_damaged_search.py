@@ -19,10 +19,10 @@ DESCRIPTION = {
     [
         (json.dumps(DESCRIPTION)[:40], "is damaged \\("),
         ("[" * 100_000, "is damaged \\("),
-        ("[1]", "it holds a list"),
-        ("{}", "settings: it is no dict"),
-        (json.dumps({**DESCRIPTION, "settings": "seed"}), "settings: it is no dict"),
-        (json.dumps({**DESCRIPTION, "max_evals": "3"}), "max_evals: it is no int"),
+        ("[1]", "content: input should be a valid dictionary"),
+        ("{}", "settings: field required"),
+        (json.dumps({**DESCRIPTION, "settings": "seed"}), "settings: input should be a valid dictionary"),
+        (json.dumps({**DESCRIPTION, "max_evals": "3"}), "max_evals: input should be a valid integer"),
         ('{"model": "VBPR", "model": "BM3"}', "the key 'model' is there twice"),
     ],
 )
