@@ -157,5 +157,5 @@ def test_bad_settings(example, settings, message):
 def test_content_that_drowns_the_regularisation_is_named(tmp_path):
     """Rows of 10 numbers for 30 items, weighted until the rest is lost in rounding."""
     folder = write_planted(tmp_path, {"visual": 6, "textual": 4})
-    with pytest.raises(ValueError, match=r"beside content_weight: 1e\+300 leaves .* content, such as content_weight: 100$"):
+    with pytest.raises(ValueError, match=r"beside content_weight: 1e\+300 leaves .*, such as content_weight: 100$"):
         start("ContentEASE", folder, **PRE_SPLIT, content_weight=1e300).model.solution()
