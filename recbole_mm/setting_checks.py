@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from recbole.config import Config
@@ -17,7 +18,7 @@ from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
-from recbole_mm.registry import ADAPTERS, MODELS, variants
+from recbole_mm.registry import ADAPTERS, MODELS, TUNINGS, variants
 from recbole_mm.setting_conflicts import check_conflicts
 from recbole_mm.setting_rules import common_settings, own_settings
 from recbole_mm.settings import Settings, declared_keys, plain_value
@@ -46,12 +47,31 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     check_undeclared(config, _declared(own))
     check_trust(final)
     check_conflicts(config)
+    _warn_without_effect(config, final)
     return final
 
 
 def _declared(own: list[type[Settings]]) -> set[str]:
     """Keys whose values their declarations have checked."""
     return {key for kind in _parts(own) for key in kind.model_fields if own or key != "embedding_size"}
+
+
+def _warn_without_effect(config: Config, final: Mapping[str, Any]) -> None:
+    """Warn of keys that are another adapter's or another way's to tune than this run has: they change nothing."""
+    for registry, choice in ((ADAPTERS, "feature_adapter"), (TUNINGS, "peft")):
+        keys = {entry.name: set((entry.facts["settings"] or Settings).model_fields) for entry in registry.entries()}
+        chosen = final.get(choice)
+        for key in user_settings(config):
+            owners = [name for name in keys if key in keys[name]]
+            if owners and chosen not in owners:
+                owner, has = " or ".join(owners), f"{choice}: {chosen}" if chosen else f"no {choice}"
+                _warn_once(f"{key} is a key of {choice}: {owner}, and this run has {has}; it changes nothing")
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Once in a process, whose runs and searches make several Configs of the same settings."""
+    logging.getLogger(__name__).warning("%s", message)
 
 
 def _rename_earlier_keys(config: Config, final: dict[str, Any], aliases: Mapping[str, str]) -> None:

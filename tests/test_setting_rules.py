@@ -9,6 +9,7 @@ import pytest
 from recbole.config import Config
 from recbole.quick_start import run_recbole
 
+from recbole_mm import setting_checks
 from recbole_mm.configuration import checked_config
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.quick_start import main
@@ -220,3 +221,19 @@ def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
     with pytest.raises(ValueError, match="cl_weight is the earlier name of contrast_weight, and both are set"):
         Config("LGMRec", "toy", config_dict={"cl_weight": 0.5, "contrast_weight": 0.1})
     assert Config("MARGO", "toy", config_dict={"temperature": 2})["temperature"] == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("BM3", {"adapter_rank": 4}, "adapter_rank is a key of feature_adapter: lora, and this run has "),
+        ("BM3", {"adapter_rank": 5, "feature_adapter": "befa"}, "feature_adapter: befa; it changes nothing"),
+        ("VBPR", {"peft_type": "IA3"}, "peft_type is a key of peft: peft, and this run has no peft; it "),
+        ("BM3", {"adapter_rank": 4, "feature_adapter": "lora"}, ""),
+        ("BeFAHost", {"adapter_expansion": 2}, ""),
+    ],
+)
+def test_a_key_of_a_part_that_the_run_has_not_is_told(model, settings, message, caplog):
+    setting_checks._warn_once.cache_clear()
+    Config(model, "toy", config_dict=settings)
+    assert message in caplog.text and bool(message) == ("changes nothing" in caplog.text)
