@@ -34,6 +34,7 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/epoch.py
+	$(VENV)/bin/python benchmarks/closed_forms.py
 
 # The site, in site/; warnings are errors.
 docs: $(VENV)/.installed

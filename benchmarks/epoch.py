@@ -145,7 +145,7 @@ def parse(description: str, scales: bool = True) -> argparse.Namespace:
 
 
 def all_models() -> dict:
-    """Every registered model but PTMRec, which is measured with the encoder it needs in tuning_cost.py."""
+    """Every model that trains, but PTMRec; closed_forms.py measures the others, tuning_cost.py PTMRec."""
     from recbole_mm import MODELS, ClosedFormRecommender
 
     trained = [name for name in MODELS if not issubclass(MODELS.get(name), ClosedFormRecommender)]
