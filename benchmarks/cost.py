@@ -18,12 +18,15 @@ from epoch import DATA, SHAPES
 from machine import versions
 
 EXPLANATION = """\
-Steps of {model} at the shape of {shape}, taken in turns, medians of {n_steps}; parameters count the [PAD] rows."""
+Steps of {model} at the shape of {shape}, taken in turns, medians of {n_steps}, in milliseconds of the processor,
+all threads together; parameters count the [PAD] rows."""
 
 
 def measure(model: str, folder: str, key: str, values: list, settings: dict, n_steps: int) -> dict:
     """Median seconds of a step and parameters per value. Runs in an interpreter of its own."""
     import torch
+
+    from recbole_mm.trainer.precision import matmul_precision
 
     runs = [harness.start(model, Path(folder), **{**settings, key: value}) for value in values]
     batches = [iter(run.train_data) for run in runs]
@@ -39,9 +42,10 @@ def measure(model: str, folder: str, key: str, values: list, settings: dict, n_s
             except StopIteration:
                 batches[number] = iter(run.train_data)
                 batch = next(batches[number])
-            started = time.perf_counter()
-            run.trainer._train_batch(batch, run.model.calculate_loss, scaler)
-            seconds[number].append(time.perf_counter() - started)
+            started = time.process_time()
+            with matmul_precision(run.config["matmul_precision"]):
+                run.trainer._train_batch(batch, run.model.calculate_loss, scaler)
+            seconds[number].append(time.process_time() - started)
     return {
         "seconds": [median(one[1:]) for one in seconds],
         "parameters": [sum(p.numel() for p in run.model.parameters()) for run in runs],

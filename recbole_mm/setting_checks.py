@@ -16,12 +16,14 @@ from recbole_mm.host.saved_data import check_trust
 from recbole_mm.io.names import closest
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.registry import ADAPTERS, MODELS, TUNINGS, variants
 from recbole_mm.setting_conflicts import check_conflicts
 from recbole_mm.setting_rules import common_settings, own_settings
 from recbole_mm.settings import Settings, declared_keys, plain_value
+from recbole_mm.trainer.settings import TrainerSettings
 
 _MISSPELT = 0.8  # likeness of two keys from which on the one is taken for a slip of the other
 _KEYS_OF_THE_LAUNCHER = {
@@ -57,7 +59,10 @@ def _declared(own: list[type[Settings]]) -> set[str]:
 
 
 def _warn_without_effect(config: Config, final: Mapping[str, Any]) -> None:
-    """Warn of keys that are another adapter's or another way's to tune than this run has: they change nothing."""
+    """Warn of keys that are another trainer's, adapter's or way's to tune than this run has: they change nothing."""
+    if not issubclass(config.model_class, Recommender):
+        for key in TrainerSettings.model_fields.keys() & user_settings(config).keys():
+            _warn_once(f"{key} is a key of our trainer, and {config.model} has RecBole's; it changes nothing")
     for registry, choice in ((ADAPTERS, "feature_adapter"), (TUNINGS, "peft")):
         keys = {entry.name: set((entry.facts["settings"] or Settings).model_fields) for entry in registry.entries()}
         chosen = final.get(choice)

@@ -54,6 +54,7 @@ ELSEWHERE = {  # what a command begins with, or holds, and where it is run inste
     "/shared/": "needs a cluster: tests/extraction/test_ray_job.py",
     "--tool=Ray": "tests/tuning/test_ray_search.py",
     "--nproc=2": "tests/test_distributed.py",
+    "--matmul_precision=bf16": "tests/trainer/test_trainer.py, where the processor has units for it",
     "--jobs 2": "tests/experiment/test_experiment.py",
     "recbole-mm report": "tests/experiment/test_report.py",
     "python benchmarks/": "tests/benchmarks, and the hours that they take",

@@ -229,6 +229,8 @@ def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
         ("BM3", {"adapter_rank": 4}, "adapter_rank is a key of feature_adapter: lora, and this run has "),
         ("BM3", {"adapter_rank": 5, "feature_adapter": "befa"}, "feature_adapter: befa; it changes nothing"),
         ("VBPR", {"peft_type": "IA3"}, "peft_type is a key of peft: peft, and this run has no peft; it "),
+        ("BPR", {"lr_decay": {"factor": 0.9, "epochs": 5}}, "lr_decay is a key of our trainer, and BPR has "),
+        ("BM3", {"lr_decay": {"factor": 0.9, "epochs": 5}}, ""),
         ("BM3", {"adapter_rank": 4, "feature_adapter": "lora"}, ""),
         ("BeFAHost", {"adapter_expansion": 2}, ""),
     ],

@@ -37,10 +37,7 @@ class MultimodalRecommender(GraphRecommender):
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if not getattr(dataset, "modalities", None):
-            raise ValueError(
-                f"{type(self).__name__} needs modality features, and data set '{config['dataset']}' has none: put a "
-                f"file such as {config['dataset']}.visual beside its .inter (python -m recbole_mm convert --help)"
-            )
+            raise ValueError(no_features(type(self).__name__, config))
         self.features = FeatureTables(self, dataset, self.settings.trainable_features)
         self.modalities = self.features.names
         self.adapters = FeatureAdapters(self, self.projected_features, config)
@@ -141,3 +138,14 @@ class MultimodalRecommender(GraphRecommender):
         """
         chosen = modality_weights(weights, self.modalities, visual)
         return combine([self.item_graph(name, k, "binary") for name in self.modalities], chosen)
+
+
+def no_features(model: str, config: Config) -> str:
+    """The one line for a model that needs features where a run has none."""
+    if config["modalities"] == []:
+        return f"{model} needs modality features, and modalities: [] leaves out all; name some, or leave the key out"
+    name = config["dataset"]
+    return (
+        f"{model} needs modality features, and data set '{name}' has none: put a file such as {name}.visual beside its "
+        ".inter (python -m recbole_mm convert --help)"
+    )

@@ -15,6 +15,7 @@ from recbole.config import Config
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph.item_graph import largest_per_row
+from recbole_mm.model.base import no_features
 from recbole_mm.model.closed_form import ClosedFormRecommender, ItemVectors, ItemWeights, Solution
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.content_similarity import UnitRows, blocks, largest_cosines, shrunk_cosines, weighted_cosines
@@ -70,11 +71,7 @@ class ContentKNN(ClosedFormRecommender):
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if not self.modalities:
-            raise ValueError(
-                f"ContentKNN needs modality features, and there are none in use of data set '{config['dataset']}'; set "
-                "`modalities`, or put a file such as "
-                f"{config['dataset']}.visual beside its .inter (python -m recbole_mm convert --help)"
-            )
+            raise ValueError(no_features(type(self).__name__, config))
         self._check()
         weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.5)
         if not any(weights):

@@ -22,6 +22,7 @@ from recbole_mm.nn.sums import total
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
 from recbole_mm.trainer.eager_optimizers import eager
+from recbole_mm.trainer.precision import check_matmul_precision, matmul_precision
 from recbole_mm.trainer.resuming import ResumingTrainer
 
 Loss = Tensor | tuple[Tensor, ...]  # a scalar, or its parts
@@ -45,6 +46,7 @@ class MultimodalTrainer(ResumingTrainer):
         if self._in_processes:
             processes.keep_constants_local(model)
         super().__init__(config, model)
+        check_matmul_precision(config["matmul_precision"], self.device)
         self._loss_factor = 1
         self.records: dict[str, float] = {}
         if self._in_processes:
@@ -118,10 +120,11 @@ class MultimodalTrainer(ResumingTrainer):
             batches = progress_bar(train_data, ncols=100, desc=set_color(self._progress_label(epoch_idx), "pink"))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
         losses = []
-        for step in self._steps(batches):
-            losses.append(self._train_batch(step, loss_func, scaler))
-            if self.gpu_available and show_progress:
-                batches.set_postfix_str(set_color("GPU RAM: " + get_gpu_usage(self.device), "yellow"))
+        with matmul_precision(self.config["matmul_precision"]):
+            for step in self._steps(batches):
+                losses.append(self._train_batch(step, loss_func, scaler))
+                if self.gpu_available and show_progress:
+                    batches.set_postfix_str(set_color("GPU RAM: " + get_gpu_usage(self.device), "yellow"))
         self.optimizer.zero_grad()  # gradients of trained features are large, and an evaluation needs none
         if self.scheduler is not None:
             self.scheduler.step()

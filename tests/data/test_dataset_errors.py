@@ -70,12 +70,15 @@ def test_too_few_rows_for_a_mean(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "features, settings", [({}, {}), (VISUAL, {"modalities": []})], ids=["no file", "none chosen"]
+    "features, settings, reason",
+    [({}, {}, "data set 'toy' has none: put a file"), (VISUAL, {"modalities": []}, r"modalities: \[\] leaves out all")],
+    ids=["no file", "none chosen"],
 )
-def test_a_multimodal_model_without_modalities(tmp_path, features, settings):
+@pytest.mark.parametrize("model", ["POWERec", "ContentKNN"])
+def test_a_multimodal_model_without_modalities(tmp_path, features, settings, reason, model):
     write_dataset(tmp_path, {"": PAIRS}, features)
-    with pytest.raises(ValueError, match="POWERec needs modality features, and data set 'toy' has none"):
-        start("POWERec", tmp_path, **ONLY_TEST, **settings)
+    with pytest.raises(ValueError, match=f"^{model} needs modality features, and {reason}"):
+        start(model, tmp_path, **ONLY_TEST, **settings)
 
 
 @pytest.mark.parametrize("name", ["train", "valid", "test"])

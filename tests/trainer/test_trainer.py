@@ -12,6 +12,7 @@ from recbole.trainer import Trainer
 from torch import optim
 
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
+from recbole_mm.trainer.precision import check_matmul_precision
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
 SMALL = {
@@ -213,6 +214,39 @@ def test_mixed_precision_trains(begin):
         losses.append(run.trainer()._train_epoch(run.train_data, 0))
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=2**-7)  # bfloat16 keeps 8 bits
+
+
+def has_bf16_units() -> bool:
+    try:
+        check_matmul_precision("bf16", torch.device("cpu"))
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_bf16_units(), reason="this processor has no units for bfloat16")
+def test_products_through_bfloat16_units(begin):
+    """Rounded to 8 bits in the steps alone: torch's own setting stays as it was, after an error too.
+
+    Products of fewer than 4,096 multiplications stay float32, so the embedding is as wide as usual here.
+    """
+    losses = []
+    for precision in ("float32", "bf16"):
+        run = begin(matmul_precision=precision, embedding_size=64)
+        losses.append(run.trainer()._train_epoch(run.train_data, 0))
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=2**-7)  # bfloat16 keeps 8 bits
+    with pytest.raises(ZeroDivisionError):
+        run.trainer()._train_epoch(run.train_data, 0, loss_func=lambda _: 1 / 0)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_processor_without_units_for_bfloat16(begin, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="^matmul_precision: bf16 is nothing that this processor has units for; leave"):
+        begin(matmul_precision="bf16").trainer()
+    begin(matmul_precision="float32").trainer()
 
 
 # ---------------------------------------------------------------- a whole run
