@@ -18,7 +18,14 @@ from recbole_mm.graph.item_graph import largest_per_row
 from recbole_mm.model.base import no_features
 from recbole_mm.model.closed_form import ClosedFormRecommender, ItemVectors, ItemWeights, Solution
 from recbole_mm.model.settings import ModelSettings
-from recbole_mm.nn.content_similarity import UnitRows, blocks, largest_cosines, shrunk_cosines, weighted_cosines
+from recbole_mm.nn.content_similarity import (
+    HybridRows,
+    UnitRows,
+    blocks,
+    largest_cosines,
+    shrunk_cosines,
+    weighted_cosines,
+)
 from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Weight, Weights
@@ -29,16 +36,18 @@ class ContentKNNSettings(ModelSettings):
     has no modality_weights, whose number is that of the modalities; for two, try steps of 0.25.
     """
 
-    fusion: Literal["sum", "concat", "max", "score"] = "sum"
-    """Of modalities: weighted cosines, raw features side by side, the largest cosine, or standardised scores added."""
+    fusion: Literal["sum", "concat", "max", "score", "hybrid"] = "sum"
+    """Weighted cosines, raw features side by side, the largest cosine, standardised scores, or interactions beside."""
     modality_weights: Weights | dict[str, Weight] | None = None
-    """Of the cosines of `sum`, per modality in their order or by name, scaled to the sum 1; equal if not set."""
+    """Of `sum` and `hybrid`, per modality in their order or by name, scaled to the sum 1; equal if not set."""
     keep: Literal["row", "column", "none"] = "row"
     """k neighbours of each item of a history, k of each candidate, or all similarities."""
     k: Count = 10
     """Neighbours kept."""
     keep_self: bool | None = None
     """Whether an item is among its own k neighbours; with concat, as in public code, and else not, if not set."""
+    content_scale: Weight = 1.0
+    """Length of an item's content beside its column of interactions, for `hybrid`; beta in the papers."""
     shrink: Weight = 0.0
     """Added to the product of the norms; 10 in public code, which concatenates."""
 
@@ -62,7 +71,9 @@ class ContentKNN(ClosedFormRecommender):
 
     ``fusion: concat`` with ``shrink: 10`` is public code's ItemKNN on content: :math:`\langle f_i, f_j \rangle /
     (|f_i| |f_j| + shrink)` of the raw features side by side, the item itself among its own neighbours; the modality
-    of the largest norm decides there. ``keep: none`` is two thin products, :math:`(A F) F^T`. An item without
+    of the largest norm decides there. ``fusion: hybrid`` (CFCBF) takes cosines of what stands side by side: an item's
+    column of interactions and :math:`\beta \sqrt{w_m} f^m_i` of each modality; with ``content_scale: 0`` and ``keep:
+    column`` it is RecBole's ItemKNN. ``keep: none`` is two thin products, :math:`(A F) F^T`. An item without
     interactions is scored by its content; with ``keep: row`` only where it is a neighbour of an item of the history.
     """
 
@@ -82,7 +93,8 @@ class ContentKNN(ClosedFormRecommender):
         chosen, n = self.settings, self.n_items - 1
         if chosen.keep != "none" and chosen.k > n:
             raise ValueError(f"k: {chosen.k} must be from 1 to {n}, the number of items")
-        if chosen.keep == "none" and (chosen.fusion == "max" or (chosen.fusion == "concat" and chosen.shrink)):
+        no_product = chosen.fusion in ("max", "hybrid") or (chosen.fusion == "concat" and chosen.shrink)
+        if chosen.keep == "none" and no_product:
             raise ValueError(
                 f"keep: none is a product of features, which fusion: {chosen.fusion} with shrink: {chosen.shrink:g} is "
                 "not; keep row or column"
@@ -102,6 +114,9 @@ class ContentKNN(ClosedFormRecommender):
         weights = self.weights if len(parts) == len(self.weights) else [1.0]
         if self.settings.keep == "none":
             return _factors(parts, weights, self.settings.shrink) if parts else _factors_of_raw(raw)
+        if self.settings.fusion == "hybrid":
+            rows = HybridRows(self.history, parts, weights, self.settings.content_scale)
+            return self._neighbours(lambda start, stop: rows.cosines(start, stop, self.settings.shrink))
         scale = 1 / (1 + self.settings.shrink)  # the norms are 1
         if not parts:
             return self._neighbours(lambda start, stop: shrunk_cosines(raw, self.settings.shrink, start, stop))

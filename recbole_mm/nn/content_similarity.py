@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy.sparse as sp
 
 BLOCK_ROWS = 512
 
@@ -37,6 +38,11 @@ class UnitRows:
 
     def _parts(self, feature: np.ndarray) -> Iterator[np.ndarray]:
         return (feature[start:stop][self.present[start:stop]] for start, stop in blocks(len(feature)))
+
+    @property
+    def has_direction(self) -> np.ndarray:
+        """Bool ``[n]``: which rows have length 1 and not 0."""
+        return self._inverse_norms > 0
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Rows of length 1, or 0, float64 ``[stop - start, width]``."""
@@ -91,6 +97,34 @@ def largest_cosines(parts: Sequence[UnitRows], start: int, stop: int) -> np.ndar
         both = np.outer(part.present[start:stop], part.present)
         np.maximum(best, part.cosines(start, stop), out=best, where=both)
     return np.where(np.isneginf(best), 0.0, best)
+
+
+class HybridRows:
+    """Each item's column of interactions beside its content (CFCBF): ``[A_:i ; scale * sqrt(w_m) f^m_i, ...]``.
+
+    Args:
+        history: A, the interactions as 0 and 1, ``[n_users, n]``.
+        parts: f, the modalities.
+        weights: w, at least 0, one per modality.
+        scale: of the content.
+    """
+
+    def __init__(self, history: sp.csr_matrix, parts: Sequence[UnitRows], weights: Sequence[float], scale: float):
+        self._by_item, self._columns = history.T.tocsr(), history.tocsc()
+        self._parts = parts
+        self._weights = [scale**2 * weight for weight in weights]
+        squares = np.diff(self._columns.indptr).astype(np.float64)
+        for part, weight in zip(parts, self._weights, strict=True):
+            squares += weight * part.has_direction
+        self._norms = np.sqrt(squares)
+
+    def cosines(self, start: int, stop: int, shrink: float) -> np.ndarray:
+        """``<c_i, c_j> / (|c_i| |c_j| + shrink)`` of some items with all; a pair whose divisor is 0 has 0."""
+        products = (self._by_item[start:stop] @ self._columns).toarray().astype(np.float64)
+        for part, weight in zip(self._parts, self._weights, strict=True):
+            products += weight * part.cosines(start, stop)
+        divisors = np.outer(self._norms[start:stop], self._norms) + shrink
+        return np.divide(products, divisors, out=np.zeros_like(products), where=divisors > 0)
 
 
 def shrunk_cosines(features: Sequence[np.ndarray], shrink: float, start: int, stop: int) -> np.ndarray:

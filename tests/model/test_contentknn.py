@@ -21,6 +21,11 @@ class TestContentKNNWithoutTruncation(ClosedFormConformance):
     settings = {"keep": "none"}
 
 
+class TestContentKNNBesideInteractions(ClosedFormConformance):
+    model = "ContentKNN"
+    settings = {"fusion": "hybrid", "keep": "column", "k": 5}
+
+
 class TestContentKNNOfScores(ClosedFormConformance):
     model = "ContentKNN"
     settings = {"fusion": "score", "keep": "column", "k": 5}
@@ -126,6 +131,36 @@ def test_max(with_gaps):
     np.testing.assert_allclose(scores(run), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("keep", ["row", "column"])
+@pytest.mark.parametrize("scale", [0.0, 0.5, 3.0])
+def test_hybrid(with_gaps, keep, scale):
+    """Columns of interactions and content written side by side, pair by pair."""
+    weights = [0.5, 0.2, 0.3]
+    run = start_example(
+        "ContentKNN", with_gaps, modalities=["visual", "textual", "acoustic"], fusion="hybrid", keep=keep, k=4,
+        content_scale=scale, modality_weights=weights, shrink=1.5,
+    )  # fmt: skip
+    content = [
+        scale * np.sqrt(weight) * unit(run, name)[0] for weight, name in zip(weights, run.model.modalities, strict=True)
+    ]
+    rows = np.concatenate([history(run).T, *content], axis=1).astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1)
+    similarity = rows @ rows.T / (np.outer(norms, norms) + 1.5)
+    np.fill_diagonal(similarity, 0.0)
+    kept = k_largest(similarity, 4)
+    np.testing.assert_allclose(scores(run), history(run) @ (kept.T if keep == "column" else kept), rtol=1e-5, atol=1e-6)
+
+
+def test_hybrid_without_content_is_recboles_itemknn(tmp_path):
+    """All neighbours kept, so that ties, of which columns of interactions have many, decide nothing."""
+    folder = write_example(tmp_path)
+    ours = start_example("ContentKNN", folder, fusion="hybrid", content_scale=0.0, keep="column", k=9, shrink=2.0)
+    theirs = start_example("ItemKNN", folder, k=10, shrink=2.0)
+    users = torch.arange(1, ours.dataset.user_num)
+    expected = theirs.model.full_sort_predict({"user_id": users}).reshape(len(users), -1)[:, 1:]
+    np.testing.assert_allclose(scores(ours), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("keep", ["row", "none"])
 def test_score(with_gaps, keep):
     run = start_example("ContentKNN", with_gaps, fusion="score", k=4, keep=keep)
@@ -170,6 +205,8 @@ def test_a_cold_item_is_a_candidate_of_its_own_neighbours(example):
         ({"modality_weights": [1.0], "k": 3}, "modality_weights: .* must be one number for each of visual, textual"),
         ({"modality_weights": [0.0, 0.0], "k": 3}, "modality_weights: .* are all 0"),
         ({"fusion": "max", "keep": "none"}, "keep: none is a product of features, which fusion: max"),
+        ({"fusion": "hybrid", "keep": "none"}, "keep: none is a product of features, which fusion: hybrid"),
+        ({"fusion": "hybrid", "content_scale": -1.0}, "content_scale: -1.0 is not allowed"),
         ({"fusion": "concat", "keep": "none", "shrink": 10.0}, "keep: none is a product of features"),
         ({"shrink": -1.0}, "shrink: -1.0 is not allowed"),
         ({"fusion": "mean"}, "fusion: 'mean' is not allowed"),
