@@ -220,14 +220,18 @@ def prepare_training(config: Config, dataset: Dataset | None = None) -> tuple[An
         config: of the run.
         dataset: the data set of this configuration, where the caller has it; it is loaded otherwise.
     """
-    init_seed(config["seed"], config["reproducibility"])
-    dataset = create_dataset(config) if dataset is None else dataset
-    train_data, *evaluation_data = data_preparation(config, dataset)
+    train_data, *evaluation_data = prepare_data(config, dataset)
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(config["model"])(config, data_set(train_data)).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     trainer.eval_collector.data_collect(train_data)  # for an evaluation without a training before it
     return trainer, train_data, *evaluation_data
+
+
+def prepare_data(config: Config, dataset: Dataset | None = None) -> tuple[Any, ...]:
+    """Training, validation and test data of a configuration, split as :func:`prepare_training` does it."""
+    init_seed(config["seed"], config["reproducibility"])
+    return data_preparation(config, create_dataset(config) if dataset is None else dataset)
 
 
 def _summarise(result: dict[str, Any] | None) -> None:

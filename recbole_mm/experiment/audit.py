@@ -10,11 +10,23 @@ from typing import Any
 
 from recbole_mm.data.feature_file import find_modalities
 from recbole_mm.data.file_form import FileForm
-from recbole_mm.experiment.plan import WITHOUT
+from recbole_mm.experiment.plan import LEAK, WITHOUT
 from recbole_mm.experiment.rows import Row, check_row
-from recbole_mm.model.recommender import Recommender
+from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.closed_form import ClosedFormRecommender
 
 ALL = "all"  # modalities at once
+_OF_DATA = (LEAK,)  # which train no row again
+
+
+def modalities_of(row: Row) -> list[str]:
+    """Names of the modalities that the row's model reads; none of a model of IDs alone."""
+    config = row.config()
+    if not issubclass(config.model_class, (MultimodalRecommender, BackboneModel, ClosedFormRecommender)):
+        return []
+    form = FileForm.of_settings(config)
+    return config["modalities"] or find_modalities(Path(config["data_path"]), row.dataset, form)
 
 
 def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:
@@ -26,11 +38,10 @@ def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:
 
     Raises as :func:`recbole_mm.experiment.rows.rows_of`.
     """
-    config = row.config()
-    if row.sweep or not kinds or not issubclass(config.model_class, Recommender):
+    kinds = [kind for kind in kinds if kind not in _OF_DATA]
+    if row.sweep or not kinds:
         return []
-    form = FileForm.of_settings(config)
-    found = config["modalities"] or find_modalities(Path(config["data_path"]), row.dataset, form)
+    found = modalities_of(row)
     targets = {name: [name] for name in found} | ({ALL: found} if len(found) > 1 else {})
     rows = []
     for kind, (target, names) in itertools.product(kinds, targets.items()):

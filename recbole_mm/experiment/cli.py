@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.data.knock_out import KNOCK_OUTS
-from recbole_mm.experiment.plan import WITHOUT
+from recbole_mm.experiment.plan import LEAK, WITHOUT
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.io.names import closest
 from recbole_mm.load import add_opening_options, open_checkpoint, opening_options, run_files
@@ -67,13 +67,17 @@ def _audit(arguments: argparse.Namespace) -> int:
     for kind in arguments.knock_out:
         if kind not in kinds:
             raise ValueError(f"--knock_out: there is no {kind!r}{closest(kind, kinds)}; there are {', '.join(kinds)}")
+    if len(set(arguments.knock_out)) < len(arguments.knock_out):
+        raise ValueError(f"--knock_out: {','.join(arguments.knock_out)} names one twice; leave it out")
     if arguments.plan.suffix in (".yaml", ".yml"):
+        arguments.knock_out.append(LEAK)
         return _run(arguments)
     return _audit_checkpoint(arguments)
 
 
 def _audit_checkpoint(arguments: argparse.Namespace) -> int:
-    from recbole_mm.experiment.inference_audit import audit_checkpoint, leaks_of
+    from recbole_mm.experiment.inference_audit import audit_checkpoint
+    from recbole_mm.experiment.leak_checks import leaks_of_checkpoint, leaks_table
 
     if WITHOUT in arguments.knock_out:
         raise ValueError(f"--knock_out: {WITHOUT} needs a training; give it with a plan")
@@ -82,7 +86,9 @@ def _audit_checkpoint(arguments: argparse.Namespace) -> int:
     check_folder_writable(file.parent)
     options = opening_options(arguments)
     tables = {file: audit_checkpoint(arguments.plan, arguments.knock_out, **options)}
-    tables[file.with_name(f"{file.stem}-leaks.csv")] = leaks_of(open_checkpoint(arguments.plan, **options))
+    tables[file.with_name(f"{file.stem}-leaks.csv")] = leaks_table(
+        leaks_of_checkpoint(open_checkpoint(arguments.plan, **options))
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     for path, table in tables.items():
         with atomic_file(path) as temporary:
@@ -157,6 +163,9 @@ def _run(arguments: argparse.Namespace) -> int:
     failed = [record for record in store.records() if record.error]
     for record in failed:
         print(f"failed: {record.label} on {record.dataset}, seed {record.seed}: {record.error}")
+    unchecked = [leak for leak in store.leaks() if leak.error]
+    for leak in unchecked:
+        print(f"failed: leak sentinel: {leak.modality} of {leak.dataset}: {leak.error}")
     report = (
         write_report(store.folder, read_plan(arguments.plan).compare_with)
         if len(failed) < len(store.records())
@@ -164,4 +173,4 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     print(f"store: {store.folder}")
     print(f"report: {report}" if report else "no run ended well, so there is no report")
-    return 1 if failed else 0
+    return 1 if failed or unchecked else 0

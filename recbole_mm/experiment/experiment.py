@@ -10,7 +10,8 @@ from pathlib import Path
 from recbole_mm.experiment.audit import audit_rows
 from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.jobs import results_of
-from recbole_mm.experiment.plan import Plan, read_plan
+from recbole_mm.experiment.leak_checks import LeakCheck, leak_checks, run_leak_check
+from recbole_mm.experiment.plan import LEAK, Plan, read_plan
 from recbole_mm.experiment.record import RunResult
 from recbole_mm.experiment.rows import Row, rows_of
 from recbole_mm.experiment.run import Job, run_job
@@ -69,8 +70,11 @@ def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address:
         _search([one for one in searches if one is not None], store, jobs, tell)
         chosen = [_chosen(*one, store, tell) for one in zip(rows, searches, strict=True)]
         audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
+        checks = leak_checks(rows, plan.seeds[0]) if LEAK in plan.audit else []
+        _check_leaks(checks, store, jobs, tell)
         wanted = _run(plan, [*chosen, *audited], store, jobs, tell)
-    store.write_tables(wanted, {search.identity for search in searches if search is not None})
+    asked = {search.identity for search in searches if search is not None}
+    store.write_tables(wanted, asked, {check.name for check in checks})
     shutil.rmtree(store.folder / "work", ignore_errors=True)
     return store
 
@@ -124,6 +128,15 @@ def _chosen(row: Row, search: RowSearch | None, store: Store, tell: Tell) -> tup
     best = next(one for one in trials if one.chosen)
     tell(f"{row.label} on {row.dataset}: {best.settings} ({best.metric} {best.value:.4f})")
     return row.chosen(best.settings), len(trials)
+
+
+def _check_leaks(checks: list[LeakCheck], store: Store, jobs: int, tell: Tell) -> None:
+    """Do what is missing of the leak sentinel's checks."""
+    done = {one.check for one in store.leaks() if not one.error}
+    missing = deque(check for check in checks if check.name not in done)
+    for check, leak in results_of(run_leak_check, missing, jobs, lambda check, error: check.record(error=error)):
+        store.add_leak(leak)
+        tell(f"{check}: {f'failed: {leak.error}' if leak.error else leak.verdict}")
 
 
 def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> set[str]:

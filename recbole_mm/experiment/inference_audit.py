@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from recbole_mm.data.knock_out import knock_out
 from recbole_mm.experiment.audit import ALL
-from recbole_mm.experiment.leaks import find_leaks
 from recbole_mm.experiment.measured import evaluate_checkpoint
 from recbole_mm.experiment.statistics import compare
-from recbole_mm.host.datasets import data_set
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
@@ -65,31 +62,6 @@ def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.Dat
     table["change"] = [0.0, *(one.relative for one in found)]
     table["p"] = [1.0, *(one.p for one in found)]
     return table
-
-
-def leaks_of(opened: OpenedCheckpoint) -> pd.DataFrame:
-    """What the leak sentinel says of each modality of a checkpoint's data; a row each, as :class:`Leak`'s values.
-
-    Rows of items without a modality's own features are left out.
-    """
-    dataset = opened.dataset
-    parts = [data_set(loader).inter_feat for loader in (opened.train_data, opened.valid_data, opened.test_data)]
-    pairs = [np.stack([part[field].numpy() for field in (dataset.iid_field, dataset.uid_field)]) for part in parts]
-    training, whole = (
-        csr_matrix((np.ones(each.shape[1]), each), shape=(dataset.item_num, dataset.user_num)).minimum(1)
-        for each in (pairs[0], np.unique(np.concatenate(pairs, axis=1), axis=1))
-    )
-    features = {}
-    for name in opened.model.modalities:
-        table = dataset.modality_feature(name).numpy().astype(np.float64)
-        table[~dataset.modality_mask(name).numpy()] = np.nan
-        features[name] = table
-    rows = [
-        (name, leak.verdict, leak.excess, leak.of_all, leak.of_training, leak.reference, leak.n_items)
-        for name, leak in find_leaks(training, whole, features, opened.config["seed"]).items()
-    ]
-    columns = ["modality", "leak", "excess", "of all", "of training", "reference", "items"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def _replaced(

@@ -60,11 +60,28 @@ class Leak:
         return self.of_all - self.of_training
 
     @property
+    def is_measured(self) -> bool:
+        """Whether there were items enough to compare."""
+        return self.n_items >= LEAST_ITEMS
+
+    @property
     def verdict(self) -> Verdict:
         """``cannot tell`` where a leak of factors would not be found either, or too few items could be compared."""
-        if self.n_items >= LEAST_ITEMS and self.excess > BOUND:
+        if self.is_measured and self.excess > BOUND:
             return "found"
-        return "not found" if self.n_items >= LEAST_ITEMS and self.reference > BOUND else "cannot tell"
+        return "not found" if self.is_measured and self.reference > BOUND else "cannot tell"
+
+    @property
+    def why(self) -> str:
+        """What a verdict that is none lacks; empty of the others."""
+        if self.verdict != "cannot tell":
+            return ""
+        if not self.is_measured:
+            return f"{self.n_items} items have features and {LEAST_ROWS} training interactions; it takes {LEAST_ITEMS}"
+        return (
+            f"the held-out interactions change too little: a leak made of all has T {self.reference:.2f} on this data, "
+            f"and is found from {BOUND} on"
+        )
 
 
 def find_leaks(
@@ -76,11 +93,11 @@ def find_leaks(
         training: ``[n_items, n_users]`` of 0 and 1.
         all_interactions: the same with those of validation and test.
         features: ``[n_items, d]`` of each modality; rows that are no finite numbers are of items without.
-        seed: of the items that are compared, and of the reference's noise.
+        seed: of the items that are compared, and of the reference's noise; what is said of a modality does not depend
+            on which others there are.
     """
-    generator = np.random.default_rng(seed)
     enough = np.asarray(training.sum(axis=1)).ravel() >= LEAST_ROWS
-    order = generator.permutation(training.shape[0])
+    order = np.random.default_rng(seed).permutation(training.shape[0])
     made: dict[bytes, tuple[Views, float]] = {}  # modalities that the same items have share their views
     found = {}
     for name, table in features.items():
@@ -90,7 +107,7 @@ def find_leaks(
             continue
         if items.tobytes() not in made:
             views = Views(training[items], all_interactions[items])
-            reference = views.partials(noisy_factors(all_interactions[items], generator))
+            reference = views.partials(noisy_factors(all_interactions[items], np.random.default_rng(seed)))
             made[items.tobytes()] = views, reference[0] - reference[1]
         views, shown = made[items.tobytes()]
         found[name] = Leak(*views.partials(table[items]), shown, len(items))

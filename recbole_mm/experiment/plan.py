@@ -13,8 +13,8 @@ from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.settings import Count, Counts, Names, Whole
 
 FIRST_SEED = 2020
-WITHOUT = "without"
-Audit = KnockOut | Literal["without"]
+WITHOUT, LEAK = "without", "leak"
+Audit = KnockOut | Literal["without", "leak"]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 
 
@@ -91,7 +91,7 @@ class Plan(_Part):
     """Settings of all runs."""
     audit: list[Audit] = []
     """Trains every row again with each modality, and all of them, replaced (shuffle, constant, noise, near_one, zero,
-    mean) or left out (without)."""
+    mean) or left out (without); leak asks once for each data set whether its features know held-out interactions."""
     metrics: Names = ["Recall", "NDCG"]
     """What is measured."""
     topk: Counts = [10, 20]

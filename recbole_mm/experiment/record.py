@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
@@ -136,7 +136,33 @@ class Tried:
     chosen: bool
 
 
+@dataclass(frozen=True)
+class LeakRecord:
+    """What the leak sentinel says of a data set's modality: a row of ``leaks.parquet``, and a file of ``leaks/``.
+
+    Attributes:
+        check: its name, a hash of data set, split and modality.
+        seed: of the split.
+        verdict: ``found``, ``not found``, ``cannot tell``; empty where there is an `error`.
+        excess: T, of_all - of_training.
+        of_all, of_training, reference, n_items: as of :class:`recbole_mm.experiment.leaks.Leak`.
+    """
+
+    check: FileName
+    dataset: str
+    modality: str
+    seed: Count
+    verdict: Literal["found", "not found", "cannot tell", ""] = ""
+    excess: FiniteFloat = 0.0
+    of_all: FiniteFloat = 0.0
+    of_training: FiniteFloat = 0.0
+    reference: FiniteFloat = 0.0
+    n_items: Count = 0
+    error: str = ""
+
+
 RECORD = TypeAdapter(Record)
+LEAK = TypeAdapter(LeakRecord)
 STORED_RUN = TypeAdapter(StoredRun)
 TRIED = TypeAdapter(list[Tried])
 DATA_FILES = TypeAdapter(dict[str, dict[str, str]])

@@ -177,6 +177,8 @@ def _line(cells: Iterable[object]) -> str:
 def _failed(tables: StoreTables) -> Iterator[str]:
     for _, run in tables.failed.iterrows():
         yield f"{run['label']} on {run['dataset']}, seed {run['seed']}: {run['error']}"
+    for _, leak in tables.leaks[tables.leaks["error"] != ""].iterrows():
+        yield f"leak sentinel: {leak['modality']} of {leak['dataset']}: {leak['error']}"
     for _, tried in tables.trials[tables.trials["status"] == FAILED].iterrows():
         yield f"{tried['label']} on {tried['dataset']}, searching, {tried['settings']}: {tried['error']}"
 

@@ -114,6 +114,12 @@ class DatasetResults:
                 found[label] = compare(values, self.tables.values(self.rows[label], self.metric))
         return found
 
+    @property
+    def leaks(self) -> pd.DataFrame:
+        """What the leak sentinel said of the data set's modalities, a row each."""
+        leaks = self.tables.leaks
+        return leaks[(leaks["dataset"] == self.dataset) & (leaks["error"] == "")].sort_values("modality")
+
     @cached_property
     def sweeps(self) -> dict[str, pd.DataFrame]:
         """The runs of each model's study of parameters, with a column ``sweep.KEY`` for each parameter."""

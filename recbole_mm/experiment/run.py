@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from recbole.config import Config
 from recbole.utils import ModelType, init_logger
 
 from recbole_mm.configuration import checked_config
@@ -119,15 +120,25 @@ def prepare(job: Job) -> tuple[Any, ...]:
     settings = {**job.row.settings, "seed": job.seed, "checkpoint_dir": str(job.folder), "show_progress": False}
     settings["resume_from"] = _state_of(job.folder)
     config = checked_config(job.row.model, job.row.dataset, None, settings)
+    quiet(config)
+    return prepare_training(config, shared_dataset(config))
+
+
+def quiet(config: Config) -> None:
+    """Log as RecBole does, warnings alone."""
     init_logger(config)
     logging.getLogger().setLevel(logging.WARNING)
+
+
+def shared_dataset(config: Config) -> Any:
+    """The data set of a configuration, of which this process keeps the last one; None where each run loads its own."""
     settings_of_data = {name: str(config[name]) for name in sorted(KEYS_OF_THE_DATA)}
     key = digest([settings_of_data, issubclass(config.model_class, Recommender)])  # RecBole's models read no features
     if key not in _shared:
         _shared.clear()
         _shared[key] = load_shared_data(config, ())
     shared = _shared[key]
-    return prepare_training(config, None if shared is None else shared.dataset(config))
+    return None if shared is None else shared.dataset(config)
 
 
 def _state_of(folder: Path) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_mm.experiment.leaks import BOUND, Leak
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.tables import mean_and_spread
 from recbole_mm.experiment.warnings import warnings_of
@@ -52,6 +53,8 @@ def sections_of(results: DatasetResults) -> Iterator[Section]:
     yield beyond_section(results)
     if results.audits:
         yield _audit(results)
+    if len(results.leaks):
+        yield _leaks(results)
     for model, runs in results.sweeps.items():
         yield Section(dataset, f"{dataset}-sweep-{model}", f"Sweep of {model}", "", _sweep(results, runs))
     yield _settings(results)
@@ -135,6 +138,33 @@ def _audit(results: DatasetResults) -> Section:
     )
     title = "What each modality is worth"
     return Section(results.dataset, f"{results.dataset}-audit", title, note, pd.DataFrame(lines))
+
+
+def _leaks(results: DatasetResults) -> Section:
+    lines = []
+    for _, one in results.leaks.iterrows():
+        leak = Leak(one["of_all"], one["of_training"], one["reference"], one["n_items"])
+        numbers = {"T": leak.excess, "of all": leak.of_all, "of training": leak.of_training}
+        numbers["T of a leak"] = leak.reference
+        lines.append(
+            {
+                "modality": one["modality"],
+                "leak": one["verdict"],
+                **{name: f"{value:+.3f}" if leak.is_measured else "" for name, value in numbers.items()},
+                "items": leak.n_items,
+                "seed of the split": one["seed"],
+                "why": leak.why,
+            }
+        )
+    note = (
+        f"Whether similarities of items by features follow those by all interactions beyond those by the training ones "
+        f"(of all), more than the other way round (of training). Found: the difference T is above {BOUND}. T of a leak "
+        "is that of noisy factors of all interactions on the same items: where it is below, nothing could be found. A "
+        "leak that is small beside noise or content is not seen; content that all but decides who likes an item is "
+        "taken for one."
+    )
+    title = "Do features know held-out interactions?"
+    return Section(results.dataset, f"{results.dataset}-leaks", title, note, pd.DataFrame(lines))
 
 
 def _collapse(runs: pd.DataFrame, beyond: pd.DataFrame) -> dict[str, str]:

@@ -8,6 +8,7 @@ Tables, each with a row of its own for:
 ``lists.parquet``      a test user of a run: ``run``, ``user`` and ``items``, the recommended ones, best first
 ``curves.parquet``     an epoch of a run and a value: ``run``, ``stage``, ``epoch``, ``name``, ``value``
 ``trials.parquet``     a setting tried: ``dataset``, ``label``, ``settings``, ``metric``, ``value``, ``status``
+``leaks.parquet``      a data set's modality (:class:`~recbole_mm.experiment.record.LeakRecord`): the leak sentinel
 =====================  ================================================================================================
 
 Beside them ``data/HASH/`` has for every data set and split ``items.parquet`` (``item``, ``training_rows``, for each
@@ -23,7 +24,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_mm.experiment.record import DATA_FILES, STORED_RUN, TRIED, Record, RunResult, StoredRun, Tried
+from recbole_mm.experiment.record import (
+    DATA_FILES,
+    LEAK,
+    STORED_RUN,
+    TRIED,
+    LeakRecord,
+    Record,
+    RunResult,
+    StoredRun,
+    Tried,
+)
 from recbole_mm.experiment.store_files import changed_files, read_as, read_json, read_parquet
 from recbole_mm.experiment.table_forms import LISTS, PER_USER
 from recbole_mm.io.files import atomic_file
@@ -34,6 +45,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 _DESCRIPTION = "store.json"
+_JOINED = ("runs", "data", "trials", "leaks")
 
 
 class Store:
@@ -109,6 +121,17 @@ class Store:
         file = self._trials_file(search)
         return read_trials(file) if has_file(file) else []
 
+    def add_leak(self, leak: LeakRecord) -> None:
+        """Keep what the leak sentinel says of a modality."""
+        file = self.folder / "leaks" / f"{leak.check}.json"
+        file.parent.mkdir(exist_ok=True)
+        with atomic_file(file) as temporary:
+            temporary.write_text(json.dumps(asdict(leak)), encoding="utf-8")
+
+    def leaks(self) -> list[LeakRecord]:
+        """What the leak sentinel said, of checks that failed too; raises ValueError where a file is damaged."""
+        return [read_leak(file) for file in files_in(self.folder / "leaks", "*.json")]
+
     def records(self) -> list[Record]:
         """Every run there is, those that failed included."""
         return [self._read_run(file).record for file in files_in(self.folder / "runs", "*.json")]
@@ -120,9 +143,15 @@ class Store:
                 self._users_of(record.run)
         for file in files_in(self.folder / "trials", "*.json"):
             read_trials(file)
+        self.leaks()
 
-    def write_tables(self, runs: Container[str] | None = None, searches: Container[str] | None = None) -> None:
-        """Bring the Parquet tables up to date with the runs and searches there are, or with some of them by name.
+    def write_tables(
+        self,
+        runs: Container[str] | None = None,
+        searches: Container[str] | None = None,
+        checks: Container[str] | None = None,
+    ) -> None:
+        """Bring the Parquet tables up to date with the runs, searches and leak checks there are, or some by name.
 
         Those of settings that a plan had before are kept and stay out of its tables.
         """
@@ -141,6 +170,8 @@ class Store:
         trials = [one for file in found if searches is None or file.stem in searches for one in read_trials(file)]
         rows = [{**vars(one), "settings": json.dumps(one.settings)} for one in trials]
         _write(pd.DataFrame(rows), self.folder / "trials.parquet")
+        leaks = [asdict(one) for one in self.leaks() if checks is None or one.check in checks]
+        _write(pd.DataFrame(leaks), self.folder / "leaks.parquet")
 
     def _users_of(self, run: str) -> pd.DataFrame:
         """Metrics and lists of a run that ended well; raises ValueError where there are none."""
@@ -180,7 +211,7 @@ def join(stores: list[Path], folder: Path) -> Store:
         for file in sorted(source.rglob("*")):
             kind = file.relative_to(source).parts[0]
             target = folder / file.relative_to(source)
-            if kind in ("runs", "data", "trials") and not file.is_dir() and has_file(file) and not target.exists():
+            if kind in _JOINED and not file.is_dir() and has_file(file) and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_file(target) as temporary:
                     temporary.write_bytes(file.read_bytes())
@@ -193,6 +224,14 @@ def read_trials(file: Path) -> list[Tried]:
     found = read_as(file, TRIED, "delete it to search again")
     if sum(one.chosen for one in found) != 1:
         raise ValueError(f"{file} is damaged (not one setting is chosen); restore it, or delete it to search again")
+    return found
+
+
+def read_leak(file: Path) -> LeakRecord:
+    """What a file of ``leaks/`` holds; raises ValueError where it is damaged, or of another check."""
+    found = read_as(file, LEAK, "delete it to check again")
+    if found.check != file.stem:
+        raise ValueError(f"{file} is of check {found.check}; restore it, or delete it to check again")
     return found
 
 

@@ -34,6 +34,13 @@ TRIALS = TableForm(
         "value": "number", "evaluations": "number", "status": "text", "error": "text", "chosen": "flag",
     }
 )  # fmt: skip
+LEAKS = TableForm(
+    {
+        "check": "text", "dataset": "text", "modality": "text", "seed": "number", "verdict": "text",
+        "excess": "finite number", "of_all": "finite number", "of_training": "finite number",
+        "reference": "finite number", "n_items": "number", "error": "text",
+    }
+)  # fmt: skip
 DATA = {
     "items": TableForm({"item": "text", "training_rows": "finite number"}),
     "users": TableForm({"user": "text", "training_rows": "finite number"}),

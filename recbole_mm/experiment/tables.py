@@ -13,7 +13,7 @@ import pandas as pd
 from recbole_mm.experiment.record import NESTED, RECORD, Record, unflat
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.store_files import checked, read_parquet
-from recbole_mm.experiment.table_forms import CURVES, DATA, LISTS, PER_USER, TRIALS
+from recbole_mm.experiment.table_forms import CURVES, DATA, LEAKS, LISTS, PER_USER, TRIALS
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import has_file
 
@@ -37,6 +37,7 @@ class StoreTables:
     lists: pd.DataFrame
     curves: pd.DataFrame
     trials: pd.DataFrame
+    leaks: pd.DataFrame
 
     @property
     def datasets(self) -> list[str]:
@@ -118,7 +119,10 @@ def read_store(folder: Path) -> StoreTables:
         absent = sorted(set(ended["run"]) - set(tables[name]["run"]))
         if absent:
             raise ValueError(f"{folder / name}.parquet has no users of run {absent[0]}; {_AGAIN}")
-    return StoreTables(folder, ended, runs[runs["error"] != ""], **tables)
+    file = folder / "leaks.parquet"  # which stores of before the sentinel was in them lack
+    empty = pd.DataFrame(columns=list(LEAKS.columns))
+    leaks = read_parquet(file, LEAKS.columns) if has_file(file) else empty
+    return StoreTables(folder, ended, runs[runs["error"] != ""], **tables, leaks=leaks)
 
 
 def _read_runs(file: Path) -> pd.DataFrame:
