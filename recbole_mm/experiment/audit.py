@@ -5,28 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from recbole_mm.data.feature_file import find_modalities
-from recbole_mm.data.file_form import FileForm
 from recbole_mm.experiment.plan import LEAK, WITHOUT
-from recbole_mm.experiment.rows import Row, check_row
-from recbole_mm.model.backbone_model import BackboneModel
-from recbole_mm.model.base import MultimodalRecommender
-from recbole_mm.model.closed_form import ClosedFormRecommender
+from recbole_mm.experiment.rows import Row, check_row, modalities_of
 
 ALL = "all"  # modalities at once
 _OF_DATA = (LEAK,)  # which train no row again
-
-
-def modalities_of(row: Row) -> list[str]:
-    """Names of the modalities that the row's model reads; none of a model of IDs alone."""
-    config = row.config()
-    if not issubclass(config.model_class, (MultimodalRecommender, BackboneModel, ClosedFormRecommender)):
-        return []
-    form = FileForm.of_settings(config)
-    return config["modalities"] or find_modalities(Path(config["data_path"]), row.dataset, form)
 
 
 def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:
@@ -36,7 +21,7 @@ def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:
         row: of the table; its settings, once they are chosen, are those of all.
         kinds: ``audit`` of the plan.
 
-    Raises as :func:`recbole_mm.experiment.rows.rows_of`.
+    Raises as :func:`recbole_mm.experiment.rows.check_row`.
     """
     kinds = [kind for kind in kinds if kind not in _OF_DATA]
     if row.sweep or not kinds:

@@ -7,15 +7,11 @@ import math
 from typing import Any
 
 import numpy as np
-from recbole.utils import ModelType
 
-from recbole_mm.configuration import check_keys
 from recbole_mm.experiment.plan import SearchPlan
-from recbole_mm.experiment.rows import Row
+from recbole_mm.experiment.rows import Row, check_grid, is_solved
 from recbole_mm.io.yaml_files import parse_yaml
-from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.registration import recbole_properties_dir
-from recbole_mm.setting_checks import check_value
 from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
@@ -33,14 +29,11 @@ def ranges_of(row: Row, search: SearchPlan) -> list[SearchRange]:
 
 
 def _shared_ranges(row: Row, search: SearchPlan) -> list[SearchRange]:
-    config, place = row.config(), f"{row.place.partition(': models')[0]}: search: grid"
-    if config["MODEL_TYPE"] == ModelType.TRADITIONAL or issubclass(config.model_class, ClosedFormRecommender):
+    place = f"{row.place.partition(': models')[0]}: search: grid"
+    if is_solved(row.config()):
         return []
     check_searchable(search.grid, place)
-    check_keys(config, search.grid, f"{place}: {row.model}: ")
-    for key, values in search.grid.items():
-        for value in values:
-            check_value(config, key, value, place)
+    check_grid(row, search.grid, f"{place}: {row.model}")
     return [SearchRange(key, "choice", tuple(values)) for key, values in search.grid.items() if key not in row.own]
 
 

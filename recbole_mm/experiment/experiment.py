@@ -12,8 +12,9 @@ from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.leak_checks import LeakCheck, leak_checks, run_leak_check
 from recbole_mm.experiment.plan import LEAK, Plan, read_plan
+from recbole_mm.experiment.plan_rows import rows_of
 from recbole_mm.experiment.record import RunResult
-from recbole_mm.experiment.rows import Row, rows_of
+from recbole_mm.experiment.rows import Row, modalities_of
 from recbole_mm.experiment.run import Job, run_job
 from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.store import Store
@@ -99,6 +100,8 @@ def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
         if plan.search is not None and not row.sweep:
             ranges_of(row, plan.search)
         audit_rows(row, plan.audit)
+    if plan.audit and not any(map(modalities_of, rows)):
+        raise ValueError(f"{file}: audit: no row reads features that could be replaced or leak; leave audit out")
     return rows
 
 

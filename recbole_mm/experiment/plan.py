@@ -5,22 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from recbole_mm.data.knock_out import KnockOut
+from recbole_mm.data.knock_out import KNOCK_OUTS
+from recbole_mm.experiment.plan_messages import first_error, unknown_key
 from recbole_mm.io.names import closest
 from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.settings import Count, Counts, Names, Whole
 
-FIRST_SEED = 2020
+FIRST_SEED, MOST_SEEDS = 2020, 1000
 WITHOUT, LEAK = "without", "leak"
-Audit = KnockOut | Literal["without", "leak"]
+AUDITS = (*KNOCK_OUTS, WITHOUT, LEAK)
+
+
+def _known_audit(kind: str) -> str:
+    if kind not in AUDITS:
+        raise ValueError(f"there is no {kind!r}{closest(kind, AUDITS)}")
+    return kind
+
+
+Audit = Annotated[str, AfterValidator(_known_audit)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 
 
 def _as_seeds(value: Any) -> Any:
     """A number of seeds, or the seeds themselves."""
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_SEEDS:
         return list(range(FIRST_SEED, FIRST_SEED + value))
     return value
 
@@ -81,7 +91,7 @@ class Plan(_Part):
     models: Annotated[list[Entry], BeforeValidator(_as_pairs), Field(min_length=1)]
     """Rows of the table: models by name, each with its settings. With a search, a list of values is searched; `label`
     names a row, `model` says whose row it is where the name is a label."""
-    seeds: Annotated[list[Seed], BeforeValidator(_as_seeds), Field(min_length=1)] = [FIRST_SEED]
+    seeds: Annotated[list[Seed], BeforeValidator(_as_seeds), Field(min_length=1, max_length=MOST_SEEDS)] = [FIRST_SEED]
     """Seeds, or how many of them."""
     search: Annotated[SearchPlan | None, BeforeValidator(_none_as_absent)] = None
     """How settings are chosen; none: as they are given."""
@@ -92,7 +102,7 @@ class Plan(_Part):
     audit: list[Audit] = []
     """Trains every row again with each modality, and all of them, replaced (shuffle, constant, noise, near_one, zero,
     mean) or left out (without); leak asks once for each data set whether its features know held-out interactions."""
-    metrics: Names = ["Recall", "NDCG"]
+    metrics: Annotated[Names, Field(min_length=1)] = ["Recall", "NDCG"]
     """What is measured."""
     topk: Counts = [10, 20]
     """Lengths of the lists that are measured."""
@@ -104,15 +114,27 @@ class Plan(_Part):
         _check_once("seeds", self.seeds)
         _check_once("data", [entry.name for entry in self.data])
         _check_once("audit", self.audit)
-        _check_values("search: grid", {} if self.search is None else self.search.grid)
+        _check_once("metrics", [name.lower() for name in self.metrics])
+        _check_once("topk", self.topk)
+        _check_once("compare_with", self.compare_with)
+        if self.search is not None:
+            check_values("search: grid", self.search.grid)
+            self._check_metric(self.search.metric)
         for model, grid in self.sweep.items():
             if not 1 <= len(grid) <= 2:
                 raise ValueError(f"sweep: {model} has {len(grid)} keys; give one, which is drawn as a line, or two")
-            _check_values(f"sweep: {model}", grid)
+            check_values(f"sweep: {model}", grid)
         return self
 
+    def _check_metric(self, metric: str | None) -> None:
+        """Raise ValueError for a metric that chooses and is not measured."""
+        measured = [f"{name}@{k}" for name in self.metrics for k in self.topk]
+        if metric is not None and metric.lower() not in map(str.lower, measured):
+            raise ValueError(f"search: metric: {metric!r} is not measured; give one of {', '.join(measured)}")
 
-def _check_values(place: str, grid: dict[str, list[Any]]) -> None:
+
+def check_values(place: str, grid: dict[str, list[Any]]) -> None:
+    """Raise ValueError for a key without values, or with one twice."""
     for key, values in grid.items():
         if not values:
             raise ValueError(f"{place}: {key} has no values")
@@ -135,27 +157,8 @@ def read_plan(file: str | Path) -> Plan:
     content = read_settings_file(file)
     for key in content:
         if key not in Plan.model_fields:
-            known = ", ".join(Plan.model_fields)
-            raise ValueError(f"{file}: unknown key '{key}'{closest(key, Plan.model_fields)}; a plan has {known}")
+            raise ValueError(f"{file}: {unknown_key(key)}")
     try:
         return Plan(**content)
     except ValidationError as error:
-        raise ValueError(f"{file}: {_first_error(error, content)}") from error
-
-
-def _first_error(error: ValidationError, content: dict[str, Any]) -> str:
-    first = error.errors(include_url=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return message
-    place = ": ".join(_in_words(part) for part in first["loc"] if part != "settings" or len(first["loc"]) == 1)
-    if first["type"] == "missing":
-        return f"{place} is missing; add it, such as '{place}: [{'lfm2k' if place == 'data' else 'LightGCN'}]'"
-    if first["type"] == "extra_forbidden":
-        known = list(SearchPlan.model_fields)
-        return f"{place} is not understood{closest(str(first['loc'][-1]), known)}; there are {', '.join(known)}"
-    return f"{place}: {first['input']!r} is not allowed ({message[0].lower()}{message[1:]})"
-
-
-def _in_words(part: str | int) -> str:
-    return f"entry {part + 1}" if isinstance(part, int) else part
+        raise ValueError(f"{file}: {first_error(error)}") from error

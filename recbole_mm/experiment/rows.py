@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
+from recbole.utils import ModelType
 
 from recbole_mm.configuration import check_keys, checked_config
-from recbole_mm.data_folders import find_data, settings_file
-from recbole_mm.experiment.plan import Entry, Plan
-from recbole_mm.host.saved_data import PICKLE_KEYS
+from recbole_mm.data.feature_file import find_modalities, has_modality
+from recbole_mm.data.file_form import FileForm
+from recbole_mm.host.user_results import is_by_user
 from recbole_mm.io.names import closest
-from recbole_mm.io.yaml_files import read_settings_file
-from recbole_mm.registration import check_model
+from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.closed_form import ClosedFormRecommender
+from recbole_mm.registration import recbole_models
 from recbole_mm.setting_checks import check_value
-from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS
-
-_OWN_KEYS = ("label", "model")
-_RESERVED = ("seed", "metrics", "topk", "dataset", "checkpoint_dir", "resume_from")
-_NOT_OF_PLANS = {  # what a file cannot ask for: most of it would run code of somebody else's
-    "plugins": "give the command --plugins MODULE",
-    **dict.fromkeys(TRUST_KEYS, "that is yours to give, and an experiment opens no pickle; leave it out"),
-    **dict.fromkeys(PICKLE_KEYS, "an experiment opens no pickle; leave it out"),
-    **dict.fromkeys(OF_THE_COMMAND, "an experiment has its own processes and files (--jobs); leave it out"),
-}
 
 
 @dataclass(frozen=True)
@@ -46,6 +39,7 @@ class Row:
         sweep: the values of the keys that a study varies; empty for a row of the table.
         audit: of a row with a modality replaced, the ``row`` it belongs to, the ``modality`` and the ``kind``.
         place: in the plan, for messages.
+        places: in the plan, of settings that stand elsewhere, by key.
     """
 
     dataset: str
@@ -57,6 +51,7 @@ class Row:
     sweep: dict[str, Any] = field(default_factory=dict)
     audit: dict[str, str] = field(default_factory=dict)
     place: str = ""
+    places: Mapping[str, str] = field(default_factory=dict)
 
     def config(self) -> Config:
         """RecBole's Config of the row; raises ValueError for a setting that cannot be."""
@@ -83,148 +78,25 @@ def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in left_out}
 
 
-def rows_of(plan: Plan, file: str | Path, plugins: Sequence[str] = ()) -> list[Row]:
-    """All rows of a plan, those of its sweeps behind those of its table, on each of its data sets.
-
-    Args:
-        plan: that `file` has.
-        file: for messages.
-        plugins: modules that the user, not the plan, has every run import.
-
-    Raises:
-        ValueError: an unknown model, key or data set, a value out of its range, or two rows that are the same; one
-            line with the place in the plan.
-    """
-    rows: list[Row] = []
-    for entry in plan.data:
-        common = _common_settings(plan, entry, f"{file}: data: {entry.name}")
-        common |= {"plugins": list(plugins)} if plugins else {}
-        for position, model in enumerate(plan.models):
-            rows.append(_row(plan, entry.name, common, model, f"{file}: models: entry {position + 1} ({model.name})"))
-        rows += _sweep_rows(plan, entry.name, common, file)
-    _check_different(rows)
-    _check_compared(plan, rows, file)
-    for row in rows:
-        check_row(row)
-    return rows
+def is_solved(config: Config) -> bool:
+    """Whether a model has no epochs."""
+    return config["MODEL_TYPE"] == ModelType.TRADITIONAL or issubclass(config.model_class, ClosedFormRecommender)
 
 
-def _common_settings(plan: Plan, entry: Entry, place: str) -> dict[str, Any]:
-    for where, settings in (("settings", plan.settings), (entry.name, entry.settings)):
-        for key in _RESERVED:
-            if key in settings:
-                raise ValueError(f"{place.partition(': data')[0]}: {where}: {key} is none of these; {_instead(key)}")
-        _check_plannable(settings, f"{place.partition(': data')[0]}: {where}")
-    settings = {**plan.settings, **entry.settings}
-    if "data_path" not in settings:
-        try:
-            settings["data_path"] = find_data(entry.name)
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from error
-    settings["data_path"] = str(Path(settings["data_path"]).absolute())  # runs have a folder of their own
-    if not (Path(settings["data_path"]) / entry.name).is_dir():
-        raise ValueError(f"{place}: there is no folder {Path(settings['data_path']) / entry.name}")
-    own_file = settings_file(entry.name, settings["data_path"])
-    measured: dict[str, Any] = {"metrics": plan.metrics, "topk": plan.topk}
-    if plan.search is not None and plan.search.metric is not None:
-        measured["valid_metric"] = plan.search.metric
-    elif "valid_metric" not in settings:
-        measured["valid_metric"] = f"{plan.metrics[0]}@{max(plan.topk)}"
-    from_file = {} if own_file is None else _settings_beside_data(own_file)
-    return {**from_file, **measured, **settings}
+def modalities_of(row: Row) -> list[str]:
+    """Names of the modalities that the row's model reads; none of a model of IDs alone."""
+    return _modalities(row.config(), row.dataset)
 
 
-def _settings_beside_data(file: Path) -> dict[str, Any]:
-    """What a data set's own file says; raises ValueError where it trusts files, or names some that are opened."""
-    settings = read_settings_file(file)
-    _check_plannable(settings, str(file))
-    return settings
+def _modalities(config: Config, dataset: str) -> list[str]:
+    if not issubclass(config.model_class, (MultimodalRecommender, BackboneModel, ClosedFormRecommender)):
+        return []
+    if config["modalities"] is not None:
+        return config["modalities"]
+    return find_modalities(Path(config["data_path"]), dataset, FileForm.of_settings(config))
 
 
-def _check_plannable(settings: Iterable[str], place: str) -> None:
-    for key in settings:
-        if key in _NOT_OF_PLANS:
-            raise ValueError(f"{place}: {key} is nothing that a file can set; {_NOT_OF_PLANS[key]}")
-
-
-def _instead(key: str) -> str:
-    return f"the plan's own key {key} says it" if key not in ("checkpoint_dir", "resume_from", "dataset") else (
-        "the experiment keeps its own files" if key != "dataset" else "data sets stand under data"
-    )  # fmt: skip
-
-
-def _row(plan: Plan, dataset: str, common: dict[str, Any], entry: Entry, place: str) -> Row:
-    given = {key: value for key, value in entry.settings.items() if key not in _OWN_KEYS}
-    name = entry.settings.get("model", entry.name)
-    try:
-        check_model(name)
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error
-    for key in _RESERVED:
-        if key in given:
-            raise ValueError(f"{place}: {key} is no setting of a row; {_instead(key)}")
-    _check_plannable(given, place)
-    is_grid = {key: plan.search is not None and _is_grid(name, dataset, common, key, given[key]) for key in given}
-    fixed = {key: value for key, value in given.items() if not is_grid[key]}
-    grid = {key: list(value) for key, value in given.items() if is_grid[key]}
-    label = entry.settings.get("label", entry.name if "model" in entry.settings else _label(name, fixed))
-    return Row(dataset, str(label), name, {**common, **fixed}, fixed, grid, place=place)
-
-
-def _is_grid(model: str, dataset: str, common: dict[str, Any], key: str, value: Any) -> bool:
-    """Whether a list is one of values to search, and not itself the value of a key that takes a list."""
-    if not isinstance(value, list):
-        return False
-    config = checked_config(model, dataset, None, common)
-    try:
-        check_value(config, key, value, "")
-    except ValueError:
-        return True
-    return not isinstance(config[key], (list, tuple)) and not (config[key] is None and key == "modalities")
-
-
-def _label(model: str, settings: dict[str, Any]) -> str:
-    if not settings:
-        return model
-    return f"{model} ({', '.join(f'{key}={_plain(value)}' for key, value in settings.items())})"
-
-
-def _plain(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _sweep_rows(plan: Plan, dataset: str, common: dict[str, Any], file: str | Path) -> Iterator[Row]:
-    for model, grid in plan.sweep.items():
-        place = f"{file}: sweep: {model}"
-        try:
-            check_model(model)
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from error
-        _check_plannable(grid, place)
-        for values in itertools.product(*grid.values()):
-            swept = dict(zip(grid, values, strict=True))
-            yield Row(dataset, _label(model, swept), model, {**common, **swept}, swept, sweep=swept, place=place)
-
-
-def _check_different(rows: list[Row]) -> None:
-    labels: dict[tuple[str, str], Row] = {}
-    same: dict[tuple[str, ...], Row] = {}
-    for row in (row for row in rows if not row.sweep):
-        key = (row.dataset, row.model, digest(row.own), digest(row.grid))
-        if key in same:
-            raise ValueError(f"{row.place}: the same row as {same[key].place.rpartition('models: ')[2]}; keep one")
-        if (row.dataset, row.label) in labels:
-            raise ValueError(f"{row.place}: another row is called '{row.label}'; give one of them a label")
-        same[key] = labels[row.dataset, row.label] = row
-
-
-def _check_compared(plan: Plan, rows: list[Row], file: str | Path) -> None:
-    labels = {row.label for row in rows if not row.sweep}
-    for label in plan.compare_with:
-        if label not in labels:
-            raise ValueError(
-                f"{file}: compare_with: there is no row '{label}'{closest(label, labels)}; rows: {', '.join(labels)}"
-            )
+# ---------------------------------------------------------------- what no row may be
 
 
 def check_row(row: Row) -> None:
@@ -233,10 +105,58 @@ def check_row(row: Row) -> None:
         config = row.config()
         if set(config["eval_args"]["mode"].values()) != {"full"}:
             raise ValueError("eval_args: an experiment keeps each user's list of all items; give mode: full")
-        check_keys(config, row.grid)
-        for key, values in row.grid.items():
-            for value in values:
-                check_value(config, key, value, row.place)
+        if not any(map(is_by_user, config["metrics"])):
+            raise ValueError(
+                f"metrics: {', '.join(config['metrics'])} is of all users together; give one that is measured user by "
+                "user too, such as NDCG"
+            )
+        _check_modalities(config, row.dataset)
+        _check_epochs(config, config["epochs"])
     except (ValueError, OSError) as error:
-        message = str(error)
-        raise ValueError(message if message.startswith(row.place) else f"{row.place}: {message}") from error
+        key = re.match(r"(?:unknown key ')?(\w+)", str(error))
+        place = row.places.get(key[1], row.place) if key else row.place
+        twice = f"{key[1]}: " if key and place.endswith(f": {key[1]}") else ""
+        raise ValueError(f"{place}: {str(error).removeprefix(twice)}") from error
+    check_grid(row, row.grid, row.place, config)
+
+
+def check_grid(row: Row, grid: Mapping[str, Iterable[Any]], place: str, config: Config | None = None) -> None:
+    """Raise ValueError for a key or a value of a search that the row's model does not take."""
+    config = row.config() if config is None else config
+    check_keys(config, grid, f"{place}: ")
+    for key, values in grid.items():
+        for value in values:
+            check_value(config, key, value, place)
+            try:
+                if key == "modalities":
+                    _check_modalities(row.chosen({key: value}).config(), row.dataset)
+                if key == "epochs":
+                    _check_epochs(config, value)
+                if row.model in recbole_models():  # which declare nothing
+                    row.chosen({key: value}).config()
+            except ValueError as error:
+                raise ValueError(f"{place}: {error}") from error
+
+
+def _check_epochs(config: Config, epochs: int) -> None:
+    if epochs < 1 and not is_solved(config):
+        raise ValueError(f"epochs: {epochs} trains nothing to compare; give at least 1")
+
+
+def _check_modalities(config: Config, dataset: str) -> None:
+    """Raise ValueError for modalities that are not there, before the data set is loaded, which says the same."""
+    folder, form, names = Path(config["data_path"]), FileForm.of_settings(config), _modalities(config, dataset)
+    there = find_modalities(folder, dataset, form)
+    for name in names:
+        if not has_modality(folder, dataset, name, form):
+            known = ", ".join(there) or "none"
+            raise ValueError(f"modalities: '{name}' has no file in {folder}{closest(name, there)}; there are {known}")
+    for name in config["knock_out"] or () if names else ():
+        if name not in names:
+            raise ValueError(
+                f"knock_out: '{name}' is no modality in use{closest(name, names)}; there are {', '.join(names)}"
+            )
+    if len(set(names)) < len(names):
+        raise ValueError(f"modalities: {names} names one twice; keep one")
+    if not names and issubclass(config.model_class, (MultimodalRecommender, BackboneModel)):
+        raise ValueError(f"modalities: {config.model} needs features, and it has none of {folder}")

@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from recbole.config import Config
-from recbole.utils import ModelType, init_logger
+from recbole.utils import init_logger
 
 from recbole_mm.configuration import checked_config
 from recbole_mm.experiment.measured import data_tables, lists_beyond, per_user_table
 from recbole_mm.experiment.record import CurvePoint, Record, RunResult
-from recbole_mm.experiment.rows import Row, digest, without_paths
+from recbole_mm.experiment.rows import Row, digest, is_solved, without_paths
 from recbole_mm.experiment.watch import Progress, Watch
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import evaluate_users
 from recbole_mm.io.run_files import RunFiles
-from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.trainer.fingerprints import feature_fingerprints, fingerprint
@@ -159,7 +158,7 @@ def best_epoch(epochs: list[Progress]) -> Progress:
 
 
 def _ending(trainer: Any, epochs: list[Progress]) -> str:
-    if isinstance(trainer.model, ClosedFormRecommender) or trainer.config["MODEL_TYPE"] == ModelType.TRADITIONAL:
+    if is_solved(trainer.config):
         return "solved"
     return "cap" if epochs[-1].epoch + 1 >= trainer.epochs else "stopped"
 

@@ -9,6 +9,7 @@ import numpy as np
 from recbole.evaluator import Evaluator
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.register import metrics_dict
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class UserResults:
     metrics: dict[str, np.ndarray]
     items: np.ndarray
     averages: dict[str, float]
+
+
+def is_by_user(metric: str) -> bool:
+    """Whether a metric of RecBole's, by its name, is measured for each user, and not of all lists together."""
+    return issubclass(metrics_dict[metric.lower()], TopkMetric)
 
 
 def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> UserResults:

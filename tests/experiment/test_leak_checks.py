@@ -17,8 +17,8 @@ from recbole_mm.experiment.experiment import run_experiment
 from recbole_mm.experiment.leak_checks import LeakCheck, leaks_of_checkpoint, leaks_table
 from recbole_mm.experiment.leaks import cooccurrence_views, find_leaks
 from recbole_mm.experiment.plan import read_plan
+from recbole_mm.experiment.plan_rows import rows_of
 from recbole_mm.experiment.report import write_report
-from recbole_mm.experiment.rows import rows_of
 from recbole_mm.experiment.store import Store, join
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.load import open_checkpoint

@@ -11,7 +11,8 @@ from recbole_mm.experiment import experiment
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
 from recbole_mm.experiment.experiment import checked_rows
 from recbole_mm.experiment.plan import SearchPlan, read_plan
-from recbole_mm.experiment.rows import Row, rows_of
+from recbole_mm.experiment.plan_rows import rows_of
+from recbole_mm.experiment.rows import Row
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.search_space import SearchRange
 from recbole_mm_command import main
@@ -63,36 +64,6 @@ search: {budget: 2, metric: NDCG@10}
 def test_the_models_own_grid_without_the_keys_that_are_set(data):
     (row,) = rows(data, "models: [{FREEDOM: {edge_dropout: 0.5}}]\nsearch: {budget: 2}\n")
     assert [one.name for one in ranges_of(row, SearchPlan())] == ["modality_loss_weight"]
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("models: [Fredom]", r"models: entry 1 \(Fredom\): unknown model 'Fredom' \(did you mean FREEDOM\?\)"),
-        ("models: [{FREEDOM: {knn: 5}}]", r"entry 1 \(FREEDOM\): .*unknown key 'knn' \(did you mean knn_k\?\)"),
-        ("models: [{FREEDOM: {knn_k: 0}}]", r"models: entry 1 \(FREEDOM\): .*knn_k: 0 is not allowed"),
-        ("models: [{FREEDOM: {knn_k: [5, 0]}}]\nsearch: {budget: 2}", r"entry 1 \(FREEDOM\).*knn_k: 0 is not allowed"),
-        ("models: [LightGCN]\nmetrics: [Recal]", r"metrics: there is no metric 'Recal' \(did you mean recall\?\)"),
-        ("models: [LightGCN]\nsearch: {budget: 0}", "search: budget: 0 is not allowed"),
-        ("models: [LightGCN]\nsearch: {budge: 3}", r"search: budge is not understood \(did you mean budget\?\)"),
-        ("models: [LightGCN, LightGCN]", r"entry 2 \(LightGCN\): the same row as entry 1 \(LightGCN\); keep one"),
-        ("models: [LightGCN]\nseed: 3", r"unknown key 'seed' \(did you mean seeds\?\)"),
-        ("models: [LightGCN]\nseeds: [1, 1]", "seeds: 1 stands there twice"),
-        ("models: [LightGCN]\nseeds: 0", "seeds: 0 is not allowed"),
-        ("models: [LightGCN]\ncompare_with: [BPR]", "compare_with: there is no row 'BPR'"),
-        ("models: [LightGCN]\nsweep: {POWERec: {prompt_num: []}}", "sweep: POWERec: prompt_num has no values"),
-        ("models: [LightGCN]\nsweep: {POWERec: {a: [1], b: [1], c: [1]}}", "sweep: POWERec has 3 keys; give one"),
-        ("models: [{LightGCN: {seed: 3}}]", "seed is no setting of a row"),
-        ("models: []", "models: .* is not allowed"),
-        ("models: [VBPR]\nsettings: {eval_args: {mode: uni20}}", r"entry 1 \(VBPR\): eval_args: .*give mode: full"),
-        ("models: [{VBPR: {eval_args: {mode: {valid: uni20, test: full}}}}]", "eval_args: .*give mode: full"),
-    ],
-)  # fmt: skip
-def test_what_is_no_plan(data, text, message):
-    with pytest.raises(ValueError, match=message) as caught:
-        rows(data, text)
-    assert "\n" not in str(caught.value)
-    assert "plan.yaml" in str(caught.value)
 
 
 def test_a_data_set_that_is_not_there(data):

@@ -11,8 +11,9 @@ import pytest
 from recbole_mm.experiment import search
 from recbole_mm.experiment.experiment import run_experiment
 from recbole_mm.experiment.plan import read_plan
+from recbole_mm.experiment.plan_rows import rows_of
 from recbole_mm.experiment.record import FINISHED, STOPPED, Tried
-from recbole_mm.experiment.rows import Row, rows_of
+from recbole_mm.experiment.rows import Row
 from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.experiment.trial import run_trial
