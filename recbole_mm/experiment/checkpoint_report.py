@@ -29,6 +29,7 @@ from recbole_mm.experiment.plots import plots_of_checkpoints
 from recbole_mm.experiment.record import Record, RunResult
 from recbole_mm.experiment.report import N_EXAMPLES, Report
 from recbole_mm.experiment.results import DatasetResults
+from recbole_mm.experiment.run_end import run_end
 from recbole_mm.experiment.sections import Section, beyond_section, strata_section
 from recbole_mm.experiment.single_runs import differences_section, headline_section
 from recbole_mm.experiment.statistics import ALPHA
@@ -149,10 +150,11 @@ def _union(lists: Iterable[Any]) -> list[Any]:
 
 def _run_result(name: str, label: str, opened: OpenedCheckpoint) -> RunResult:
     users, config = evaluate_checkpoint(opened), opened.config
-    train = data_set(opened.train_data)
+    train, end = data_set(opened.train_data), run_end(opened)
     record = Record(
         name, name, opened.dataset.dataset_name, label, config["model"], config["seed"],
         json.dumps(settings(config)), chosen_by=config["valid_metric"], test=users.averages,
+        best_epoch=end.best_epoch, ended=end.ended,
         beyond=lists_beyond(users, opened.train_data, opened.test_data), data="data",
     )  # fmt: skip
     return RunResult(record, per_user_table(users, train), [], data_tables(opened.train_data, opened.test_data))

@@ -76,8 +76,9 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 def _audit_checkpoint(arguments: argparse.Namespace) -> int:
-    from recbole_mm.experiment.inference_audit import audit_checkpoint
+    from recbole_mm.experiment.inference_audit import TOP_SHARE, audit_checkpoint
     from recbole_mm.experiment.leak_checks import leaks_of_checkpoint, leaks_table
+    from recbole_mm.experiment.run_end import popularity_check
 
     if WITHOUT in arguments.knock_out:
         raise ValueError(f"--knock_out: {WITHOUT} needs a training; give it with a plan")
@@ -85,10 +86,13 @@ def _audit_checkpoint(arguments: argparse.Namespace) -> int:
     check_is_no_input(file, "--out", run_files(arguments.plan))
     check_folder_writable(file.parent)
     options = opening_options(arguments)
-    tables = {file: audit_checkpoint(arguments.plan, arguments.knock_out, **options)}
-    tables[file.with_name(f"{file.stem}-leaks.csv")] = leaks_table(
-        leaks_of_checkpoint(open_checkpoint(arguments.plan, **options))
-    )
+    audit = audit_checkpoint(arguments.plan, arguments.knock_out, **options)
+    opened = open_checkpoint(arguments.plan, **options)
+    tables = {
+        file: audit,
+        file.with_name(f"{file.stem}-leaks.csv"): leaks_table(leaks_of_checkpoint(opened)),
+        file.with_name(f"{file.stem}-check.csv"): popularity_check(opened, float(audit[TOP_SHARE].iloc[0])),
+    }
     file.parent.mkdir(parents=True, exist_ok=True)
     for path, table in tables.items():
         with atomic_file(path) as temporary:

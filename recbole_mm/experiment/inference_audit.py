@@ -13,13 +13,17 @@ from torch import Tensor
 
 from recbole_mm.data.knock_out import knock_out
 from recbole_mm.experiment.audit import ALL
-from recbole_mm.experiment.measured import evaluate_checkpoint
+from recbole_mm.experiment.measured import evaluate_checkpoint, per_user_table, training_counts
 from recbole_mm.experiment.statistics import compare
+from recbole_mm.experiment.strata import beyond_accuracy
+from recbole_mm.host.datasets import data_set
+from recbole_mm.host.user_results import UserResults
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
 from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
 
 KEPT, REBUILT = "kept", "rebuilt"
+TOP_SHARE = "top share"
 
 
 def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.DataFrame:
@@ -35,9 +39,9 @@ def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.Dat
         opening: as of :func:`recbole_mm.load.open_checkpoint`.
 
     Returns:
-        A row for each modality, kind and way of the graphs: the metrics, the ``change`` of the one that chose the
-        epochs as a share of its value, and ``p`` of the paired t-test over users after Holm's correction. The first
-        row is the model as it is.
+        A row for each modality, kind and way of the graphs: the metrics, the share of the lists' places that go to the
+        100 most popular items, the ``change`` of the metric that chose the epochs as a share of its value, and ``p`` of
+        the paired t-test over users after Holm's correction. The first row is the model as it is.
 
     Raises as `open_checkpoint`; ValueError where the model reads no features, is solved from them, or is tested on
     sampled items.
@@ -105,4 +109,12 @@ def _knock_out(opened: OpenedCheckpoint, name: str, kind: str) -> None:
 
 def _evaluate(opened: OpenedCheckpoint, metric: str) -> tuple[dict[str, float], pd.DataFrame]:
     results = evaluate_checkpoint(opened)
-    return results.averages, pd.DataFrame({"value": results.metrics[metric]}, index=results.users)
+    by_user = pd.DataFrame({"value": results.metrics[metric]}, index=results.users)
+    return {**results.averages, TOP_SHARE: _top_share(opened, results, metric)}, by_user
+
+
+def _top_share(opened: OpenedCheckpoint, results: UserResults, metric: str) -> float:
+    """Of the lists' places, as long as the metric's, the share of the 100 most popular items."""
+    dataset = data_set(opened.train_data)
+    lists = per_user_table(results, dataset)["items"]
+    return beyond_accuracy(lists, training_counts(dataset)["items"], int(metric.rpartition("@")[2]))[TOP_SHARE]

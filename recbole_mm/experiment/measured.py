@@ -55,16 +55,23 @@ def data_tables(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:
     """``items``, ``users``, ``train`` and ``test``, as :mod:`recbole_mm.experiment.store` describes them."""
     dataset = data_set(train_data)
     tables = {"train": _interactions(dataset), "test": _interactions(data_set(test_data)).astype(str)}
-    for name, field in (("items", dataset.iid_field), ("users", dataset.uid_field)):
-        counts = pd.Series(dataset.inter_feat[field].numpy()).value_counts()
-        tokens = dataset.field2id_token[field]
-        rows = counts.reindex(range(1, len(tokens)), fill_value=0).to_numpy()
-        tables[name] = pd.DataFrame({name[:-1]: tokens[1:].astype(str), "training_rows": rows})
+    tables |= training_counts(dataset)
     for modality in getattr(dataset, "modalities", ()):
         tables["items"][f"imputed_{modality}"] = ~dataset.modality_mask(modality).numpy()[1:]
     titles = _titles(dataset)
     if titles:
         tables["items"]["title"] = [titles.get(item, "") for item in tables["items"]["item"]]
+    return tables
+
+
+def training_counts(dataset: Any) -> dict[str, pd.DataFrame]:
+    """``items`` and ``users``, each with its training interactions."""
+    tables = {}
+    for name, field in (("items", dataset.iid_field), ("users", dataset.uid_field)):
+        counts = pd.Series(dataset.inter_feat[field].numpy()).value_counts()
+        tokens = dataset.field2id_token[field]
+        rows = counts.reindex(range(1, len(tokens)), fill_value=0).to_numpy()
+        tables[name] = pd.DataFrame({name[:-1]: tokens[1:].astype(str), "training_rows": rows})
     return tables
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import SHOWN, Section, best_marks
 from recbole_mm.experiment.statistics import ALPHA, Comparison, resampled_differences
+from recbole_mm.experiment.warnings import warnings_of
 
 
 def headline_section(results: DatasetResults) -> Section:
-    """Test metrics, and the interval of the main one under resampling of the users."""
+    """Test metrics, the interval of the main one under resampling of the users, and what tells of a collapse."""
     metrics = results.tables.metrics
     means = pd.DataFrame([{name: runs[f"test_{name}"].iloc[0] for name in metrics} for runs in results.rows.values()])
     lines = []
@@ -19,7 +20,16 @@ def headline_section(results: DatasetResults) -> Section:
         values = results.tables.values(runs, results.metric).to_numpy(float)
         low, high = np.quantile(resampled_differences(values, np.zeros_like(values)), [ALPHA / 2, 1 - ALPHA / 2])
         texts = {name: f"{value:.4f}" for name, value in own.items()}
-        lines.append({"row": label, **texts, f"interval of {results.metric}": f"[{low:.4f}, {high:.4f}]"})
+        lines.append(
+            {
+                "row": label,
+                **texts,
+                f"interval of {results.metric}": f"[{low:.4f}, {high:.4f}]",
+                "best epoch": runs["best_epoch"].iloc[0] or "",
+                "top share": f"{results.beyond[label]['top share'].iloc[0]:.0%}",
+                "warnings": "; ".join(warnings_of(results, label)),
+            }
+        )
     note = f"{len(values)} test users."
     name = f"{results.dataset}-test"
     return Section(results.dataset, name, "Test metrics", note, pd.DataFrame(lines), best_marks(means))

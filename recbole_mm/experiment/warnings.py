@@ -8,7 +8,7 @@ from recbole_mm.experiment.record import FAILED
 from recbole_mm.experiment.results import DatasetResults
 
 SIMPLE = ("Pop", "EASE", "ContentKNN", "ContentEASE")  # what a model with content should beat
-_MOST_TOP_SHARE = 0.5
+_MOST_TOP_SHARE, _LEAST_ITEMS = 0.5, 200
 _ABOVE_ALL = 0.95  # share of the loss, in size
 
 
@@ -19,19 +19,28 @@ def warnings_of(results: DatasetResults, label: str) -> list[str]:
         results: of the row's data set.
         label: of the row.
     """
-    found, runs, tables = [], results.rows[label], results.tables
-    n_runs = len(runs)
-    first = (runs["best_epoch"] <= 1) & (runs["ended"] != "solved")
-    for says, holds in (("best epoch 1", first), ("ended at its cap", runs["ended"] == "cap")):
-        if holds.any():
-            found.append(f"{says} ({int(holds.sum())} of {n_runs})")
-    most = results.beyond[label]["top share"].max()
-    if len(tables.data(runs.iloc[0], "items")) > 200 and most > _MOST_TOP_SHARE:
-        found.append(f"{most:.0%} of its places go to the 100 most popular items")
+    runs, tables = results.rows[label], results.tables
+    found: list[str] = []
+    found += of_training(runs["best_epoch"], runs["ended"])
+    found += of_lists(results.beyond[label]["top share"].max(), len(tables.data(runs.iloc[0], "items")))
     found += _failed_settings(results, label)
     found += _below_simple(results, runs)
     part = _dominant_part(tables.curves[tables.curves["run"].isin(runs["run"])])
     return [*found, *([f"one part of the loss, {part}, is above all others"] if part else [])]
+
+
+def of_training(best_epochs: pd.Series, ended: pd.Series) -> list[str]:
+    """What the best epochs of some runs, 0 where they are not known, and their ends say."""
+    first = (best_epochs == 1) & (ended != "solved")
+    counts = {"best epoch 1": first.sum(), "ended at its cap": (ended == "cap").sum()}
+    return [f"{says} ({count} of {len(ended)})" for says, count in counts.items() if count]
+
+
+def of_lists(top_share: float, n_items: int) -> list[str]:
+    """What the share of places of the 100 most popular of a data set's items says, where these are few of them."""
+    if n_items <= _LEAST_ITEMS or top_share <= _MOST_TOP_SHARE:
+        return []
+    return [f"{top_share:.0%} of its places go to the 100 most popular items"]
 
 
 def _failed_settings(results: DatasetResults, label: str) -> list[str]:

@@ -27,7 +27,7 @@ class Progress:
         seconds: of training, evaluation left out.
         losses: their sum as ``loss``, their parts where the model gives several, and whatever else it records.
         valid: validation metrics, where the epoch was evaluated.
-        is_best: whether it was better than all before it in its stage.
+        is_best: whether none before it in its stage was better: of equal ones RecBole keeps the last one's weights.
     """
 
     stage: str
@@ -87,7 +87,7 @@ class Watch:
 
     def _is_best(self, score: float) -> bool:
         best = self._trainer.best_valid_score
-        return bool(score > best if self._trainer.valid_metric_bigger else score < best)
+        return bool(score >= best if self._trainer.valid_metric_bigger else score <= best)
 
     def _add(self, progress: Progress) -> None:
         self._epochs.append(progress)

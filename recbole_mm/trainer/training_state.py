@@ -92,7 +92,7 @@ def newest_facts(files: RunFiles) -> tuple[Path, StateFacts] | None:
         OSError: one is no regular file, or may not be read.
         ValueError: one is damaged.
     """
-    there = [(path, _facts(path)) for path in (files.resume, files.last) if path.exists()]
+    there = [(path, read_facts(path)) for path in (files.resume, files.last) if path.exists()]
     return max(there, key=lambda one: one[1].epoch, default=None)
 
 
@@ -107,7 +107,8 @@ def parse_state(content: Any, path: Path, kind: type[Facts]) -> Facts:
         raise ValueError(f"checkpoint {path} is damaged ({first_error(error)}); restore the file") from None
 
 
-def _facts(path: Path) -> StateFacts:
+def read_facts(path: Path) -> StateFacts:
+    """What the head of a state's file tells; raises as :func:`newest_facts`."""
     content = read_content(path)
     if not isinstance(content, dict) or "epoch" not in content:
         raise ValueError(f"{path} is no state of training; restore the file")

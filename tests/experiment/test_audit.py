@@ -17,6 +17,7 @@ from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 MODELS = {
     "VBPR": {},
     "FREEDOM": {"knn_k": 4},
+    "DAMRS": {"knn_k": 4},
     "LATTICE": {"knn_k": 4},  # graphs of projected features, built as it goes
     "MARGO": {"backbone": "VBPR"},
 }
@@ -55,7 +56,7 @@ def test_the_first_row_is_the_models_own_test_and_everything_is_put_back(checkpo
     np.testing.assert_array_equal(both["ndcg@5"], both["ndcg@5_again"])
     if model == "VBPR":  # scores read the features
         assert (table["change"][1:].abs() > 0).any() and table["p"].between(0, 1).all()
-    if model == "FREEDOM":  # scores read no feature: the graph alone
+    if model in ("FREEDOM", "DAMRS"):  # scores read no feature: the graph alone
         assert (table[table["graphs"] == "kept"]["change"] == 0).all()
         assert (table[table["graphs"] == "rebuilt"]["change"] != 0).any()
 
@@ -73,8 +74,10 @@ def test_the_command(checkpoints, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["audit", str(checkpoints["VBPR"]), "--knock_out=zero"]) == 0
     assert "wrote audit/" in capsys.readouterr().out
-    file, leaks = sorted(Path("audit").glob("*.csv"), key=lambda path: path.name.endswith("-leaks.csv"))
-    assert len(pd.read_csv(file)) == 1 + 3 * 2
+    (check,), (leaks,) = (list(Path("audit").glob(f"*-{name}.csv")) for name in ("check", "leaks"))
+    (file,) = set(Path("audit").glob("*.csv")) - {check, leaks}
+    assert len(pd.read_csv(file)) == 1 + 3 * 2 and (pd.read_csv(file)["top share"] == 1).all()  # of 30 items
+    assert pd.read_csv(check)["most epochs"][0] == 12
     found = pd.read_csv(leaks)
     assert set(found["modality"]) == {"visual", "textual"}
     assert set(found["leak"]) == {"cannot tell"} and (found["items"] < 100).all()  # of 30 items
