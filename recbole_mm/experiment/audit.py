@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from recbole_mm.experiment.plan import LEAK, WITHOUT
+from recbole_mm.experiment.plan import ID_ONLY, LEAK, WITHOUT
 from recbole_mm.experiment.rows import Row, check_row, modalities_of
+from recbole_mm.model.backbone_model import id_only_model
+from recbole_mm.registration import recbole_models
+from recbole_mm.registry import MODELS
 
 ALL = "all"  # modalities at once
-_OF_DATA = (LEAK,)  # which train no row again
+_NOT_OF_A_ROW = (ID_ONLY, LEAK)
 
 
 def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:
@@ -23,7 +26,7 @@ def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:
 
     Raises as :func:`recbole_mm.experiment.rows.check_row`.
     """
-    kinds = [kind for kind in kinds if kind not in _OF_DATA]
+    kinds = [kind for kind in kinds if kind not in _NOT_OF_A_ROW]
     if row.sweep or not kinds:
         return []
     found = modalities_of(row)
@@ -43,3 +46,23 @@ def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:
     for audited in rows:
         check_row(audited)
     return rows
+
+
+def id_only_rows(rows: Sequence[Row]) -> list[Row]:
+    """Rows for the models of IDs alone that rows of the table stand on, where it has none; settings are the plan's own.
+
+    Raises as :func:`recbole_mm.experiment.rows.check_row`.
+    """
+    there = {(row.dataset, row.model) for row in rows if not row.sweep}
+    labels = {row.label for row in rows}
+    added: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        model = None if row.sweep or not modalities_of(row) else id_only_model(row.model, row.settings)
+        key = row.dataset, model or ""
+        if model is None or key in there or key in added or model not in {*MODELS, *recbole_models()}:
+            continue
+        common = {name: value for name, value in row.settings.items() if name not in row.own}
+        label = f"{model}, ids alone" if model in labels else model
+        added[key] = replace(row, label=label, model=model, settings=common, own={}, grid={})
+        check_row(added[key])
+    return list(added.values())

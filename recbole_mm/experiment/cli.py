@@ -9,10 +9,12 @@ from typing import Any
 
 from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.data.knock_out import KNOCK_OUTS
-from recbole_mm.experiment.plan import LEAK, WITHOUT
+from recbole_mm.experiment.plan import ID_ONLY, LEAK, WITHOUT
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.io.names import closest
 from recbole_mm.load import add_opening_options, open_checkpoint, opening_options, run_files
+
+_KINDS = (*KNOCK_OUTS, WITHOUT, ID_ONLY)
 
 
 def add_parsers(commands: Any) -> None:
@@ -24,7 +26,7 @@ def add_parsers(commands: Any) -> None:
     _add_options(audit, "PLAN.yaml|CHECKPOINT", "a plan, whose rows are trained again; or any file of a run")
     audit.add_argument(
         "--knock_out", type=lambda text: text.split(","), default=["shuffle", "noise", "zero"], metavar="KIND,KIND",
-        help=f"of {', '.join((*KNOCK_OUTS, WITHOUT))} (default: shuffle,noise,zero)",
+        help=f"of {', '.join(_KINDS)} (default: shuffle,noise,zero)",
     )  # fmt: skip
     add_opening_options(audit)
     audit.set_defaults(run=_audit)
@@ -63,10 +65,9 @@ def _add_options(parser: argparse.ArgumentParser, metavar: str, help: str) -> No
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    kinds = (*KNOCK_OUTS, WITHOUT)
     for kind in arguments.knock_out:
-        if kind not in kinds:
-            raise ValueError(f"--knock_out: there is no {kind!r}{closest(kind, kinds)}; there are {', '.join(kinds)}")
+        if kind not in _KINDS:
+            raise ValueError(f"--knock_out: there is no {kind!r}{closest(kind, _KINDS)}; there are {', '.join(_KINDS)}")
     if len(set(arguments.knock_out)) < len(arguments.knock_out):
         raise ValueError(f"--knock_out: {','.join(arguments.knock_out)} names one twice; leave it out")
     if arguments.plan.suffix in (".yaml", ".yml"):
@@ -80,8 +81,9 @@ def _audit_checkpoint(arguments: argparse.Namespace) -> int:
     from recbole_mm.experiment.leak_checks import leaks_of_checkpoint, leaks_table
     from recbole_mm.experiment.run_end import popularity_check
 
-    if WITHOUT in arguments.knock_out:
-        raise ValueError(f"--knock_out: {WITHOUT} needs a training; give it with a plan")
+    for kind in (WITHOUT, ID_ONLY):
+        if kind in arguments.knock_out:
+            raise ValueError(f"--knock_out: {kind} needs a training; give it with a plan")
     file = (arguments.out or Path("audit")) / f"{arguments.plan.stem}.csv"
     check_is_no_input(file, "--out", run_files(arguments.plan))
     check_folder_writable(file.parent)

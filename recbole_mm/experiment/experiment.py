@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from recbole_mm.experiment.audit import audit_rows
+from recbole_mm.experiment.audit import audit_rows, id_only_rows
 from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.leak_checks import LeakCheck, leak_checks, run_leak_check
-from recbole_mm.experiment.plan import LEAK, Plan, read_plan
+from recbole_mm.experiment.plan import ID_ONLY, LEAK, Plan, read_plan
 from recbole_mm.experiment.plan_rows import rows_of
 from recbole_mm.experiment.record import RunResult
 from recbole_mm.experiment.rows import Row, modalities_of
@@ -96,6 +96,8 @@ def _opened_store(folder: Path, rows: list[Row], resume: bool) -> Store:
 def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
     """The rows of a plan; raises for what its searches and audits cannot do, before anything runs."""
     rows = rows_of(plan, file, plugins)
+    if ID_ONLY in plan.audit:
+        rows += id_only_rows(rows)
     for row in rows:
         if plan.search is not None and not row.sweep:
             ranges_of(row, plan.search)

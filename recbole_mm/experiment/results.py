@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
 
+from recbole_mm.experiment.audit import ALL
+from recbole_mm.experiment.plan import ID_ONLY
 from recbole_mm.experiment.statistics import Comparison, compare
 from recbole_mm.experiment.strata import beyond_accuracy, item_strata, recall_and_ndcg, user_strata
 from recbole_mm.experiment.tables import StoreTables
+from recbole_mm.model.backbone_model import id_only_model
 
 
 @dataclass(frozen=True)
@@ -105,14 +109,26 @@ class DatasetResults:
 
     @cached_property
     def audits(self) -> dict[str, dict[tuple[str, str], Comparison]]:
-        """Of each row what replacing a modality does to it, by modality and kind, corrected over the row's own."""
+        """Of each row what replacing a modality does to it, by modality and kind, corrected over the row's own.
+
+        Beside them the model of IDs alone that it stands on, where the table has it.
+        """
         found = {}
         for label, runs in self.tables.audits(self.dataset).items():
             if label in self.rows:
                 by_kind = runs.groupby(["modality", "kind"], sort=False)
                 values = {(str(one), str(kind)): self.tables.values(own, self.metric) for (one, kind), own in by_kind}
+                backbone = self.id_only_row(label)
+                if backbone is not None:
+                    values[ALL, ID_ONLY] = self.tables.values(self.rows[backbone], self.metric)
                 found[label] = compare(values, self.tables.values(self.rows[label], self.metric))
         return found
+
+    def id_only_row(self, label: str) -> str | None:
+        """Label of the best row of the model of IDs alone that a row's model stands on; None where there is none."""
+        run = self.rows[label].iloc[0]
+        model = id_only_model(run["model"], json.loads(run["settings"]))
+        return next((other for other, runs in self.rows.items() if runs["model"].iloc[0] == model), None)
 
     @property
     def leaks(self) -> pd.DataFrame:

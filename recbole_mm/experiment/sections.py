@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_mm.experiment.leaks import BOUND, Leak
+from recbole_mm.experiment.plan import ID_ONLY
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.tables import mean_and_spread
 from recbole_mm.experiment.warnings import warnings_of
@@ -117,24 +118,29 @@ def beyond_section(results: DatasetResults) -> Section:
 
 
 def _audit(results: DatasetResults) -> Section:
-    lines = [
-        {
-            "row": label,
-            "modality": modality,
-            "replaced by": kind,
-            f"change of {results.metric}": f"{one.relative:+.1%}",
-            "interval": f"[{one.low:+.4f}, {one.high:+.4f}]",
-            "p": f"{one.p:.2g}",
-            "verdict": one.verdict,
-            "would show": f"{one.detectable:.4f}",
-        }
-        for label, own in results.audits.items()
-        for (modality, kind), one in own.items()
-    ]
+    lines = []
+    for label, own in results.audits.items():
+        real = float(results.rows[label][f"test_{results.metric}"].mean())
+        for (modality, kind), one in own.items():
+            lines.append(
+                {
+                    "row": label,
+                    "modality": modality,
+                    "replaced by": f"{kind} ({results.id_only_row(label)})" if kind == ID_ONLY else kind,
+                    results.metric: f"{real + one.difference:.4f}",
+                    "real": f"{real:.4f}",
+                    "change": f"{one.relative:+.1%}",
+                    "interval": f"[{one.low:+.4f}, {one.high:+.4f}]",
+                    "p": f"{one.p:.2g}",
+                    "verdict": one.verdict,
+                    "would show": f"{one.detectable:.4f}",
+                }
+            )
     note = (
-        "Each row trained again, with the same settings, on replaced features, from which graphs are built anew: what "
-        "a model loses is what the modality is worth to it. A shuffle gives every item another's features and decides; "
-        "p is after Holm's correction over the row's knock-outs."
+        "Each row trained again, with the same settings and as many parameters, on replaced features, from which "
+        "graphs are built anew, or with a modality left out: what a model loses is what the modality is worth to it. A "
+        "shuffle gives every item another's features and decides; id_only is the model of IDs alone that the row's "
+        "stands on, with settings of its own; p is after Holm's correction over the row's knock-outs."
     )
     title = "What each modality is worth"
     return Section(results.dataset, f"{results.dataset}-audit", title, note, pd.DataFrame(lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from recbole.config import Config
@@ -70,6 +71,11 @@ class BackboneModel(Recommender):
         self.modalities = self.backbone.modalities
 
     @classmethod
+    def id_only_model_of(cls, settings: Mapping[str, Any]) -> str | None:
+        """That of the backbone."""
+        return id_only_model(settings["backbone"], settings)
+
+    @classmethod
     def backbones(cls) -> list[str]:
         """Names of the models that can be the backbone: by default all multimodal ones."""
         return [name for name in MODELS if issubclass(MODELS.get(name), MultimodalRecommender)]
@@ -127,3 +133,16 @@ class BackboneModel(Recommender):
         """The backbone's graphs of an epoch are those of the epoch that the checkpoint was written in."""
         super().load_other_parameter(para)
         self.backbone.epochs_started = self.epochs_started
+
+
+def id_only_model(name: str, settings: Mapping[str, Any]) -> str | None:
+    """Name of the model of IDs alone that a model of ours stands on, under these settings over its defaults.
+
+    None where it stands on none, as those of IDs alone do, and for a model that is not known here.
+    """
+    base = variants().get(name, name)
+    if base not in MODELS:
+        return None
+    kind = MODELS.get(base)
+    of_variant = MODELS.entry(base).facts["variants"].get(name, {})
+    return kind.id_only_model_of({**kind.settings_class.default_values(), **of_variant, **settings})

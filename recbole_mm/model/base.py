@@ -33,6 +33,7 @@ class MultimodalRecommender(GraphRecommender):
     """
 
     item_graphs_name: str | None = None
+    id_only_model: str | None = "LightGCN"
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import model_validator
@@ -88,6 +89,12 @@ class POWERec(LateFusionRecommender):
     settings: POWERecSettings
 
     loss_reduction = "sum"
+
+    @classmethod
+    def id_only_model_of(cls, settings: Mapping[str, Any]) -> str | None:
+        """What propagates each modality, which is a model's name where it is none of a user's own."""
+        return settings["propagation"]
+
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", *self.modalities]

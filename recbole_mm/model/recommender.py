@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
@@ -44,6 +44,7 @@ class Recommender(TableScores, GeneralRecommender):
     other_parameter_name = ["epochs_started"]
     way_of_training = "in stages"  # where the model has a trainer_class
     trainer_class: str | None = None  # the class its trainer must derive from, where that is not RecBole's Trainer
+    id_only_model: str | None = None  # the model of IDs alone that it stands on, as audits compare it with
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
@@ -56,6 +57,11 @@ class Recommender(TableScores, GeneralRecommender):
         self.trainer_starts_epochs = False
         self.trainer_classes: tuple[str, ...] = ()
         self._records: dict[str, list[Tensor]] = {}
+
+    @classmethod
+    def id_only_model_of(cls, settings: Mapping[str, Any]) -> str | None:
+        """Name of the model of IDs alone that one with these settings stands on; None where there is none."""
+        return cls.id_only_model
 
     def before_epoch(self, epoch: int) -> None:
         """What changes between epochs, such as sampled edges: a function of `epoch` and the seed alone."""

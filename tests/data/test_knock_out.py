@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,31 @@ def test_item_graphs_are_of_the_replaced_features(folder):
     opened = open_checkpoint(trainer.saved_model_file)
     assert opened.config["knock_out"] == {"visual": "shuffle", "textual": "shuffle"}
     assert torch.equal(opened.dataset.modality_feature("visual"), run.dataset.modality_feature("visual"))
+
+
+@pytest.mark.parametrize(("model", "own"), [("FREEDOM", {"knn_k": 4}), ("VBPR", {}), ("LATTICE", {"knn_k": 4})])
+def test_an_order_that_gives_every_item_its_own_row_back_changes_nothing(folder, tmp_path, model, own):
+    """A file in an order that the shuffle turns back into the real one: the same losses and the same test."""
+    settings = {**PRE_SPLIT, **own, "epochs": 2, "topk": [5], "valid_metric": "Recall@5", "seed": 7}
+    real = start(model, folder, **settings)
+    tokens = real.dataset.field2id_token["item_id"]
+    table, present = (one("visual").numpy() for one in (real.dataset.modality_feature, real.dataset.modality_mask))
+    places = np.arange(len(tokens))
+    knock_out(places[:, None], present, "shuffle", "visual", 7)  # the row that each item gets
+    other = shutil.copytree(folder, tmp_path / "data")
+    lines = ["item_id:token\tvisual_feature:float_seq"]
+    for place in np.flatnonzero(present):
+        lines.append(f"{tokens[places[place]]}\t{' '.join(repr(float(x)) for x in table[place])}")
+    (other / "toy/toy.visual").write_text("\n".join(lines) + "\n")
+    assert (places != np.arange(len(tokens))).mean() > 0.8
+    results = []
+    for place, more in ((folder, {}), (other, {"knock_out": {"visual": "shuffle"}})):
+        run = start(model, place, **settings, **more)
+        np.testing.assert_array_equal(run.dataset.modality_feature("visual"), table)
+        trainer = run.trainer()
+        trainer.fit(run.train_data, run.valid_data, verbose=False)
+        results.append((trainer.train_loss_dict, trainer.evaluate(run.test_data)))
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(

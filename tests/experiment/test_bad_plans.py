@@ -15,7 +15,7 @@ SEEDS = "give how many, from 1 to 1000, or a list of whole numbers of at least 0
 MODELS = r"give names of models, each with settings or without"
 SEARCH = "give none, or what is searched, such as {budget: 12"
 SWEEP = "give models, each with one key or two and lists of values"
-KINDS = "give a list of shuffle, constant, noise, near_one, zero, mean, without, leak"
+KINDS = "give a list of shuffle, constant, noise, near_one, zero, mean, without, id_only, leak"
 VALUES = "give keys with lists of values"
 
 BAD = [

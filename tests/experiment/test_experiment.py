@@ -158,6 +158,8 @@ def test_an_audit_trains_every_multimodal_row_without_each_modality(data):
     assert settings["allshuffle"]["knock_out"] == {"textual": "shuffle", "visual": "shuffle"}
     features = [json.loads(text) for text in audits["features"]]
     assert len({json.dumps(one, sort_keys=True) for one in features}) == 5  # each was trained on features of its own
+    (real,) = tables.rows("toy").query("model == 'FREEDOM'")["parameters"]
+    assert set(audits["parameters"][audits["kind"] == "shuffle"]) == {real}  # the same without content
     report = write_report(Path("out")).with_suffix(".md").read_text()
     assert "### What each modality is worth" in report and "| FREEDOM (knn_k=4) | all | shuffle |" in report
 
