@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from recbole_mm.experiment.audit import ALL
-from recbole_mm.experiment.plan import ID_ONLY
+from recbole_mm.experiment.plan import AUDITS, ID_ONLY
 from recbole_mm.experiment.statistics import Comparison, compare
 from recbole_mm.experiment.strata import beyond_accuracy, item_strata, recall_and_ndcg, user_strata
 from recbole_mm.experiment.tables import StoreTables
@@ -121,7 +121,8 @@ class DatasetResults:
                 backbone = self.id_only_row(label)
                 if backbone is not None:
                     values[ALL, ID_ONLY] = self.tables.values(self.rows[backbone], self.metric)
-                found[label] = compare(values, self.tables.values(self.rows[label], self.metric))
+                in_order = dict(sorted(values.items(), key=lambda item: _place(*item[0])))
+                found[label] = compare(in_order, self.tables.values(self.rows[label], self.metric))
         return found
 
     def id_only_row(self, label: str) -> str | None:
@@ -140,3 +141,8 @@ class DatasetResults:
     def sweeps(self) -> dict[str, pd.DataFrame]:
         """The runs of each model's study of parameters, with a column ``sweep.KEY`` for each parameter."""
         return self.tables.sweeps(self.dataset)
+
+
+def _place(modality: str, kind: str) -> tuple[bool, str, int]:
+    """Of a knock-out in a table: modality by modality, all at once last, the kinds in the order of plans' keys."""
+    return modality == ALL, modality, AUDITS.index(kind) if kind in AUDITS else len(AUDITS)

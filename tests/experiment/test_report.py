@@ -105,6 +105,7 @@ def test_what_a_modality_is_worth(folder):
     (audit,) = (one for one in sections_of(DatasetResults(tables, "toy", ["good"])) if one.name == "toy-audit")
     found = audit.table.set_index("modality")
     assert list(found["replaced by"]) == ["shuffle"] * 2 and set(found["row"]) == {"good"}
+    assert list(found.index) == ["textual", "visual"]
     assert found["verdict"].to_dict() == {"visual": "worse", "textual": "not shown"}
     assert found["real"].nunique() == 1
     ratio = float(found["ndcg@5"]["visual"]) / float(found["real"]["visual"])
