@@ -155,6 +155,18 @@ def test_a_checkpoint_says_the_same_as_a_plan(world):
     assert own["T of a leak"] == in_plan["reference"]
 
 
+def test_the_command_of_an_audit_checks_a_plans_data_too(world):
+    file = plan(world, "{VBPR: {modalities: [visual]}}")
+    file.write_text(file.read_text().replace("audit: [leak]", ""))
+    assert main(["audit", str(file), "--out=out", "--knock_out=zero,id_only"]) == 0
+    tables = read_store(Path("out"))
+    assert list(tables.leaks["verdict"]) == ["found"]
+    assert set(tables.rows("toy")["model"]) == {"VBPR", "BPR"}
+    (audits,) = tables.audits("toy").values()
+    assert list(audits["kind"]) == ["zero"]
+    assert "| all | id_only (BPR) |" in Path("out/report.md").read_text()
+
+
 def test_a_check_that_fails_is_listed_and_done_again(world, monkeypatch):
     def broken(*_):
         raise MemoryError("no room")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_mm.experiment.record import CurvePoint, Record, RunResult, Tried
+from recbole_mm.experiment.record import CurvePoint, LeakRecord, Record, RunResult, Tried
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
 from tests.fuzz.strategies import fuzz, mutated, read_or_refuse
@@ -28,6 +28,7 @@ def whole(tmp_path_factory) -> Path:
         items = pd.DataFrame({"item": ["i", "j"], "training_rows": [1, 2]})
         store.add(RunResult(record, users, [CurvePoint("", 0, "loss", 1.0)], {"items": items}))
     store.add_trials("search", [Tried("toy", "row", "BPR", 0, {"a": 1}, "NDCG@5", 0.5, 3, "finished", "", True)])
+    store.add_leak(LeakRecord("check", "toy", "visual", 0, "not found", 0.1, 0.2, 0.1, 0.3, 200))
     store.write_tables()
     return store.folder
 
@@ -38,7 +39,7 @@ def out(whole, tmp_path) -> Path:
 
 
 @fuzz
-@given(data=st.data(), name=st.sampled_from(["runs/run0.json", "trials/search.json", "store.json"]))
+@given(data=st.data(), name=st.sampled_from(["runs/run0.json", "trials/search.json", "leaks/check.json", "store.json"]))
 def test_a_damaged_json_file(out, whole, data, name):
     file = out / name
     file.write_bytes(data.draw(mutated((whole / name).read_bytes())))
@@ -65,7 +66,7 @@ def test_a_field_of_a_run_that_is_another(out, whole, data):
 
 
 @fuzz
-@given(data=st.data(), name=st.sampled_from(["runs", "per_user", "lists", "curves", "trials"]))
+@given(data=st.data(), name=st.sampled_from(["runs", "per_user", "lists", "curves", "trials", "leaks"]))
 def test_a_damaged_table(out, whole, data, name):
     """What is read in spite of damage has the whole table's columns and types."""
     file = out / f"{name}.parquet"
