@@ -23,6 +23,7 @@ def warnings_of(results: DatasetResults, label: str) -> list[str]:
     found: list[str] = []
     found += of_training(runs["best_epoch"], runs["ended"])
     found += of_lists(results.beyond[label]["top share"].max(), len(tables.data(runs.iloc[0], "items")))
+    found += _other_data(results, label)
     found += _failed_settings(results, label)
     found += _below_simple(results, runs)
     part = _dominant_part(tables.curves[tables.curves["run"].isin(runs["run"])])
@@ -41,6 +42,14 @@ def of_lists(top_share: float, n_items: int) -> list[str]:
     if n_items <= _LEAST_ITEMS or top_share <= _MOST_TOP_SHARE:
         return []
     return [f"{top_share:.0%} of its places go to the 100 most popular items"]
+
+
+def _other_data(results: DatasetResults, label: str) -> list[str]:
+    """A row whose own settings of data, such as another split, leave nothing that pairs of users could show."""
+    best, own = (results.rows[one].set_index("seed")["data"] for one in (results.best, label))
+    best = best[~best.index.duplicated()]  # of stores that were joined
+    differ = (best.reindex(own.index) != own) & own.index.isin(best.index)
+    return [f"of other interactions than {results.best}, with which it does not compare"] if differ.any() else []
 
 
 def _failed_settings(results: DatasetResults, label: str) -> list[str]:

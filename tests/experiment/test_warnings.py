@@ -27,6 +27,19 @@ def test_a_model_that_was_solved_has_no_epoch_to_warn_of(tmp_path, ended, found)
     assert warnings_of(DatasetResults(read_store(store.folder), "toy"), "one") == found
 
 
+def test_a_row_of_other_interactions_does_not_compare(tmp_path):
+    store = Store(tmp_path / "store")
+    for seed in range(2):
+        store.add(result("one", "one", seed, 0.6))
+        other = result("two", "two", seed, 0.5)
+        store.add(replace(other, record=replace(other.record, data="other" if seed else other.record.data)))
+    store.add(result("three", "three", 7, 0.4))  # of a seed of its own, which says nothing
+    store.write_tables()
+    results = DatasetResults(read_store(store.folder), "toy")
+    assert warnings_of(results, "two") == ["of other interactions than one, with which it does not compare"]
+    assert warnings_of(results, "one") == warnings_of(results, "three") == []
+
+
 def test_settings_that_failed_are_said_in_the_report(tmp_path):
     store = Store(tmp_path / "store")
     store.add(result("one", "one", 0, 0.5))
