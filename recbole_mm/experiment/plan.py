@@ -117,7 +117,6 @@ class Plan(_Part):
         _check_once("audit", self.audit)
         _check_once("metrics", [name.lower() for name in self.metrics])
         _check_once("topk", self.topk)
-        _check_once("compare_with", self.compare_with)
         if self.search is not None:
             check_values("search: grid", self.search.grid)
             self._check_metric(self.search.metric)

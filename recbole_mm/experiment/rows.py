@@ -156,7 +156,5 @@ def _check_modalities(config: Config, dataset: str) -> None:
             raise ValueError(
                 f"knock_out: '{name}' is no modality in use{closest(name, names)}; there are {', '.join(names)}"
             )
-    if len(set(names)) < len(names):
-        raise ValueError(f"modalities: {names} names one twice; keep one")
     if not names and issubclass(config.model_class, (MultimodalRecommender, BackboneModel)):
         raise ValueError(f"modalities: {config.model} needs features, and it has none of {folder}")
