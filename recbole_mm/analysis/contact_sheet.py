@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.analysis.figures import save_figure
 from recbole_mm.io.pictures import PictureError, open_picture
 
 SIDE = 240  # pixels a picture is shrunk to fit: 1.6 inches at the resolution of our figures
@@ -66,6 +68,15 @@ def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
     return figure, unreadable
+
+
+def write_contact_sheet(file: Path, rows: list[tuple[str, list[Card]]]) -> tuple[list[Path], list[Path]]:
+    """Write :func:`contact_sheet` and warn of pictures that it leaves out; gives its paths and these pictures."""
+    figure, unreadable = contact_sheet(rows)
+    if unreadable:
+        names = ", ".join(str(one) for one in dict.fromkeys(unreadable))
+        logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
+    return save_figure(figure, file), unreadable
 
 
 def _colour_bar(figure, colours: str) -> None:

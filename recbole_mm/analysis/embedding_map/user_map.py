@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -67,7 +67,7 @@ def embeddings(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_users(
-    opened: OpenedCheckpoint, count: int, seed: int, items: tuple[int, int] = TRAINING_ITEMS
+    opened: OpenedCheckpoint, count: int, seed: int, items: Sequence[int] = TRAINING_ITEMS
 ) -> list[str]:
     """Original ids of `count` users; the same for the same data set and seed.
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.contact_sheet import Card, write_contact_sheet
 from recbole_mm.analysis.feature_drift.drift import COSINES, PARTS, Drift
-from recbole_mm.analysis.figures import described, figure_files, panel_title, save_figure
+from recbole_mm.analysis.figures import described, figure_files, panel_title
 
 EDGES = np.linspace(-1, 1, 81)  # bins of 0.025
 WIDTH = 4.6  # inches of a panel
@@ -84,11 +83,7 @@ def write_sheet(drifts: list[Drift], pictures: dict[str, Path], top: int, file: 
         for old in figure_files(file):  # of an earlier run
             old.unlink(missing_ok=True)
         return []
-    figure, unreadable = contact_sheet(rows)
-    if unreadable:
-        names = ", ".join(str(one) for one in dict.fromkeys(unreadable))
-        logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
-    return save_figure(figure, file)
+    return write_contact_sheet(file, rows)[0]
 
 
 def _cards(drift: Drift, pictures: dict[str, Path], top: int) -> Iterator[Card]:
