@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from recbole_mm.analysis.figures import LETTER, SAME, panel_title, save_figure
 from recbole_mm.analysis.items import item_ids
 from recbole_mm.analysis.options import add_seed, analysis, comma_separated, positive_int
 from recbole_mm.load import OpenedCheckpoint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +86,7 @@ def write_embedding_map(
     return [*figures, table, *write_densities(densities, out)]
 
 
-def _map_rows(maps: list[UserMap]) -> Iterator[list]:
+def _map_rows(maps: list[UserMap]) -> Iterator[list[Any]]:
     for one in maps:
         for user, history, point in zip(one.users, one.histories, one.user_points, strict=True):
             yield [one.label, "user", user, "", *point]
@@ -89,7 +94,7 @@ def _map_rows(maps: list[UserMap]) -> Iterator[list]:
                 yield [one.label, "item", user, item, *one.item_points[item]]
 
 
-def map_figure(maps: list[UserMap]):
+def map_figure(maps: list[UserMap]) -> Figure:
     """One panel per checkpoint: users as stars with their ids, lines to their items, dots of the same colour."""
     from matplotlib.figure import Figure
 
@@ -111,7 +116,7 @@ def map_figure(maps: list[UserMap]):
     return figure
 
 
-def _draw_lines(axis, one: UserMap, colours: np.ndarray) -> None:
+def _draw_lines(axis: Axes, one: UserMap, colours: np.ndarray) -> None:
     """From each user to the items of their training."""
     from matplotlib.collections import LineCollection
 
@@ -120,7 +125,7 @@ def _draw_lines(axis, one: UserMap, colours: np.ndarray) -> None:
         axis.add_collection(LineCollection(ends, colors=[colour], linewidths=0.6, alpha=0.5, zorder=0))
 
 
-def _name_users(axis, one: UserMap) -> None:
+def _name_users(axis: Axes, one: UserMap) -> None:
     """The users' ids beside their stars, towards the middle, so that they stay within the picture."""
     places = np.vstack([one.user_points, *one.item_points.values()])
     middle = (places.min(axis=0) + places.max(axis=0)) / 2
@@ -134,7 +139,7 @@ def _name_users(axis, one: UserMap) -> None:
         )  # fmt: skip
 
 
-def _draw_items(axis, one: UserMap, colours: np.ndarray) -> None:
+def _draw_items(axis: Axes, one: UserMap, colours: np.ndarray) -> None:
     """An item of several users is a dot in the first one's colour, with a ring for each of the others."""
     points, sizes, faces, edges = [], [], [], []
     seen: Counter[str] = Counter()
@@ -145,7 +150,8 @@ def _draw_items(axis, one: UserMap, colours: np.ndarray) -> None:
             faces.append((0, 0, 0, 0) if seen[item] else colour)
             edges.append(colour)
             seen[item] += 1
-    axis.scatter(*np.transpose(points), s=sizes, facecolors=faces, edgecolors=edges)
+    x, y = np.transpose(points)
+    axis.scatter(x, y, s=sizes, facecolors=faces, edgecolors=edges)
 
 
 def _colours(count: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,14 +91,14 @@ def _write_tables(drifts: list[Drift], top: int, out: Path) -> list[Path]:
     return tables
 
 
-def _item_rows(drifts: list[Drift]) -> Iterator[list]:
+def _item_rows(drifts: list[Drift]) -> Iterator[list[Any]]:
     for drift in drifts:
         columns = (drift.items, drift.values.T, drift.change, _flat(drift).T)
         for item, values, change, parts in zip(*columns, strict=True):
             yield [drift.label, drift.modality, item, drift.titles.get(item, ""), *values, change, *parts]
 
 
-def _summary_row(drift: Drift) -> list:
+def _summary_row(drift: Drift) -> list[Any]:
     columns = [*drift.values, drift.change, *_flat(drift)]
     numbers = [number for one in columns for number in (one.mean(), one.std(ddof=1))]
     gate = ("", "") if drift.gate is None else drift.gate
@@ -109,7 +110,7 @@ def _flat(drift: Drift) -> np.ndarray:
     return drift.parts.reshape(-1, drift.parts.shape[-1])
 
 
-def _changed_rows(drifts: list[Drift], top: int) -> Iterator[list]:
+def _changed_rows(drifts: list[Drift], top: int) -> Iterator[list[Any]]:
     for drift in drifts:
         for rank, place in enumerate(drift.most_changed(top), start=1):
             item = drift.items[place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +12,12 @@ from recbole_mm.analysis.contact_sheet import Card, write_contact_sheet
 from recbole_mm.analysis.feature_drift.drift import COSINES, PARTS, Drift
 from recbole_mm.analysis.figures import described, figure_files, panel_title
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 EDGES = np.linspace(-1, 1, 81)  # bins of 0.025
 WIDTH = 4.6  # inches of a panel
-STYLES = (  # what is before lies thin on what is after, and is seen where they are the same
+STYLES: tuple[dict[str, Any], ...] = (  # what is before lies thin on what is after, and is seen where they are the same
     {"color": "tab:blue", "linewidth": 1.2, "zorder": 3},
     {"color": "tab:orange", "linewidth": 3.0, "zorder": 2, "alpha": 0.8},
     {"color": "tab:green", "linewidth": 0.8, "zorder": 3, "linestyle": "--"},
@@ -21,7 +25,7 @@ STYLES = (  # what is before lies thin on what is after, and is seen where they 
 )
 
 
-def histograms(drifts: list[Drift]):
+def histograms(drifts: list[Drift]) -> Figure:
     """One panel per checkpoint and modality; a matplotlib Figure."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -46,7 +50,7 @@ def histograms(drifts: list[Drift]):
     return figure
 
 
-def part_histograms(drifts: list[Drift]):
+def part_histograms(drifts: list[Drift]) -> Figure:
     """For each checkpoint and modality drift above omission, before and after the adapter."""
     from matplotlib.figure import Figure
 

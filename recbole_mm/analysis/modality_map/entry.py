@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from recbole_mm.analysis.modality_map.vectors import (
 )
 from recbole_mm.analysis.options import add_seed, analysis, positive_int
 from recbole_mm.load import OpenedCheckpoint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTH = 4.6  # inches of a panel
 
@@ -63,7 +67,7 @@ def write_modality_map(
     labelled = by_label(checkpoints)
     modalities = {label: known_modalities(opened, label, modality) for label, opened in labelled.items()}
     ids = draw_items(checkpoints[0], next(iter(modalities.values())), items, seed)
-    panels = []
+    panels: list[list[FeatureView]] = []
     for label, opened in labelled.items():
         views = list(views_of(opened, label, modalities[label], _internal(opened, ids)))
         by_stage = ([view for view in views if view.stage == stage] for stage in ("projected", "adapted"))
@@ -85,7 +89,7 @@ def _internal(opened: OpenedCheckpoint, ids: np.ndarray) -> np.ndarray:
     return np.array([known[item] for item in ids])
 
 
-def map_figure(maps: list[FeatureMap]):
+def map_figure(maps: list[FeatureMap]) -> Figure:
     """A panel for each checkpoint and stage, a colour for each modality."""
     from matplotlib.figure import Figure
 
@@ -120,7 +124,7 @@ def _write_tables(maps: list[FeatureMap], densities: list[ItemDensity], out: Pat
     return files
 
 
-def _item_rows(maps: list[FeatureMap], densities: list[ItemDensity]) -> Iterator[list]:
+def _item_rows(maps: list[FeatureMap], densities: list[ItemDensity]) -> Iterator[list[Any]]:
     views: list[tuple[FeatureView, np.ndarray]] = [
         pair for one in maps for pair in zip(one.views, one.points, strict=True)
     ]

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,14 @@ def write_modality_weights(
     return [shown, *figures, *(file for section in sections for file in section.sheet), *csvs]
 
 
-def _extremes(checkpoints, tables, titles, texts, images: Path | None, top: int) -> dict[str, list[ExtremeItem]]:
+def _extremes(
+    checkpoints: list[OpenedCheckpoint],
+    tables: list[ModalityWeights],
+    titles: list[dict[str, str]],
+    texts: list[dict[str, str]],
+    images: Path | None,
+    top: int,
+) -> dict[str, list[ExtremeItem]]:
     """The items to show by label, of checkpoints with item weights."""
     extremes = {}
     for opened, weights, names, own in zip(checkpoints, tables, titles, texts, strict=True):
@@ -94,7 +102,12 @@ def _extremes(checkpoints, tables, titles, texts, images: Path | None, top: int)
     return extremes
 
 
-def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
+def _write_tables(
+    tables: list[ModalityWeights],
+    titles: list[dict[str, str]],
+    extremes: dict[str, list[ExtremeItem]],
+    files: list[Path],
+) -> None:
     write_csv(
         files[0],
         ["checkpoint", "of", "id", "title", "training_interactions", "modality", "weight", "has_features"],
@@ -112,7 +125,7 @@ def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
     )
 
 
-def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[list]:
+def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[list[Any]]:
     of_items = weights.of == "item"
     columns = (weights.ids, weights.interactions, weights.values, weights.has_features)
     for name, count, row, present in zip(*columns, strict=True):
@@ -122,7 +135,7 @@ def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[l
             yield [weights.label, weights.of, name, title, count, modality, value, marked]
 
 
-def _histogram_rows(weights: ModalityWeights) -> Iterator[list]:
+def _histogram_rows(weights: ModalityWeights) -> Iterator[list[Any]]:
     outside = int((~weights.in_range).sum())
     for modality in weights.modalities:
         column = weights.column(modality)

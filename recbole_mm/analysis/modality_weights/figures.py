@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +14,14 @@ from recbole_mm.analysis.figures import described, panel_title
 from recbole_mm.analysis.modality_weights.page import ItemSection
 from recbole_mm.analysis.modality_weights.weight_tables import ExtremeItem, ModalityWeights
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 EDGES = np.linspace(0, 1, 51)  # bins of 0.02
 
 
-def histograms(tables: list[ModalityWeights]):
+def histograms(tables: list[ModalityWeights]) -> Figure:
     """One panel per modality, all checkpoints overlaid."""
     from matplotlib.figure import Figure
 
@@ -33,7 +38,7 @@ def histograms(tables: list[ModalityWeights]):
     return figure
 
 
-def _draw_histogram(axis, weights: ModalityWeights, column: np.ndarray) -> None:
+def _draw_histogram(axis: Axes, weights: ModalityWeights, column: np.ndarray) -> None:
     label = described(fill(weights.label, 50), column, *_mean_and_spread(column))
     if weights.of == "user":
         label += " (user weights)"
