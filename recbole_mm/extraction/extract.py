@@ -123,7 +123,7 @@ def _encode_all(batches: Batches, encoder: ContentEncoder, store: RowStore, enco
     done = {}
     with tqdm(total=len(batches.contents.items), unit="item", desc="Extracting", disable=None) as bar:
         for start, batch in encode(batches, encoder, store):
-            if batch.new:
+            if batch.rows is not None:
                 store.add(batch.new, batch.rows, batch.truncated)
             done[start] = replace(batch, rows=None)
             bar.update(len(batches.items(start)))
