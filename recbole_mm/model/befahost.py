@@ -55,7 +55,7 @@ class BeFAHost(MGCN):
     either. The released code makes MGCN's attention and never uses it; it is here for the parameter count.
     """
 
-    settings: BeFAHostSettings
+    settings: BeFAHostSettings  # type: ignore[assignment]  # those of MGCN's contrast are not among them
 
     def _build_fusion(self, config: Config) -> None:
         self.contrast_weight = 0.0

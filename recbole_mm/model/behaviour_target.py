@@ -30,6 +30,9 @@ class BehaviourTarget(nn.Module):
         ValueError: the backbone has no ID vectors, which ``ids`` asks for.
     """
 
+    users: Tensor  # of a snapshot
+    items: Tensor
+
     def __init__(self, backbone: MultimodalRecommender, kind: Target):
         super().__init__()
         self.kind = kind

@@ -76,7 +76,7 @@ class MGCN(MultimodalRecommender):
     """
 
     settings: MGCNSettings
-    item_graphs_name = "item_graphs"
+    item_graphs_name: str | None = "item_graphs"
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)

@@ -24,7 +24,7 @@ class SMORESettings(MGCNSettings):
 
     n_layers: Layers = 3
     """Layers L on the user-item graph."""
-    knn_k: Count | Counts = 10
+    knn_k: Count | Counts = 10  # type: ignore[assignment]  # MGCN takes one number alone
     """Neighbours k per item, itself included; a list: per modality."""
     contrast_weight: Weight = 0.03
     """Weight of the InfoNCE of side information and content."""
