@@ -6,7 +6,6 @@ from functools import reduce
 from typing import ClassVar
 
 import torch
-from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, edgewise_maximum
@@ -67,7 +66,7 @@ class SMORE(MGCN):
         graphs = [self.item_graph(name, k, "similarity") for name, k in zip(self.modalities, ks, strict=True)]
         return [*graphs, edgewise_maximum(graphs)]
 
-    def _build_fusion(self, config: Config) -> None:
+    def _build_fusion(self) -> None:
         self.contrast_weight: float = self.settings.contrast_weight
         self.contrast_temperature: float = self.settings.contrast_temperature
         self.gate_dropout: float = self.settings.gate_dropout
