@@ -132,13 +132,7 @@ def run(
         OSError: a folder of the run cannot be written to.
         ChildProcessError: one of several processes was killed.
     """
-    if not isinstance(saved, bool):
-        raise ValueError(f"saved: {saved!r} is neither True nor False")
-    unknown = processes.keys() - _OF_PROCESSES
-    if unknown:
-        name = min(unknown)
-        raise ValueError(f"run takes no argument {name!r}{closest(name, _OF_PROCESSES)}; settings go into config_dict")
-    check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})
+    _check_arguments(saved, nproc, processes)
     config_file_list, config_dict = check_sources(config_file_list, config_dict)
     model, dataset = names_of_run(model, dataset, config_file_list, config_dict)
     config = _with_data(checked_config(model, dataset, config_file_list, config_dict), config_file_list, config_dict)
@@ -154,6 +148,17 @@ def run(
     finally:
         close_log()
     return result
+
+
+def _check_arguments(saved: Any, nproc: int, processes: dict[str, Any]) -> None:
+    """Raise ValueError where :func:`run` has an argument of another type or name."""
+    if not isinstance(saved, bool):
+        raise ValueError(f"saved: {saved!r} is neither True nor False")
+    unknown = processes.keys() - _OF_PROCESSES
+    if unknown:
+        name = min(unknown)
+        raise ValueError(f"run takes no argument {name!r}{closest(name, _OF_PROCESSES)}; settings go into config_dict")
+    check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})
 
 
 def check_folders(config: Config) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from recbole.config import Config
 
-from recbole_mm.data.dataset import DatasetSettings
+from recbole_mm.data.dataset_settings import DatasetSettings
 from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, is_from_file, user_settings
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.yaml_files import read_settings_file

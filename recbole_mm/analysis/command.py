@@ -23,7 +23,6 @@ Write = Callable[[list[OpenedCheckpoint], argparse.Namespace], list[Path]]
 MOST_SETTINGS = 3  # in a checkpoint's label
 
 
-
 def add_analysis(kinds: argparse._SubParsersAction[argparse.ArgumentParser], entry: Entry) -> None:
     """Add one registered analysis to the `analyse` command.
 
@@ -44,14 +43,6 @@ def add_analysis(kinds: argparse._SubParsersAction[argparse.ArgumentParser], ent
             entry.facts["options"](parser)
         except (argparse.ArgumentError, TypeError) as error:
             raise ValueError(f"analysis '{entry.name}' of {entry.target.__module__}: its options: {error}") from error
-
-
-def positive_int(text: str) -> int:
-    """An argparse type: an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} must be at least 1")
-    return number
 
 
 def _run(write: Write, arguments: argparse.Namespace) -> int:
@@ -80,6 +71,11 @@ def checkpoint_labels(checkpoints: list[OpenedCheckpoint]) -> list[str]:
         f"{name}, {file}" if told.count(label) > 1 else label
         for name, label, file in zip(names, told, files, strict=True)
     ]
+
+
+def by_label(checkpoints: list[OpenedCheckpoint]) -> dict[str, OpenedCheckpoint]:
+    """The checkpoints by what :func:`checkpoint_labels` calls them."""
+    return dict(zip(checkpoint_labels(checkpoints), checkpoints, strict=True))
 
 
 def _file_names(paths: list[Path]) -> list[str]:
@@ -111,7 +107,8 @@ def _with_settings(name: str, opened: OpenedCheckpoint, others: list[OpenedCheck
 
 
 def write_csv(file: Path, header: list[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a table with a header line; floats with six digits."""
+    """Write a table with a header line, and its folder where there is none; floats with six digits."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(file) as temporary, open(temporary, "w", newline="", encoding="utf-8") as sink:
         table = csv.writer(sink)
         table.writerow(header)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recbole_mm.analysis.figures import save_figure
 from recbole_mm.io.pictures import PictureError, open_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIDE = 240  # pixels a picture is shrunk to fit: 1.6 inches at the resolution of our figures
 BOX = (1.6, 1.8)  # inches that a picture fits
@@ -32,7 +39,7 @@ class Card:
     text: str = ""
 
 
-def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None):
+def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None) -> tuple[Figure, list[Path]]:
     """Draw one row of cards under each heading.
 
     Args:
@@ -54,13 +61,15 @@ def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None
         _colour_bar(figure, colours)
     # one for all cards, in inches from the upper left: fast for many
     axis = figure.add_axes((0, bar / (height + bar), 1, height / (height + bar)))
-    unreadable, top = [], 0.0
-    style = {"va": "top", "fontsize": 10, "fontweight": "bold", "parse_math": False}
+    unreadable: list[Path] = []
+    top = 0.0
+    style: dict[str, Any] = {"va": "top", "fontsize": 10, "fontweight": "bold", "parse_math": False}
     for lines, (_, cards) in zip(headings, rows, strict=True):
         axis.text(MARGIN, top + MARGIN / 2, "\n".join(lines), **style)
         top += LINE * len(lines) + MARGIN
         for column, one in enumerate(cards):
-            if not _draw_card(axis, one, MARGIN + CARD[0] * (column + 0.5), top):
+            is_readable = _draw_card(axis, one, MARGIN + CARD[0] * (column + 0.5), top)
+            if one.picture is not None and not is_readable:
                 unreadable.append(one.picture)
         top += card
     axis.set(xlim=(0, width), ylim=(height, 0))
@@ -68,7 +77,16 @@ def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None
     return figure, unreadable
 
 
-def _colour_bar(figure, colours: str) -> None:
+def write_contact_sheet(file: Path, rows: list[tuple[str, list[Card]]]) -> tuple[list[Path], list[Path]]:
+    """Write :func:`contact_sheet` and warn of pictures that it leaves out; gives its paths and these pictures."""
+    figure, unreadable = contact_sheet(rows)
+    if unreadable:
+        names = ", ".join(str(one) for one in dict.fromkeys(unreadable))
+        logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
+    return save_figure(figure, file), unreadable
+
+
+def _colour_bar(figure: Figure, colours: str) -> None:
     from matplotlib.cm import ScalarMappable
 
     width, height = figure.get_size_inches()
@@ -77,11 +95,11 @@ def _colour_bar(figure, colours: str) -> None:
     bar.ax.set_xticklabels(["least of the map", "most"], fontsize=8)
 
 
-def _draw_card(axis, card: Card, centre: float, top: float) -> bool:
+def _draw_card(axis: Axes, card: Card, centre: float, top: float) -> bool:
     """False where the picture could not be read."""
     lines = [*textwrap.wrap(card.title, 24, max_lines=3, placeholder=" ..."), card.note]
     # titles may hold dollar signs, which are no formulae
-    style = {"ha": "center", "va": "top", "fontsize": 8, "parse_math": False}
+    style: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": 8, "parse_math": False}
     axis.text(centre, top + BOX[1] + 0.05, "\n".join(lines), **style)
     text = textwrap.wrap(card.text, 33, max_lines=TEXT_LINES, placeholder=" ...")
     axis.text(centre, top + CARD[1] + 0.02, "\n".join(text), **{**style, "fontsize": 6, "color": "0.25"})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMATS = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # no dates: a figure is the same each time
 STYLE: dict[Any, Any] = {"svg.hashsalt": "recbole_mm", "pdf.fonttype": 42}  # 42: letters stay text, as publishers ask
 LETTER = 0.075  # inches of a small title's letter, at most, on average
+SAME = "all vectors are the same within rounding: the places mean nothing"  # a note of maps
 ROUNDING = 2.0**-20  # relative: eight units of the last place of float32
 
 
@@ -34,9 +35,13 @@ def figure_files(file: Path) -> list[Path]:
 
 
 def save_figure(figure: Figure, file: Path) -> list[Path]:
-    """Write a matplotlib Figure as :func:`figure_files` names it, each whole or not at all; gives the paths."""
+    """Write a matplotlib Figure as :func:`figure_files` names it, each whole or not at all; gives the paths.
+
+    Its folder is made where there is none.
+    """
     from matplotlib import rc_context
 
+    file.parent.mkdir(parents=True, exist_ok=True)
     written = figure_files(file)
     with rc_context(STYLE):
         for target, (form, metadata) in zip(written, FORMATS.items(), strict=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recbole.data.dataset import Dataset
 
 from recbole_mm.extraction.item_files import item_files
 from recbole_mm.io.tables import read_table
@@ -17,12 +18,12 @@ TEXT_FIELDS = ("description", "plot", "overview", "categories", "genres")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def item_ids(dataset) -> np.ndarray:
+def item_ids(dataset: Dataset) -> np.ndarray:
     """Original ids of all items but [PAD], in the order of the internal ids; strings ``[n_items - 1]``."""
     return np.asarray(dataset.field2id_token[dataset.iid_field][1:], dtype=str)
 
 
-def item_titles(dataset) -> dict[str, str]:
+def item_titles(dataset: Dataset) -> dict[str, str]:
     """Titles by original item id, from the `.item` file beside the `.inter`.
 
     The title is the first of the columns `title`, `movie_title` and `name` that has the type `token_seq` or
@@ -37,7 +38,7 @@ def item_titles(dataset) -> dict[str, str]:
     return {} if title is None or item not in table else dict(zip(table[item], table[title], strict=True))
 
 
-def item_texts(dataset, fields: list[str] | None) -> dict[str, str]:
+def item_texts(dataset: Dataset, fields: list[str] | None) -> dict[str, str]:
     """Texts by original item id, from the `.item` file beside the `.inter`.
 
     Args:
@@ -62,7 +63,7 @@ def item_texts(dataset, fields: list[str] | None) -> dict[str, str]:
     return {item: ". ".join(filter(None, texts)) for item, texts in rows.items()}
 
 
-def item_fields(dataset, fields: list[str]) -> dict[str, list[str]]:
+def item_fields(dataset: Dataset, fields: list[str]) -> dict[str, list[str]]:
     """Texts by original item id, one for each of some fields of the `.item` file beside the `.inter`.
 
     Raises:
@@ -83,7 +84,7 @@ def _texts_by_item(dataset: Any, table: Mapping[str, Any], columns: list[str]) -
     return {item: list(row) for item, row in zip(ids, rows, strict=True)}
 
 
-def _item_table(dataset) -> Mapping[str, Any]:
+def _item_table(dataset: Dataset) -> Mapping[str, Any]:
     """Columns of the `.item` file by name; none where there is no file."""
     file = Path(dataset.dataset_path) / f"{dataset.dataset_name}.item"
     if not file.exists():
@@ -92,7 +93,7 @@ def _item_table(dataset) -> Mapping[str, Any]:
     return read_table(file, **form)
 
 
-def item_pictures(dataset, ids: Iterable[str], folder: Path | None) -> dict[str, Path]:
+def item_pictures(dataset: Dataset, ids: Iterable[str], folder: Path | None) -> dict[str, Path]:
     """Picture files by original item id, `.jpg`, `.jpeg` or `.png`; the first of several.
 
     They are found as extraction finds them (:func:`~recbole_mm.extraction.item_files.item_files`).

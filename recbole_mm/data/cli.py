@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recbole_mm.data.convert import convert_arrow, convert_npy
 from recbole_mm.data.convert_cli import add_layouts
-from recbole_mm.data.describe import describe, format_description
+from recbole_mm.data.describe import describe
+from recbole_mm.data.description_lines import format_description
 from recbole_mm.io.files import is_folder
 
 DATA_PATHS = (Path("dataset_atomic"), Path("dataset"))

@@ -43,7 +43,7 @@ class ContentEncoder(nn.Module, ABC):
         self.truncated = 0
 
     @abstractmethod
-    def forward(self, contents: list) -> Tensor:
+    def forward(self, contents: list[Any]) -> Tensor:
         """Features ``[n, width]``, float32, on the encoder's device."""
 
     @classmethod

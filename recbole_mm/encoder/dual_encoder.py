@@ -16,6 +16,7 @@ from recbole_mm.io.files import atomic_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+    from torch.nn.attention.flex_attention import BlockMask
 
 
 class DualEncoder(nn.Module):
@@ -36,6 +37,9 @@ class DualEncoder(nn.Module):
         prompts_lead: whether the textual prompts stand before the start-of-text token instead of behind it.
         truncated: how many texts were longer than the context that the prompts leave, and cut there.
     """
+
+    mean: Tensor  # of colours, [3, 1, 1]
+    std: Tensor
 
     def __init__(self, model: Any, tokenizer: Any, processor: Any, facts: dict[str, Any]):
         super().__init__()
@@ -122,7 +126,7 @@ class DualEncoder(nn.Module):
             return ids.argmax(dim=-1)
         return (ids == end).int().argmax(dim=-1)
 
-    def _run(self, block: nn.Module, states: Tensor, mask: Tensor | None, **options: Any) -> Tensor:
+    def _run(self, block: nn.Module, states: Tensor, mask: Tensor | BlockMask | None, **options: Any) -> Tensor:
         if self.checkpoints_gradients and torch.is_grad_enabled():
             return checkpoint(block, states, mask, use_reentrant=False, **options)
         return block(states, mask, **options)

@@ -87,7 +87,9 @@ class _Prompts:
     def before(self, depth: int) -> Any:
         """The hook of a block: insert, replace, or leave what came out of the block before."""
 
-        def hook(module: Any, inputs: tuple, options: dict) -> tuple[tuple, dict]:
+        def hook(
+            module: Any, inputs: tuple[Any, ...], options: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
             states, options = inputs[0] if inputs else options["hidden_states"], dict(options)
             first, last = self._split(states, 0 if depth == 0 else self._n)
             if depth < len(self.prompts):
@@ -101,7 +103,7 @@ class _Prompts:
 
         return hook
 
-    def behind(self, module: Any, inputs: tuple, output: Any) -> Any:
+    def behind(self, module: Any, inputs: tuple[Any, ...], output: Any) -> Any:
         """The hook of the last block: take them out."""
         states = output[0] if isinstance(output, tuple) else output
         kept = torch.cat(self._split(states, self._n), dim=1)

@@ -28,6 +28,9 @@ class ImageEncoder(nn.Module, ABC):
         std: of the three colours, which it divides by.
     """
 
+    mean: Tensor  # of colours, [3, 1, 1]
+    std: Tensor
+
     def __init__(self, width: int, mean: list[float], std: list[float], processor: Any):
         super().__init__()
         self.width, self.processor = width, processor

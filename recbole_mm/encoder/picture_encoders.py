@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class TowerImages(ContentEncoder):
 
     def forward(self, contents: list[Picture | np.ndarray]) -> Tensor:
         if self.preparation is None:
-            return self.tower.of_pictures(contents)
+            return self.tower.of_pictures(cast("list[Picture]", contents))  # pixels come of a preparation alone
         ready = [one if isinstance(one, np.ndarray) else self.preparation(one) for one in contents]
         pixels = torch.from_numpy(np.stack(ready))
         if self.device.type == "cuda":

@@ -77,15 +77,17 @@ class Preparation:
         preparation = cls(processor, shapes[0], *_colours(processor))
         for probe in probes:
             whole = processor(images=[probe], return_tensors="np")["pixel_values"][0]
-            ours = preparation.normalised(torch.from_numpy(preparation(probe))).numpy()
+            ours = preparation.normalised(torch.from_numpy(preparation.by_processor(probe))).numpy()
             if not np.allclose(ours, whole, rtol=0, atol=ROUNDING):
                 return None
         return replace(preparation, resizing=_faster(preparation, probes))
 
     def __call__(self, picture: Picture) -> np.ndarray:
         """A picture in RGB, resized and cropped: uint8 ``[3, H, W]``."""
-        if self.resizing is not None:
-            return self.resizing(picture)
+        return self.by_processor(picture) if self.resizing is None else self.resizing(picture)
+
+    def by_processor(self, picture: Picture | np.ndarray) -> np.ndarray:
+        """As transformers prepares a picture, or its colours ``[H, W, 3]``: uint8 ``[3, H, W]``."""
         pixels = _bytes(self.processor, picture)
         if pixels is None or pixels.shape != self.shape:
             raise ValueError(f"{type(self.processor).__name__} makes no pixels of {self.shape} of it")
@@ -115,7 +117,7 @@ def _faster(preparation: Preparation, probes: list[np.ndarray]) -> Resizing | No
     resizing = Resizing.of(preparation.processor)
     if resizing is None:
         return None
-    same = all(np.array_equal(resizing(Image.fromarray(probe)), preparation(probe)) for probe in probes)
+    same = all(np.array_equal(resizing(Image.fromarray(probe)), preparation.by_processor(probe)) for probe in probes)
     return resizing if same else None
 
 
@@ -129,7 +131,7 @@ def _colours(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(value / scale for value in mean), tuple(value / scale for value in std)
 
 
-def _bytes(processor: Any, picture: Any) -> np.ndarray | None:
+def _bytes(processor: Any, picture: Picture | np.ndarray) -> np.ndarray | None:
     """uint8 ``[3, H, W]``; None where the processor gives another form."""
     found = processor(images=[picture], return_tensors="np", do_rescale=False, do_normalize=False)
     pixels = found["pixel_values"][0]

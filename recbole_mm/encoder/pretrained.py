@@ -102,7 +102,7 @@ def encoder_folder(name: str | Path) -> Path:
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
-        folder = Path(snapshot_download(str(name), allow_patterns=READ_FROM_HUB))
+        folder = Path(snapshot_download(str(name), allow_patterns=list(READ_FROM_HUB)))
     check_safe(folder)
     return folder
 
@@ -136,7 +136,7 @@ def stored_weights(
     if absent > of_optional:
         missing = sorted(absent - of_optional)
         raise EncoderError(f"its files lack {len(missing)} weights (first: {missing[0]})")
-    if of_optional:
+    if optional is not None and of_optional:
         setattr(model, optional, None)
     return model
 

@@ -152,7 +152,7 @@ class SentenceTexts(ContentEncoder):
                 'it is a model of sentence-transformers; type: pip install "recbole-mm[sentence]"'
             ) from error
         weights = {"use_safetensors": True, "dtype": getattr(torch, dtype)}
-        options = {"trust_remote_code": False, "model_kwargs": weights}
+        options: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": weights}
         model = SentenceTransformer(str(folder), device=device, **options)
         modules = [type(module).__name__ for module in model]
         said = {"modules": modules, "context": model.max_seq_length, **_told(prefix, dtype)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from recbole_mm.encoder.dual_encoder import DualEncoder
@@ -31,10 +33,10 @@ class TunedTower(ImageEncoder):
         last, n_first = blocks_of(tower)[-1], int(has_class_token(tower))
         seen: list[Tensor] = []
 
-        def before(module: nn.Module, inputs: tuple, options: dict) -> None:
+        def before(module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
             seen.append(inputs[0] if inputs else options["hidden_states"])
 
-        def behind(module: nn.Module, inputs: tuple, output: Tensor | tuple) -> None:
+        def behind(module: nn.Module, inputs: tuple[Any, ...], output: Tensor | tuple[Any, ...]) -> None:
             seen.append(output if isinstance(output, Tensor) else output[0])
 
         if n_first:

@@ -79,27 +79,43 @@ def write_checkpoint_report(
     """
     labels = checkpoint_labels(checkpoints)
     _check_same_data(checkpoints)
-    for label in compare_with or []:
-        if label not in labels:
-            hint = closest(label, labels)
-            raise ValueError(f"--compare_with: there is no checkpoint {label!r}{hint}; {', '.join(labels)}")
+    _check_compared(compare_with or [], labels)
     cards = _cards(checkpoints[0], images, fields)
     by_label = dict(zip(labels, checkpoints, strict=True))
     with tempfile.TemporaryDirectory() as place:
         results = _results(by_label, Path(place) / "store", compare_with or labels[:1])
         check_users(users, [results])
         (folder / "figures").mkdir(parents=True, exist_ok=True)
-        parts = {label: one for label, one in by_label.items() if isinstance(one.model, ModalityRatings)}
-        page = Report(
-            ", ".join(labels),
-            [_WORDS, *([_SHARES] if parts else [])],
-            list(_sections(results, by_label)),
-            list(plots_of_checkpoints(results, folder / "figures")),
-            {results.dataset: list(examples_of(results, users, cards, labels, _shares(parts)))},
-            cards.unreadable,
-            made_with=list(_made_with(by_label)),
-        ).write(folder)
+        page = _report(results, by_label, users, cards, folder / "figures").write(folder)
     return page, cards.unreadable
+
+
+def _check_compared(compare_with: list[str], labels: list[str]) -> None:
+    for label in compare_with:
+        if label not in labels:
+            hint = closest(label, labels)
+            raise ValueError(f"--compare_with: there is no checkpoint {label!r}{hint}; {', '.join(labels)}")
+
+
+def _report(
+    results: DatasetResults,
+    checkpoints: dict[str, OpenedCheckpoint],
+    users: int | list[str],
+    cards: ItemCards,
+    figures: Path,
+) -> Report:
+    """Sections, plots, which are written into `figures`, and examples."""
+    labels = list(checkpoints)
+    parts = {label: one for label, one in checkpoints.items() if isinstance(one.model, ModalityRatings)}
+    return Report(
+        ", ".join(labels),
+        [_WORDS, *([_SHARES] if parts else [])],
+        list(_sections(results, checkpoints)),
+        list(plots_of_checkpoints(results, figures)),
+        {results.dataset: list(examples_of(results, users, cards, labels, _shares(parts)))},
+        cards.unreadable,
+        made_with=list(_made_with(checkpoints)),
+    )
 
 
 def _check_same_data(checkpoints: list[OpenedCheckpoint]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ SHOWN_MISSING = 5
 _BOUNDS = {"workers": (0, 256), "picture_memory": (1, 1 << 30), "frames": (1, 10_000), "seconds": (SHORTEST, 3600.0)}
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `extract`, which sets `run`, a function from the parsed arguments to an exit code."""
     parser = subparsers.add_parser("extract", help="make features from pictures, texts, sounds or videos")
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="folder of the data set")
@@ -142,7 +142,7 @@ def _ahead(args: argparse.Namespace, contents: Contents, encoder: ContentEncoder
     if not isinstance(contents, Pictures) or encoder.preparation is None:
         yield contents
         return
-    keep = nullcontext(args.picture_cache)
+    keep: AbstractContextManager[Path] = nullcontext(args.picture_cache)
     if args.no_picture_cache:
         keep = temporary_folder(args.dataset / f"{args.modality}.pictures")
     with keep as folder:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
@@ -116,7 +117,7 @@ class FileContents(Contents):
         """What the encoder takes of one file, one thing or more; raises MissingContent."""
 
     @abstractmethod
-    def open_bytes(self, file: Path) -> BinaryIO:
+    def open_bytes(self, file: Path) -> BufferedReader:
         """A file's bytes; raises MissingContent or OSError."""
 
     def read(self, item: str) -> list[Any]:
@@ -181,7 +182,7 @@ class Pictures(FileContents):
         except PictureError as error:
             raise MissingContent(str(error)) from error
 
-    def open_bytes(self, file: Path) -> BinaryIO:
+    def open_bytes(self, file: Path) -> BufferedReader:
         try:
             return open_picture_file(file)
         except PictureError as error:

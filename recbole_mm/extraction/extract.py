@@ -105,11 +105,8 @@ def extract(
     with extracting(modality, dataset_dir) as path:
         store = RowStore(dataset_dir, f"{dataset_name(dataset_dir)}.{modality}", {**facts, "dtype": dtype.__name__})
         done = _encode_all(Batches(contents, batch_size, dtype), encoder, store, encode)
-        rows = {item: store[item, digest] for batch in done for item, digest in batch.keys}
-        reasons = _joined(batch.missing for batch in done), _joined(batch.partly for batch in done)
-        result = write_features(path, rows, contents, facts, *reasons)
+        result = _write_batches(path, done, store, contents, facts)
         store.delete()
-    result.n_reused, result.truncated = len(rows) - sum(len(batch.new) for batch in done), store.truncated
     return result
 
 
@@ -126,11 +123,22 @@ def _encode_all(batches: Batches, encoder: ContentEncoder, store: RowStore, enco
     done = {}
     with tqdm(total=len(batches.contents.items), unit="item", desc="Extracting", disable=None) as bar:
         for start, batch in encode(batches, encoder, store):
-            if batch.new:
+            if batch.rows is not None:
                 store.add(batch.new, batch.rows, batch.truncated)
             done[start] = replace(batch, rows=None)
             bar.update(len(batches.items(start)))
     return [done[start] for start in batches.starts]
+
+
+def _write_batches(
+    path: Path, done: list[Batch], store: RowStore, contents: Contents, facts: dict[str, Any]
+) -> Extraction:
+    """:func:`write_features` of the rows that the store has of all batches."""
+    rows = {item: store[item, digest] for batch in done for item, digest in batch.keys}
+    reasons = _joined(batch.missing for batch in done), _joined(batch.partly for batch in done)
+    result = write_features(path, rows, contents, facts, *reasons)
+    result.n_reused, result.truncated = len(rows) - sum(len(batch.new) for batch in done), store.truncated
+    return result
 
 
 def _joined(reasons: Iterable[dict[str, str]]) -> dict[str, str]:

@@ -25,7 +25,7 @@ WORTH_PROCESSES = 400  # pictures: below, processes take longer to start than to
 READING = 4  # threads that hash files, which wait for the disk
 
 
-class PreparedPictures(Contents, AbstractContextManager):
+class PreparedPictures(Contents, AbstractContextManager["PreparedPictures"]):
     """The pictures of items as uint8 ``[3, H, W]``; a context, at whose end its processes are gone.
 
     Bounded in memory: the pixels lie in the cache's files, a process has one picture and a file's pixels at a time,

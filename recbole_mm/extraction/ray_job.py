@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +49,7 @@ class EncodeBatch:
     Errors of the input travel as values, as Ray would try again and bury them in its own.
     """
 
-    def __init__(self, job: ray.ObjectRef):
+    def __init__(self, job: ray.ObjectRef[EncodeJob]):
         self._job: EncodeJob = ray.get(job)
 
     @cached_property
@@ -62,7 +62,7 @@ class EncodeBatch:
     def __call__(self, starts: pa.Table) -> pa.Table:
         [start] = starts["start"].to_pylist()
         try:
-            outcome = self._job.batches.encode(start, self._encoder, self._job.finished)
+            outcome: Batch | str = self._job.batches.encode(start, self._encoder, self._job.finished)
         except (ValueError, OSError) as error:
             outcome = f"{error} [on {socket.gethostname()}]"
         return pa.table({"start": [start], "outcome": [pickle.dumps(outcome)]})
@@ -99,7 +99,8 @@ class RayEncoding:
             batch_format="pyarrow",
             **processes(self.device),
         )
-        for block in encoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        tables: Iterable[pa.Table] = encoded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        for block in tables:
             for start, outcome in zip(block["start"].to_pylist(), block["outcome"].to_pylist(), strict=True):
                 yield start, checked(pickle.loads(outcome), batches.contents)
 

@@ -57,7 +57,7 @@ class RowStore:
         self._rows |= rows
         self.truncated += truncated
 
-    def __contains__(self, key: Key) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._rows
 
     def __getitem__(self, key: Key) -> np.ndarray:

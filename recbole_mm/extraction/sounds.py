@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Sounds(FileContents):
         windows = [samples[start : start + self.window] for start in range(0, len(samples), self.window)]
         return [one for one in windows if len(one) >= WORTH * self.window] or windows[:1]
 
-    def open_bytes(self, file: Path) -> BinaryIO:
+    def open_bytes(self, file: Path) -> BufferedReader:
         try:
             return open_sound_file(file)
         except SoundError as error:

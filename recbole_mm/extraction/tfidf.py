@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def _split(texts: Texts) -> tuple[dict[str, str], dict[str, str]]:
     return found, missing
 
 
-def _reduce(texts: list[str], width: int) -> tuple[np.ndarray, dict]:
+def _reduce(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Rows ``[n_texts, width]`` of norm 1, or 0 where a text shares no word, and what describes them."""
     import sklearn
     from sklearn.decomposition import TruncatedSVD

@@ -13,11 +13,13 @@ from recbole.data.dataset import Dataset
 from torch import Tensor, nn
 
 from recbole_mm.encoder import DualEncoder, TuningSettings, load_dual_encoder, tune
-from recbole_mm.extraction.contents import Contents, Pictures, Texts
+from recbole_mm.extraction.contents import Pictures, Texts
 from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
 from recbole_mm.extraction.prepared_pictures import PreparedPictures, prepared
 from recbole_mm.io.errors import memory_errors
 from recbole_mm.registry import TUNINGS
+
+Source = tuple[type[Pictures] | type[Texts], tuple[Any, ...]]  # a kind of contents and where they are
 
 
 class TunedContents:
@@ -62,7 +64,7 @@ class TunedContents:
         """What of the encoder trains, by name."""
         return self.encoder.tunable()
 
-    def find(self) -> dict[str, Contents]:
+    def find(self) -> dict[str, Pictures | Texts]:
         """Pictures and texts by modality, not yet read; raises where there are none, before hours are trained."""
         return {modality: kind(*where) for modality, (kind, where) in self._sources.items()}
 
@@ -135,9 +137,9 @@ def _tuning_settings(settings: Any, config: Config) -> Any:
     return TuningSettings(**{key: getattr(settings, key) for key in TuningSettings.__annotations__})
 
 
-def _sources(settings: Any, folder: Path, modalities: Any) -> dict[str, tuple]:
+def _sources(settings: Any, folder: Path, modalities: Any) -> dict[str, Source]:
     """By modality that the encoder makes: the kind of its contents and where they are."""
-    sources = {
+    sources: dict[str, Source] = {
         settings.image_modality: (Pictures, (folder, Path(settings.images or folder / "images"))),
         settings.text_modality: (Texts, (folder, list(settings.text_fields))),
     }

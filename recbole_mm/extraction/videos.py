@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from recbole_mm.extraction.contents import FileContents, MissingContent
 from recbole_mm.io.videos import VideoError, open_frames, open_video_file
@@ -33,7 +34,7 @@ class Videos(FileContents):
         except VideoError as error:
             raise MissingContent(str(error)) from error
 
-    def open_bytes(self, file: Path) -> BinaryIO:
+    def open_bytes(self, file: Path) -> BufferedReader:
         try:
             return open_video_file(file)
         except VideoError as error:

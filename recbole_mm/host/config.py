@@ -71,15 +71,7 @@ def apply(hooks: Hooks) -> None:
         hooks.before_model(config)
 
     def names(config: Config, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
-        _check_name("model", model)
-        _check_name("dataset", dataset)
-        for kind, name in (("model", model), ("dataset", dataset)):
-            given = user_settings(config).get(kind)
-            if name is None and given is None:
-                raise ValueError(f"no {kind} is named; give it as an argument or as the key {kind} of a file")
-            if given not in (None, name) and isinstance(name, str):
-                source = config.setting_sources.get(kind, "config_dict")
-                getLogger(__name__).warning("%s: %s of %s gives way to %s", kind, given, source, name)
+        _check_names(config, model=model, dataset=dataset)
         return get_names(config, model, dataset)
 
     def final(config: Config) -> dict[str, Any]:
@@ -102,6 +94,19 @@ def apply(hooks: Hooks) -> None:
     Config._update_internal_config_dict = read_internal
     Config._get_final_config_dict = final
     mend(KD_DAGFM.__init__, "eval(f\"{config['teacher']}\")(", "globals()[config['teacher']](")
+
+
+def _check_names(config: Config, **names: Any) -> None:
+    """Raise ValueError where a name is none or missing; say which of two that differ counts."""
+    for kind, name in names.items():
+        _check_name(kind, name)
+    for kind, name in names.items():
+        given = user_settings(config).get(kind)
+        if name is None and given is None:
+            raise ValueError(f"no {kind} is named; give it as an argument or as the key {kind} of a file")
+        if given not in (None, name) and isinstance(name, str):
+            source = config.setting_sources.get(kind, "config_dict")
+            getLogger(__name__).warning("%s: %s of %s gives way to %s", kind, given, source, name)
 
 
 def _check_name(kind: str, name: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from recbole_mm.io.reading import open_media
 
@@ -23,7 +24,7 @@ class PictureError(ValueError):
     """A picture that cannot be used, where others may be."""
 
 
-def open_picture_file(file: Path) -> BinaryIO:
+def open_picture_file(file: Path) -> BufferedReader:
     """The bytes of a picture's file; raises PictureError where it is no regular file, or larger than 1 GiB."""
     return open_media(file, "picture", MOST_BYTES, PictureError)
 

@@ -10,8 +10,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
     return [path for path in sorted(folder.glob(pattern)) if has_file(path)]
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
     """A regular file, or the one that a link points at, opened to read its bytes; never waits.
 
     Raises:
@@ -88,7 +88,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         raise
 
 
-def open_media(file: Path, what: str, most_bytes: int, error_class: type[ValueError]) -> BinaryIO:
+def open_media(file: Path, what: str, most_bytes: int, error_class: type[ValueError]) -> BufferedReader:
     """The bytes of a file of others that a library is to decode.
 
     Args:
@@ -113,7 +113,7 @@ def open_media(file: Path, what: str, most_bytes: int, error_class: type[ValueEr
 def sha256(path: str | os.PathLike[str]) -> str:
     """The digest of a regular file's bytes, in hexadecimal; raises as :func:`open_regular`."""
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:

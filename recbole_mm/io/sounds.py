@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class SoundError(ValueError):
     """A sound that cannot be used, where others may be."""
 
 
-def open_sound_file(file: Path) -> BinaryIO:
+def open_sound_file(file: Path) -> BufferedReader:
     """The bytes of a sound's file; raises SoundError where it is no regular file, or larger than 1 GiB."""
     return open_media(file, "sound", MOST_BYTES, SoundError)
 

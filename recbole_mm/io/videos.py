@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from recbole_mm.io.pictures import check_sides
 from recbole_mm.io.reading import open_media
@@ -20,7 +21,7 @@ class VideoError(ValueError):
     """A video that cannot be used, where others may be."""
 
 
-def open_video_file(file: Path) -> BinaryIO:
+def open_video_file(file: Path) -> BufferedReader:
     """The bytes of a video's file; raises VideoError where it is no regular file, or larger than 16 GiB."""
     return open_media(file, "video", MOST_BYTES, VideoError)
 

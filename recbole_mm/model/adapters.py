@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
 from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.nn.feature_adapter import adapter_class
+
+if TYPE_CHECKING:
+    from recbole_mm.model.base import MultimodalRecommender
 
 
 class FeatureAdapters:
@@ -23,15 +28,15 @@ class FeatureAdapters:
         ValueError: there is no adapter of the configured name.
     """
 
-    def __init__(self, model: nn.Module, names: list[str], config: Config):
+    def __init__(self, model: MultimodalRecommender, names: list[str], config: Config):
         self._model = model
         self.kind = model.settings.feature_adapter
         adapter = adapter_class(self.kind)
         layers = {} if adapter is None else {name: adapter(model.embedding_size, config) for name in names}
         model.feature_adapters = nn.ModuleDict(layers)
         self.freeze_projections = bool(layers) and model.settings.adapter_projections == "frozen"
-        self.gate_behaviour = bool(layers) and adapter.gates_behaviour
-        self.need_behaviour = bool(layers) and adapter.needs_behaviour
+        self.gate_behaviour = adapter is not None and bool(layers) and adapter.gates_behaviour
+        self.need_behaviour = adapter is not None and bool(layers) and adapter.needs_behaviour
 
     def __bool__(self) -> bool:
         return bool(self._model.feature_adapters)
@@ -48,7 +53,7 @@ class FeatureAdapters:
         behaviour = None
         if self.need_behaviour:
             table = self._model.behaviour_vectors
-            behaviour = table if items is None else F.embedding(items, table)
+            behaviour = table if table is None or items is None else F.embedding(items, table)
         return self._model.feature_adapters[name](projected, behaviour)
 
     def check(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from recbole.config import Config
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator, combine, knn_graph
@@ -34,6 +34,7 @@ class MultimodalRecommender(GraphRecommender):
 
     item_graphs_name: str | None = None
     id_only_model: str | None = "LightGCN"
+    feature_adapters: nn.ModuleDict
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
@@ -79,7 +80,7 @@ class MultimodalRecommender(GraphRecommender):
         """
         part = self.projecting
         alone = [] if part is None else [name for name in part.names if name in self.modalities]
-        if modality not in alone:
+        if part is None or modality not in alone:
             raise ValueError(
                 f"{type(self).__name__} does not project '{modality}' features by themselves (those it does: "
                 f"{', '.join(alone) or 'none'})"
@@ -125,7 +126,7 @@ class MultimodalRecommender(GraphRecommender):
 
         parameters = {"k": k, "weighting": weighting}
         arrays = self.graph_cache.arrays("item-graph", [feature.cpu().numpy()], parameters, build)
-        return SparseOperator(**arrays, shape=(self.n_items, self.n_items))
+        return SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], (self.n_items, self.n_items))
 
     def weighted_item_graph(
         self, k: int, weights: Sequence[float] | Mapping[str, float] | None, visual: float

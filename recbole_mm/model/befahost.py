@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from recbole.config import Config
 from torch import Tensor
 
 from recbole_mm.model.mgcn import MGCN
@@ -55,9 +54,9 @@ class BeFAHost(MGCN):
     either. The released code makes MGCN's attention and never uses it; it is here for the parameter count.
     """
 
-    settings: BeFAHostSettings
+    settings: BeFAHostSettings  # type: ignore[assignment]  # those of MGCN's contrast are not among them
 
-    def _build_fusion(self, config: Config) -> None:
+    def _build_fusion(self) -> None:
         self.contrast_weight = 0.0
         self.unused = QueryAttention(self.embedding_size)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import torch
@@ -26,6 +29,9 @@ class BehaviourTarget(nn.Module):
     Raises:
         ValueError: the backbone has no ID vectors, which ``ids`` asks for.
     """
+
+    users: Tensor  # of a snapshot
+    items: Tensor
 
     def __init__(self, backbone: MultimodalRecommender, kind: Target):
         super().__init__()
@@ -61,3 +67,13 @@ def _tables(backbone: MultimodalRecommender) -> tuple[Tensor, Tensor]:
     users, items = backbone.behaviour_tables()
     nn.Module.train(backbone, was_training)
     return users.detach(), items.detach()
+
+
+@contextmanager
+def tables_computed_once(backbone: MultimodalRecommender) -> Iterator[None]:
+    """Within the context ``behaviour_tables()``, which loss and transfer both ask for, is computed once."""
+    object.__setattr__(backbone, "behaviour_tables", cache(backbone.behaviour_tables))
+    try:
+        yield
+    finally:
+        object.__delattr__(backbone, "behaviour_tables")

@@ -106,7 +106,7 @@ class COHESION(ListeningRecommender):
         self.id_projection = two_layer_projection(self.embedding_size, self.embedding_size)
         self.user_fusion = fusion_weights(self.n_users, len(self.modalities))
         self.fused_item_graph = self.weighted_item_graph(settings.knn_k, settings.modality_weights, visual=0.1)
-        self.user_graph_sampler = self.user_graphs(config["seed"])
+        self.user_graph_sampler = self.user_graphs(self.settings.user_graph_width, config["seed"])
         self.edge_sampler = EdgeSampler(self.graph, settings.edge_dropout, "degree", config["seed"])
         self.full_graph = self.graph.symmetric()
         self._drawn: tuple[int, SparseOperator] | None = None

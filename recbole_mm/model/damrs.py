@@ -20,6 +20,7 @@ from recbole_mm.nn.gather import gather
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.precision import full_precision
 from recbole_mm.nn.propagation import light_gcn
+from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Layers, Positive, Weight
@@ -118,7 +119,7 @@ class DAMRS(MultimodalRecommender):
         parameters = {"k": self.settings.knn_k, "pairs_at_the_mean": "kept"}  # not so in files of earlier versions
         arrays = self.graph_cache.arrays("consistent-graphs", inputs, parameters, build)
         return [
-            SparseOperator(*(arrays[f"{name}{number}"] for name in ("indptr", "indices", "values")), shape)
+            SparseOperator(arrays[f"indptr{number}"], arrays[f"indices{number}"], arrays[f"values{number}"], shape)
             for number in range(len(features))
         ]
 
@@ -147,7 +148,7 @@ class DAMRS(MultimodalRecommender):
         users, positives, negatives = self.batch(interaction)
         user_table, item_table = self.behaviour_tables()
         related = self.related_items()
-        mean_related = sum(related) / len(related)
+        mean_related = total(related) / len(related)
         units = [l2_normalise(table) for table in related]
         positive, negative = gather(item_table + mean_related, positives, negatives)
         (user,) = gather(user_table, users)
@@ -157,7 +158,7 @@ class DAMRS(MultimodalRecommender):
         items = torch.cat([positives, negatives]).unique()
         if settings.preference_weight:
             (distinct,) = gather(user_table, users.unique())
-            tables = (l2_normalise(*gather(table, items)) for table in (item_table, mean_related))
+            tables = (l2_normalise(gather(table, items)[0]) for table in (item_table, mean_related))
             loss = loss + settings.preference_weight * preference_alignment(*map(full_precision, (distinct, *tables)))
         if settings.relation_weight:
             rows = [full_precision(unit)[1:] for unit in units]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from recbole_mm.nn.loss import bpr_loss, info_nce, norm_per_row
 from recbole_mm.nn.perturbation import perturb, uniform_noise
 from recbole_mm.nn.precision import full_precision
 from recbole_mm.nn.propagation import light_gcn
+from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 
@@ -105,7 +105,7 @@ class DGMRec(GeneratedFeatures):
             for graph, g, s, c in zip(self.item_graphs, general, specific, filters, strict=True)
         ]
         of_items = [part for one in content for part in one.chunk(2, dim=1)]
-        of_users = (self.mean_of_items @ torch.cat(content, dim=1)).chunk(len(of_items), dim=1)
+        of_users = list((self.mean_of_items @ torch.cat(content, dim=1)).chunk(len(of_items), dim=1))
         return Parts(
             users, items, general, specific, filters, of_items[::2], of_items[1::2], of_users[::2], of_users[1::2]
         )
@@ -170,12 +170,12 @@ class DGMRec(GeneratedFeatures):
 
     def reconstruction(self, parts: Parts, noise: list[Tensor]) -> Tensor:
         """Mean squared distances of features to those decoded from content without a gradient; of all items."""
-        loss = 0
+        losses = []
         for number, name in enumerate(self.modalities):
             content = torch.cat([parts.item_general[number], parts.item_specific[number]], dim=1).detach()
             decoded = self.decode(number, perturb(content, noise[number])[1:])
-            loss = loss + F.mse_loss(decoded, self.feature(name)[1:])
-        return loss
+            losses.append(F.mse_loss(decoded, self.feature(name)[1:]))
+        return total(losses)
 
     def shared_information(self, parts: Parts, permutations: list[Tensor]) -> Tensor:
         """The bounds of the first two modalities, of all items."""
@@ -189,31 +189,35 @@ class DGMRec(GeneratedFeatures):
         for one, other in combinations(numbers, 2):
             both = items[self.present(one, items) & self.present(other, items)]
             if len(both):
-                rows = (*gather(parts.general[one], both), *gather(parts.general[other], both))
-                loss = loss + info_nce(*rows, temperature)
+                (first,), (second,) = gather(parts.general[one], both), gather(parts.general[other], both)
+                loss = loss + info_nce(first, second, temperature)
         if len(numbers) > 1:
-            rows = (F.embedding(users, table) for table in parts.user_general[:2])
-            loss = loss + info_nce(*rows, temperature, (users, users))
+            first, second = (F.embedding(users, table) for table in parts.user_general[:2])
+            loss = loss + info_nce(first, second, temperature, (users, users))
         return loss
 
     def users_with_items(self, parts: Parts, users: Tensor, positives: Tensor) -> Tensor:
         """Contrasts of the batch's users with their items: IDs, general content, specific content by modality."""
         settings = self.settings
-        pairs: list[tuple[Any, Any, float]] = [(parts.users, parts.items, settings.specific_temperature)]
-        pairs += [(sum(parts.user_general), sum(parts.item_general), settings.general_temperature)]
+        pairs = [(parts.users, parts.items, settings.specific_temperature)]
+        pairs += [(total(parts.user_general), total(parts.item_general), settings.general_temperature)]
         user_content, item_content = list(parts.user_specific), list(parts.item_specific)
         if len(self.modalities) == 3 and settings.third_within == "general":
             user_content[2], item_content[2] = parts.user_general[2], parts.item_general[2]
         pairs += [(*pair, settings.specific_temperature) for pair in zip(user_content, item_content, strict=True)]
         ids = (users, positives)
-        return sum(info_nce(*gather(one, users), *gather(other, positives), tau, ids) for one, other, tau in pairs)
+        return total(
+            info_nce(gather(one, users)[0], gather(other, positives)[0], tau, ids) for one, other, tau in pairs
+        )
 
     def ids_with_content(self, parts: Parts, users: Tensor, positives: Tensor) -> Tensor:
         """Contrasts of propagated IDs with general content: of the batch's items, and of its users."""
-        tables = ((parts.items, sum(parts.item_general), positives), (parts.users, sum(parts.user_general), users))
+        tables = (
+            (parts.items, total(parts.item_general), positives), (parts.users, total(parts.user_general), users),
+        )  # fmt: skip
         temperature = self.settings.align_temperature
-        return sum(
-            info_nce(*gather(one, ids), *gather(other, ids), temperature, (ids, ids)) for one, other, ids in tables
+        return total(
+            info_nce(gather(one, ids)[0], gather(other, ids)[0], temperature, (ids, ids)) for one, other, ids in tables
         )
 
     def generation(self, parts: Parts, items: Tensor, drawn: Draw) -> Tensor:

@@ -18,6 +18,7 @@ from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import table_contrast
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
+from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 
@@ -162,13 +163,13 @@ class DiffMM(DiffusedGraphs):
         if self.settings.reg_scope == "tables":
             return self.user_embedding[1:].square().sum() + self.item_embedding[1:].square().sum()
         rows = (*gather(self.user_embedding, users), *gather(self.item_embedding, positives, negatives))
-        return sum(row.square().sum() for row in rows) / self.train_batch_size
+        return total(row.square().sum() for row in rows) / self.train_batch_size
 
     def view_contrast(self, anchors: Tensor, candidates: Tensor, users: Tensor, positives: Tensor) -> Tensor:
         """``C(x, y)`` of the nodes' vectors x and y, ``[n_nodes, d]`` each, for a batch's users and positive items."""
         sizes = [self.n_users, self.n_items]
-        loss = 0
+        losses = []
         for ids, x, y in zip((users, positives), anchors.split(sizes), candidates.split(sizes), strict=True):
-            rows = l2_normalise(*gather(x, ids)) / self.settings.contrast_temperature
-            loss = loss + table_contrast(rows, l2_normalise(y), ids, ids) / len(ids)
-        return loss
+            rows = l2_normalise(gather(x, ids)[0]) / self.settings.contrast_temperature
+            losses.append(table_contrast(rows, l2_normalise(y), ids, ids) / len(ids))
+        return total(losses)

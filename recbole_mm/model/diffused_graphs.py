@@ -12,6 +12,7 @@ from recbole_mm.graph import BipartiteGraph, SparseOperator
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.diffmm_settings import DiffMMSettings
 from recbole_mm.model.own_optimizers import OwnOptimizers
+from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.nn.diffusion import Denoiser, Draw, denoise, draw, noised, reconstruction_losses, schedule
 
 
@@ -26,7 +27,7 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
     """
 
     settings: DiffMMSettings
-    projections: nn.Module
+    projections: ModalityProjections
     item_embedding: nn.Parameter
     other_parameter_name = [*MultimodalRecommender.other_parameter_name, "own_optimizer_states"]
 
@@ -98,6 +99,7 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
         for users in torch.arange(1, self.n_users).split(self.settings.denoiser_batch_size):
             rows = self.interaction_rows(users)
             for number, denoiser in enumerate(self.denoisers):
+                assert isinstance(denoiser, Denoiser)
                 values = denoise(denoiser, rows, self.schedule)
                 self.rebuilt_items[number, users] = 1 + values.topk(self.settings.rebuilt_k, dim=1).indices
         self._forget_graphs()

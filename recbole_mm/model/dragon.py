@@ -80,7 +80,7 @@ class DRAGON(ListeningRecommender):
             self.user_fusion = fusion_weights(self.n_users, n_modalities)
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
         self.fused_item_graph = self.build_item_graphs()
-        self.user_graph_sampler = self.user_graphs(config["seed"])
+        self.user_graph_sampler = self.user_graphs(self.settings.user_graph_width, config["seed"])
 
     def build_item_graphs(self) -> SparseOperator:
         """S, one graph of all modalities."""

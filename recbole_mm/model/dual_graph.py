@@ -44,12 +44,11 @@ class DualGraphRecommender(LateFusionRecommender):
         """The model's item IDs, or the table made for an adapter that reads one."""
         return self.item_embedding if self.has_item_ids else getattr(self, "behaviour_embedding", None)
 
-    def user_graphs(self, seed: int, limit: int = 200) -> UserGraphSampler:
-        """The user-user graphs of the epochs, `user_graph_width` neighbours a user.
+    def user_graphs(self, width: int, seed: int, limit: int = 200) -> UserGraphSampler:
+        """The user-user graphs of the epochs, `width` neighbours a user.
 
         Each user's most co-occurring users come from disk where the same interactions were counted before.
         """
-        width = self.settings.user_graph_width
         limit = max(limit, width)
         parameters = {"n_users": self.n_users, "n_items": self.n_items, "limit": limit}
         inputs = [self.graph.users, self.graph.items]

@@ -85,7 +85,7 @@ class DualGNN(DualGraphRecommender):
             [nn.Linear(size, size, bias=False), nn.Linear(size, size, bias=False), nn.Linear(3 * size, size)]
         )
         self.user_item_graph = self.graph.symmetric(epsilon=0.0)
-        self.user_graph_sampler = self.user_graphs(config["seed"])
+        self.user_graph_sampler = self.user_graphs(self.settings.user_graph_width, config["seed"])
 
     def fuse(self) -> tuple[Tensor, Tensor]:
         """Users ``r_u [n_users, d]`` before the user-user graph, and items ``R_i^m [n_items, M, d]``."""

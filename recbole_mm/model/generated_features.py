@@ -56,7 +56,7 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
 
         inputs = [feature.cpu().numpy(), missing.numpy()]
         arrays = self.graph_cache.arrays("masked-item-graph", inputs, {"k": self.settings.knn_k}, build)
-        return SparseOperator(**arrays, shape=(self.n_items, self.n_items))
+        return SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], (self.n_items, self.n_items))
 
     @property
     def item_graphs(self) -> list[SparseOperator]:
@@ -116,6 +116,7 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
             items = 1 + torch.randperm(self.n_items - 1, generator=generator)[:n_items]
             items = items.to(self.item_embedding.device)
             for number, (name, club) in enumerate(self.clubs.items()):
+                assert isinstance(club, Club)
                 with self.training_part(club), torch.enable_grad():
                     club.likelihood_loss(specific[number][items], general[number][items]).backward()
                     self.own_optimizers[name].step()
@@ -167,18 +168,18 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
     @rebuilt_graphs.setter
     def rebuilt_graphs(self, graphs: dict[str, dict[str, Tensor]]) -> None:
         shape = (self.n_items, self.n_items)
-        self._rebuilt = {
-            name: SparseOperator(**{key: part.cpu().numpy() for key, part in one.items()}, shape=shape)
-            for name, one in graphs.items()
-        }
+        self._rebuilt = {}
+        for name, one in graphs.items():
+            indptr, indices, values = (one[part].cpu().numpy() for part in ("indptr", "indices", "values"))
+            self._rebuilt[name] = SparseOperator(indptr, indices, values, shape)
 
 
 def _two_layers(width: int, size: int) -> nn.Sequential:
     """Linear, tanh, Linear; weights Xavier uniform."""
-    layers = nn.Sequential(nn.Linear(width, size), nn.Tanh(), nn.Linear(size, size))
-    for layer in (layers[0], layers[2]):
+    first, second = nn.Linear(width, size), nn.Linear(size, size)
+    for layer in (first, second):
         nn.init.xavier_uniform_(layer.weight)
-    return layers
+    return nn.Sequential(first, nn.Tanh(), second)
 
 
 def _translator_widths(n_modalities: int, size: int) -> list[int]:

@@ -152,7 +152,7 @@ class GUME(MGCN):
             return at_distinct(of, *own)
 
         both = [*rows(tables[0], views[0], ids[0]), *rows(tables[1], views[1], *ids[1:])]
-        return [row.chunk(3, dim=1) for row in both]
+        return [(content, side, extended) for content, side, extended in (row.chunk(3, dim=1) for row in both)]
 
     def _ranking(self, *parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """Mean BPR of the final rows, and both regularisers."""
@@ -166,7 +166,8 @@ class GUME(MGCN):
         """Gaps between the moments of the modalities' views, ``[n, M * d]`` of users and items, over all pairs."""
         pairs = zip(*(views[1:].split(self.embedding_size, dim=1) for views in (user_views, item_views)), strict=True)
         of_views = [moments(*pair) for pair in pairs]
-        return sum(moment_gap(one, other) for one, other in combinations(of_views, 2))
+        gaps = (moment_gap(one, other) for one, other in combinations(of_views, 2))
+        return sum(gaps, start=user_views.new_zeros(()))
 
     def _contrasts(
         self,
@@ -183,8 +184,7 @@ class GUME(MGCN):
                 loss = loss + self.contrast_weight * contrast
         if self.settings.user_contrast_weight:
             _, side, extended = user
-            temperature, own = self.settings.user_contrast_temperature, (users, users)
-            contrast = info_nce(extended, side, temperature, own)
+            contrast = info_nce(extended, side, self.settings.user_contrast_temperature, (users, users))
             if self.settings.noise_terms:
                 contrast = contrast + sum(self._noise_term(rows, users) for rows in (side, extended))
             loss = loss + self.settings.user_contrast_weight * contrast
@@ -193,5 +193,5 @@ class GUME(MGCN):
     def _noise_term(self, rows: Tensor, users: Tensor) -> Tensor:
         """InfoNCE of two noisy views of the users' rows ``[batch, d]``; a user has one noise in each."""
         distinct, place = users.unique(return_inverse=True)
-        views = [perturb(rows, F.embedding(place, self.draw_noise(distinct))) for _ in range(2)]
-        return info_nce(*views, self.settings.user_contrast_temperature, (users, users))
+        first, second = (perturb(rows, F.embedding(place, self.draw_noise(distinct))) for _ in range(2))
+        return info_nce(first, second, self.settings.user_contrast_temperature, (users, users))

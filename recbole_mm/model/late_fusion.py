@@ -66,16 +66,6 @@ class ModalityRatings(Recommender):
         ratings, weights = self.modality_ratings(users, items), self.item_weights()
         return ratings if weights is None else ratings * weights[items]
 
-    @staticmethod
-    def modality_margins(
-        user_vectors: Tensor, item_vectors: Tensor, users: Tensor, positives: Tensor, negatives: Tensor
-    ) -> Tensor:
-        """``d^m = y^m_ui - y^m_uk`` of a batch, ``[batch, M]``, from the vectors that ``encode`` gave."""
-        n_modalities = user_vectors.shape[1]
-        (user,) = gather(user_vectors.flatten(1), users)
-        positive, negative = gather(item_vectors.flatten(1), positives, negatives)
-        return (user * (positive - negative)).view(len(users), n_modalities, -1).sum(dim=-1)
-
 
 class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
     """A multimodal recommender with a rating per modality, with POWERec's components.

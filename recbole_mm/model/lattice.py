@@ -148,7 +148,7 @@ class LATTICE(MultimodalRecommender):
         if not self.training:
             with torch.no_grad():
                 return self.build_graphs()
-        if self._has_constant_graphs:
+        if self._training_graphs is not None:
             return self._training_graphs
         graphs = self.build_graphs()
         self._training_graphs = [graph.constant() for graph in graphs]
@@ -158,8 +158,13 @@ class LATTICE(MultimodalRecommender):
 
     def item_views(self) -> list[Tensor]:
         """``G^{L'} E_i`` of each item graph, ``[n_items, d]``."""
-        graphs = self._graphs()
-        return [light_gcn(graph, self.item_embedding, self.n_item_layers, "last") for graph in graphs]
+        return [self._propagated(graph) for graph in self._graphs()]
+
+    def _propagated(self, graph: BlendedGraph | SparseOperator) -> Tensor:
+        nodes: Tensor = self.item_embedding
+        for _ in range(self.n_item_layers):
+            nodes = graph @ nodes
+        return nodes
 
     def fuse(self, views: list[Tensor]) -> Tensor:
         """h of all items, ``[n_items, d]``, from the product of each item graph."""

@@ -223,7 +223,8 @@ class LUDP(MultimodalRecommender):
         if self.has_user_preference and self.user_fusion.shares_attention:
             user = user + gather(self.preference(self.mean_features(), self.user_embedding), users)[0]
         elif self.has_user_preference:
-            user = user + self.preference(*gather(self.mean_features(), users), user_ego)
+            (means,) = gather(self.mean_features(), users)
+            user = user + self.preference(means, user_ego)
         if self.has_item_graph:
             views = gather(self.similar_items(), torch.cat([positives, negatives]))
             items = items + self.item_fusion(self.views(*views))

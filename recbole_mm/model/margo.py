@@ -152,8 +152,10 @@ class MARGO(ModalityRatings, BackboneModel):
             regularisation = regularisation / len(users)
         if self.stage == "one":
             return bpr_loss(margins.sum(dim=-1), base=self.log_base) + regularisation
-        weights = [logits.softmax(dim=-1) for logits in gather(self.item_logits, positives, negatives)]
-        rating_margin = (weights[0] * positive).sum(dim=-1) - (weights[1] * negative).sum(dim=-1)
+        of_positive, of_negative = (
+            logits.softmax(dim=-1) for logits in gather(self.item_logits, positives, negatives)
+        )
+        rating_margin = (of_positive * positive).sum(dim=-1) - (of_negative * negative).sum(dim=-1)
         ranking = bpr_loss(rating_margin, base=self.log_base)
         self.record(L_rec=ranking)
         if not self.calibration_weight:
@@ -161,16 +163,18 @@ class MARGO(ModalityRatings, BackboneModel):
         if self.stop_gradient:
             margins, rating_margin = margins.detach(), rating_margin.detach()
         gamma = confidence(rating_margin, margins, self.temperature)
-        calibration = calibration_loss(log_reliability(margins), gamma, *weights, joint=self.joint)
+        calibration = calibration_loss(log_reliability(margins), gamma, of_positive, of_negative, self.joint)
         self.record(L_cal=calibration, gamma=gamma.mean())
         if self.training and not self.has_recorded("gradient_cosine"):
             self.record(gradient_cosine=self._gradient_cosine(ranking, calibration))
         return ranking + regularisation + self.calibration_weight * calibration
 
-    def _gradient_cosine(self, *losses: Tensor) -> Tensor:
+    def _gradient_cosine(self, one: Tensor, other: Tensor) -> Tensor:
         """Of the gradients of two losses with respect to the item weights' logits."""
-        gradients = [torch.autograd.grad(loss, self.item_logits, retain_graph=True)[0].flatten() for loss in losses]
-        return F.cosine_similarity(*gradients, dim=0)
+        first, second = (
+            torch.autograd.grad(loss, self.item_logits, retain_graph=True)[0].flatten() for loss in (one, other)
+        )
+        return F.cosine_similarity(first, second, dim=0)
 
     def records(self) -> dict[str, float]:
         """As of every model, and the spread of the item weights."""

@@ -76,7 +76,7 @@ class MGCN(MultimodalRecommender):
     """
 
     settings: MGCNSettings
-    item_graphs_name = "item_graphs"
+    item_graphs_name: str | None = "item_graphs"
 
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
@@ -92,13 +92,13 @@ class MGCN(MultimodalRecommender):
         self.projections = ModalityProjections(self)
         n_purifiers = 0 if self.adapters_purify else n_views
         self.purifiers = nn.ModuleList(nn.Linear(size, size) for _ in range(n_purifiers))
-        self._build_fusion(config)
+        self._build_fusion()
 
     def build_item_graphs(self) -> list[SparseOperator]:
         """One item graph per view."""
         return [self.item_graph(name, self.settings.knn_k, "similarity") for name in self.modalities]
 
-    def _build_fusion(self, config: Config) -> None:
+    def _build_fusion(self) -> None:
         """The parameters of :meth:`side_information`, and the contrast with it."""
         self.contrast_weight: float = self.settings.contrast_weight
         self.contrast_temperature: float = self.settings.contrast_temperature

@@ -157,7 +157,8 @@ class MMSSL(RenewedGraphs):
         loss = loss + settings.feature_reg_weight * feature_squares
         if settings.contrast_weight:
             contrasts = (
-                smoothed_two_table_contrast(*gather(view, users), user, settings.contrast_temperature) for view in views
+                smoothed_two_table_contrast(gather(view, users)[0], user, settings.contrast_temperature)
+                for view in views
             )
             loss = loss + settings.contrast_weight * sum(contrasts)
         self.similar_items = [users.new_empty(len(users), 0) for _ in self.modalities]  # where none are looked for
@@ -172,7 +173,7 @@ class MMSSL(RenewedGraphs):
     def fake_rows(self, users: Tensor, content: list[Pair], interactions: Tensor) -> list[Tensor]:
         """Similarities of a batch's users to all items by each modality's features, ``[batch, n_items - 1]`` each."""
         return [
-            similarity_rows(*gather(of_users, users), of_items[1:], interactions) for of_users, of_items in content
+            similarity_rows(gather(of_users, users)[0], of_items[1:], interactions) for of_users, of_items in content
         ]
 
     def critic_step(self, batch: Interaction) -> Tensor | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recbole_mm.nn.row_projection import project_rows
 
 
-class Projections:
+class Projections(nn.Module):
     """Projected and adapted features of a model, by name. A model that has such a part takes feature adapters.
 
     Args:
@@ -113,7 +113,7 @@ class JointProjection(Projections, nn.Linear):
         self._attach(model)
 
     def rows(self, name: str, items: Tensor | None = None) -> Tensor:
-        projected = self.bias
+        projected: Tensor = self.bias
         for modality, weight in zip(self.tables.names, self.weights(), strict=True):
             feature = self.tables[modality]
             part = F.linear(feature, weight) if items is None else project_rows(feature, items, weight)

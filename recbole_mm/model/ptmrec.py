@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from contextlib import ExitStack
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.backbone_model import BackboneModel
-from recbole_mm.model.behaviour_target import BehaviourTarget
+from recbole_mm.model.behaviour_target import BehaviourTarget, tables_computed_once
 from recbole_mm.model.fresh_features import FreshFeatures
 from recbole_mm.model.ptmrec_settings import PTMRecSettings
 from recbole_mm.model.rebuilt_graphs import RebuiltGraphs
@@ -75,8 +74,6 @@ class PTMRec(BackboneModel):
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.transfer_weight: float = self.settings.transfer_weight if self.settings.two_stage else 0.0
-        self.transfer_direction: str = self.settings.transfer_direction
-        self.stop_users: bool = self.settings.transfer_stop_users
         self.tunes_backbone: bool = self.settings.tune_backbone
         self.micro_batch_size: int = self.settings.micro_batch_size
         self._keep_extracted()
@@ -210,7 +207,7 @@ class PTMRec(BackboneModel):
         with ExitStack() as within:
             if self.fresh is not None:
                 within.enter_context(self.fresh.of(self._items_to_encode(interaction)))
-            within.enter_context(_computed_once(self.backbone, "behaviour_tables"))
+            within.enter_context(tables_computed_once(self.backbone))
             loss = self.backbone.calculate_loss(interaction)
             loss = sum(loss) if isinstance(loss, tuple) else loss
             if self.transfer_weight:
@@ -240,8 +237,8 @@ class PTMRec(BackboneModel):
             target_users=F.embedding(users, target_users),
             group=self.micro_batch_size,
             temperature=self.settings.transfer_temperature,
-            direction=self.transfer_direction,
-            stop_users=self.stop_users,
+            direction=self.settings.transfer_direction,
+            stop_users=self.settings.transfer_stop_users,
         )
 
     def constants(self) -> Iterator[Any]:
@@ -250,13 +247,3 @@ class PTMRec(BackboneModel):
         yield from self.extracted.values()
         if self.contents is not None:
             yield from self.contents.constants()
-
-
-@contextmanager
-def _computed_once(model: nn.Module, method: str) -> Iterator[None]:
-    """Within the context a method without arguments gives what its first call gave."""
-    object.__setattr__(model, method, cache(getattr(model, method)))
-    try:
-        yield
-    finally:
-        object.__delattr__(model, method)

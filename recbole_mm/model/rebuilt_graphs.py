@@ -49,5 +49,5 @@ class RebuiltGraphs:
 
     def install(self, training: bool) -> None:
         """Give the backbone the graphs of training, or of evaluation."""
-        if self._when != "never":
+        if self._name is not None and self._when != "never":
             setattr(self._backbone, self._name, self._training if training else self._evaluation)

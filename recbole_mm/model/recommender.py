@@ -33,13 +33,11 @@ class Recommender(TableScores, GeneralRecommender):
         embedding_size: width d of the user and item vectors.
         n_processes: processes that train together; their gradients are averaged.
         train_batch_size: rows of a full batch that this process has, its share of ``train_batch_size``.
-        adapts_features: whether the model has a place for a feature adapter.
         loss_reduction: ``mean`` or ``sum``, how the model's loss and regulariser go over the batch.
     """
 
     settings_class: type[ModelSettings] = ModelSettings
     input_type = InputType.PAIRWISE
-    adapts_features = False
     loss_reduction = "mean"
     other_parameter_name = ["epochs_started"]
     way_of_training = "in stages"  # where the model has a trainer_class
@@ -62,6 +60,11 @@ class Recommender(TableScores, GeneralRecommender):
     def id_only_model_of(cls, settings: Mapping[str, Any]) -> str | None:
         """Name of the model of IDs alone that one with these settings stands on; None where there is none."""
         return cls.id_only_model
+
+    @property
+    def adapts_features(self) -> bool:
+        """Whether the model has a place for a feature adapter."""
+        return False
 
     def before_epoch(self, epoch: int) -> None:
         """What changes between epochs, such as sampled edges: a function of `epoch` and the seed alone."""

@@ -46,7 +46,8 @@ class RenewedGraphs(OwnOptimizers, MultimodalRecommender):
         for name in self.modalities:
             graph = self.graph
             if name in edges:
-                graph = BipartiteGraph(*edges[name].cpu().numpy(), self.n_users, self.n_items)
+                users, items = edges[name].cpu().numpy()
+                graph = BipartiteGraph(users, items, self.n_users, self.n_items)
             self.modality_graphs.append((graph.user_root_block(), graph.item_root_block()))
 
     @property

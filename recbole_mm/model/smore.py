@@ -6,7 +6,6 @@ from functools import reduce
 from typing import ClassVar
 
 import torch
-from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.graph import SparseOperator, edgewise_maximum
@@ -24,7 +23,7 @@ class SMORESettings(MGCNSettings):
 
     n_layers: Layers = 3
     """Layers L on the user-item graph."""
-    knn_k: Count | Counts = 10
+    knn_k: Count | Counts = 10  # type: ignore[assignment]  # MGCN takes one number alone
     """Neighbours k per item, itself included; a list: per modality."""
     contrast_weight: Weight = 0.03
     """Weight of the InfoNCE of side information and content."""
@@ -67,7 +66,7 @@ class SMORE(MGCN):
         graphs = [self.item_graph(name, k, "similarity") for name, k in zip(self.modalities, ks, strict=True)]
         return [*graphs, edgewise_maximum(graphs)]
 
-    def _build_fusion(self, config: Config) -> None:
+    def _build_fusion(self) -> None:
         self.contrast_weight: float = self.settings.contrast_weight
         self.contrast_temperature: float = self.settings.contrast_temperature
         self.gate_dropout: float = self.settings.gate_dropout

@@ -102,7 +102,8 @@ class VBPR(LateFusionRecommender):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """``U[u]``, ``V[i]`` and ``V[k]``, ``[batch, 2, d]`` each; only the batch's items are projected."""
         user = self.user_embedding.vectors(self.user_embedding.rows(users))
-        return user, *self._item_vectors(positives, negatives)
+        positive, negative = self._item_vectors(positives, negatives)
+        return user, positive, negative
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR, weak-modality BPR and the regulariser, with one projection for all of them."""

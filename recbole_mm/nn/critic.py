@@ -31,9 +31,10 @@ class Critic(nn.Module):
         super().__init__()
         self.slope, self.rates = slope, rates
         self.widths = widths = (n_items, n_items // 4, n_items // 8, 1)
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
+        layers = [nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False)]
+        self.layers = nn.ModuleList(layers)
         self.norms = nn.ModuleList(nn.BatchNorm1d(width, track_running_stats=False) for width in widths[1:3])
-        for layer in self.layers:
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -70,7 +71,8 @@ def draw_critic(critic: Critic, n_users: int, n_rows: int) -> CriticDraw:
     uniform, alpha = (
         torch.rand(shape, device=like.device).to(like) for shape in ((n_users, critic.widths[0]), (n_rows, 1))
     )
-    return CriticDraw(uniform, alpha, tuple(critic.draw_masks(n_rows) for _ in range(3)))
+    fake, real, between = (critic.draw_masks(n_rows) for _ in range(3))
+    return CriticDraw(uniform, alpha, (fake, real, between))
 
 
 def similarity_rows(users: Tensor, items: Tensor, interactions: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class Draw(NamedTuple):
     mask: Tensor
 
 
-def draw(shape: tuple[int, int], n_steps: int, generator: torch.Generator, like: Tensor) -> Draw:
+def draw(shape: tuple[int, ...], n_steps: int, generator: torch.Generator, like: Tensor) -> Draw:
     """Steps, noise and mask of rows `shape`, on the device and of the type of `like`, whose float64 has float32's."""
     steps = torch.randint(n_steps, shape[:1], generator=generator)
     noise = torch.randn(shape, generator=generator)

@@ -132,6 +132,7 @@ class BehaviourDrivenAdapter(FeatureAdapter):
         self._gate: Tensor | None = None  # mean and spread
 
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
+        assert behaviour is not None  # as `needs_behaviour` asks for it
         gate = self.gate(features, behaviour)
         if self.training:
             self._gate = torch.stack([gate.detach().mean(), gate.detach().std(dim=0, correction=0).mean()])
@@ -142,12 +143,12 @@ class BehaviourDrivenAdapter(FeatureAdapter):
         hidden = self._paper(features, behaviour) if self.form == "paper" else self._code(features, behaviour)
         return torch.sigmoid(self.recombine(hidden))
 
-    def _code(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
+    def _code(self, features: Tensor, behaviour: Tensor) -> Tensor:
         hidden = dropout(self.decouple(features).relu_(), self.rate, self.training).tanh()
         hidden = dropout(self.filter(hidden).relu_(), self.rate, self.training)
         return behaviour * hidden if self.n_gates == 2 else hidden
 
-    def _paper(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
+    def _paper(self, features: Tensor, behaviour: Tensor) -> Tensor:
         decoupled = dropout(self.decouple(features), self.rate, self.training)
         return dropout(behaviour * self.filter(decoupled).tanh(), self.rate, self.training)
 

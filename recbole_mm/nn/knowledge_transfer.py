@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,14 +45,22 @@ def knowledge_transfer_loss(
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"transfer_direction: '{direction}' must be {' or '.join(DIRECTIONS)}")
-    group = group or len(users)
-    rows = [users, items, users if target_users is None else target_users, *modalities]
-    loss = users.new_zeros(())
-    for queries, group_items, group_users, *vectors in zip(*(one.split(group) for one in rows), strict=True):
-        target = F.log_softmax(group_users.detach() @ group_items.detach().T / temperature, dim=1)
-        queries = queries.detach() if stop_users else queries
-        for one in vectors:
-            preferences = F.log_softmax(queries @ one.T / temperature, dim=1)
+    queries = users.detach() if stop_users else users
+    rows = [queries, items, users if target_users is None else target_users, *modalities]
+    divergences = _divergences(rows, group or len(users), temperature, direction)
+    return sum(divergences, start=users.new_zeros(())) / len(users)
+
+
+def _divergences(rows: list[Tensor], group: int, temperature: float, direction: str) -> Iterator[Tensor]:
+    """That of each modality in each group, summed over it; rows: users of Q, items, users of T, each X^m."""
+    for queries, items, target_users, *modalities in zip(*(one.split(group) for one in rows), strict=True):
+        target = _log_preferences(target_users.detach(), items.detach(), temperature)
+        for modality in modalities:
+            preferences = _log_preferences(queries, modality, temperature)
             first, second = (preferences, target) if direction == "forward" else (target, preferences)
-            loss = loss + F.kl_div(first, second, reduction="sum", log_target=True)
-    return loss / len(users)
+            yield F.kl_div(first, second, reduction="sum", log_target=True)
+
+
+def _log_preferences(users: Tensor, items: Tensor, temperature: float) -> Tensor:
+    """Logarithms ``[group, group]`` of each user's preferences among the items."""
+    return F.log_softmax(users @ items.T / temperature, dim=1)

@@ -10,7 +10,9 @@ from recbole.config import Config
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.registry import MODELS
+from recbole_mm.run_settings import RunSettings
 from recbole_mm.trainer.resume import best_is_there, check_epochs, check_same_run, check_same_settings, find_state
+from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 from recbole_mm.trainer.stage_one import check_has_stage_one, check_stage_one
 from recbole_mm.trainer.staged import check_stage, final_file, is_in_last_stage
 from recbole_mm.trainer.training_state import newest_facts
@@ -25,15 +27,15 @@ def check_beginning(config: Config) -> None:
         ValueError: it is damaged or a pickle that is not trusted, or of another model, backbone, stage, optimizer or
             settings of the backbone, or further on than this run is to go.
     """
-    if config["resume_from"]:
-        _check_resume(config)
-    elif config["stage_one_checkpoint"] and issubclass(config.model_class, BackboneModel):
-        _check_stage_one(config)
+    resume_file, stage_one = TrainerSettings.of(config).resume_from, StageSettings.of(config).stage_one_checkpoint
+    if resume_file:
+        _check_resume(config, resume_file)
+    elif stage_one and issubclass(config.model_class, BackboneModel):
+        _check_stage_one(config, stage_one)
 
 
-def _check_resume(config: Config) -> None:
-    file = config["resume_from"]
-    found = find_state(file, config["trust_pickle"] is True)
+def _check_resume(config: Config, file: str) -> None:
+    found = find_state(file, RunSettings.of(config).trust_pickle)
     if found is None:
         return  # a trusted pickle, which the trainer opens
     files, (state, facts) = RunFiles.of(file), found
@@ -51,12 +53,12 @@ def _check_resume(config: Config) -> None:
     check_same_settings(files, config, file)
 
 
-def _check_stage_one(config: Config) -> None:
-    file, backbone = config["stage_one_checkpoint"], config["backbone"]
+def _check_stage_one(config: Config, file: str) -> None:
+    backbone = config["backbone"]
     check_has_stage_one(file, _stages(config), config.model_class)
     settings_class = MODELS.get(backbone).settings_class
     own = {key: config[key] for key in settings_class.model_fields}
-    trusts = config["trust_pickle"] is True
+    trusts = RunSettings.of(config).trust_pickle
     check_stage_one(file, config.model_class.__name__, backbone, own, settings_class.aliases, trusts)
 
 

@@ -23,6 +23,7 @@ from recbole_mm.io.locks import only_holder
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import pack
 from recbole_mm.model.recommender import Recommender
+from recbole_mm.run_settings import RunSettings
 from recbole_mm.trainer.checkpoint import has_safe_pair, read_safe_pair, read_trusted, write_checkpoint
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 from recbole_mm.trainer.random_state import random_state
@@ -37,6 +38,7 @@ from recbole_mm.trainer.resume import (
     load_random_state,
     load_training,
 )
+from recbole_mm.trainer.settings import TrainerSettings
 from recbole_mm.trainer.training_state import ResumePoint, TrainingState, write_state
 
 
@@ -50,6 +52,8 @@ class ResumingTrainer(Trainer):
     resumes_exactly = True
 
     def __init__(self, config: Config, model: Recommender):
+        self.settings = TrainerSettings.of(config)
+        self._trusts_pickle = RunSettings.of(config).trust_pickle
         super().__init__(config, model)
         self._train_data: AbstractDataLoader | None = None
         self.latest_valid_result: dict[str, float] | None = None
@@ -81,8 +85,8 @@ class ResumingTrainer(Trainer):
         self._data_fingerprint = fingerprint(data_set(train_data))
         features = self._feature_fingerprints = feature_fingerprints(self.model, data_set(train_data))
         _give_generator(train_data, self.config["seed"])
-        if self.config["resume_from"] and not self._has_resumed:
-            self.resume_checkpoint(self.config["resume_from"])
+        if self.settings.resume_from and not self._has_resumed:
+            self.resume_checkpoint(self.settings.resume_from)
         if self._resume_point is not None:
             self._go_on(self._resume_point, train_data, features)
             self._resume_point = None
@@ -102,7 +106,7 @@ class ResumingTrainer(Trainer):
         return only_holder(file.with_name(f".{file.stem}.lock"), f"training {file}")
 
     def _load_best(self, file: str) -> None:
-        is_trusted = self.config["trust_pickle"] is True and not has_safe_pair(file)
+        is_trusted = self._trusts_pickle and not has_safe_pair(file)
         saved = read_trusted(file) if is_trusted else read_safe_pair(file)
         self.model.load_state_dict(saved.weights)
         load_other_parameter(self.model, saved.other_parameter, f"checkpoint {file}")
@@ -133,7 +137,7 @@ class ResumingTrainer(Trainer):
         Returns:
             whether it was time to.
         """
-        if time.monotonic() - self._saved_at < 60 * self.config["last_state_minutes"]:
+        if time.monotonic() - self._saved_at < 60 * self.settings.last_state_minutes:
             return False
         self._saved_epoch, self._saved_at = epoch, time.monotonic()
         if self._is_first_process():
@@ -189,7 +193,7 @@ class ResumingTrainer(Trainer):
                 its weights do not fit this data set, or it is a `.pth` without a safe state and ``trust_pickle`` is not
                 set.
         """
-        point = find_resume_point(resume_file, self.config["trust_pickle"] is True)
+        point = find_resume_point(resume_file, self._trusts_pickle)
         check_same_run(point.state, self.config["model"], self.learner, resume_file)
         self._take_on(point)
 

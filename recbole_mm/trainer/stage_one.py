@@ -11,6 +11,7 @@ from torch import Tensor
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.io.errors import one_line
 from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.run_settings import RunSettings
 from recbole_mm.trainer.checkpoint import SafeCheckpoint, has_safe_pair, read_safe_pair, read_trusted
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 
@@ -33,7 +34,7 @@ def backbone_weights(file: str, model: BackboneModel, dataset: MultimodalDataset
             sides.
     """
     checkpoint = f"stage_one_checkpoint {file}"
-    saved = _read(file, checkpoint, dataset.config["trust_pickle"] is True)
+    saved = _read(file, checkpoint, RunSettings.of(dataset.config).trust_pickle)
     is_staged = _check_backbone(checkpoint, saved, type(model).__name__, model.backbone_name)
     if saved.fingerprint != fingerprint(dataset):
         raise ValueError(

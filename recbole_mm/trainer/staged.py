@@ -19,6 +19,7 @@ from recbole_mm.host.logs import TensorBoardWriter
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.trainer.resume import best_weights, find_resume_point
+from recbole_mm.trainer.settings import StageSettings
 from recbole_mm.trainer.stage_one import check_has_stage_one, load_stage_one
 from recbole_mm.trainer.trainer import MultimodalTrainer
 from recbole_mm.trainer.training_state import ResumePoint, TrainingState
@@ -46,8 +47,9 @@ class StagedTrainer(MultimodalTrainer):
     def __init__(self, config: Config, model: BackboneModel):
         if not config["single_spec"]:
             raise ValueError(f"{config['model']} trains in stages, which takes one process; leave --nproc out")
-        if config["stage_one_checkpoint"]:
-            check_has_stage_one(config["stage_one_checkpoint"], model.stages, type(model))
+        self._stage_one_file = StageSettings.of(config).stage_one_checkpoint
+        if self._stage_one_file:
+            check_has_stage_one(self._stage_one_file, model.stages, type(model))
         super().__init__(config, model)
         for stage in model.stages:
             for key in STAGE_KEYS:
@@ -67,11 +69,11 @@ class StagedTrainer(MultimodalTrainer):
         callback_fn: EpochCallback | None = None,
     ) -> tuple[float, dict[str, float] | None]:
         """Train all stages; gives the best validation score and result of the last one."""
-        if self.config["resume_from"] and not self._has_resumed:
-            self.resume_checkpoint(self.config["resume_from"])
+        if self.settings.resume_from and not self._has_resumed:
+            self.resume_checkpoint(self.settings.resume_from)
         first = self.model.stages.index(self._resumed_stage) if self._resumed_stage else 0
-        if first == 0 and self.config["stage_one_checkpoint"]:
-            load_stage_one(self.model, self.config["stage_one_checkpoint"], data_set(train_data))
+        if first == 0 and self._stage_one_file:
+            load_stage_one(self.model, self._stage_one_file, data_set(train_data))
             first = 1
         for position in range(first, len(self.model.stages)):
             stage = self.model.stages[position]

@@ -97,11 +97,10 @@ class MultimodalTrainer(ResumingTrainer):
         return True
 
     def _build_scheduler(self) -> optim.lr_scheduler.LambdaLR | None:
-        decay = self.config["lr_decay"]
+        decay = self.settings.lr_decay
         if decay is None:
             return None
-        factor, epochs = float(decay["factor"]), float(decay["epochs"])
-        return optim.lr_scheduler.LambdaLR(self.optimizer, lambda epoch: factor ** (epoch / epochs))
+        return optim.lr_scheduler.LambdaLR(self.optimizer, lambda epoch: decay.factor ** (epoch / decay.epochs))
 
     def _train_epoch(
         self,

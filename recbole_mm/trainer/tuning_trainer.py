@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recbole.config import Config
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import cat_interactions
 from recbole.utils import set_color
 
+from recbole_mm.host.evaluations import EpochCallback
 from recbole_mm.io.errors import memory_errors
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.run_files import RunFiles
+from recbole_mm.model.ptmrec import PTMRec
 from recbole_mm.registry import register_trainer
 from recbole_mm.trainer.staged import StagedTrainer
+from recbole_mm.trainer.trainer import LossFunction
 
 
 @register_trainer("PTMRec")
@@ -30,18 +35,24 @@ class TuningTrainer(StagedTrainer):
     stage.
     """
 
-    def __init__(self, config, model):
+    model: PTMRec
+
+    def __init__(self, config: Config, model: PTMRec):
         super().__init__(config, model)
-        self.micro_batch_size, self.accumulation_steps = config["micro_batch_size"], config["accumulation_steps"]
-        for key in ("micro_batch_size", "accumulation_steps"):
-            if config[key] < 1:
-                raise ValueError(f"{key}: {config[key]} must be at least 1")
-        if config["encoder_warmup_steps"] and config["learner"].lower() == "sgd":
+        if model.settings.encoder_warmup_steps and config["learner"].lower() == "sgd":
             raise ValueError("encoder_warmup_steps: learner sgd counts no steps; set learner: adam, or leave it out")
         self._measures_stage = False
         self._costs: dict[str, dict[str, Any]] = defaultdict(lambda: {"seconds_per_epoch": []})
 
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fit(
+        self,
+        train_data: AbstractDataLoader,
+        valid_data: AbstractDataLoader | None = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: EpochCallback | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
         """As :meth:`StagedTrainer.fit`; then logs what each stage cost, and writes it where checkpoints are saved."""
         if "two" in self.model.stages:
             self.model.find_contents()
@@ -54,19 +65,25 @@ class TuningTrainer(StagedTrainer):
                 f"memory of the {cost['memory_of']} {cost['peak_memory_mb']:,.0f} MB"
             )
         if saved:
-            text = json.dumps({"peft": self.config["peft"], "stages": self._costs}, indent=2)
-            with atomic_file(RunFiles.of(self._final_file).report) as temporary:
+            text = json.dumps({"peft": self.model.settings.peft, "stages": self._costs}, indent=2)
+            with atomic_file(RunFiles.of(self._file_of(self.model.stages[-1])).report) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         return result
 
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+    def _train_epoch(
+        self,
+        train_data: AbstractDataLoader,
+        epoch_idx: int,
+        loss_func: LossFunction | None = None,
+        show_progress: bool = False,
+    ) -> float | tuple[float, ...]:
         contents = self.model.contents  # none where the encoder stays as it is
         if self.stage == "two" and contents is not None and contents.needs_scaler(self.device):
             self.enable_scaler = True
         started = time.perf_counter()
         with memory_errors(
-            f"lower micro_batch_size ({self.micro_batch_size}; raise accumulation_steps for it), or set "
-            "gradient_checkpointing: True or mixed_precision: True; resume_from goes on from the last checkpoint"
+            f"lower micro_batch_size ({self.model.settings.micro_batch_size}; raise accumulation_steps for it), or "
+            "set gradient_checkpointing: True or mixed_precision: True; resume_from goes on from the last checkpoint"
         ):
             loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self._note_cost(time.perf_counter() - started)
@@ -78,15 +95,16 @@ class TuningTrainer(StagedTrainer):
             yield from super()._steps(batches)
             return
         micro_batches = self._micro_batches(batches)
-        while group := list(islice(micro_batches, self.accumulation_steps)):
+        while group := list(islice(micro_batches, self.model.settings.accumulation_steps)):
             yield cat_interactions(group)
 
     def _micro_batches(self, batches: Iterable[Any]) -> Iterator[Any]:
+        size = self.model.settings.micro_batch_size
         for interaction in batches:
-            for start in range(0, len(interaction), self.micro_batch_size):
-                yield interaction[start : start + self.micro_batch_size]
+            for start in range(0, len(interaction), size):
+                yield interaction[start : start + size]
 
-    def _train_batch(self, step: Any, loss_func, scaler) -> torch.Tensor:
+    def _train_batch(self, step: Any, loss_func: LossFunction, scaler: torch.amp.GradScaler) -> torch.Tensor:
         """One step, in which the encoder's learning rate may still be rising."""
         factor = self._warmth()
         groups = [group for group in self.optimizer.param_groups if factor < 1 and self._is_encoders(group)]
@@ -104,7 +122,7 @@ class TuningTrainer(StagedTrainer):
 
         The optimizer's own count of steps goes on where a killed run was.
         """
-        warmup = self.config["encoder_warmup_steps"]
+        warmup = self.model.settings.encoder_warmup_steps
         if self.stage == "one" or not warmup or not self.model.tuned:
             return 1.0
         states = (self.optimizer.state.get(parameter, {}) for parameter in self.model.tuned.values())
@@ -117,7 +135,8 @@ class TuningTrainer(StagedTrainer):
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """As of any model; what is tuned of the encoder is a group of its own where its rate rises."""
         groups = super()._parameter_groups()
-        if not self.config["encoder_warmup_steps"] or self.config["encoder_learning_rate"] is not None:
+        settings = self.model.settings
+        if not settings.encoder_warmup_steps or settings.encoder_learning_rate is not None:
             return groups
         tuned = {id(parameter) for parameter in self.model.tuned.values()}
         own = [parameter for parameter in groups[0]["params"] if id(parameter) in tuned]
@@ -128,7 +147,7 @@ class TuningTrainer(StagedTrainer):
         super()._begin(stage)
         self._measures_stage = reset_peak_memory(self.device)
 
-    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         self.model.refresh()  # a checkpoint holds the features of its own encoder
         super()._save_checkpoint(epoch, verbose, **kwargs)
 

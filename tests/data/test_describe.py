@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from recbole_mm.data.converters.mmrec import convert_mmrec
-from recbole_mm.data.describe import describe, format_description
+from recbole_mm.data.describe import describe
+from recbole_mm.data.description_lines import format_description
 from recbole_mm.data.feature_file import write_arrow, write_text
 
 VALUES = np.array([[3, 4], [0, 0], [-0.0, 0], [3, 4], [6, 8], [-0.0, 2], [0, 2]], np.float32)

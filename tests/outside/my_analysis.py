@@ -21,6 +21,5 @@ def item_lengths(checkpoints, arguments):
         longest = lengths.topk(arguments.longest).indices
         rows += [(label, names[item], lengths[item].item()) for item in longest.tolist()]
     file = arguments.out / "item-lengths.csv"
-    file.parent.mkdir(parents=True, exist_ok=True)
     write_csv(file, ["checkpoint", "item", "length"], rows)
     return [file]

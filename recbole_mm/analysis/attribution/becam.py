@@ -137,10 +137,11 @@ class Becam:
         self, target: BehaviourCosines, item: str, whole: Tensor, maps: Tensor, curves: Tensor
     ) -> Attribution:
         cosines = self._cosines(target, whole, item)[:, 0]
-        arrays = (one.float().cpu().numpy() for one in (cosines, maps, curves))
+        shown = [one.float().cpu().numpy() for one in (cosines, maps, curves)]
         fresh, row = target.as_trained_on(whole)[0].float().cpu(), target.known_row(self._number(target, item)).cpu()
         lengths = torch.stack([fresh.norm(), row.norm()]).numpy()
-        return Attribution(target.label, item, *arrays, F.cosine_similarity(row, fresh, dim=0).item(), lengths)
+        alike = F.cosine_similarity(row, fresh, dim=0).item()
+        return Attribution(target.label, item, shown[0], shown[1], shown[2], alike, lengths)
 
 
 def _maps(cosines: Tensor, activation: Tensor) -> Tensor:

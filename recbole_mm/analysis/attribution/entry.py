@@ -16,58 +16,45 @@ from tqdm import tqdm
 from recbole_mm.analysis.attribution.becam import Becam
 from recbole_mm.analysis.attribution.files import AttributionFiles
 from recbole_mm.analysis.behaviour_cosines import BehaviourCosines
-from recbole_mm.analysis.command import checkpoint_labels, positive_int
+from recbole_mm.analysis.command import by_label
 from recbole_mm.analysis.items import item_ids, item_pictures, item_titles
+from recbole_mm.analysis.options import add_images, analysis, positive_int
 from recbole_mm.encoder import ImageEncoder, PictureError, TunedTower, load_encoder, open_picture
 from recbole_mm.encoder.pretrained import encoder_folder, revision
 from recbole_mm.extraction.pixel_cache import PixelCache
 from recbole_mm.io.pictures import open_picture_file
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.registry import register_analysis
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder", required=True, metavar="DIR_OR_NAME", help="the encoder that made the features: folder or hub name"
     )
-    parser.add_argument("--items", required=True, metavar="ID,ID", help="original ids of items, separated by commas")
     parser.add_argument(
-        "--images",
-        type=Path,
-        metavar="DIR",
-        help="pictures <item_id>.jpg or .png (default: the folder images beside the .inter)",
+        "--items", type=_ids, required=True, metavar="ID,ID", help="original ids of items, separated by commas"
     )
+    add_images(parser)
     parser.add_argument(
         "--modality", default="visual", help="whose features the encoder made (default: %(default)s)"
     )
     parser.add_argument(
-        "--batch-size", type=positive_int, default=32, help="pictures encoded at a time (default: %(default)s)"
-    )
+        "--batch-size", dest="batch", type=positive_int, default=32, metavar="BATCH_SIZE",
+        help="pictures encoded at a time (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
         "--steps", type=positive_int, default=20, help="of the deletion and insertion curves (default: %(default)s)"
     )
 
 
-@register_analysis(
+def _ids(text: str) -> list[str]:
+    return [item for item in (part.strip() for part in text.split(",")) if item]
+
+
+@analysis(
     "attribution",
     help="maps of what a recommender uses in items' pictures, before and after its feature adapter (BeFA, BeCAM)",
     options=_options,
 )
-def run_attribution(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
-    """:func:`write_attribution` with the options of `analyse attribution`."""
-    items = [item for item in (part.strip() for part in arguments.items.split(",")) if item]
-    return write_attribution(
-        checkpoints,
-        arguments.encoder,
-        items,
-        arguments.out,
-        images=arguments.images,
-        modality=arguments.modality,
-        batch=arguments.batch_size,
-        steps=arguments.steps,
-    )
-
-
 def write_attribution(
     checkpoints: list[OpenedCheckpoint],
     encoder: str | Path,
@@ -105,10 +92,8 @@ def write_attribution(
     targets = _targets(checkpoints, modality)
     dataset = checkpoints[0].dataset
     pictures = item_pictures(dataset, items, images)
-    device = checkpoints[0].config["device"]
-    becams = [Becam(tower.to(device), of_tower, steps, batch) for tower, of_tower in _towers(encoder, targets)]
-    ordered = [target for becam in becams for target in becam.targets]
-    files = AttributionFiles(out, ordered, item_titles(dataset), str(encoder))
+    becams = [Becam(tower, of_tower, steps, batch) for tower, of_tower in _towers(encoder, targets)]
+    files = AttributionFiles(out, [one for each in becams for one in each.targets], item_titles(dataset), str(encoder))
     return _attribute_all(becams, files, _Pixels.of_checkpoint(checkpoints[0], becams[0].encoder, pictures), items)
 
 
@@ -120,14 +105,14 @@ def _picture_cache(opened: OpenedCheckpoint) -> Path:
 def _towers(
     encoder: str | Path, targets: list[BehaviourCosines]
 ) -> Iterator[tuple[ImageEncoder, list[BehaviourCosines]]]:
-    """Each tower with the checkpoints that it is of: first the encoder's as it is, then those tuned with a model.
+    """Each tower, on their device, with the checkpoints it is of: first the encoder's as it is, then those tuned.
 
     Raises ValueError where a checkpoint was tuned with another encoder.
     """
-    frozen = load_encoder(encoder)
+    frozen, device = load_encoder(encoder), targets[0].opened.config["device"]
     untuned = [target for target in targets if target.tuned_encoder is None]
     if untuned:
-        yield frozen, untuned
+        yield frozen.to(device), untuned
     for target in targets:
         tuned = target.tuned_encoder
         if tuned is not None:
@@ -137,12 +122,11 @@ def _towers(
                     f"--encoder: checkpoint {target.label} was tuned with encoder {tuned.facts['encoder']} of another "
                     f"revision ({tuned.facts['revision']}); give that one"
                 )
-            yield TunedTower(tuned), [target]
+            yield TunedTower(tuned).to(device), [target]
 
 
 def _targets(checkpoints: list[OpenedCheckpoint], modality: str) -> list[BehaviourCosines]:
-    labels = checkpoint_labels(checkpoints)
-    return [BehaviourCosines(opened, label, modality) for opened, label in zip(checkpoints, labels, strict=True)]
+    return [BehaviourCosines(opened, label, modality) for label, opened in by_label(checkpoints).items()]
 
 
 def _attribute_all(becams: list[Becam], files: AttributionFiles, pixels: _Pixels, items: list[str]) -> list[Path]:

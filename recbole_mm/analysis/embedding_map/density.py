@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recbole_mm.analysis.command import write_csv
 from recbole_mm.analysis.figures import panel_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GRID = np.linspace(-1.3, 1.3, 53)  # steps of 0.05, half the bandwidth of tens of thousands of points
 MOST_COLUMNS = 4  # of panels side by side
@@ -95,7 +99,7 @@ def _wrapped(angles: np.ndarray) -> np.ndarray:
     return (angles + np.pi) % (2 * np.pi) - np.pi
 
 
-def density_figure(densities: list[ItemDensity], what: str = "Item embeddings"):
+def density_figure(densities: list[ItemDensity], what: str = "Item embeddings") -> Figure:
     """Above the density over the plane, one colour scale for all; below the density over the angle."""
     from matplotlib.figure import Figure
 
@@ -134,14 +138,14 @@ def write_densities(densities: list[ItemDensity], out: Path) -> list[Path]:
     return files
 
 
-def _item_rows(densities: list[ItemDensity]) -> Iterator[list]:
+def _item_rows(densities: list[ItemDensity]) -> Iterator[list[Any]]:
     for one in densities:
         columns = (one.ids, one.projected, one.points, angles_of(one.points))
         for item, projected, point, angle in zip(*columns, strict=True):
             yield [one.label, item, *projected, *point, angle]
 
 
-def _plane_rows(densities: list[ItemDensity]) -> Iterator[list]:
+def _plane_rows(densities: list[ItemDensity]) -> Iterator[list[Any]]:
     for one in densities:
         for y, row in zip(GRID, one.plane, strict=True):
             for x, value in zip(GRID, row, strict=True):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
+from recbole_mm.analysis.command import by_label, write_csv
 from recbole_mm.analysis.embedding_map.density import ItemDensity, density_figure, write_densities
 from recbole_mm.analysis.embedding_map.user_map import TRAINING_ITEMS, UserMap, draw_users, embeddings, user_map
-from recbole_mm.analysis.figures import LETTER, panel_title, save_figure
+from recbole_mm.analysis.figures import LETTER, SAME, panel_title, save_figure
 from recbole_mm.analysis.items import item_ids
+from recbole_mm.analysis.options import add_seed, analysis, comma_separated, positive_int
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.registry import register_analysis
 
-SAME = "all vectors are the same within rounding: the places mean nothing"
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +33,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         help="how many to draw (default: %(default)s)",
     )
     users.add_argument(
-        "--user-ids", type=lambda text: text.split(","), metavar="A,B,C", help="show these users instead"
+        "--user-ids", type=comma_separated, metavar="A,B,C", help="show these users instead"
     )
     parser.add_argument(
         "--training-items",
@@ -40,29 +43,21 @@ def _options(parser: argparse.ArgumentParser) -> None:
         metavar=("LEAST", "MOST"),
         help="draw of the users with so many training items (default: {} {})".format(*TRAINING_ITEMS),
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw and of t-SNE (default: %(default)s)")
+    add_seed(parser)
 
 
-@register_analysis(
+@analysis(
     "embedding-map",
     help="t-SNE of users and their training items, and the density of all items on the unit circle (LUDP)",
     options=_options,
 )
-def run_embedding_map(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
-    """:func:`write_embedding_map` with the options of `analyse embedding-map`."""
-    training_items = (arguments.training_items[0], arguments.training_items[1])
-    return write_embedding_map(
-        checkpoints, arguments.out, arguments.users, arguments.user_ids, arguments.seed, training_items
-    )
-
-
 def write_embedding_map(
     checkpoints: list[OpenedCheckpoint],
     out: Path,
     users: int = 5,
     user_ids: list[str] | None = None,
     seed: int = 0,
-    training_items: tuple[int, int] = TRAINING_ITEMS,
+    training_items: Sequence[int] = TRAINING_ITEMS,
 ) -> list[Path]:
     """Write both figures, checkpoints side by side, and tables of all they show; gives the paths.
 
@@ -77,14 +72,13 @@ def write_embedding_map(
     Raises:
         ValueError: unknown users, too few users to draw from, or embeddings that cannot be drawn.
     """
-    labels = checkpoint_labels(checkpoints)
+    labelled = by_label(checkpoints)
     chosen = user_ids or draw_users(checkpoints[0], users, seed, training_items)
     maps, densities = [], []
-    for opened, label in zip(checkpoints, labels, strict=True):
+    for label, opened in labelled.items():
         user_table, item_table = embeddings(opened)
         maps.append(user_map(opened, user_table, item_table, label, chosen, seed))
         densities.append(ItemDensity.of(item_table[1:], item_ids(opened.dataset), label))
-    out.mkdir(parents=True, exist_ok=True)
     table = out / "embedding-map.csv"
     figures = save_figure(map_figure(maps), out / "embedding-map.png")
     write_csv(table, ["checkpoint", "kind", "user_id", "item_id", "x", "y"], _map_rows(maps))
@@ -92,7 +86,7 @@ def write_embedding_map(
     return [*figures, table, *write_densities(densities, out)]
 
 
-def _map_rows(maps: list[UserMap]) -> Iterator[list]:
+def _map_rows(maps: list[UserMap]) -> Iterator[list[Any]]:
     for one in maps:
         for user, history, point in zip(one.users, one.histories, one.user_points, strict=True):
             yield [one.label, "user", user, "", *point]
@@ -100,7 +94,7 @@ def _map_rows(maps: list[UserMap]) -> Iterator[list]:
                 yield [one.label, "item", user, item, *one.item_points[item]]
 
 
-def map_figure(maps: list[UserMap]):
+def map_figure(maps: list[UserMap]) -> Figure:
     """One panel per checkpoint: users as stars with their ids, lines to their items, dots of the same colour."""
     from matplotlib.figure import Figure
 
@@ -122,7 +116,7 @@ def map_figure(maps: list[UserMap]):
     return figure
 
 
-def _draw_lines(axis, one: UserMap, colours: np.ndarray) -> None:
+def _draw_lines(axis: Axes, one: UserMap, colours: np.ndarray) -> None:
     """From each user to the items of their training."""
     from matplotlib.collections import LineCollection
 
@@ -131,7 +125,7 @@ def _draw_lines(axis, one: UserMap, colours: np.ndarray) -> None:
         axis.add_collection(LineCollection(ends, colors=[colour], linewidths=0.6, alpha=0.5, zorder=0))
 
 
-def _name_users(axis, one: UserMap) -> None:
+def _name_users(axis: Axes, one: UserMap) -> None:
     """The users' ids beside their stars, towards the middle, so that they stay within the picture."""
     places = np.vstack([one.user_points, *one.item_points.values()])
     middle = (places.min(axis=0) + places.max(axis=0)) / 2
@@ -145,7 +139,7 @@ def _name_users(axis, one: UserMap) -> None:
         )  # fmt: skip
 
 
-def _draw_items(axis, one: UserMap, colours: np.ndarray) -> None:
+def _draw_items(axis: Axes, one: UserMap, colours: np.ndarray) -> None:
     """An item of several users is a dot in the first one's colour, with a ring for each of the others."""
     points, sizes, faces, edges = [], [], [], []
     seen: Counter[str] = Counter()
@@ -156,7 +150,8 @@ def _draw_items(axis, one: UserMap, colours: np.ndarray) -> None:
             faces.append((0, 0, 0, 0) if seen[item] else colour)
             edges.append(colour)
             seen[item] += 1
-    axis.scatter(*np.transpose(points), s=sizes, facecolors=faces, edgecolors=edges)
+    x, y = np.transpose(points)
+    axis.scatter(x, y, s=sizes, facecolors=faces, edgecolors=edges)
 
 
 def _colours(count: int) -> np.ndarray:

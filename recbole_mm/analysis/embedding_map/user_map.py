@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -58,16 +58,16 @@ def embeddings(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
             f"checkpoint {opened.path}: the scores of {type(opened.model).__name__} are no dot products of user and "
             "item vectors that it shows; embedding-map takes the models of recbole_mm, LightGCN, BPR and their like"
         )
-    tables = tuple(table.detach().cpu().numpy() for table in given)
-    if not all(np.isfinite(table[1:]).all() for table in tables):
+    users, items = (table.detach().cpu().numpy() for table in given)
+    if not all(np.isfinite(table[1:]).all() for table in (users, items)):
         raise ValueError(
             f"checkpoint {opened.path} has embeddings that are not finite; train with a lower learning_rate"
         )
-    return tables
+    return users, items
 
 
 def draw_users(
-    opened: OpenedCheckpoint, count: int, seed: int, items: tuple[int, int] = TRAINING_ITEMS
+    opened: OpenedCheckpoint, count: int, seed: int, items: Sequence[int] = TRAINING_ITEMS
 ) -> list[str]:
     """Original ids of `count` users; the same for the same data set and seed.
 

@@ -6,40 +6,30 @@ import argparse
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
+from recbole_mm.analysis.command import by_label, write_csv
 from recbole_mm.analysis.feature_drift.drift import COSINES, PARTS, Drift, drifts_of
 from recbole_mm.analysis.feature_drift.figures import histograms, part_histograms, write_sheet
 from recbole_mm.analysis.figures import save_figure
 from recbole_mm.analysis.items import item_ids, item_pictures
+from recbole_mm.analysis.options import add_images, add_top, analysis, check_top
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.registry import register_analysis
-
-MOST_ITEMS = 100  # matplotlib draws at most 65,536 pixels
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", help="default: every modality of a checkpoint")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures <item_id>.jpg or .png, for a sheet")
-    parser.add_argument(
-        "--top", type=positive_int, default=10, help="items with the largest change shown (default: %(default)s)"
-    )
+    add_images(parser)
+    add_top(parser, 10, "items with the largest change shown")
 
 
-@register_analysis(
+@analysis(
     "feature-drift",
     help="cosines of items' features with their behaviour before and after the feature adapter (BeFA)",
     options=_options,
 )
-def run_feature_drift(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
-    """:func:`write_feature_drift` with the options of `analyse feature-drift`."""
-    return write_feature_drift(
-        checkpoints, arguments.out, modality=arguments.modality, images=arguments.images, top=arguments.top
-    )
-
-
 def write_feature_drift(
     checkpoints: list[OpenedCheckpoint],
     out: Path,
@@ -67,16 +57,12 @@ def write_feature_drift(
         ValueError: a checkpoint that has no item ID vectors or no such projected modality; `top` above 100.
         FileNotFoundError: `images` does not exist or is of other items.
     """
-    if top > MOST_ITEMS:
-        raise ValueError(f"--top: {top} is more than the {MOST_ITEMS} that fit a sheet; feature-drift.csv has all")
+    check_top(top, "feature-drift.csv")
     drifts = [
-        drift
-        for opened, label in zip(checkpoints, checkpoint_labels(checkpoints), strict=True)
-        for drift in drifts_of(opened, label, modality)
+        drift for label, opened in by_label(checkpoints).items() for drift in drifts_of(opened, label, modality)
     ]
     _warn(drifts)
     pictures = item_pictures(checkpoints[0].dataset, item_ids(checkpoints[0].dataset), images)
-    out.mkdir(parents=True, exist_ok=True)
     figures = save_figure(histograms(drifts), out / "feature-drift.png")
     figures += save_figure(part_histograms(drifts), out / "feature-drift-parts.png")
     figures += write_sheet(drifts, pictures, top, out / "feature-drift-pictures.png")
@@ -105,14 +91,14 @@ def _write_tables(drifts: list[Drift], top: int, out: Path) -> list[Path]:
     return tables
 
 
-def _item_rows(drifts: list[Drift]) -> Iterator[list]:
+def _item_rows(drifts: list[Drift]) -> Iterator[list[Any]]:
     for drift in drifts:
         columns = (drift.items, drift.values.T, drift.change, _flat(drift).T)
         for item, values, change, parts in zip(*columns, strict=True):
             yield [drift.label, drift.modality, item, drift.titles.get(item, ""), *values, change, *parts]
 
 
-def _summary_row(drift: Drift) -> list:
+def _summary_row(drift: Drift) -> list[Any]:
     columns = [*drift.values, drift.change, *_flat(drift)]
     numbers = [number for one in columns for number in (one.mean(), one.std(ddof=1))]
     gate = ("", "") if drift.gate is None else drift.gate
@@ -124,7 +110,7 @@ def _flat(drift: Drift) -> np.ndarray:
     return drift.parts.reshape(-1, drift.parts.shape[-1])
 
 
-def _changed_rows(drifts: list[Drift], top: int) -> Iterator[list]:
+def _changed_rows(drifts: list[Drift], top: int) -> Iterator[list[Any]]:
     for drift in drifts:
         for rank, place in enumerate(drift.most_changed(top), start=1):
             item = drift.items[place]

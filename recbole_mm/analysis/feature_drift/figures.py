@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_mm.analysis.contact_sheet import Card, contact_sheet
+from recbole_mm.analysis.contact_sheet import Card, write_contact_sheet
 from recbole_mm.analysis.feature_drift.drift import COSINES, PARTS, Drift
-from recbole_mm.analysis.figures import described, figure_files, panel_title, save_figure
+from recbole_mm.analysis.figures import described, figure_files, panel_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EDGES = np.linspace(-1, 1, 81)  # bins of 0.025
 WIDTH = 4.6  # inches of a panel
-STYLES = (  # what is before lies thin on what is after, and is seen where they are the same
+STYLES: tuple[dict[str, Any], ...] = (  # what is before lies thin on what is after, and is seen where they are the same
     {"color": "tab:blue", "linewidth": 1.2, "zorder": 3},
     {"color": "tab:orange", "linewidth": 3.0, "zorder": 2, "alpha": 0.8},
     {"color": "tab:green", "linewidth": 0.8, "zorder": 3, "linestyle": "--"},
@@ -22,7 +25,7 @@ STYLES = (  # what is before lies thin on what is after, and is seen where they 
 )
 
 
-def histograms(drifts: list[Drift]):
+def histograms(drifts: list[Drift]) -> Figure:
     """One panel per checkpoint and modality; a matplotlib Figure."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -47,7 +50,7 @@ def histograms(drifts: list[Drift]):
     return figure
 
 
-def part_histograms(drifts: list[Drift]):
+def part_histograms(drifts: list[Drift]) -> Figure:
     """For each checkpoint and modality drift above omission, before and after the adapter."""
     from matplotlib.figure import Figure
 
@@ -84,11 +87,7 @@ def write_sheet(drifts: list[Drift], pictures: dict[str, Path], top: int, file: 
         for old in figure_files(file):  # of an earlier run
             old.unlink(missing_ok=True)
         return []
-    figure, unreadable = contact_sheet(rows)
-    if unreadable:
-        names = ", ".join(str(one) for one in dict.fromkeys(unreadable))
-        logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
-    return save_figure(figure, file)
+    return write_contact_sheet(file, rows)[0]
 
 
 def _cards(drift: Drift, pictures: dict[str, Path], top: int) -> Iterator[Card]:

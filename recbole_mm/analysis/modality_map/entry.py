@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
+from recbole_mm.analysis.command import by_label, write_csv
 from recbole_mm.analysis.embedding_map.density import ANGLES, MOST_COLUMNS, ItemDensity, angles_of, density_figure
-from recbole_mm.analysis.figures import panel_title, save_figure
+from recbole_mm.analysis.figures import SAME, panel_title, save_figure
 from recbole_mm.analysis.modality_map.vectors import (
     FeatureMap,
     FeatureView,
@@ -19,31 +20,26 @@ from recbole_mm.analysis.modality_map.vectors import (
     map_of,
     views_of,
 )
+from recbole_mm.analysis.options import add_seed, analysis, positive_int
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.registry import register_analysis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WIDTH = 4.6  # inches of a panel
-SAME = "all vectors are the same within rounding: the places mean nothing"
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--modality", help="default: every modality that a checkpoint projects by itself")
     parser.add_argument("--items", type=positive_int, default=500, help="how many to draw (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw and of t-SNE (default: %(default)s)")
+    add_seed(parser)
 
 
-@register_analysis(
+@analysis(
     "modality-map",
     help="t-SNE of items' projected and adapted modality features, and their density on the circle (BeFA, PTMRec)",
     options=_options,
 )
-def run_modality_map(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
-    """:func:`write_modality_map` with the options of `analyse modality-map`."""
-    return write_modality_map(
-        checkpoints, arguments.out, modality=arguments.modality, items=arguments.items, seed=arguments.seed
-    )
-
-
 def write_modality_map(
     checkpoints: list[OpenedCheckpoint],
     out: Path,
@@ -68,19 +64,18 @@ def write_modality_map(
     Raises:
         ValueError: a checkpoint without such a modality or without one of the items, or features on a line.
     """
-    labels = checkpoint_labels(checkpoints)
-    modalities = [known_modalities(*one, modality) for one in zip(checkpoints, labels, strict=True)]
-    ids = draw_items(checkpoints[0], modalities[0], items, seed)
-    panels = []
-    for opened, label, names in zip(checkpoints, labels, modalities, strict=True):
-        views = list(views_of(opened, label, names, _internal(opened, ids)))
+    labelled = by_label(checkpoints)
+    modalities = {label: known_modalities(opened, label, modality) for label, opened in labelled.items()}
+    ids = draw_items(checkpoints[0], next(iter(modalities.values())), items, seed)
+    panels: list[list[FeatureView]] = []
+    for label, opened in labelled.items():
+        views = list(views_of(opened, label, modalities[label], _internal(opened, ids)))
         by_stage = ([view for view in views if view.stage == stage] for stage in ("projected", "adapted"))
         panels += filter(None, by_stage)
     maps = [map_of(views, seed) for views in panels]
     densities = [
         ItemDensity.of(view.vectors, view.ids, f"{view.panel}: {view.modality}") for views in panels for view in views
     ]
-    out.mkdir(parents=True, exist_ok=True)
     figures = save_figure(map_figure(maps), out / "modality-map.png")
     figures += save_figure(density_figure(densities, "Modality features"), out / "modality-density.png")
     return [*figures, *_write_tables(maps, densities, out)]
@@ -94,7 +89,7 @@ def _internal(opened: OpenedCheckpoint, ids: np.ndarray) -> np.ndarray:
     return np.array([known[item] for item in ids])
 
 
-def map_figure(maps: list[FeatureMap]):
+def map_figure(maps: list[FeatureMap]) -> Figure:
     """A panel for each checkpoint and stage, a colour for each modality."""
     from matplotlib.figure import Figure
 
@@ -129,7 +124,7 @@ def _write_tables(maps: list[FeatureMap], densities: list[ItemDensity], out: Pat
     return files
 
 
-def _item_rows(maps: list[FeatureMap], densities: list[ItemDensity]) -> Iterator[list]:
+def _item_rows(maps: list[FeatureMap], densities: list[ItemDensity]) -> Iterator[list[Any]]:
     views: list[tuple[FeatureView, np.ndarray]] = [
         pair for one in maps for pair in zip(one.views, one.points, strict=True)
     ]

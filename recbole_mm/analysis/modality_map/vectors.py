@@ -14,6 +14,7 @@ from recbole_mm.analysis.behaviour_cosines import projected_modalities, projecti
 from recbole_mm.analysis.embedding_map.user_map import tsne
 from recbole_mm.analysis.figures import is_constant
 from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.model.recommender import Recommender
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def views_of(opened: OpenedCheckpoint, label: str, modalities: list[str], items:
             yield FeatureView(label, name, "adapted", ids, adapted)
 
 
-def _projected_and_adapted(model, modality: str, items: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _projected_and_adapted(model: Recommender, modality: str, items: Tensor) -> tuple[np.ndarray, np.ndarray]:
     table = model.feature(modality)
     items = items.to(table.device)
     projected = model.project_features(modality, F.embedding(items, table))

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from recbole_mm.analysis.command import checkpoint_labels, positive_int, write_csv
+from recbole_mm.analysis.command import by_label, write_csv
 from recbole_mm.analysis.figures import save_figure
 from recbole_mm.analysis.items import TEXT_FIELDS, item_pictures, item_texts, item_titles
 from recbole_mm.analysis.modality_weights.figures import EDGES, histograms, item_section
@@ -20,44 +21,29 @@ from recbole_mm.analysis.modality_weights.weight_tables import (
     all_modality_weights,
     extreme_items,
 )
+from recbole_mm.analysis.options import add_images, add_top, analysis, check_top, comma_separated
 from recbole_mm.load import OpenedCheckpoint
-from recbole_mm.registry import register_analysis
 
-MOST_ITEMS = 100  # at an end: matplotlib draws at most 65,536 pixels
 ITEM_COLUMNS = "modality end rank item_id title weight training_interactions picture text".split()
 TABLES = (".csv", "-histogram.csv", "-items.csv")
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--images",
-        type=Path,
-        metavar="DIR",
-        help="pictures <item_id>.jpg or .png (default: the folder images beside the .inter, if there is one)",
-    )
+    add_images(parser)
     parser.add_argument(
         "--text-fields",
-        type=lambda text: text.split(","),
+        type=comma_separated,
         metavar="A,B",
         help=f"texts of the .item file shown beside the pictures (default: those of {', '.join(TEXT_FIELDS)})",
     )
-    parser.add_argument(
-        "--top", type=positive_int, default=5, help="items at each end of a modality (default: %(default)s)"
-    )
+    add_top(parser, 5, "items at each end of a modality")
 
 
-@register_analysis(
+@analysis(
     "modality-weights",
     help="histogram of the modality weights; the items that trust each modality most and least (MARGO)",
     options=_options,
 )
-def run_modality_weights(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
-    """:func:`write_modality_weights` with the options of `analyse modality-weights`."""
-    return write_modality_weights(
-        checkpoints, arguments.out, arguments.images, arguments.top, arguments.text_fields
-    )
-
-
 def write_modality_weights(
     checkpoints: list[OpenedCheckpoint],
     out: Path,
@@ -79,18 +65,13 @@ def write_modality_weights(
             without Pillow, or `top` above 100.
         FileNotFoundError: `images` does not exist or is of other items.
     """
-    if top > MOST_ITEMS:
-        raise ValueError(
-            f"--top: {top} is more than the {MOST_ITEMS} that fit a sheet; modality-weights.csv has all"
-        )
-    labels = checkpoint_labels(checkpoints)
-    own = [all_modality_weights(opened, label) for opened, label in zip(checkpoints, labels, strict=True)]
+    check_top(top, "modality-weights.csv")
+    own = [all_modality_weights(opened, label) for label, opened in by_label(checkpoints).items()]
     tables = [table for one in own for table in one]
     of_tables = [opened for opened, one in zip(checkpoints, own, strict=True) for _ in one]
     titles = [item_titles(opened.dataset) for opened in of_tables]
     texts = [item_texts(opened.dataset, text_fields) for opened in of_tables]
     extremes = _extremes(of_tables, tables, titles, texts, images, top)
-    out.mkdir(parents=True, exist_ok=True)
     csvs = [out / f"modality-weights{end}" for end in TABLES]
     figures = save_figure(histograms(tables), out / "modality-weights.png")
     _write_tables(tables, titles, extremes, csvs)
@@ -102,7 +83,14 @@ def write_modality_weights(
     return [shown, *figures, *(file for section in sections for file in section.sheet), *csvs]
 
 
-def _extremes(checkpoints, tables, titles, texts, images: Path | None, top: int) -> dict[str, list[ExtremeItem]]:
+def _extremes(
+    checkpoints: list[OpenedCheckpoint],
+    tables: list[ModalityWeights],
+    titles: list[dict[str, str]],
+    texts: list[dict[str, str]],
+    images: Path | None,
+    top: int,
+) -> dict[str, list[ExtremeItem]]:
     """The items to show by label, of checkpoints with item weights."""
     extremes = {}
     for opened, weights, names, own in zip(checkpoints, tables, titles, texts, strict=True):
@@ -114,7 +102,12 @@ def _extremes(checkpoints, tables, titles, texts, images: Path | None, top: int)
     return extremes
 
 
-def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
+def _write_tables(
+    tables: list[ModalityWeights],
+    titles: list[dict[str, str]],
+    extremes: dict[str, list[ExtremeItem]],
+    files: list[Path],
+) -> None:
     write_csv(
         files[0],
         ["checkpoint", "of", "id", "title", "training_interactions", "modality", "weight", "has_features"],
@@ -132,7 +125,7 @@ def _write_tables(tables, titles, extremes, files: list[Path]) -> None:
     )
 
 
-def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[list]:
+def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[list[Any]]:
     of_items = weights.of == "item"
     columns = (weights.ids, weights.interactions, weights.values, weights.has_features)
     for name, count, row, present in zip(*columns, strict=True):
@@ -142,7 +135,7 @@ def _weight_rows(weights: ModalityWeights, titles: dict[str, str]) -> Iterator[l
             yield [weights.label, weights.of, name, title, count, modality, value, marked]
 
 
-def _histogram_rows(weights: ModalityWeights) -> Iterator[list]:
+def _histogram_rows(weights: ModalityWeights) -> Iterator[list[Any]]:
     outside = int((~weights.in_range).sum())
     for modality in weights.modalities:
         column = weights.column(modality)

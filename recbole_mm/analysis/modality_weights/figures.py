@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recbole_mm.analysis.contact_sheet import Card, contact_sheet
-from recbole_mm.analysis.figures import described, panel_title, save_figure
+from recbole_mm.analysis.contact_sheet import Card, write_contact_sheet
+from recbole_mm.analysis.figures import described, panel_title
 from recbole_mm.analysis.modality_weights.page import ItemSection
 from recbole_mm.analysis.modality_weights.weight_tables import ExtremeItem, ModalityWeights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 EDGES = np.linspace(0, 1, 51)  # bins of 0.02
 
 
-def histograms(tables: list[ModalityWeights]):
+def histograms(tables: list[ModalityWeights]) -> Figure:
     """One panel per modality, all checkpoints overlaid."""
     from matplotlib.figure import Figure
 
@@ -34,7 +38,7 @@ def histograms(tables: list[ModalityWeights]):
     return figure
 
 
-def _draw_histogram(axis, weights: ModalityWeights, column: np.ndarray) -> None:
+def _draw_histogram(axis: Axes, weights: ModalityWeights, column: np.ndarray) -> None:
     label = described(fill(weights.label, 50), column, *_mean_and_spread(column))
     if weights.of == "user":
         label += " (user weights)"
@@ -59,8 +63,4 @@ def item_section(label: str, items: list[ExtremeItem], sheet: Path) -> ItemSecti
         (f"{modality}: {end}", [Card(one.title or one.item, f"{one.weight:.3f}", one.picture, one.text) for one in row])
         for (modality, end), row in groupby(items, key=lambda one: (one.modality, one.end))
     ]
-    figure, unreadable = contact_sheet(rows)
-    if unreadable:
-        names = ", ".join(str(file) for file in dict.fromkeys(unreadable))
-        logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
-    return ItemSection(label, items, save_figure(figure, sheet), unreadable)
+    return ItemSection(label, items, *write_contact_sheet(sheet, rows))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from recbole_mm.analysis.modality_weights.weight_tables import ExtremeItem, ModalityWeights
 from recbole_mm.analysis.pages import write_page
@@ -21,7 +22,7 @@ class ItemSection:
     unreadable: list[Path]
 
     @property
-    def tables(self) -> Iterator[tuple[str, list[list]]]:
+    def tables(self) -> Iterator[tuple[str, list[list[Any]]]]:
         """Caption and rows of each end of each modality."""
         for (modality, end), items in groupby(self.items, key=lambda one: (one.modality, one.end)):
             rows = [[one.rank, one.item, one.title, f"{one.weight:.3f}", one.interactions, one.text] for one in items]
@@ -43,7 +44,7 @@ def write_weights_page(
     )
 
 
-def _summary(tables: list[ModalityWeights]) -> Iterator[list]:
+def _summary(tables: list[ModalityWeights]) -> Iterator[list[Any]]:
     for weights in tables:
         outside = int((~weights.in_range).sum())
         for modality in weights.modalities:

@@ -40,7 +40,7 @@ class ModalityWeights:
     @property
     def in_range(self) -> np.ndarray:
         """Bool ``[n]``. User weights are free parameters, whose shares can leave [0, 1] or be undefined."""
-        return ((self.values >= 0) & (self.values <= 1)).all(axis=1)
+        return np.all((self.values >= 0) & (self.values <= 1), axis=1)
 
     def column(self, modality: str) -> np.ndarray:
         """Weights of one modality in [0, 1], ``[in_range.sum()]``."""
@@ -103,7 +103,9 @@ def modality_weights(opened: OpenedCheckpoint, label: str) -> ModalityWeights:
     )
 
 
-def _table(opened: OpenedCheckpoint, label: str, of: str, modalities, values) -> ModalityWeights:
+def _table(
+    opened: OpenedCheckpoint, label: str, of: str, modalities: list[str], values: torch.Tensor
+) -> ModalityWeights:
     dataset, train = opened.dataset, data_set(opened.train_data)
     field = dataset.iid_field if of == "item" else dataset.uid_field
     ids = np.asarray(dataset.field2id_token[field], dtype=str)

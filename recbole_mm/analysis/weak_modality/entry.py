@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,23 +13,17 @@ from recbole.utils import init_seed
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_mm.analysis.command import checkpoint_labels, write_csv
+from recbole_mm.analysis.command import by_label, write_csv
 from recbole_mm.analysis.figures import described, panel_title, save_figure
+from recbole_mm.analysis.options import analysis
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.late_fusion import ModalityRatings
-from recbole_mm.registry import register_analysis
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 60
 Series = list[tuple[str, dict[str, dict[str, np.ndarray]]]]  # checkpoint, histogram, name, values
-
-
-@register_analysis("weak-modality", help="margins per modality, positive against hard-negative ratings (POWERec)")
-def run_weak_modality(checkpoints: list[OpenedCheckpoint], arguments: argparse.Namespace) -> list[Path]:
-    """:func:`write_weak_modality` with the options of `analyse weak-modality`."""
-    return write_weak_modality(checkpoints, arguments.out)
 
 
 def triplet_margins(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +61,7 @@ def _batch_ratings(
     return (rows * items[positive]).sum(dim=-1), (rows * items[negative]).sum(dim=-1)
 
 
+@analysis("weak-modality", help="margins per modality, positive against hard-negative ratings (POWERec)")
 def write_weak_modality(checkpoints: list[OpenedCheckpoint], out: Path) -> list[Path]:
     """Write `weak-modality.png` (SVG, PDF) and `weak-modality.csv` into `out`; gives their paths.
 
@@ -75,13 +69,12 @@ def write_weak_modality(checkpoints: list[OpenedCheckpoint], out: Path) -> list[
     items (the hard negative's is ``y_ui - min_m d^m``). All checkpoints share the bins.
     """
     series: Series = []
-    for label, opened in zip(checkpoint_labels(checkpoints), checkpoints, strict=True):
+    for label, opened in by_label(checkpoints).items():
         margins, positive = triplet_margins(opened)
         named = dict(zip(opened.model.rated_modalities, margins.T, strict=True))
         ratings = {"positive": positive, "hard negative": positive - margins.min(axis=1)}
         series.append((label, {"margin": named, "rating": ratings}))
     edges = {kind: _shared_bins([s[kind] for _, s in series]) for kind in ("margin", "rating")}
-    out.mkdir(parents=True, exist_ok=True)
     table = out / "weak-modality.csv"
     figures = save_figure(_figure(series, edges), out / "weak-modality.png")
     _write_csv(series, edges, table)
