@@ -56,6 +56,7 @@ ELSEWHERE = {  # what a command begins with, or holds, and where it is run inste
     "--nproc=2": "tests/test_distributed.py",
     "--jobs 2": "tests/experiment/test_experiment.py",
     "recbole-mm report": "tests/experiment/test_report.py",
+    "shop": "tests/test_first_steps.py",
     "python benchmarks/": "tests/benchmarks, and the hours that they take",
 }
 
@@ -101,11 +102,17 @@ def test_links_lead_somewhere(page):
 # ---------------------------------------------------------------- commands and code
 
 
+def fenced(page: Path, language: str = "") -> list[str]:
+    """Texts of the page's blocks in a language; of those without one if none is given."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
+
+
 def commands() -> list[tuple[str, str]]:
     """Page and command of every line in a block that is no Python, continued lines joined, comments left out."""
     found = []
     for page in PAGES:
-        for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for block in fenced(page):
             for line in block.replace("\\\n", " ").splitlines():
                 command = re.sub(r"\s+#.*", "", line).strip()
                 if re.match(r"(recbole-mm|python|pip|make|pytest|ray) ?", command):
@@ -115,11 +122,7 @@ def commands() -> list[tuple[str, str]]:
 
 def blocks() -> list[tuple[str, str]]:
     """Page and text of every block of Python."""
-    return [
-        (page.name, block)
-        for page in PAGES
-        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    ]
+    return [(page.name, block) for page in PAGES for block in fenced(page, "python")]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +240,7 @@ def quickly(arguments: list[str]) -> list[str]:
 
 
 def test_the_readmes_plan_can_run(place):
-    (text,) = re.findall(r"^```yaml\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    (text,) = fenced(README, "yaml")
     Path("first.yaml").write_text(text)
     plan = read_plan("first.yaml")
     rows = checked_rows(plan, Path("first.yaml"), ())
