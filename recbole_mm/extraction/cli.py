@@ -118,7 +118,7 @@ def _modalities(args: argparse.Namespace) -> list[argparse.Namespace]:
         encoder = args.encoder or usual.encoder
         if encoder is None:
             raise ValueError(f"--encoder: --{option} has none without weights; name a folder or a model on the hub")
-        own = {other: None for other in given if other != option}
+        own: dict[str, str | None] = {other: None for other in given if other != option}
         own |= {"modality": args.modality or usual.modality, "encoder": encoder}
         modalities.append(argparse.Namespace(**(vars(args) | own)))
     return modalities
