@@ -214,7 +214,8 @@ def test_a_command(page, command, place, checkpoints):
         words.append("--dataset=toys")  # of the checkpoint
     words = ["i1,i2" if word == "ID,ID" else "PICTURES" if word == "DIR" else word for word in words]
     if "extract" in words or "npy" in words:  # of a modality that is not there yet
-        for file in Path("dataset_atomic/toys").glob(f"toys.{words[words.index('--modality') + 1]}*"):
+        named = [words[words.index("--modality") + 1]] if "--modality" in words else ["visual", "textual"]
+        for file in (file for name in named for file in Path("dataset_atomic/toys").glob(f"toys.{name}*")):
             file.unlink()
     assert call(words) == 0
 
