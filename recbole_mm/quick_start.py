@@ -71,9 +71,7 @@ def _parse(argv: list[str], program: str) -> tuple[dict[str, Any], list[str]]:
     return options, rest
 
 
-def parse_with_settings(
-    parser: argparse.ArgumentParser, argv: list[str]
-) -> tuple[argparse.Namespace, list[str]]:
+def parse_with_settings(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The parser's own options, and the rest of the command line as ``--key=value``, each key once.
 
     A setting may also be given as ``--key value``, and one that is True as ``--key``.
@@ -241,12 +239,11 @@ def prepare_data(config: Config, dataset: Dataset | None = None) -> tuple[Any, .
 
 def _summarise(result: dict[str, Any] | None) -> None:
     """The last lines: the test result, and the run's own files."""
-    result = {} if result is None else result
+    result = result or {}
     metrics = (result.get("test_result") or {}).items()
     lines: dict[str, Any] = {"test result": {metric: float(value) for metric, value in metrics}}
-    for name in ("checkpoint", "log"):
-        file = result.get(name)
-        lines[name] = file if file and Path(file).exists() else None
+    files = {name: result.get(name) for name in ("checkpoint", "log")}
+    lines |= {name: file for name, file in files.items() if file and Path(file).exists()}
     for name, value in lines.items():
         if value:
             print(f"{set_color(name, 'yellow') if sys.stdout.isatty() else name}: {value}")

@@ -40,7 +40,7 @@ STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_jo
 SLOW = (
     *STARTS_RAY, "test_experiment", "test_attribution", "test_becam", "test_report",
     "test_closed_forms_tiktok", "test_content_to_recommendation", "test_default_data", "test_disks",
-    "test_distributed", "test_docs",
+    "test_distributed", "test_docs", "test_first_steps",
     "test_embedding_map", "test_feature_drift", "test_hyperopt_search", "test_import_order", "test_initial_values",
     "test_kill_points", "test_logs", "test_main", "test_margo", "test_margo_planted", "test_modality_map",
     "test_modality_weights",

@@ -57,6 +57,7 @@ ELSEWHERE = {  # what a command begins with, or holds, and where it is run inste
     "--matmul_precision=bf16": "tests/trainer/test_trainer.py, where the processor has units for it",
     "--jobs 2": "tests/experiment/test_experiment.py",
     "recbole-mm report": "tests/experiment/test_report.py",
+    "shop": "tests/test_first_steps.py",
     "python benchmarks/": "tests/benchmarks, and the hours that they take",
 }
 
@@ -102,11 +103,17 @@ def test_links_lead_somewhere(page):
 # ---------------------------------------------------------------- commands and code
 
 
+def fenced(page: Path, language: str = "") -> list[str]:
+    """Texts of the page's blocks in a language; of those without one if none is given."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
+
+
 def commands() -> list[tuple[str, str]]:
     """Page and command of every line in a block that is no Python, continued lines joined, comments left out."""
     found = []
     for page in PAGES:
-        for block in re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for block in fenced(page):
             for line in block.replace("\\\n", " ").splitlines():
                 command = re.sub(r"\s+#.*", "", line).strip()
                 if re.match(r"(recbole-mm|python|pip|make|pytest|ray) ?", command):
@@ -116,11 +123,7 @@ def commands() -> list[tuple[str, str]]:
 
 def blocks() -> list[tuple[str, str]]:
     """Page and text of every block of Python."""
-    return [
-        (page.name, block)
-        for page in PAGES
-        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    ]
+    return [(page.name, block) for page in PAGES for block in fenced(page, "python")]
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +215,8 @@ def test_a_command(page, command, place, checkpoints):
         words.append("--dataset=toys")  # of the checkpoint
     words = ["i1,i2" if word == "ID,ID" else "PICTURES" if word == "DIR" else word for word in words]
     if "extract" in words or "npy" in words:  # of a modality that is not there yet
-        for file in Path("dataset_atomic/toys").glob(f"toys.{words[words.index('--modality') + 1]}*"):
+        named = [words[words.index("--modality") + 1]] if "--modality" in words else ["visual", "textual"]
+        for file in (file for name in named for file in Path("dataset_atomic/toys").glob(f"toys.{name}*")):
             file.unlink()
     assert call(words) == 0
 
@@ -238,7 +242,7 @@ def quickly(arguments: list[str]) -> list[str]:
 
 
 def test_the_readmes_plan_can_run(place):
-    (text,) = re.findall(r"^```yaml\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    (text,) = fenced(README, "yaml")
     Path("first.yaml").write_text(text)
     plan = read_plan("first.yaml")
     rows = checked_rows(plan, Path("first.yaml"), ())

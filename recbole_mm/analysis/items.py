@@ -26,15 +26,17 @@ def item_ids(dataset: Dataset) -> np.ndarray:
 def item_titles(dataset: Dataset) -> dict[str, str]:
     """Titles by original item id, from the `.item` file beside the `.inter`.
 
-    The title is the first of the columns `title`, `movie_title` and `name` that has the type `token_seq` or
-    `token`; the answer is empty where there is no such file or column.
+    The title is the first of the columns `title`, `movie_title` and `name`, in small letters or not, that has the type
+    `token_seq` or `token`; the answer is empty where there is no such file or column.
 
     Raises:
         ValueError: the file cannot be read as a table of RecBole.
     """
     table = _item_table(dataset)
+    by_name = {name.lower(): name for name in sorted(table)}  # capitals come first: of two the small letters' is left
     titles = (f"{field}:{kind}" for field in TITLE_FIELDS for kind in TITLE_TYPES)
-    title, item = next((name for name in titles if name in table), None), f"{dataset.iid_field}:token"
+    title = next((by_name[name] for name in titles if name in by_name), None)
+    item = f"{dataset.iid_field}:token"
     return {} if title is None or item not in table else dict(zip(table[item], table[title], strict=True))
 
 

@@ -64,7 +64,7 @@ def _run_arrow(args: argparse.Namespace) -> int:
 
 def _report_modality(path: Path, dataset_dir: Path) -> int:
     print(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
-    print(f"Next: python -m recbole_mm describe {dataset_dir}")
+    print(f"Next: recbole-mm describe {dataset_dir}")
     return 0
 
 

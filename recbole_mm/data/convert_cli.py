@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from recbole_mm.data.conversion.convert import Selection, convert_dataset
@@ -74,12 +75,10 @@ def _run(args: argparse.Namespace) -> int:
     report = convert_dataset(converter, name, args.out, selection, overwrite=args.overwrite)
     print("\n".join(report.lines()))
     print(f"Wrote {target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
-    for step in [f"python -m recbole_mm describe {target}", *report.next_steps]:
+    model = "POWERec" if report.modalities else "LightGCN"
+    run = shlex.join(["recbole-mm", "run", f"--model={model}", f"--dataset={name}", f"--data_path={args.out}"])
+    for step in [shlex.join(["recbole-mm", "describe", str(target)]), *report.next_steps, run]:
         print(f"Next: {step}")
-    print(
-        f"Next: python run_recbole_mm.py --model={'POWERec' if report.modalities else 'LightGCN'} "
-        f"--dataset={name} --data_path={args.out}"
-    )
     return 0
 
 

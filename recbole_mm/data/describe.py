@@ -134,10 +134,11 @@ def _read_tables(
 def _read_pairs(path: Path, fields: list[str], form: FileForm) -> pd.DataFrame:
     columns = [f"{field}:token" for field in fields]
     table = read_table(path, separator=form.separator, encoding=form.encoding)
-    check_id_columns(path, list(table.columns), columns)
+    check_id_columns(path, list(table.columns), columns, form)
     for column in columns:
-        if (empty := table[column] == "").any():
-            raise ValueError(f"{path}, line {empty.idxmax()}: there is no {column}; correct or delete the line")
+        if (empty := table[column].str.strip() == "").any():
+            field = column.removesuffix(":token")
+            raise ValueError(f"{path}, line {empty.idxmax()}: there is no {field}; correct or delete the line")
     return table.rename(columns=dict(zip(columns, fields, strict=True)))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from recbole_mm.data.arrow_form import read_arrow, read_metadata, write_arrow
 from recbole_mm.data.feature_table import FeatureTable
-from recbole_mm.data.file_form import FileForm
+from recbole_mm.data.file_form import RECBOLE_SUFFIXES, FileForm
 from recbole_mm.data.item_columns import item_vectors, read_item_vectors
 from recbole_mm.data.text_form import (
     RECBOLES,
@@ -24,12 +24,12 @@ from recbole_mm.data.text_form import (
     write_text,
 )
 from recbole_mm.data.text_identity import TextFile, names_text
+from recbole_mm.data.unread_forms import check_unread_forms
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.reading import check_files, has_file
 
 __all__ = ["FeatureTable", "dataset_name", "find_modalities", "read_features", "write_arrow", "write_text"]
 
-RECBOLE_SUFFIXES = frozenset({"inter", "user", "item", "kg", "link", "net"})
 FIRST_MODALITIES = ("visual", "textual", "acoustic")
 
 
@@ -53,6 +53,7 @@ def find_modalities(folder: Path, dataset: str, form: FileForm = RECBOLES) -> li
         if modality not in files and (modality in FIRST_MODALITIES or is_meant_as_features(path, form)):
             check_header(path, form)
     columns = item_vectors(folder, dataset, form)
+    check_unread_forms(folder, dataset, form, files | others.keys() | columns.keys())
     both = sorted(columns.keys() & files)
     if both:
         raise ValueError(
@@ -78,6 +79,8 @@ def _feature_files(folder: Path, dataset: str, form: FileForm) -> tuple[set[str]
     for path in sorted(folder.iterdir()):
         name = path.name.removeprefix(f"{dataset}.")
         modality = name.removesuffix(".arrow")
+        if name.endswith("~") and name != path.name:
+            raise ValueError(f"{path} is an editor's copy, which would be a modality; delete or move it")
         if (
             name == path.name
             or not modality

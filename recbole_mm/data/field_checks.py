@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import ModelType
+from recbole.utils import FeatureType, ModelType
 
+from recbole_mm.data.label_checks import check_labels
 from recbole_mm.io.names import closest
 from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import header_of
@@ -37,6 +38,33 @@ def check_files_there(dataset: Any) -> None:
             there = sorted(path.name for path in folder.iterdir() if path.name.startswith(f"{name}."))
             shown = ", ".join(there) or "none of this name"
             raise ValueError(f"{key}: there is no {file} in {folder}{closest(file, there)}; there are {shown}")
+    if not config["benchmark_filename"]:
+        _check_whole(folder, name)
+
+
+def _check_whole(folder: Path, name: str) -> None:
+    """RecBole says of split files, whose settings are not given, that the whole one does not exist."""
+    file = folder / f"{name}.inter"
+    if not folder.is_dir() or has_file(file):
+        return
+    splits = [path.name.removeprefix(f"{name}.").removesuffix(".inter") for path in folder.glob(f"{name}.*.inter")]
+    if splits:
+        order = sorted(splits, key=lambda split: (_place_of(split), split))
+        are_three = [_place_of(split) for split in order] == [0, 1, 2]
+        remedy = f"set benchmark_filename: [{', '.join(order)}]" if are_three else (
+            "set benchmark_filename to those of training, validation and test"
+        )  # fmt: skip
+        shown = ", ".join(f"{name}.{split}.inter" for split in order)
+        raise ValueError(f"{file} is not there, but {shown}; {remedy}")
+    others = sorted(path.name for path in folder.glob("*.inter"))
+    remedy = f"rename {others[0]}, as files are called as their folder" if others else "make it"
+    raise ValueError(f"{file} is not there; {remedy}")
+
+
+def _place_of(split: str) -> int:
+    """Training, validation, test, or something else."""
+    words = (("train", "training"), ("valid", "validation", "val", "dev"), ("test",))
+    return next((place for place, names in enumerate(words) if split.lower() in names), len(words))
 
 
 def nothing_left(config: Any) -> str:
@@ -64,11 +92,31 @@ def check_fields(dataset: Any) -> None:
         if field not in loaded:
             raise ValueError(_missing(dataset, key, field))
     _check_time(dataset)
+    _check_splits_alike(dataset)
     if _reads_labels(config) and config["threshold"] is None and dataset.label_field not in dataset.inter_feat:
         raise ValueError(
             f"{_missing(dataset, f'{config.model} and labelled rows need LABEL_FIELD', dataset.label_field)}; or make "
             f"labels of a column of numbers, such as threshold: {{rating: 3}}"
         )
+    if _reads_labels(config):
+        check_labels(dataset)
+
+
+def _check_splits_alike(dataset: Any) -> None:
+    """Where a split lacks a column that is loaded of another, RecBole goes on with numbers that are not there."""
+    headers = {
+        f"{dataset.dataset_name}.{split}.inter": _header(
+            Path(dataset.dataset_path) / f"{dataset.dataset_name}.{split}.inter", dataset.config
+        )
+        for split in dataset.config["benchmark_filename"] or ()
+    }
+    for field in dataset.inter_feat.columns:
+        lacking = [file for file, columns in headers.items() if field not in columns]
+        if lacking:
+            raise ValueError(
+                f"{Path(dataset.dataset_path) / lacking[0]}, line 1: there is no column '{field}', which other splits "
+                "have; add it, or leave it out of load_col"
+            )
 
 
 def _check_time(dataset: Any) -> None:
@@ -80,6 +128,11 @@ def _check_time(dataset: Any) -> None:
         return
     if field not in dataset.inter_feat:
         raise ValueError(_missing(dataset, f"eval_args: {needs} needs TIME_FIELD", field))
+    if dataset.field2type[field] != FeatureType.FLOAT:
+        kind = dataset.field2type[field].value
+        raise ValueError(
+            f"eval_args: {needs} goes by '{field}', and its type {kind} has no order; name its column {field}:float"
+        )
     if field in (config["discretization"] or ()):
         raise ValueError(
             f"discretization: '{field}' is what eval_args: {needs} goes by, and classes of times have no order; "

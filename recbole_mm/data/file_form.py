@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_mm.io.first_line import column_types
 from recbole_mm.io.reading import has_file
 from recbole_mm.io.yaml_files import read_settings_file
 
+RECBOLE_SUFFIXES = frozenset({"inter", "user", "item", "kg", "link", "net"})
 _KEYS = {
     "user_field": "USER_ID_FIELD",
     "item_field": "ITEM_ID_FIELD",
@@ -43,7 +45,12 @@ class FileForm:
         for name, value in found.items():
             if not isinstance(value, str) or not value:
                 raise ValueError(f"{source}: {_KEYS[name]}: {value!r} is no text")
-        return cls(**found)
+        form = cls(**found)
+        if form.separator == form.seq_separator:
+            raise ValueError(
+                f"{source}: field_separator and seq_separator are both {form.separator!r}; set one to another"
+            )
+        return form
 
     @classmethod
     def of_folder(cls, folder: Path) -> FileForm:
@@ -56,8 +63,9 @@ class FileForm:
         return cls.of_settings(read_settings_file(file), str(file)) if has_file(file) else cls()
 
 
-def check_id_columns(path: Path, there: list[str], wanted: list[str]) -> None:
-    """Raise ValueError where a file has not the columns of ids, saying where their names are set."""
+def check_id_columns(path: Path, there: list[str], wanted: list[str], form: FileForm) -> None:
+    """Raise ValueError for a first line of another form, or without the columns of ids: where their names are set."""
+    column_types(path, there, form.separator)
     missing = [column for column in wanted if column not in there]
     if missing:
         yaml = path.with_name(f"{path.absolute().parent.name}.yaml")

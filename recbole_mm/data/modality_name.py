@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from recbole_mm.data.feature_file import RECBOLE_SUFFIXES
+from recbole_mm.data.file_form import RECBOLE_SUFFIXES
 
 # what people call the modalities in the names of their files and columns
 _USUAL = {

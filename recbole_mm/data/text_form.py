@@ -12,7 +12,7 @@ from recbole_mm.data.feature_table import FeatureTable, checked_features, collap
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import open_regular, regular_file
-from recbole_mm.io.tables import unquoted, unquoted_ids
+from recbole_mm.io.tables import bad_value, check_letters, decoded, unquoted, unquoted_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ def is_meant_as_features(path: Path, form: FileForm = RECBOLES) -> bool:
 
 def _first_cells(path: Path, form: FileForm) -> list[str]:
     with open_regular(path) as file:
-        header = file.readline(HEADER_BYTES).decode(form.encoding, errors="replace").removeprefix("\ufeff")
+        header = file.readline(HEADER_BYTES).decode(form.encoding, errors="replace").lstrip("\ufeff")
     cells = header.rstrip("\r\n").split(form.separator)
     return [unquoted(cell) for cell in cells]
 
@@ -137,6 +137,8 @@ def check_header(path: Path, form: FileForm = RECBOLES) -> None:
         raise ValueError(f"{path} is empty; make it again, or delete it")
     if has_feature_header(path, form):
         return
+    with open_regular(path) as file:
+        check_letters(path, decoded(path, file.readline(HEADER_BYTES), form.encoding), 1)
     cells = _first_cells(path, form)
     found, expected = form.separator.join(cells)[:80], f"{form.item_field}:token{form.separator}<name>:float_seq"
     other = cells[0].removesuffix(":token")
@@ -146,13 +148,10 @@ def check_header(path: Path, form: FileForm = RECBOLES) -> None:
 
 
 def _split_line(path: Path, number: int, line: bytes, form: FileForm) -> tuple[str, str]:
-    try:
-        item, separator, vector = line.decode(form.encoding).rstrip("\r\n").partition(form.separator)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}, line {number}: not {form.encoding.upper()} text ({error}); save the file as UTF-8"
-        ) from error
-    if not item or not separator:
+    text = decoded(path, line, form.encoding, number).rstrip("\r\n")
+    check_letters(path, text, number)
+    item, separator, vector = text.partition(form.separator)
+    if not item.strip() or not separator:
         raise ValueError(
             f"{path}, line {number}: expected an item id, {form.separator!r} and the values, "
             f"found {line[:40].decode('utf-8', errors='replace')!r}"
@@ -196,13 +195,12 @@ def _one_separator(vector: str, separator: str) -> str:
 
 
 def _describe_bad_number(path: Path, lines: list[int], tokens: pa.ListArray) -> str:
-    number, column, token = next(
-        (number, column, token)
+    number, row = next(
+        (number, row)
         for number, row in zip(lines, tokens.to_pylist(), strict=True)
-        for column, token in enumerate(row, 1)
-        if not _is_number(token)
+        if not all(map(_is_number, row))
     )
-    return f"{path}, line {number}: value {column} is {token!r}, which is no number; correct it"
+    return f"{path}, line {number}: {bad_value(row, _is_number)}"
 
 
 def _is_number(token: str) -> bool:

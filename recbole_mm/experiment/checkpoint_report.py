@@ -26,6 +26,7 @@ from recbole_mm.experiment.measured import (
     per_user_table,
 )
 from recbole_mm.experiment.plots import plots_of_checkpoints
+from recbole_mm.experiment.published_section import published_sections
 from recbole_mm.experiment.record import Record, RunResult
 from recbole_mm.experiment.report import N_EXAMPLES, Report
 from recbole_mm.experiment.results import DatasetResults
@@ -183,6 +184,7 @@ def _sections(results: DatasetResults, checkpoints: dict[str, OpenedCheckpoint])
             yield differences_section(results, base)
     yield strata_section(results)
     yield beyond_section(results)
+    yield from published_sections(results)
     yield from _settings_sections(results.dataset, {name: settings(one.config) for name, one in checkpoints.items()})
 
 

@@ -14,6 +14,7 @@ from recbole_mm.experiment.examples import MOST_ROWS, Example, check_users, exam
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.plots import Plot, plots_of
+from recbole_mm.experiment.published_section import published_sections
 from recbole_mm.experiment.record import FAILED
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import BEST, Section, file_name, sections_of
@@ -102,7 +103,7 @@ def write_report(folder: Path, compare_with: list[str] | None = None, users: int
     return Report(
         folder.name,
         [_WORDS, "± is the standard deviation over seeds."],
-        [section for results in found for section in sections_of(results)],
+        [section for results in found for section in (*sections_of(results), *published_sections(results))],
         [plot for results in found for plot in plots_of(results, folder / "figures")],
         {results.dataset: list(_examples(results, users)) for results in found},
         failed=list(_failed(tables)),

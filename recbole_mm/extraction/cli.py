@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_mm.data.convert import check_free_modality
 from recbole_mm.extraction.contents import Contents, Pictures, Texts
@@ -27,20 +27,36 @@ SHOWN_MISSING = 5
 _BOUNDS = {"workers": (0, 256), "picture_memory": (1, 1 << 30), "frames": (1, 10_000), "seconds": (SHORTEST, 3600.0)}
 
 
+class Usual(NamedTuple):
+    """What one kind of contents is called and read by, where nothing else is asked for."""
+
+    modality: str
+    encoder: str | None
+
+
+USUAL = {
+    "images": Usual("visual", "histograms"),
+    "fields": Usual("textual", TFIDF),
+    "audio": Usual("acoustic", None),
+    "videos": Usual("video", None),
+}
+
+
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `extract`, which sets `run`, a function from the parsed arguments to an exit code."""
     parser = subparsers.add_parser("extract", help="make features from pictures, texts, sounds or videos")
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    parser.add_argument("--modality", required=True, help="name of the modality, such as visual")
-    content = parser.add_mutually_exclusive_group(required=True)
+    content = parser.add_argument_group("contents; --images and --fields may be given at once")
     content.add_argument("--images", type=Path, metavar="DIR", help="folder of pictures named by item id")
     content.add_argument("--fields", help="fields of the .item file, such as title,genres,plot")
     content.add_argument("--audio", type=Path, metavar="DIR", help="folder of sounds named by item id")
     content.add_argument("--videos", type=Path, metavar="DIR", help="folder of videos, for an encoder of pictures")
+    usual = ", ".join(f"{one.modality} for --{option}" for option, one in USUAL.items())
+    parser.add_argument("--modality", help=f"name of the modality (default: {usual})")
+    weightless = " and ".join(f"{one.encoder} for --{option}" for option, one in USUAL.items() if one.encoder)
     parser.add_argument(
         "--encoder",
-        required=True,
-        help=f"folder, hub name or registered name of an encoder; {TFIDF} (texts), histograms (pictures): no weights",
+        help=f"folder, hub name or registered name of an encoder (default: {weightless}, which have no weights)",
     )
     parser.add_argument("--files", metavar="FIELD", help="field of the .item file that names items' files")
     parser.add_argument("--frames", type=int, default=8, help="of a video (default: %(default)s)")
@@ -71,15 +87,42 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    check_writable(check_free_modality(args.modality, args.dataset))  # before the encoder loads
-    _check(args)
-    if args.fields is not None and args.encoder == TFIDF:
-        options = {"width": args.width, "half": args.float16}
-        result = extract_tfidf(args.dataset, args.modality, _texts(args), **options)
-    else:
-        result = _extract(args)
-    _report(result, args.dataset)
+    modalities = _modalities(args)
+    for one in modalities:  # before an encoder loads
+        check_writable(check_free_modality(one.modality, one.dataset))
+        _check(one)
+        if one.fields is not None and len(modalities) > 1:
+            _texts(one)  # nor are pictures encoded before a misspelt field is told
+    for one in modalities:
+        if one.fields is not None and one.encoder == TFIDF:
+            options = {"width": one.width, "half": one.float16}
+            result = extract_tfidf(one.dataset, one.modality, _texts(one), **options)
+        else:
+            result = _extract(one)
+        _report(result)
+    print(f"Next: recbole-mm describe {args.dataset}")
     return 0
+
+
+def _modalities(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """The options of each modality, with its usual name and encoder where they are not given."""
+    given = [option for option in USUAL if getattr(args, option) is not None]
+    if not given:
+        raise ValueError("extract: there is nothing to encode; give --images, --fields, --audio or --videos")
+    for option in ("modality", "encoder", "files"):
+        if len(given) > 1 and getattr(args, option) is not None:
+            kinds = " and ".join(f"--{kind}" for kind in given)
+            raise ValueError(f"--{option}: {kinds} are two modalities; leave it out, or extract one by one")
+    modalities = []
+    for option in given:
+        usual = USUAL[option]
+        encoder = args.encoder or usual.encoder
+        if encoder is None:
+            raise ValueError(f"--encoder: --{option} has none without weights; name a folder or a model on the hub")
+        own: dict[str, str | None] = {other: None for other in given if other != option}
+        own |= {"modality": args.modality or usual.modality, "encoder": encoder}
+        modalities.append(argparse.Namespace(**(vars(args) | own)))
+    return modalities
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -149,7 +192,7 @@ def _ahead(args: argparse.Namespace, contents: Contents, encoder: ContentEncoder
         yield prepared(contents, encoder.preparation, folder, args.workers, args.picture_memory << 20)
 
 
-def _report(result: Extraction, dataset_dir: Path) -> None:
+def _report(result: Extraction) -> None:
     print(f"Wrote {result.path}: {result.n_rows} items ({result.path.stat().st_size / 1e6:.1f} MB)")
     if result.n_without_interactions:
         print(f"{result.n_without_interactions} of them have no interactions: the .item file alone has them")
@@ -163,4 +206,3 @@ def _report(result: Extraction, dataset_dir: Path) -> None:
             print(f"    {item}: {reason}")
     if result.partly:
         print(f"{len(result.partly)} items lack some of their files, see {result.missing_file}")
-    print(f"Next: python -m recbole_mm describe {dataset_dir}")

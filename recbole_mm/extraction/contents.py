@@ -241,5 +241,7 @@ def _read(file: Path, form: FileForm) -> pd.DataFrame:
 
 def _item_column(file: Path, table: pd.DataFrame, form: FileForm) -> pd.Series:
     column = f"{form.item_field}:token"
-    check_id_columns(file, list(table.columns), [column])
+    check_id_columns(file, list(table.columns), [column], form)
+    if (empty := table[column].str.strip() == "").any():
+        raise ValueError(f"{file}, line {empty.idxmax()}: there is no {form.item_field}; correct or delete the line")
     return table[column]

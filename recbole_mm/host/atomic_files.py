@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from recbole.utils import FeatureSource, FeatureType, set_color
 
 from recbole_mm.host.mend import patch_in_place
 from recbole_mm.host.times import exact_numbers
-from recbole_mm.io.tables import read_table
+from recbole_mm.io.first_line import column_types
+from recbole_mm.io.tables import bad_value, read_table
 
 _ChosenColumn = tuple[str, str, FeatureType]  # its heading in the file, its field and its type
-_TYPES = [kind.value for kind in FeatureType]
 _MISSING = ("", "nan", "na", "null", "none", "n/a")  # numbers that are not there, in small letters
-_TABS = "\t"
 _WITH_IDS = (FeatureSource.INTERACTION, FeatureSource.USER, FeatureSource.ITEM)
+_DATE = re.compile(r"\d+[-:/.]\d+[-:/.]\d")
+_LARGEST = float(np.finfo(np.float32).max)  # what RecBole makes of all numbers but times
 
 
 @cache
@@ -48,7 +50,7 @@ def load_feat(dataset: Any, filepath: str, source: FeatureSource | str) -> pd.Da
     table = read_table(path, separator=config["field_separator"], encoding=config["encoding"] or "utf-8")
     kinds = column_types(path, list(table.columns), config["field_separator"])
     chosen = [
-        (column, field, kind)
+        (column, field, FeatureType(kind))
         for column, (field, kind) in zip(table.columns, kinds.items(), strict=True)
         if (load is None or field in load) and not (unload and field in unload)
     ]
@@ -61,47 +63,42 @@ def load_feat(dataset: Any, filepath: str, source: FeatureSource | str) -> pd.Da
     return pd.DataFrame(values).reset_index(drop=True)
 
 
-def column_types(path: Path, columns: list[str], separator: str = _TABS) -> dict[str, FeatureType]:
-    """Names of columns and their types, from the cells of a first line; raises ValueError, naming file and line."""
-    found: dict[str, FeatureType] = {}
-    for column in columns:
-        name, colon, kind = column.rpartition(":")
-        if not colon or kind not in _TYPES or not name or ":" in name:
-            raise ValueError(f"{path}, line 1: {_no_column(column, columns, separator)}")
-        if name in found:
-            raise ValueError(f"{path}, line 1: the column '{name}' stands there twice; keep one")
-        found[name] = FeatureType(kind)
-    return found
-
-
-def _no_column(column: str, columns: list[str], separator: str) -> str:
-    expected = f"it begins with the columns as name:type, such as user_id:token, with one of {', '.join(_TYPES)}"
-    if len(columns) == 1:
-        other = next((mark for mark in (_TABS, ",", ";", "|", " ") if mark != separator and mark in column), None)
-        if other is not None:
-            shown = {"\t": "tabs", " ": "blanks"}.get(other, other)
-            return f"'{column[:40]}' seems to be separated by {shown}; set field_separator, or separate it by tabs"
-    if {"userID", "itemID", "x_label"} & set(columns):
-        return f"'{column}' is of MMRec's own files, which are converted first: python -m recbole_mm convert mmrec"
-    if ":" in column and column.rpartition(":")[0]:
-        return f"'{column.rpartition(':')[2]}' of the column '{column}' is no type; {expected}"
-    return f"'{column}' is no column with its type; {expected}"
-
-
 def _check_ids(path: Path, table: pd.DataFrame, chosen: list[_ChosenColumn], source: Any, config: Any) -> None:
     """RecBole leaves rows without an id out without a word, and takes a file without rows as far as it goes."""
     if source not in _WITH_IDS:
         return
     if source == FeatureSource.INTERACTION and table.empty:
         raise ValueError(f"{path} holds no interactions; fill it")
+    own = {FeatureSource.USER: "USER_ID_FIELD", FeatureSource.ITEM: "ITEM_ID_FIELD"}.get(source)
+    if own is not None:
+        _check_one_row_each(path, table, chosen, own, config[own])
     for column, field, kind in chosen:
         if field not in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]):
             continue
         if kind != FeatureType.TOKEN:
             raise ValueError(f"{path}, line 1: '{column}' holds ids, which are of type token; write {field}:token")
-        missing = table[column] == ""
+        missing = table[column].str.strip() == ""
         if missing.any():
             raise ValueError(f"{path}, line {missing.idxmax()}: there is no {field}; correct or delete the line")
+
+
+def _check_one_row_each(path: Path, table: pd.DataFrame, chosen: list[_ChosenColumn], key: str, field: str) -> None:
+    """RecBole takes a file without its ids as far as its first look-up, and the first of several rows of an id."""
+    column = next((column for column, name, _ in chosen if name == field), None)
+    if column is None:
+        there = ", ".join(name for _, name, _ in chosen)
+        raise ValueError(
+            f"{path}, line 1: there is no column '{field}' of the ids ({key}), but {there}; rename the one that is "
+            f"meant, or leave the file out of load_col"
+        )
+    rows = table[[heading for heading, _, _ in chosen]].drop_duplicates()
+    again = rows[column].duplicated()
+    if again.any():
+        line = again.idxmax()
+        first = rows.index[rows[column] == rows[column][line]][0]
+        raise ValueError(
+            f"{path}, line {line}: {field} '{rows[column][line]}' has another row in line {first}; keep one of them"
+        )
 
 
 # ---------------------------------------------------------------- cells
@@ -111,8 +108,16 @@ def _values(path: Path, cells: pd.Series, field: str, kind: FeatureType, config:
     if kind == FeatureType.TOKEN:
         return cells.astype(object).where(cells != "", None)
     if kind == FeatureType.FLOAT:
-        is_time = field == config["TIME_FIELD"]
-        return _times(path, cells, field, config) if is_time else _numbers(path, cells, field).astype(np.float64)
+        if field == config["TIME_FIELD"]:
+            return _times(path, cells, field, config)
+        numbers = _numbers(path, cells, field).astype(np.float64)
+        if (numbers.abs() > _LARGEST).any():
+            line = (numbers.abs() > _LARGEST).idxmax()
+            raise ValueError(
+                f"{path}, line {line}, column {field}: '{cells[line]}' is above {_LARGEST:.3g}, the largest number "
+                "that models compute with; correct or rescale it"
+            )
+        return numbers
     parts = [list(filter(None, cell.split(config["seq_separator"]))) for cell in cells]
     if kind == FeatureType.TOKEN_SEQ:
         return _column([np.array(words) for words in parts], cells)
@@ -144,7 +149,7 @@ def _numbers(path: Path, cells: pd.Series, field: str) -> pd.Series:
         line = wrong.idxmax()
         raise ValueError(
             f"{path}, line {line}, column {field}: '{cells[line]}' is no finite number; correct it"
-            f"{', or write dates as seconds' if any(mark in cells[line] for mark in '-:/') else ''}"
+            f"{', or write dates as seconds' if _DATE.search(cells[line]) else ''}"
         )
     return numbers
 
@@ -153,7 +158,7 @@ def _sequence(path: Path, line: int, words: list[str], field: str) -> np.ndarray
     try:
         return np.array(words, dtype=np.float64)
     except ValueError as error:
-        raise ValueError(f"{path}, line {line}, column {field}: {error}; correct it") from error
+        raise ValueError(f"{path}, line {line}, column {field}: {bad_value(words)}") from error
 
 
 def _note(dataset: Any, source: FeatureSource | str, chosen: list[_ChosenColumn], values: dict[str, Any]) -> None:

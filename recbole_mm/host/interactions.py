@@ -1,4 +1,4 @@
-"""A slip of RecBole's sequential data sets. Line numbers are RecBole 1.2.1's."""
+"""Slips of RecBole's data sets with interactions. Line numbers are RecBole 1.2.1's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import recbole.data.dataset.sequential_dataset as sequential
 from recbole.data.dataset import SequentialDataset
+from recbole.data.dataset.dataset import Dataset
 
-from recbole_mm.host.mend import mend
+from recbole_mm.host.mend import mend, patch_in_place
 
 
 @cache
@@ -17,9 +18,28 @@ def apply() -> None:
 
     data/dataset/sequential_dataset.py:164: the column of sequences has that name only where items are ``item_id``.
     RecBole's issues 1593, 1813 and 1933.
+
+    data/dataset/dataset.py:1104: interactions whose user or item has no row in a file that is loaded go without a word.
     """
+    tell_of_left_out()
     sequential.sequence_field = sequence_field
     mend(SequentialDataset._benchmark_presets, "self.item_id_list_field", "sequence_field(self)")
+
+
+def tell_of_left_out() -> None:
+    """Say how many interactions a ``.user`` or ``.item`` leaves out, and how they stay."""
+
+    def filter_inter_by_user_or_item(dataset: Any) -> None:
+        before = len(dataset.inter_feat)
+        left_out(dataset)
+        lost = before - len(dataset.inter_feat)
+        if lost:
+            dataset.logger.warning(
+                f"{lost:,} of {before:,} interactions of {dataset.dataset_name} are left out: their users or items "
+                "have no row in .user or .item; complete these, or leave them out of load_col"
+            )
+
+    left_out = patch_in_place(Dataset._filter_inter_by_user_or_item, filter_inter_by_user_or_item)
 
 
 def sequence_field(dataset: Any) -> str:

@@ -21,6 +21,7 @@ from recbole_mm.host.recbole_types import (
     joined,
     no_sampling,
     no_sparse_adam,
+    three_splits,
 )
 from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Settings, Weight, Whole, Workers
 
@@ -187,7 +188,7 @@ class RecBoleSettings(Settings):
     """How many triples an entity must have."""
     relation_kg_num_interval: Intervals | None = "[0,inf)"
     """How many triples a relation must have."""
-    benchmark_filename: list[str] | None = None
+    benchmark_filename: Annotated[list[str], AfterValidator(three_splits)] | None = None
     """Suffixes of interactions that are split already, such as [train, valid, test]."""
     encoding: Annotated[str, AfterValidator(codec)] | None = None
     """Encoding of the atomic files; utf-8 if not set."""

@@ -46,9 +46,11 @@ def _evaluation_mode(mode: str) -> str:
 
 def codec(name: str) -> str:
     try:
-        "".encode(name)  # which takes encodings of texts alone
-    except LookupError as error:
+        is_ascii = b"\t\n:a".decode(name) == "\t\n:a"  # which takes encodings of texts alone
+    except (LookupError, UnicodeError) as error:
         raise ValueError("no encoding of texts; utf-8 is one") from error
+    if not is_ascii:
+        raise ValueError("in it files have no lines and tabs as in ASCII; save them as UTF-8")
     return name
 
 
@@ -65,6 +67,12 @@ def different(values: list[Any]) -> list[Any]:
         if value in seen[:position]:
             raise ValueError(f"{values[position]} stands there twice")
     return values
+
+
+def three_splits(names: list[str]) -> list[str]:
+    if len(names) != 3:
+        raise ValueError("it names the files of training, validation and test, in this order")
+    return different(names)
 
 
 def no_sparse_adam(learner: str) -> str:

@@ -13,6 +13,7 @@ import io
 import os
 import re
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from recbole_mm.io.errors import one_line
@@ -45,21 +46,34 @@ def read_table(
     text = read_text_file(path, encoding)
     if not text.strip():
         raise ValueError(f"{path} is empty; its first line names its columns")
-    _check_letters(path, text)
+    check_letters(path, text)
     if len(separator) != 1:
-        raise ValueError(f"{path}: {separator!r} separates no columns; set field_separator to one letter")
+        tab = ', such as a tab, "\\t" in double quotes' if separator == "\\t" else ""
+        raise ValueError(f"{path}: '{separator}' separates no columns; set field_separator to one letter{tab}")
     table = _split(text, separator) if MARK in text else _split_without_marks(text, separator)
     if isinstance(table, str):
         raise ValueError(f"{path}, {table}")
     _check_names(path, list(table.columns), columns)
+    _check_repeated_header(path, table)
     return table if columns is None else table[columns]
 
 
-def _check_letters(path: str | os.PathLike[str], text: str) -> None:
-    """Raise ValueError for a letter that no cell has on purpose: it would make an id another one."""
+def _check_repeated_header(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
+    """Files that were joined have the first line again, whose names would be ids."""
+    again = table.iloc[:, 0] == table.columns[0]
+    if again.any() and all(":" in name for name in table.columns):
+        again &= (table == list(table.columns)).all(axis=1)
+        if again.any():
+            raise ValueError(f"{path}, line {again.idxmax()}: the first line stands there again; delete it")
+
+
+def check_letters(path: str | os.PathLike[str], text: str, first_line: int = 1) -> None:
+    """Raise ValueError for a letter that no cell of lines has on purpose: it would make an id another one."""
     found = re.search("\x00|\r(?!\n)", text) if "\x00" in text or "\r" in text else None
     if found is not None:
-        line = text.count("\n", 0, found.start()) + 1
+        line = text.count("\n", 0, found.start()) + first_line
+        if line == 1 and found[0] == "\x00":
+            raise ValueError(f"{path} is no text, or of UTF-16: its first line holds a NUL; save it as text in UTF-8")
         what = "a NUL" if found[0] == "\x00" else "a carriage return that ends no line"
         raise ValueError(f"{path}, line {line}: {what}; delete it, or save the file with line feeds")
 
@@ -73,10 +87,15 @@ def read_text_file(path: str | os.PathLike[str], encoding: str = "utf-8") -> str
     """
     with open_regular(path) as file:
         content = file.read()
+    return decoded(path, content, encoding).lstrip("\ufeff")
+
+
+def decoded(path: str | os.PathLike[str], content: bytes, encoding: str, first_line: int = 1) -> str:
+    """The text of bytes that begin a line of a file; raises ValueError, naming file, line and byte."""
     try:
-        text = content.decode(encoding)
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = content.count(b"\n", 0, error.start) + first_line
         byte = error.start - (content.rfind(b"\n", 0, error.start) + 1)
         raise ValueError(
             f"{path}, line {line}, byte {byte + 1}: no {encoding} text ({error.reason}); save the file as UTF-8, or "
@@ -84,17 +103,12 @@ def read_text_file(path: str | os.PathLike[str], encoding: str = "utf-8") -> str
         ) from error
     except (UnicodeError, LookupError) as error:  # of UTF-16 without its mark, or no encoding of texts
         raise ValueError(f"{path} is no {encoding} text ({one_line(error)}); save the file as UTF-8") from error
-    return text.removeprefix("\ufeff")
 
 
 def header_of(path: str | os.PathLike[str], separator: str = "\t", encoding: str = "utf-8") -> list[str]:
     """The cells of the first line; raises as :func:`read_text_file`."""
     with open_regular(path) as file:
-        first = file.readline()
-    try:
-        line = first.decode(encoding).removeprefix("\ufeff")
-    except (UnicodeError, LookupError) as error:
-        raise ValueError(f"{path}, line 1: no {encoding} text ({one_line(error)}); save the file as UTF-8") from error
+        line = decoded(path, file.readline(), encoding).lstrip("\ufeff")
     return [unquoted(cell) for cell in line.rstrip("\r\n").split(separator)]
 
 
@@ -133,7 +147,7 @@ def _split_without_marks(text: str, separator: str) -> pd.DataFrame | str:
 def _lines_of_rows(text: str, n_rows: int) -> range | list[int]:
     if text.rstrip("\r\n").count("\n") == n_rows:
         return range(2, n_rows + 2)
-    return [number for number, line in enumerate(text.splitlines()[1:], start=2) if line.strip()][:n_rows]
+    return [number for number, line in enumerate(text.split("\n")[1:], start=2) if line.strip()][:n_rows]
 
 
 def _split(text: str, separator: str) -> pd.DataFrame | str:
@@ -170,6 +184,27 @@ def _split_as_pandas(text: str, separator: str) -> pd.DataFrame | None:
     if any(len(cells) != len(rows[0]) for cells in rows):
         return None
     return _frame(rows[1:], rows[0], lines[1:])
+
+
+def bad_value(words: list[str], is_number: Callable[[str], bool] | None = None) -> str:
+    """Which value of a sequence is no number, and what to do; there is one."""
+    is_number = is_number or _is_number
+    place = next(place for place, word in enumerate(words) if not is_number(word))
+    word = words[place]
+    remedy = "correct it"
+    if word[0] in "[(" or word[-1] in "])":
+        remedy = "leave out the brackets, and write blanks between the values"
+    elif any(mark in word and all(map(is_number, word.split(mark))) for mark in ",;|\t"):
+        remedy = "write blanks between values, or set seq_separator; decimals have points"
+    return f"value {place + 1} is {word[:40]!r}, which is no number; {remedy}"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return "_" not in word
 
 
 def unquoted(cell: str) -> str:

@@ -309,6 +309,9 @@ class TestTitles:
         [
             ("item_id:token\tname:token\ttitle:token_seq", "NA"),
             ("item_id:token\tname:token\tmovie_title:float", "5"),
+            ("item_id:token\tLabel:token\tName:token_seq", "NA"),
+            ("item_id:token\tTitle:token\ttitle:token", "NA"),
+            ("item_id:token\ttitle:token\tTitle:token", "5"),
             ("item_id:token\tlabel:token\tgenre:token", None),
         ],
     )

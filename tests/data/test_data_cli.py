@@ -28,7 +28,7 @@ def test_convert_and_describe_a_data_set(source, capsys):
     assert run(f"convert mmrec {source} --name toy --out dataset_atomic") == 0
     shown = capsys.readouterr().out
     assert "splits        train 2, valid 1, test 1" in shown
-    assert "python -m recbole_mm describe dataset_atomic/toy" in shown
+    assert "recbole-mm describe dataset_atomic/toy" in shown
     assert "toy.visual.arrow" in shown
     assert "--dataset=toy --data_path=dataset_atomic" in shown.splitlines()[-1]
     assert run("describe toy") == 0
@@ -48,7 +48,7 @@ def test_add_modalities(source, tmp_path, capsys):
     assert (table.ids, table.encoder) == (["0"], "wav2vec")
     write_text(tmp_path / "data" / "toy" / "toy.textual", "textual", ["0"], np.ones((1, 2)))
     assert run("convert arrow --dataset data/toy --modality textual") == 0
-    assert "python -m recbole_mm describe data/toy" in capsys.readouterr().out
+    assert "recbole-mm describe data/toy" in capsys.readouterr().out
     assert run("describe toy --data_path data") == 0
     assert "textual: toy.textual.arrow" in capsys.readouterr().out
 

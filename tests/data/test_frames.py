@@ -40,7 +40,13 @@ def _views(columns) -> _Stream:
     return _Stream(table)
 
 
-KINDS = {"pandas": pd.DataFrame, "pyarrow": pa.table, "views": _views}
+def _polars(columns):
+    """A frame of polars itself, where it is installed: no dependency of ours."""
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(columns)
+
+
+KINDS = {"pandas": pd.DataFrame, "pyarrow": pa.table, "views": _views, "polars": _polars}
 
 
 @pytest.fixture(params=KINDS)
@@ -60,6 +66,14 @@ def test_a_data_set_of_frames(frame):
     table = read_features(Path("data/toys"), "toys", "visual")
     assert table.ids == ["1", "2", "3"] and table.values.tobytes() == VECTORS.tobytes()
     assert describe(Path("data/toys"))["users"] == 3
+
+
+def test_a_frame_without_rows_yet_is_told_from_one():
+    class LazyFrame:
+        """As polars' own, which computes when it is asked to."""
+
+    with pytest.raises(ValueError, match=r"interactions: a LazyFrame holds no rows yet; give interactions.collect\(\)"):
+        from_frames(LazyFrame(), name="toys", out="data")
 
 
 def test_times_of_frames(frame):

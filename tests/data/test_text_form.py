@@ -89,7 +89,7 @@ def test_bad_text_names_file_and_line(folder, text, message):
 
 def test_text_in_another_encoding_is_an_error(folder):
     write_lines(folder, "a\t1\nö\t2\n", encoding="latin-1")
-    with pytest.raises(ValueError, match="line 3: not UTF-8 text"):
+    with pytest.raises(ValueError, match="line 3, byte 1: no utf-8 text"):
         read_features(folder, "toy", "visual")
 
 

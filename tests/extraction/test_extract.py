@@ -281,6 +281,29 @@ class TestBadInput:
         assert run(f"extract --dataset shop --modality textual --encoder tfidf {options}") == 2
         assert message in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("", "there is nothing to encode; give --images, --fields, --audio or --videos"),
+            ("--images images --fields plot --modality visual", "--modality: --images and --fields are two modalities"),
+            ("--images images --fields plot --encoder tfidf", "--encoder: --images and --fields are two modalities"),
+            ("--images images --fields plot --files title", "--files: --images and --fields are two modalities"),
+            ("--audio images", "--encoder: --audio has none without weights; name a folder or a model on the hub"),
+            ("--images images --fields plott", "no text field 'plott'; it has title, plot"),
+            ("--fields plot --images nowhere", "--images: there is no folder nowhere"),
+        ],
+    )
+    def test_what_is_not_given(self, shop, capsys, options, message):
+        assert run(f"extract --dataset shop {options}") == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+        assert not list(shop.glob("*.arrow"))
+
+    def test_each_kind_has_its_name_and_encoder(self, shop):
+        assert run("extract --dataset shop --fields plot --images images") == 0
+        made = [read_arrow(shop / f"shop.{modality}.arrow").encoder for modality in ("visual", "textual")]
+        assert made == ["histograms", "tfidf"]
+
     def test_tfidf_is_as_wide_as_its_texts_allow(self, shop, caplog):
         assert run("extract --dataset shop --modality textual --encoder tfidf --fields plot --width 9") == 0
         (told,) = [record.getMessage() for record in caplog.records if "wide instead of 9" in record.getMessage()]

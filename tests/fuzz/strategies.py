@@ -27,7 +27,7 @@ fuzz = settings(
 
 # of ids and texts: what tables are made of, and what splits or hides a line
 letters = st.characters(codec="utf-8", exclude_characters="\t\r\n\0")
-ids = st.text(letters, min_size=1, max_size=8)
+ids = st.text(letters, min_size=1, max_size=8).filter(str.strip)
 damage = st.sampled_from([b"\n", b"\t", b"\r", b"\0", b'"', b" ", b"\xff", b"\xef\xbb\xbf", b"nan", b"1e999", b"\n\n"])
 
 

@@ -101,3 +101,20 @@ def test_columns_that_models_of_recbole_read_by_default_are_named(tmp_path, mode
     own |= {"train_stage": "pretrain"} if model == "S3Rec" else {}
     with pytest.raises(ValueError, match=f"{key}: data set 'shop' has no column 'class'; .*set {key} to the one"):
         load(tmp_path, model, {"inter": lines}, **own)
+
+
+@pytest.mark.parametrize("suffix, row", [("user", "u1\t3"), ("item", "i4\t3")])
+def test_interactions_that_a_file_of_users_or_items_leaves_out_are_counted(tmp_path, caplog, suffix, row):
+    """RecBole deletes those of users and items without a row there, and its log has no word of it."""
+    header = f"{suffix}_id:token\tage:float"
+    lines = ["user_id:token\titem_id:token", *("\t".join(pair) for pair in ROWS)]
+    own = {"load_col": None, "state": "WARNING"}
+    _, dataset = load(tmp_path, "BPR", {"inter": lines, suffix: [header, row]}, **own)
+    kept = [pair for pair in ROWS if row.split("\t")[0] in pair]
+    assert dataset.inter_num == len(kept)
+    lost = len(ROWS) - len(kept)
+    assert f"{lost} of {len(ROWS)} interactions of shop are left out" in caplog.text
+    everyone = [f"{name}\t3" for name in {pair[suffix == "item"] for pair in ROWS}]
+    caplog.clear()
+    load(tmp_path, "BPR", {suffix: [header, *everyone]}, **own)
+    assert "left out" not in caplog.text

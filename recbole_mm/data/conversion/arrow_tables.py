@@ -102,6 +102,8 @@ class FrameTable(ArrowTable):
 def _as_table(frame: Any, name: str) -> pa.Table:
     import pyarrow as pa
 
+    if type(frame).__name__ == "LazyFrame":
+        raise ValueError(f"{name}: a LazyFrame holds no rows yet; give {name}.collect()")
     try:
         if hasattr(frame, "__arrow_c_stream__"):
             return pa.table(frame)

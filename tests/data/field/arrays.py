@@ -1,0 +1,79 @@
+"""Kind: what people hold instead of a plain array of features, through `convert npy`."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+VALUES = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+IDS = "i0\ni1\ni2\ni3\n"
+
+
+@dataclass(frozen=True)
+class Array:
+    """A file of features and the ids of its rows.
+
+    Attributes:
+        what, outcome: as of a case.
+        name: of the file.
+        content: its bytes.
+        expected: values `[4, 3]` that come of it, None where it is refused.
+        ids: a line for each row.
+    """
+
+    what: str
+    outcome: str
+    name: str
+    content: bytes
+    expected: np.ndarray | None = None
+    ids: str = IDS
+
+
+def _saved(save: Callable[[io.BytesIO], None]) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()
+
+
+def _npy(values: np.ndarray) -> bytes:
+    return _saved(lambda file: np.save(file, values, allow_pickle=True))
+
+
+def _taken(what: str, values: np.ndarray, outcome: str = "the values by id, bit for bit") -> Array:
+    expected = values if values.dtype == np.float16 else values.astype(np.float32)
+    return Array(what, outcome, "a.npy", _npy(values), np.ascontiguousarray(expected))
+
+
+AS_NPY = "numpy.save('FILE.npy', ...)"
+ARRAYS = [
+    _taken("in Fortran's order", np.asfortranarray(VALUES)),
+    _taken("big-endian", VALUES.astype(">f4")),
+    _taken("float16", VALUES.astype(np.float16)),
+    _taken("float64", VALUES.astype(np.float64), "the values by id, as float32"),
+    _taken("whole numbers", np.arange(12).reshape(4, 3), "the values by id, as float32"),
+    Array("`.npz` of one array", "the values by id, bit for bit", "a.npz",
+          _saved(lambda file: np.savez_compressed(file, features=VALUES)), VALUES),
+    Array("`.npz` of two arrays", f"a.npz is an archive of a, b; save the one array of this modality: {AS_NPY}", "a.npz",
+          _saved(lambda file: np.savez(file, a=VALUES, b=VALUES))),
+    Array("a dict of vectors", f"a.npy is an array of Python objects, such as a dict of ids or rows with gaps, which are a "
+          f"pickle inside; save a table of numbers, {AS_NPY} of numpy.stack(list(VECTORS.values())), and the ids of its "
+          "rows one a line", "a.npy", _npy(np.array({"i0": VALUES[0]}, dtype=object))),
+    Array("a pickle", f"a.pkl is a pickle, which could run code; open it where you trust it and save its numbers: {AS_NPY}",
+          "a.pkl", pickle.dumps(VALUES)),
+    Array("a CSV", f"a.csv is text, such as a CSV table; save its numbers: {AS_NPY} of numpy.loadtxt(...), and ids of "
+          "their own file", "a.csv", b"i0,1,2,3\n"),
+    Array("fewer ids than rows", "a.npy: 4 rows of features for 2 item ids; there must be one each", "a.npy", _npy(VALUES), ids="i0\ni1\n"),
+    Array("one id twice, with other values", "a.npy: item 'i0' has different features in row 0 and row 3; keep one of them", "a.npy", _npy(VALUES), ids="i0\ni1\ni2\ni0\n"),
+    Array("an empty line among the ids", "ids.txt, line 2: no item id; every line must give one", "a.npy", _npy(VALUES),
+          ids="i0\n\ni2\ni3\n"),
+    Array("complex numbers", "a.npy: features must be a table of numbers [items, width], this is complex64 [4, 3]", "a.npy", _npy(VALUES.astype(np.complex64))),
+    Array("three dimensions", "a.npy: features must be a table of numbers [items, width], this is float32 [1, 4, 3]", "a.npy", _npy(VALUES[None])),
+    Array("one dimension", "a.npy: features must be a table of numbers [items, width], this is float32 [4]", "a.npy", _npy(VALUES[:, 0])),
+    Array("a value that is no number", "a.npy: row 2 (item 'i2') holds a value that is not finite as float32; correct it, or leave the item out", "a.npy", _npy(np.where(VALUES > 1, np.nan, VALUES))),
+    Array("cut short", "a.npy is not a whole .npy file of numbers, perhaps cut short; save it again with numpy.save",
+          "a.npy", _npy(VALUES)[:-5]),
+]  # fmt: skip

@@ -1,0 +1,169 @@
+"""Kinds: feature files, their names, and the `.item`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.data.field.cases import (
+    LOADED,
+    N_ITEMS,
+    Case,
+    inter,
+    items,
+    visual,
+    whole,
+)
+
+EVERYTHING: dict[str, Any] = {"load_col": None}
+
+
+def features(what: str, outcome: str, content: str | bytes, expect=None, **more) -> Case:
+    outcome = outcome if expect else f"shop.visual, {outcome}"
+    return Case(what, outcome, {"inter": inter(), "visual": content}, expect=expect, **more)
+
+
+def _header(found: str) -> str:
+    return f"line 1: the header must be 'item_id:token\\t<name>:float_seq', found {found!r}"
+
+
+def _value(text: str, line: int, place: int, remedy: str = "correct it") -> str:
+    return f"line {line}: value {place} is {text!r}, which is no number; {remedy}"
+
+
+FOURTH: Callable[[str], Callable[[int], str]] = lambda cell: lambda item: cell if item == 4 else f"{item} 1 2"  # noqa: E731
+BLANKS = "write blanks between values, or set seq_separator; decimals have points"
+BRACKETS = "leave out the brackets, and write blanks between the values"
+FEATURES = [
+    features("a byte order mark", "each item has its own vector", "\ufeff" + visual(), whole),
+    features("CRLF, and no end of the last line", "the same", visual(end="\r\n").removesuffix("\r\n"), whole),
+    features("blanks around values, and doubled ones", "the same", visual(lambda item: f" {item}  1 2 "), whole),
+    features("marks around all cells", "the same",
+             visual(lambda item: f'"{item} 1 2"', item='"i{}"'.format,
+                    header='"item_id:token"\t"v:float_seq"'), whole),
+    features("a row that stands there twice", "the same", visual(more="i3\t3 0 0.25\n"), whole),
+    features("rows of further items", "left out, as they have no interactions", visual(more="i99\t99 0 0.25\n"), whole),
+    features("another name of the id column", _header("ITEM_ID:token\tv:float_seq") +
+             "; if 'ITEM_ID' is the column of item ids, set ITEM_ID_FIELD: ITEM_ID",
+             visual(header="ITEM_ID:token\tv:float_seq")),
+    features("a blank line, then the header", _header(""), "\n" + visual()),
+    features("a comment, then the header", _header("# features"), "# features\n" + visual()),
+    features("a column for each value", _header("item_id:token\ta:float\tb:float"),
+             visual(lambda item: "1\t2", header="item_id:token\ta:float\tb:float")),
+    features("vector first, id second", _header("v:float_seq\titem_id:token"),
+             visual(header="v:float_seq\titem_id:token")),
+    features("values separated by commas", _value("0,0,0.25", 2, 1, BLANKS), visual(lambda item: f"{item},{item},0.25")),
+    features("decimal commas", _value("0,5", 2, 2, BLANKS), visual(lambda item: f"{item} 0,5")),
+    features("lists as Python prints them", _value("[0,", 2, 1, BRACKETS), visual(lambda item: f"[{item}, 1, 2]")),
+    features("arrays as NumPy prints them", _value("[0", 2, 1, BRACKETS), visual(lambda item: f"[{item} 1 2]")),
+    features("tabs between values", _value("0\t1\t2", 2, 1, BLANKS), visual(lambda item: f"{item}\t1\t2")),
+    features("a word", _value("x", 6, 2), visual(FOURTH("1 x 2"))),
+    features("a value in base 16", _value("0x10", 6, 2), visual(FOURTH("1 0x10 2"))),
+    features("fewer values in one row", "line 6: 2 values where line 2 has 3; every line needs the same number",
+             visual(FOURTH("1 2"))),
+    features("no values in one row", "line 6: no values; leave out the line of an item without features",
+             visual(FOURTH(""))),
+    features("`nan`", "line 6: item 'i4' holds a value that is not finite as float32; correct it, or delete the line",
+             visual(FOURTH("1 nan 2")), described=False),
+    features("`1e39`, which float32 cannot hold",
+             "line 6: item 'i4' holds a value that is not finite as float32; correct it, or delete the line",
+             visual(FOURTH("1 1e39 2")), described=False),
+    features("a row without separator", "line 14: expected an item id, '\\t' and the values, found 'i3 1 2 3\\n'",
+             visual(more="i3 1 2 3\n")),
+    Case("two rows of one item that differ",
+         "shop.visual: item 'i3' has different features in line 5 and line 14; keep one of them",
+         {"inter": inter(), "visual": visual(more="i3\t9 9 9\n")}),
+    Case("no rows", "shop.visual holds no rows under its header; fill it, or delete it",
+         {"inter": inter(), "visual": "item_id:token\tv:float_seq\n"}),
+    Case("ids of another data set", "shop.visual: none of its 12 item ids (first: '0.0') occurs in the interactions of "
+         "'shop' (first: 'i0'); are these ids of another data set?",
+         {"inter": inter(), "visual": visual(item="{}.0".format)}, described=False),
+]  # fmt: skip
+
+
+def modality(name: str) -> Callable[[Any, Any], None]:
+    def check(dataset: Any, test: Any) -> None:
+        assert dataset.modalities == [name]
+        rows = dataset.modality_feature(name)
+        for number in range(1, dataset.item_num):
+            assert rows[number, 0] == float(dataset.id2token("item_id", number)[1:])
+
+    return check
+
+
+def beside(name: str, outcome: str = "", expect=None, content: str | bytes | None = None) -> Case:
+    content = visual() if content is None else content
+    return Case(f"`shop.{name}`", outcome or f"shop.{name}", {"inter": inter(), name: content}, expect=expect)
+
+
+ARRAY = "no run reads .{}; make a modality of it with recbole-mm convert npy, or move it away"
+TEXT = "holds vectors, and no run reads .{}; name it shop.visual, separated by tabs, or move it away"
+FILE_NAMES = [
+    beside("itememb", "a modality itememb", modality("itememb")),
+    beside("clip_large", "a modality clip_large", modality("clip_large")),
+    beside("visual.txt", f"shop.visual.txt {TEXT.format('txt')}"),
+    beside("visual.csv", f"shop.visual.csv {TEXT.format('csv')}", content=visual(separator=",")),
+    beside("visual.tsv", f"shop.visual.tsv {TEXT.format('tsv')}"),
+    beside("visual.npy", f"shop.visual.npy: {ARRAY.format('npy')}"),
+    beside("image_feat.npy", f"shop.image_feat.npy: {ARRAY.format('npy')}"),
+    beside("visual.pt", f"shop.visual.pt: {ARRAY.format('pt')}"),
+    beside("visual~", "shop.visual~ is an editor's copy, which would be a modality; delete or move it"),
+    beside("visual", "shop.visual, line 1, byte 1: no utf-8 text (invalid start byte); save the file as UTF-8, or set "
+           "encoding to the one it has", content=b"\x93NUMPY" + bytes(100)),
+]  # fmt: skip
+
+
+def of_item(what: str, outcome: str, content: str | bytes, expect=None, settings=EVERYTHING, **more) -> Case:
+    return Case(what, outcome if expect else f"shop.item{outcome}",
+                {"inter": inter(), "visual": visual(), "item": content}, settings, expect, **more)  # fmt: skip
+
+
+def _poster(dataset: Any, test: Any) -> None:
+    assert dataset.modalities == ["visual", "poster"]
+    rows = dataset.modality_feature("poster")
+    for number in range(1, dataset.item_num):
+        assert rows[number].tolist() == [float(dataset.id2token("item_id", number)[1:]), 0.5]
+
+
+def _prices(dataset: Any, test: Any) -> None:
+    table = dataset.item_feat
+    found = {dataset.id2token("item_id", int(item)): float(price)
+             for item, price in zip(table["item_id"], table["price"], strict=True)}  # fmt: skip
+    assert found["i0"] == 2.5 and found["i1"] == -3 and found["i3"] == 1000
+
+
+POSTERS = "item_id:token\tposter:float_seq"
+ITEM_FILES = [
+    of_item("a column of vectors", "a modality of its name",
+            items([f"{number} 0.5" for number in range(N_ITEMS)], POSTERS), _poster),
+    of_item("numbers with signs, exponents and blanks", "the numbers",
+            items(["2.5", "-3", "1e3", "  1000 "] + ["1"] * 8, "item_id:token\tprice:float"), _prices),
+    of_item("vectors separated by commas", f", line 2: {_value('0,5', 2, 1, BLANKS)[8:]}",
+            items(["0,5"] * 12, POSTERS), settings=LOADED),
+    of_item("a vector of another length", ", line 5: 3 values where line 2 has 2; every line needs the same number",
+            items(["1 2"] * 3 + ["1 2 3"] + ["1 2"] * 8, POSTERS)),
+    of_item("a column of vectors called as a feature file",
+            " has a column visual, and shop.visual is a file beside it; keep one",
+            items(["1 2"] * 12, "item_id:token\tvisual:float_seq")),
+    of_item("another name of the id column", ", line 1: there is no column 'item_id' of the ids (ITEM_ID_FIELD), but "
+            "asin, title; rename the one that is meant, or leave the file out of load_col",
+            items([], "asin:token\ttitle:token_seq"), described=False),
+    of_item("two rows of one item that differ", ", line 14: item_id 'i3' has another row in line 5; keep one of them",
+            items([], more="i3\tother\n"), described=False),
+    of_item("a row without id", ", line 14: there is no item_id; correct or delete the line",
+            items([], more="\tother\n"), described=False),
+    of_item("`cheap` in a column of numbers", ", line 4, column price: 'cheap' is no finite number; correct it",
+            items(["1", "2", "cheap"] + ["1"] * 9, "item_id:token\tprice:float"), described=False),
+    of_item("`$3` in a column of numbers", ", line 2, column price: '$3' is no finite number; correct it",
+            items(["$3"] * 12, "item_id:token\tprice:float"), described=False),
+    of_item("decimal commas", ", line 2, column price: '1,5' is no finite number; correct it",
+            items(["1,5"] * 12, "item_id:token\tprice:float"), described=False),
+    of_item("a number that float32 cannot hold", ", line 2, column price: '1e39' is above 3.4e+38, the largest number "
+            "that models compute with; correct or rescale it",
+            items(["1e39"] + ["1"] * 11, "item_id:token\tprice:float"), described=False),
+    of_item("an unknown type", ", line 1: 'str' of the column 'title:str' is no type; it begins with the columns as "
+            "name:type, such as user_id:token, with one of token, float, token_seq, float_seq",
+            items([], "item_id:token\ttitle:str"), described=False),
+    of_item("a tab at the end of each line", ", line 2: 3 cells where the first line has 2 columns; correct it",
+            items([f"t{number}\t" for number in range(N_ITEMS)]), described=False),
+]  # fmt: skip

@@ -1,0 +1,105 @@
+"""The tables of this folder, through loaders and commands; and the page that says the same."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+
+from recbole_mm.__main__ import main
+from recbole_mm.data.describe import describe
+from recbole_mm.data.feature_file import read_arrow
+from tests.data.field.arrays import ARRAYS, Array
+from tests.data.field.cases import Case, write
+from tests.data.field.page import KINDS, PAGE, rendered
+
+LOADED = [(kind, case) for kind, (_, cases, how) in KINDS.items() if how == "loaded" for case in cases]
+RUN = [(kind, case) for kind, (_, cases, how) in KINDS.items() if how == "run" for case in cases]
+
+
+def named(pairs):
+    return [pytest.param(case, id=f"{kind}: {case.what}") for kind, case in pairs]
+
+
+def load(case: Case, folder):
+    quiet = {"data_path": str(folder.parent), "gpu_id": "", "state": "ERROR", "topk": [5], "metrics": ["Recall"],
+             "valid_metric": "Recall@5"}  # fmt: skip
+    own = folder / "shop.yaml"
+    of_folder = yaml.safe_load(own.read_text()) if own.is_file() else {}
+    config = Config(case.model, "shop", config_dict={**quiet, **of_folder, **case.settings})
+    dataset = create_dataset(config)
+    _, _, test = data_preparation(config, dataset)
+    return dataset, test
+
+
+@pytest.mark.parametrize("case", named(LOADED))
+def test_an_input_is_read_or_refused(case, tmp_path):
+    folder = write(case, tmp_path)
+    if case.expect is not None:
+        dataset, test = load(case, folder)
+        case.expect(dataset, test)
+        found = describe(folder)
+        assert (found["users"], found["items"]) == (dataset.user_num - 1, dataset.item_num - 1)
+        assert found["interactions"] == dataset.inter_num
+        return
+    with pytest.raises(ValueError) as caught:
+        load(case, folder)
+    _is_said(case, str(caught.value))
+    if case.described:
+        with pytest.raises(ValueError) as caught:
+            describe(folder)
+        _is_said(case, str(caught.value))
+
+
+def _is_said(case: Case, message: str) -> None:
+    assert message.endswith(case.outcome) and "\n" not in message, message
+
+
+@pytest.mark.parametrize("case", named(RUN))
+def test_a_run_ends_well_or_in_one_line(case, tmp_path, capsys):
+    folder = write(case, tmp_path)
+    small = {"epochs": 1, "embedding_size": 4, "gpu_id": "", "metrics": ["Recall"], "topk": [5],
+             "valid_metric": "Recall@5", "data_path": str(tmp_path), "show_progress": False}  # fmt: skip
+    settings = {**small, **case.settings}
+    words = [f"--{key}={'' if value is None else value}" for key, value in settings.items() if key != "load_col"]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"load_col": settings["load_col"]}))
+    code = main(["run", f"--model={case.model}", "--dataset=shop", f"--config_files={tmp_path / 'own.yaml'}", *words])
+    shown = capsys.readouterr()
+    if case.expect is None:
+        assert code == 2
+        _is_said(case, shown.err.strip().splitlines()[-1])
+        return
+    assert code == 0 and "test result: {" in shown.out
+    case.expect(*load(case, folder))
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: array.what)
+def test_an_array_is_converted_or_refused(array: Array, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "shop.inter").write_text("user_id:token\titem_id:token\n" + "".join(f"u{n}\ti{n}\n" for n in range(4)))
+    (tmp_path / array.name).write_bytes(array.content)
+    (tmp_path / "ids.txt").write_text(array.ids)
+    code = main(f"convert npy {array.name} --ids ids.txt --modality visual --dataset shop".split())
+    if array.expected is None:
+        assert code == 2
+        error = capsys.readouterr().err
+        assert error == f"error: {array.outcome}\n"
+        assert not (folder / "shop.visual.arrow").exists()
+        return
+    assert code == 0
+    table = read_arrow(folder / "shop.visual.arrow")
+    assert table.ids == array.ids.split()
+    assert table.values.dtype == array.expected.dtype and table.values.tobytes() == array.expected.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_each_kind_there_are_more_than_five(kind):
+    _, cases, _ = KINDS[kind]
+    assert len(cases) > 5 and len({case.what for case in cases}) == len(cases)
+
+
+def test_the_page_is_what_the_tables_say():
+    assert PAGE.read_text(encoding="utf-8") == rendered()
