@@ -46,7 +46,7 @@ class MultimodalTrainer(ResumingTrainer):
         if self._in_processes:
             processes.keep_constants_local(model)
         super().__init__(config, model)
-        check_matmul_precision(config["matmul_precision"], self.device)
+        check_matmul_precision(self.settings.matmul_precision, self.device)
         self._loss_factor = 1
         self.records: dict[str, float] = {}
         if self._in_processes:
@@ -119,7 +119,7 @@ class MultimodalTrainer(ResumingTrainer):
             batches = progress_bar(train_data, ncols=100, desc=set_color(self._progress_label(epoch_idx), "pink"))
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.enable_scaler)
         losses = []
-        with matmul_precision(self.config["matmul_precision"]):
+        with matmul_precision(self.settings.matmul_precision):
             for step in self._steps(batches):
                 losses.append(self._train_batch(step, loss_func, scaler))
                 if self.gpu_available and show_progress:

@@ -19,6 +19,7 @@ from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.locks import only_holder
 from recbole_mm.io.reading import has_file, open_regular
 from recbole_mm.ray_session import check_resources, ray_session
+from recbole_mm.run_settings import SearchSettings
 from recbole_mm.setting_rules import PATH_KEYS
 from recbole_mm.trainer.checkpoint import settings as plain_settings
 from recbole_mm.tuning.ray_interrupt import interrupted_between_steps
@@ -149,13 +150,13 @@ def read_description(file: Path) -> dict[str, Any]:
 
 
 def _tuner(search: Search, space: Space, folder: Path, resume: bool) -> tune.Tuner:
-    config = search.config
+    config, keys = search.config, SearchSettings.of(search.config)
     trainable = tune.with_parameters(
         run_trial,
         settings=_absolute_paths(search),
         shared=load_shared_data(config, [one.name for one in search.ranges]),
     )
-    trainable = tune.with_resources(trainable, {"cpu": config["cpus_per_trial"], "gpu": config["gpus_per_trial"]})
+    trainable = tune.with_resources(trainable, {"cpu": keys.cpus_per_trial, "gpu": keys.gpus_per_trial})
     if resume and put_back_state(folder):
         return tune.Tuner.restore(str(folder), trainable, param_space=space.parameters)
     if resume:
@@ -166,7 +167,7 @@ def _tuner(search: Search, space: Space, folder: Path, resume: bool) -> tune.Tun
         tune_config=tune.TuneConfig(
             search_alg=space.searcher,
             num_samples=space.samples,
-            max_concurrent_trials=config["concurrent_trials"],
+            max_concurrent_trials=keys.concurrent_trials,
             scheduler=_scheduler(search),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
@@ -188,12 +189,12 @@ def _absolute_paths(search: Search) -> dict[str, Any]:
 
 
 def _scheduler(search: Search) -> ASHAScheduler | None:
-    grace = search.config["asha_grace"]
-    if not grace:
+    keys = SearchSettings.of(search.config)
+    if not keys.asha_grace:
         return None
     return ASHAScheduler(
-        time_attr=TIME, metric=SCORE, mode=mode(search), grace_period=grace,
-        reduction_factor=search.config["asha_reduction"], max_t=10**6,  # the epochs are the limit
+        time_attr=TIME, metric=SCORE, mode=mode(search), grace_period=keys.asha_grace,
+        reduction_factor=keys.asha_reduction, max_t=10**6,  # the epochs are the limit
     )  # fmt: skip
 
 
