@@ -165,6 +165,9 @@ def _swap_splits() -> None:
                 f"swap_valid_test: True needs a validation and a test split, and '{dataset.dataset_name}' has rows "
                 f"{list(map(len, splits))} of training, validation and test"
             )
+        logging.getLogger(__name__).warning(
+            "swap_valid_test: what is called validation from here on is the test split, and the other way round"
+        )
         training, validation, test = splits
         return [training, test, validation]
 
@@ -189,10 +192,11 @@ def _evaluate_as_configured() -> None:
         samplers = create(config, dataset, built_datasets)
         _set_eval_batch_size(config, dataset)
         if not issubclass(config.model_class, ClosedFormRecommender):
+            split = "the test split, which swap_valid_test has for" if config["swap_valid_test"] else ""
             logging.getLogger(__name__).info(
-                "The best epoch is chosen by %s on validation data; training ends after %d validations without a "
-                "better",
+                "The best epoch is chosen by %s on %s; training ends after %d validations in a row that are worse",
                 config["valid_metric"],
+                f"{split} validation data".strip(),
                 config["stopping_step"] + 1,
             )
         if _masks_training_items_only(config) and samplers[2] is not None:

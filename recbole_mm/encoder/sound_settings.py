@@ -36,7 +36,7 @@ class SoundSettings(BaseModel):
     frequency_max: FiniteFloat | None = None
     mean: FiniteFloat | None = None
     std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    dither: FiniteFloat | None = None
+    dither: Annotated[float, Field(ge=0, le=0)] | None = None  # noise, by which no two extractions would be alike
     padding_value: FiniteFloat | None = None
     padding_side: Literal["right", "left"] | None = None
     do_normalize: bool | None = None

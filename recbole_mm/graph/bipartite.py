@@ -194,7 +194,7 @@ class EdgeSampler:
         self.graph, self.mode, self.seed, self.epsilon = graph, mode, seed, epsilon
         self.n_kept = graph.n_edges if drop_rate <= 0 else int(graph.n_edges * (1 - drop_rate))
         if self.n_kept == 0:
-            raise ValueError(f"an edge drop rate of {drop_rate} keeps none of {graph.n_edges} edges")
+            raise ValueError(f"edge_dropout: {drop_rate} keeps none of {graph.n_edges} edges; give less")
         self._popularity = np.sqrt(graph.user_degrees[graph.users] * graph.item_degrees[graph.items])
         self._full: SparseOperator | None = None
 

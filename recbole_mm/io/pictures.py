@@ -78,6 +78,8 @@ def _as_rgb(picture: Picture) -> Picture:
 
     if picture.mode == "RGB" and not picture.has_transparency_data:
         return picture
+    if picture.mode == "F":  # which Pillow cuts at 0 and 255: what goes from 0 to 1 would be black
+        raise ValueError("its pixels are fractions of an unknown range; save it with 8 or 16 bits")
     if picture.mode.startswith("I;16"):  # Pillow would cut off all above 255, which leaves white
         picture = picture.convert("I")
     if picture.mode == "I":

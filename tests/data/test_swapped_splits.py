@@ -15,7 +15,7 @@ SPLITS = {
 
 @pytest.mark.parametrize("model", ["VBPR", "BPR"])
 @pytest.mark.parametrize("swap", [False, True])
-def test_splits(tmp_path, model, swap):
+def test_splits(tmp_path, model, swap, caplog):
     write_dataset(tmp_path, SPLITS, {"visual": {item: [1.0, float(ord(item))] for item in "abcde"}})
     run = start(model, tmp_path, **PRE_SPLIT, swap_valid_test=swap)
     users = [{run.dataset.id2token("user_id", user) for user in loader.uid_list.tolist()}
@@ -23,3 +23,4 @@ def test_splits(tmp_path, model, swap):
     expected = [{"u1", "u2"}, {"u3"}]
     assert users == (expected[::-1] if swap else expected)
     assert len(run.train_data._dataset) == 5
+    assert ("what is called validation from here on is the test split" in caplog.text) == swap

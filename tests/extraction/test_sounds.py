@@ -213,6 +213,7 @@ class TestEncoders:
             ({"hop_length": 0}, "hop_length: input should be greater than or equal to 16"),
             ({"chunk_length": 1e9}, "chunk_length: input should be less than or equal to 600"),
             ({"max_length_s": float("nan")}, "max_length_s: input should be"),
+            ({"dither": 1.0}, "dither: input should be less than or equal to 0"),
             ({"do_normalize": "maybe"}, "do_normalize: input should be a valid boolean"),
             ({"feature_extractor_type": "NoSuchExtractor"}, "preprocessor_config.json"),
         ],

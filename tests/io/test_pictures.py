@@ -29,6 +29,13 @@ def test_a_palette(tmp_path):
     assert open_picture(tmp_path / "a.png").getpixel((1, 1)) == (0, 128, 255)
 
 
+def test_fractions_of_an_unknown_range_are_refused(tmp_path):
+    """Pillow cuts them at 0 and 255: those from 0 to 1 would all be black."""
+    Image.fromarray(np.random.default_rng(0).random((8, 8), dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(PictureError, match="a.tif cannot be read as a picture .its pixels are fractions .* 16 bits"):
+        open_picture(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("mode", ["P", "RGBA"])
 def test_what_is_transparent_is_white(tmp_path, mode):
     picture = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
