@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from recbole_mm.experiment.plan import ID_ONLY, LEAK, WITHOUT
+from recbole_mm.experiment.plan import EVALUATION, ID_ONLY, LEAK, WITHOUT
 from recbole_mm.experiment.rows import Row, check_row, modalities_of
 from recbole_mm.model.backbone_model import id_only_model
 from recbole_mm.registration import recbole_models
 from recbole_mm.registry import MODELS
 
 ALL = "all"  # modalities at once
-_NOT_OF_A_ROW = (ID_ONLY, LEAK)
+_NOT_OF_A_ROW = (ID_ONLY, LEAK, EVALUATION)
 
 
 def audit_rows(row: Row, kinds: Sequence[str]) -> list[Row]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.data.knock_out import KNOCK_OUTS
-from recbole_mm.experiment.plan import ID_ONLY, LEAK, WITHOUT
+from recbole_mm.experiment.plan import EVALUATION, ID_ONLY, LEAK, WITHOUT
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.io.names import closest
 from recbole_mm.load import add_opening_options, open_checkpoint, opening_options, run_files
 
-_KINDS = (*KNOCK_OUTS, WITHOUT, ID_ONLY)
+_KINDS = (*KNOCK_OUTS, WITHOUT, ID_ONLY, EVALUATION)
 
 
 def add_parsers(commands: Any) -> None:
@@ -84,6 +84,8 @@ def _audit_checkpoint(arguments: argparse.Namespace) -> int:
     for kind in (WITHOUT, ID_ONLY):
         if kind in arguments.knock_out:
             raise ValueError(f"--knock_out: {kind} needs a training; give it with a plan")
+    if EVALUATION in arguments.knock_out:
+        raise ValueError(f"--knock_out: {EVALUATION} is all that a checkpoint's audit does; leave it out")
     file = (arguments.out or Path("audit")) / f"{arguments.plan.stem}.csv"
     check_is_no_input(file, "--out", run_files(arguments.plan))
     check_folder_writable(file.parent)

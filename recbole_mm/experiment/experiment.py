@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.audit import audit_rows, id_only_rows
 from recbole_mm.experiment.choose import ranges_of
+from recbole_mm.experiment.evaluation_audit import audited_keys
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.leak_checks import LeakCheck, leak_checks, run_leak_check
-from recbole_mm.experiment.plan import ID_ONLY, LEAK, Plan, read_plan
+from recbole_mm.experiment.plan import EVALUATION, ID_ONLY, LEAK, Plan, read_plan
 from recbole_mm.experiment.plan_rows import rows_of
 from recbole_mm.experiment.record import RunResult
 from recbole_mm.experiment.rows import Row, modalities_of
@@ -102,6 +105,8 @@ def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
         if plan.search is not None and not row.sweep:
             ranges_of(row, plan.search)
         audit_rows(row, plan.audit)
+    if EVALUATION in plan.audit and not set(plan.audit) & set(KNOCK_OUTS):
+        raise ValueError(f"{file}: audit: {EVALUATION} says when features are replaced; add by what, such as shuffle")
     if plan.audit and not any(map(modalities_of, rows)):
         raise ValueError(f"{file}: audit: no row reads features that could be replaced or leak; leave audit out")
     return rows
@@ -147,11 +152,14 @@ def _check_leaks(checks: list[LeakCheck], store: Store, jobs: int, tell: Tell) -
 def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> set[str]:
     """Do what is missing; gives the names of all runs that the plan has."""
     wanted: dict[str, Job] = {}
-    for seed in plan.seeds:
-        for row, budget in rows:
-            job = Job(row, seed, Path(), budget)
-            wanted.setdefault(job.name, Job(row, seed, store.folder / "work" / job.name, budget))
-    missing = [job for name, job in wanted.items() if not store.has(name)]
+    kinds = [kind for kind in plan.audit if kind in KNOCK_OUTS] if EVALUATION in plan.audit else []
+    for row, budget in rows:
+        knock_outs = tuple(audited_keys(row, kinds)) if kinds else ()
+        for seed in plan.seeds:
+            job = Job(row, seed, Path(), budget, knock_outs)
+            wanted.setdefault(job.name, replace(job, folder=store.folder / "work" / job.name))
+    missing = [job for job in wanted.values() if not all(map(store.has, job.names))]
+    missing.sort(key=lambda job: plan.seeds.index(job.seed))
     missing.sort(key=lambda job: job.row.dataset)  # a process keeps the data set that it loaded last
     tell(f"{len(missing)} of {len(wanted)} runs to do")
     for number, (_, result) in enumerate(results_of(run_job, deque(missing), jobs, _died), start=1):
@@ -160,7 +168,7 @@ def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell:
         shutil.rmtree(store.folder / "work" / record.run, ignore_errors=True)
         outcome = f"failed: {record.error}" if record.error else _metrics(record.test)
         tell(f"{number} of {len(missing)}: {record.label} on {record.dataset}, seed {record.seed}: {outcome}")
-    return set(wanted)
+    return {name for job in wanted.values() for name in job.names}
 
 
 def _died(job: Job, error: str) -> RunResult:

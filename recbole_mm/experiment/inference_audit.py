@@ -23,6 +23,7 @@ from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
 
 KEPT, REBUILT = "kept", "rebuilt"
+Key = tuple[str, str, str]  # modality, kind, and how the graphs are
 TOP_SHARE = "top share"
 
 
@@ -58,9 +59,9 @@ def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.Dat
     averages, by_user = _evaluate(real, metric)
     rows: list[tuple[object, ...]] = [("", "", "", *averages.values())]
     values = {}
-    for key, changed, by_changed in _replaced(real, kinds, metric, opening):
+    for key, opened in replaced(real, kinds, opening):
+        changed, values[key] = _evaluate(opened, metric)
         rows.append((*key, *changed.values()))
-        values[key] = by_changed
     found = list(compare(values, by_user).values())
     table = pd.DataFrame(rows, columns=["modality", "replaced by", "graphs", *averages])
     table["change"] = [0.0, *(one.relative for one in found)]
@@ -68,23 +69,30 @@ def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.Dat
     return table
 
 
-def _replaced(
-    real: OpenedCheckpoint, kinds: Sequence[str], metric: str, opening: dict[str, Any]
-) -> Iterator[tuple[tuple[str, str, str], dict[str, float], pd.DataFrame]]:
+def replaced(
+    real: OpenedCheckpoint, kinds: Sequence[str], opening: dict[str, Any]
+) -> Iterator[tuple[Key, OpenedCheckpoint]]:
+    """A checkpoint with features replaced in one way after the other, each until the next is asked for.
+
+    Args:
+        real: as it is, and again in the end.
+        kinds: of :data:`recbole_mm.data.knock_out.KNOCK_OUTS`.
+        opening: as of :func:`recbole_mm.load.open_checkpoint`.
+    """
     names = real.model.modalities
     for name in [*names, *([ALL] if len(names) > 1 else [])]:
         for kind in kinds:
-            replaced = names if name == ALL else [name]
-            rebuilt = open_checkpoint(real.path, **opening, knock_out=dict.fromkeys(replaced, kind))
-            kept = {one: _table(real, one).detach().clone() for one in replaced}
-            for one in replaced:
+            targets = names if name == ALL else [name]
+            rebuilt = open_checkpoint(real.path, **opening, knock_out=dict.fromkeys(targets, kind))
+            kept = {one: _table(real, one).detach().clone() for one in targets}
+            for one in targets:
                 if _table(real, one).requires_grad:
                     _knock_out(rebuilt, one, kind)
                 _copy(real, one, _table(rebuilt, one))
-            yield (name, kind, KEPT), *_evaluate(real, metric)
+            yield (name, kind, KEPT), real
             for one, table in kept.items():
                 _copy(real, one, table)
-            yield (name, kind, REBUILT), *_evaluate(rebuilt, metric)
+            yield (name, kind, REBUILT), rebuilt
 
 
 def _table(opened: OpenedCheckpoint, name: str) -> Tensor:

@@ -14,8 +14,8 @@ from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.settings import Count, Counts, Names, Whole
 
 FIRST_SEED, MOST_SEEDS = 2020, 1000
-WITHOUT, ID_ONLY, LEAK = "without", "id_only", "leak"
-AUDITS = (*KNOCK_OUTS, WITHOUT, ID_ONLY, LEAK)
+WITHOUT, ID_ONLY, LEAK, EVALUATION = "without", "id_only", "leak", "evaluation"
+AUDITS = (*KNOCK_OUTS, WITHOUT, ID_ONLY, EVALUATION, LEAK)
 
 
 def _known_audit(kind: str) -> str:
@@ -101,8 +101,9 @@ class Plan(_Part):
     """Settings of all runs."""
     audit: list[Audit] = []
     """Trains every row again with each modality, and all of them, replaced (shuffle, constant, noise, near_one, zero,
-    mean) or left out (without); id_only adds the models of IDs alone that the rows stand on, where the plan has none;
-    leak asks once for each data set whether its features know held-out interactions."""
+    mean) or left out (without); evaluation replaces them in the trained rows too, at their evaluation alone; id_only
+    adds the models of IDs alone that the rows stand on, where the plan has none; leak asks once for each data set
+    whether its features know held-out interactions."""
     metrics: Annotated[Names, Field(min_length=1)] = ["Recall", "NDCG"]
     """What is measured."""
     topk: Counts = [10, 20]

@@ -24,7 +24,7 @@ _FORMS = {
     "search": "none, or what is searched, such as {budget: 12, method: asha, metric: NDCG@20}",
     "sweep": "models, each with one key or two and lists of values, such as {POWERec: {prompt_num: [1, 2]}}",
     "settings": "settings of all runs, such as {epochs: 100}",
-    "audit": f"a list of {', '.join(KNOCK_OUTS)}, without, id_only, leak",
+    "audit": f"a list of {', '.join(KNOCK_OUTS)}, without, id_only, evaluation, leak",
     "metrics": "a list of metrics, such as [Recall, NDCG]",
     "topk": "a list of whole numbers of at least 1, such as [10, 20]",
     "compare_with": "a list of labels of rows, such as [LightGCN]",

@@ -177,12 +177,14 @@ class RunResult:
         per_user: of ``per_user.parquet`` and ``lists.parquet`` together; None of a run that failed.
         curves: of ``curves.parquet``.
         data: of ``data/HASH/``, by the name of the file.
+        audits: the same weights with features replaced, as runs of their own.
     """
 
     record: Record
     per_user: pd.DataFrame | None = None
     curves: list[CurvePoint] = field(default_factory=list)
     data: dict[str, pd.DataFrame] = field(default_factory=dict)
+    audits: list[RunResult] = field(default_factory=list)
 
 
 def unflat(columns: dict[str, Any]) -> dict[str, Any]:

@@ -143,6 +143,7 @@ class DatasetResults:
         return self.tables.sweeps(self.dataset)
 
 
-def _place(modality: str, kind: str) -> tuple[bool, str, int]:
+def _place(modality: str, kind: str) -> tuple[object, ...]:
     """Of a knock-out in a table: modality by modality, all at once last, the kinds in the order of plans' keys."""
-    return modality == ALL, modality, AUDITS.index(kind) if kind in AUDITS else len(AUDITS)
+    name, _, at_evaluation = kind.partition(" at ")
+    return modality == ALL, modality, bool(at_evaluation), AUDITS.index(name) if name in AUDITS else -1, at_evaluation

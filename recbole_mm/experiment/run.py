@@ -20,6 +20,8 @@ from recbole.config import Config
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import checked_config
+from recbole_mm.experiment.evaluation_audit import audit_run, run_name
+from recbole_mm.experiment.inference_audit import Key
 from recbole_mm.experiment.measured import data_tables, lists_beyond, per_user_table
 from recbole_mm.experiment.record import CurvePoint, Record, RunResult
 from recbole_mm.experiment.rows import Row, digest, is_solved, without_paths
@@ -45,12 +47,19 @@ class Job:
         seed: of this run.
         folder: where the run keeps its checkpoints until it has ended.
         budget: settings that were tried before these were chosen.
+        knock_outs: of its features at its evaluation alone.
     """
 
     row: Row
     seed: int
     folder: Path
     budget: int = 0
+    knock_outs: tuple[Key, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """What the run and its knock-outs are called in the store."""
+        return [self.name, *(run_name(self.name, key) for key in self.knock_outs)]
 
     @property
     def name(self) -> str:
@@ -111,7 +120,9 @@ def _run(job: Job) -> RunResult:
         commit=_commit(),
     )
     per_user = per_user_table(users, data_set(train_data))
-    return RunResult(record, per_user, _curves(watch.epochs), data_tables(train_data, test_data))
+    trusts = bool(job.row.settings.get("plugins"))
+    audits = list(audit_run(record, trainer.saved_model_file, job.knock_outs, trusts)) if job.knock_outs else []
+    return RunResult(record, per_user, _curves(watch.epochs), data_tables(train_data, test_data), audits)
 
 
 def prepare(job: Job) -> tuple[Any, ...]:

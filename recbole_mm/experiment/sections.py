@@ -139,8 +139,9 @@ def _audit(results: DatasetResults) -> Section:
     note = (
         "Each row trained again, with the same settings and as many parameters, on replaced features, from which "
         "graphs are built anew, or with a modality left out: what a model loses is what the modality is worth to it. A "
-        "shuffle gives every item another's features and decides; id_only is the model of IDs alone that the row's "
-        "stands on, with settings of its own; p is after Holm's correction over the row's knock-outs."
+        "shuffle gives every item another's features and decides; at evaluation the weights stay those of the real "
+        "features, and item graphs are kept or rebuilt of the replaced ones; id_only is the model of IDs alone that a "
+        "row's stands on, with settings of its own; p is after Holm's correction over the row's knock-outs."
     )
     title = "What each modality is worth"
     return Section(results.dataset, f"{results.dataset}-audit", title, note, pd.DataFrame(lines))

@@ -99,6 +99,8 @@ class Store:
     def add(self, result: RunResult) -> None:
         """Keep the result of a run; the record comes last, so that what has one is whole."""
         run = result.record.run
+        for audit in result.audits:
+            self.add(audit)
         for name, table in result.data.items():
             file = self.folder / "data" / result.record.data / f"{name}.parquet"
             if not file.is_file():

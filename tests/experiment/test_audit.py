@@ -90,6 +90,7 @@ def test_the_command(checkpoints, tmp_path, capsys, monkeypatch):
         (["{VBPR}", "--knock_out=zerro"], r"--knock_out: there is no 'zerro' \(did you mean zero\?\); there are shuf"),
         (["{VBPR}", "--knock_out=without"], "--knock_out: without needs a training; give it with a plan"),
         (["{VBPR}", "--knock_out=id_only"], "--knock_out: id_only needs a training; give it with a plan"),
+        (["{VBPR}", "--knock_out=zero,evaluation"], "--knock_out: evaluation is all that a checkpoint's audit does"),
         (["{VBPR}", "--knock_out=zero,zero"], "--knock_out: zero,zero names one twice"),
         (["{VBPR}", "--knock_out="], "--knock_out: there is no ''"),
         (["{ContentEASE}"], "ContentEASE is solved from its features.*audit a plan"),

@@ -15,7 +15,7 @@ SEEDS = "give how many, from 1 to 1000, or a list of whole numbers of at least 0
 MODELS = r"give names of models, each with settings or without"
 SEARCH = "give none, or what is searched, such as {budget: 12"
 SWEEP = "give models, each with one key or two and lists of values"
-KINDS = "give a list of shuffle, constant, noise, near_one, zero, mean, without, id_only, leak"
+KINDS = "give a list of shuffle, constant, noise, near_one, zero, mean, without, id_only, evaluation, leak"
 VALUES = "give keys with lists of values"
 
 BAD = [
@@ -156,6 +156,7 @@ BAD = [
     ("audit: [shufle]", rf"audit: entry 1: 'shufle' .*did you mean shuffle.*; {KINDS}"),
     ("audit: [shuffle, shuffle]", "audit: shuffle stands there twice"),
     ("audit: [leak]", "audit: no row reads features that could be replaced or leak; leave audit out"),
+    ("audit: [evaluation]\nmodels: [VBPR]", "audit: evaluation says when features are replaced; add by what, such as"),
     ("metrics: []", r"metrics: \[\] is not allowed; give a list of metrics"),
     ("metrics: [3]", "metrics: entry 1: 3 is not allowed; give a list of metrics"),
     ("metrics: [Recal]", r"plan.yaml: metrics: there is no metric 'Recal' \(did you mean recall\?\)"),
