@@ -48,7 +48,7 @@ def _of_modality(modality: dict[str, Any]) -> Iterator[str]:
     if modality["norms"] is not None and modality["norms"][1] > LONG_ROWS:
         yield (
             f"rows of norm {modality['norms'][1]:.3g} (median) saturate activations and outweigh ID vectors: try "
-            "normalize_feature: True, or standardize_feature: True"
+            "normalize_feature: True, which comes after standardize_feature: True where columns differ in scale"
         )
     if modality["mean_cosine"] is not None and modality["mean_cosine"] > COMMON_DIRECTION:
         yield (

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from recbole.config import Config
+from recbole.data import create_dataset
 
 from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import describe
 from recbole_mm.data.description_lines import format_description
 from recbole_mm.data.feature_file import write_arrow, write_text
+from recbole_mm.testing.toy import QUIET, write_dataset
 
 VALUES = np.array([[3, 4], [0, 0], [-0.0, 0], [3, 4], [6, 8], [-0.0, 2], [0, 2]], np.float32)
 
@@ -208,3 +211,31 @@ def test_modalities_of_different_lengths_are_said(tmp_path):
     write_arrow(folder / "toy.textual.arrow", ["a", "b"], np.eye(2) * 0.5)
     (line,) = describe(folder)["warnings"]
     assert line.startswith("rows of visual are 18 times as long as those of textual")
+
+
+RNG = np.random.default_rng(0)
+COSTLY = {  # rows as they are met, keys that a warning offers, and what it warns of
+    "norm 33": (33 / 20 * np.sign(RNG.standard_normal((40, 400))), ["normalize_feature"], "rows of norm 33 (median)"),
+    "a common mean": (RNG.standard_normal((40, 16)) + 5 * np.eye(16)[0], ["center_feature"], "all rows point alike"),
+    "a mean in all columns": (RNG.standard_normal((40, 16)) + 3, ["standardize_feature"], "all rows point alike"),
+    "columns of other scales": (
+        RNG.standard_normal((40, 400)) * np.logspace(0, 3, 400), ["standardize_feature", "normalize_feature"],
+        "(median) saturate activations",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rows, keys, warning", COSTLY.values(), ids=COSTLY)
+def test_the_keys_that_are_offered_mend_what_is_warned_of(tmp_path, rows, keys, warning):
+    """Described again as a run with the keys sees them, the warning is gone."""
+    ids = [f"i{number}" for number in range(len(rows))]
+    pairs = [(f"u{user}", ids[(3 * user + place) % len(ids)]) for user in range(len(ids)) for place in range(5)]
+    folder = write_dataset(tmp_path, {"": pairs}, {}) / "toy"
+    write_arrow(folder / "toy.visual.arrow", ids, rows.astype(np.float32))
+    (line,) = (line for line in describe(folder)["warnings"] if warning in line)
+    assert all(f"{key}: True" in line for key in keys)
+    settings = {**QUIET, "data_path": str(tmp_path), **dict.fromkeys(keys, True)}
+    dataset = create_dataset(Config("VBPR", "toy", config_dict=settings))
+    names = [str(one) for one in dataset.field2id_token["item_id"][1:]]
+    write_arrow(folder / "toy.visual.arrow", names, dataset.modality_feature("visual")[1:].numpy())
+    assert not [line for line in describe(folder)["warnings"] if warning in line]
