@@ -11,8 +11,8 @@ import numpy as np
 from recbole_mm.data.feature_table import FeatureTable, checked_features, collapse_duplicates, first_non_finite
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.io.files import atomic_file
-from recbole_mm.io.reading import open_regular, regular_file
-from recbole_mm.io.tables import bad_value, check_letters, decoded, unquoted, unquoted_ids
+from recbole_mm.io.reading import decoded, open_regular, regular_file
+from recbole_mm.io.tables import bad_value, check_letters, unquoted, unquoted_ids
 
 if TYPE_CHECKING:
     import pyarrow as pa

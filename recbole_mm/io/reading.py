@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.io.errors import one_line
+
 # of a pipe or a terminal; Windows has neither flag
 NEVER_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
@@ -116,6 +118,27 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def decoded(
+    path: str | os.PathLike[str], content: bytes, encoding: str, first_line: int = 1, *, is_set: bool = True
+) -> str:
+    """The text of bytes that begin a line of a file; raises ValueError, naming file, line and byte.
+
+    Args:
+        is_set: whether the setting `encoding` says how the file is read.
+    """
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + first_line
+        byte = error.start - (content.rfind(b"\n", 0, error.start) + 1)
+        raise ValueError(
+            f"{path}, line {line}, byte {byte + 1}: no {encoding} text ({error.reason}); save the file as UTF-8"
+            f"{', or set encoding to the one it has' if is_set else ''}"
+        ) from error
+    except (UnicodeError, LookupError) as error:  # of UTF-16 without its mark, or no encoding of texts
+        raise ValueError(f"{path} is no {encoding} text ({one_line(error)}); save the file as UTF-8") from error
+
+
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
     """The lines of a text file, without their ends; those that are empty at its end are left out.
 
@@ -124,12 +147,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         ValueError: it is not UTF-8.
     """
     with open_regular(path) as file:
-        content = file.read()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8 text ({error.reason}); save the file as UTF-8") from error
+        text = decoded(path, file.read(), "utf-8", is_set=False).lstrip("\ufeff")
     return [line.rstrip("\r") for line in text.rstrip("\r\n").split("\n")]
 
 

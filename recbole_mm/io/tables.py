@@ -16,8 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from recbole_mm.io.errors import one_line
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import decoded, open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,21 +87,6 @@ def read_text_file(path: str | os.PathLike[str], encoding: str = "utf-8") -> str
     with open_regular(path) as file:
         content = file.read()
     return decoded(path, content, encoding).lstrip("\ufeff")
-
-
-def decoded(path: str | os.PathLike[str], content: bytes, encoding: str, first_line: int = 1) -> str:
-    """The text of bytes that begin a line of a file; raises ValueError, naming file, line and byte."""
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + first_line
-        byte = error.start - (content.rfind(b"\n", 0, error.start) + 1)
-        raise ValueError(
-            f"{path}, line {line}, byte {byte + 1}: no {encoding} text ({error.reason}); save the file as UTF-8, or "
-            f"set encoding to the one it has"
-        ) from error
-    except (UnicodeError, LookupError) as error:  # of UTF-16 without its mark, or no encoding of texts
-        raise ValueError(f"{path} is no {encoding} text ({one_line(error)}); save the file as UTF-8") from error
 
 
 def header_of(path: str | os.PathLike[str], separator: str = "\t", encoding: str = "utf-8") -> list[str]:

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from recbole_mm.io.reading import read_lines
+from recbole_mm.io.tables import unquoted
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.recommender import Recommender
 
@@ -109,7 +110,8 @@ def _interactions(dataset: Dataset) -> csr_matrix:
 def read_users(file: Path | None, dataset: Dataset) -> np.ndarray:
     """Internal ids of the users to serve, ``int64 [n]``: of a text file with one id a line, or all but [PAD].
 
-    Blank lines are left out, and an id that stands there twice is served once.
+    Blank lines are left out, and an id that stands there twice is served once. An id is what stands in the line, or is
+    left of it without blanks and quotation marks around it.
 
     Raises FileNotFoundError, or ValueError naming the line of an id that the data set does not have.
     """
@@ -120,11 +122,13 @@ def read_users(file: Path | None, dataset: Dataset) -> np.ndarray:
     known = dataset.field2token_id[dataset.uid_field]
     found: dict[int, None] = {}
     for number, line in enumerate(read_lines(file), start=1):
-        token = line.strip()
-        if token and (token not in known or known[token] == 0):
-            raise ValueError(f"{file}, line {number}: user '{token}' is not in data set '{dataset.dataset_name}'")
-        if token:
-            found[known[token]] = None
+        forms = (line, line.strip(), unquoted(line.strip()))
+        user = next((known[form] for form in forms if known.get(form, 0)), None)  # 0 is [PAD]
+        if line.strip() and user is None:
+            name = dataset.dataset_name
+            raise ValueError(f"{file}, line {number}: user '{line.strip()}' is not in data set '{name}'")
+        if user is not None:
+            found[user] = None
     if not found:
         raise ValueError(f"--users: {file} names no user; write one id a line")
     return np.fromiter(found, dtype=np.int64)

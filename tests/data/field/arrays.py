@@ -1,4 +1,4 @@
-"""Kind: what people hold instead of a plain array of features, through `convert npy`."""
+"""Kinds: what people hold instead of a plain array of features, through `convert npy`; lists of users."""
 
 from __future__ import annotations
 
@@ -76,4 +76,34 @@ ARRAYS = [
     Array("a value that is no number", "a.npy: row 2 (item 'i2') holds a value that is not finite as float32; correct it, or leave the item out", "a.npy", _npy(np.where(VALUES > 1, np.nan, VALUES))),
     Array("cut short", "a.npy is not a whole .npy file of numbers, perhaps cut short; save it again with numpy.save",
           "a.npy", _npy(VALUES)[:-5]),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file of user ids, and the ids that are read of it; None where it is refused."""
+
+    what: str
+    outcome: str
+    content: bytes
+    expected: list[str] | None = None
+
+
+USERS = ["u1", "NA", "Müller, Anna", '5" disc', " a", "a", "007", "[PAD]", "né", "x\ty"]  # of the data set
+LISTS = [
+    Listed("CRLF, a byte order mark, blank lines", "the ids", b"\xef\xbb\xbfu1\r\n\r\nNA\r\n", ["u1", "NA"]),
+    Listed("an id twice", "once, at its first place", b"NA\nu1\nNA\n", ["NA", "u1"]),
+    Listed("commas, `NA`, `007`, `[PAD]`", "ids as any other", "Müller, Anna\nNA\n007\n[PAD]\n".encode(),
+           ["Müller, Anna", "NA", "007", "[PAD]"]),
+    Listed("ids in marks, doubled within", "the ids without them", '"5"" disc"\n"Müller, Anna"\n'.encode(),
+           ['5" disc', "Müller, Anna"]),
+    Listed("a lone mark", "as it stands", b'5" disc', ['5" disc']),
+    Listed("blanks before and after", "the id with them, where there is one, else the one without", b" a\n u1 \na\n",
+           [" a", "u1", "a"]),
+    Listed("no end of the last line", "the ids", b"u1\nNA", ["u1", "NA"]),
+    Listed("a user that is not there", "users.txt, line 2: user 'u2' is not in data set 'shop'", b"u1\nu2\n"),
+    Listed("a header", "users.txt, line 1: user 'user_id:token' is not in data set 'shop'", b"user_id:token\nu1\n"),
+    Listed("another encoding", "users.txt, line 2, byte 2: no utf-8 text (invalid continuation byte); save the file as "
+           "UTF-8", b"u1\nn\xe9\n"),
+    Listed("blank lines alone", "users.txt names no user; write one id a line", b"\n \n"),
 ]  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.data.field.arrays import ARRAYS
+from tests.data.field.arrays import ARRAYS, LISTS
 from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES
-from tests.data.field.runs import LABELS, LENGTHS, SPLITS
+from tests.data.field.runs import LABELS, LENGTHS, SCALES, SPLITS
 from tests.data.field.texts import ENCODINGS, IDS, INTERACTIONS, MARKS
 from tests.data.field.times_and_names import NAMES, TIMES
 
@@ -24,8 +24,10 @@ KINDS = {
     "Encodings and line ends": ("Of `shop.item`, and of others by the same rules.", ENCODINGS, "loaded"),
     "Lengths of lists": ("`topk`, of 12 items.", LENGTHS, "run"),
     "Labels": ("Of metrics of values (`mode: labeled`) and models of labelled rows.", LABELS, "run"),
+    "Small and large features": ("Of a run of FREEDOM.", SCALES, "run"),
     "Split files": ("`shop.train.inter`, `shop.valid.inter`, `shop.test.inter`.", SPLITS, "run"),
     "Arrays": ("Of `convert npy`, with `ids.txt`.", ARRAYS, "converted"),
+    "Lists of users": ("Of `recommend --users users.txt`.", LISTS, "listed"),
 }
 HEAD = """# What is understood, and what is refused
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tests.data.field.cases import BY_TIME, HEADER, LOADED, N_USERS, PAIRS, Case, inter, visual
 
 SHOP = {"inter": inter(), "visual": visual()}
@@ -81,6 +83,35 @@ LABELS = [
            "{mode: labeled}, or other metrics", labelled(), **RANDOM, metrics=["AUC"]),
     values("AUC and Recall", "metrics: ['AUC', 'Recall'] are of rankings and of values, which RecBole cannot measure "
            "together", labelled(), metrics=["AUC", "Recall"]),
+]  # fmt: skip
+
+
+
+def scaled(what: str, outcome: str, row, ran: bool = False, **settings: Any) -> Case:
+    """Of a model with a graph of items, whose features are refused or are those of the file, by id."""
+
+    def check(dataset: Any, test: Any) -> None:
+        found = dataset.modality_feature("visual")
+        for number in range(1, dataset.item_num):
+            expected = np.array(row(int(dataset.id2token("item_id", number)[1:])).split(), np.float32)
+            np.testing.assert_array_equal(found[number].numpy(), expected)
+
+    files = {"inter": inter(), "visual": visual(row)}
+    return Case(what, outcome, files, {**LOADED, **settings}, check if ran else None, "FREEDOM")
+
+
+TOO_LARGE = "too large to compute with; scale the features, or set standardize_feature: True or normalize_feature: True"
+SCALES = [
+    scaled("values of 1e-30", "trained on as they are", lambda item: f"{item}e-30 1e-30 2e-30", True),
+    scaled("values of 1e-45, the least of float32", "the same", lambda item: "1e-45 0 1e-45", True),
+    scaled("rows of zeros alone", "the same", lambda item: "0 0 0", True),
+    scaled("one row for all items", "the same", lambda item: "1 2 3", True),
+    scaled("a value a row", "the same", str, True),
+    scaled("values of -0.0 and of 1e8", "the same", lambda item: f"-0.0 {item}e8 1", True),
+    scaled("values of 1e15", f"shop.visual: item 'i2' has a value of 2e+15, {TOO_LARGE}", lambda item: f"{item}e15 1 2"),
+    scaled("values of -1e20", f"shop.visual: item 'i2' has a value of -2e+20, {TOO_LARGE}", lambda item: f"-{item}e20 1 2"),
+    scaled("the largest of float32 in one row", f"shop.visual: item 'i3' has a value of 3.4e+38, {TOO_LARGE}",
+           lambda item: "3.4e38 1 2" if item == 3 else f"{item} 1 2"),
 ]  # fmt: skip
 
 ROWS = inter().splitlines()[1:]

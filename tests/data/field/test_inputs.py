@@ -10,8 +10,9 @@ from recbole.data import create_dataset, data_preparation
 from recbole_mm.__main__ import main
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_arrow
-from tests.data.field.arrays import ARRAYS, Array
-from tests.data.field.cases import Case, write
+from recbole_mm.recommend.ranking import read_users
+from tests.data.field.arrays import ARRAYS, LISTS, USERS, Array, Listed
+from tests.data.field.cases import Case, inter, write
 from tests.data.field.page import KINDS, PAGE, rendered
 
 LOADED = [(kind, case) for kind, (_, cases, how) in KINDS.items() if how == "loaded" for case in cases]
@@ -93,6 +94,25 @@ def test_an_array_is_converted_or_refused(array: Array, tmp_path, capsys, monkey
     table = read_arrow(folder / "shop.visual.arrow")
     assert table.ids == array.ids.split()
     assert table.values.dtype == array.expected.dtype and table.values.tobytes() == array.expected.tobytes()
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory):
+    case = Case("", "", {"inter": inter(user=USERS.__getitem__).replace("x\ty", '"x\ty"')}, model="BPR")
+    return load(case, write(case, tmp_path_factory.mktemp("known")))[0]
+
+
+@pytest.mark.parametrize("listed", LISTS, ids=lambda listed: listed.what)
+def test_a_list_of_users_is_read_or_refused(listed: Listed, known, tmp_path):
+    file = tmp_path / "users.txt"
+    file.write_bytes(listed.content)
+    if listed.expected is not None:
+        found = read_users(file, known)
+        assert list(known.id2token("user_id", found)) == listed.expected
+        return
+    with pytest.raises(ValueError) as caught:
+        read_users(file, known)
+    assert str(caught.value).endswith(listed.outcome) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", KINDS)
