@@ -22,7 +22,7 @@ from recbole_mm.data.feature_file import read_features
 from recbole_mm.encoder import load_image_encoder, open_picture
 from recbole_mm.io.tables import read_table
 from recbole_mm.load import open_checkpoint
-from tests.test_docs import ROOT, fenced
+from tests.test_docs import README, ROOT, fenced
 
 PAGE = ROOT / "docs" / "first-steps.md"
 TABLES = fenced(PAGE, "csv")
@@ -89,6 +89,7 @@ def shop(tmp_path_factory) -> Path:
 
 def test_they_are_four():
     assert [command.split()[1] for command in COMMANDS] == ["convert", "extract", "run", "report"]
+    assert "\n".join(COMMANDS) + "\n" in fenced(README)
 
 
 def test_every_purchase_and_text_is_that_of_the_csv(shop):

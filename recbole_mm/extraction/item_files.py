@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,15 +18,23 @@ def item_files(folder: Path, items: Iterable[str], suffixes: tuple[str, ...]) ->
     An item's files are ``<id>.jpg`` in the folder or any below it, ``<id>_1.jpg``, ``<id>_2.jpg``, and all in a folder
     ``<id>``. An id with a slash is a path. A file whose whole name is an item's id is of that item alone; of two files
     that differ in their suffix alone the first by name counts. Names are matched with what is listed, so that no id,
-    such as ``../x``, leads out of the folder.
+    such as ``../x``, leads out of the folder. Where no id is a name letter by letter, one is that differs in how
+    accents are composed, as names do that have been on a Mac.
     """
     known = set(items)
+    composed = {_composed(item): item for item in known}
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in _listed(folder, suffixes):
-        owner = next((name for name in _owners(path) if name in known), None)
+        owner = next((name for name in _owners(path) if name in known), None) or next(
+            (composed[name] for name in map(_composed, _owners(path)) if name in composed), None
+        )
         if owner is not None:
             found[owner].setdefault(path.with_suffix("").as_posix(), (folder / path).absolute())
     return {item: list(found[item].values()) for item in known & found.keys()}
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def mapped_files(folder: Path, names: Mapping[str, str], option: str) -> dict[str, list[Path]]:

@@ -33,6 +33,9 @@ def found(files: list[str], items: list[str]) -> dict[str, list[str]]:
         (["42.jpg", "42.png", "43.txt"], ["42", "43"], {"42": ["42.jpg"]}),
         (["42_1.jpg", "42_2.png", "42_x.jpg"], ["42"], {"42": ["42_1.jpg", "42_2.png"]}),
         (["42.jpg", "42_1.jpg"], ["42"], {"42": ["42.jpg", "42_1.jpg"]}),
+        (["Ka\u0308se.JPG"], ["K\u00e4se"], {"K\u00e4se": ["Ka\u0308se.JPG"]}),  # as a Mac writes it
+        (["Ka\u0308se.jpg", "K\u00e4se.jpg"], ["Ka\u0308se", "K\u00e4se"],
+         {"Ka\u0308se": ["Ka\u0308se.jpg"], "K\u00e4se": ["K\u00e4se.jpg"]}),
         (["42_1.jpg", "42.jpg"], ["42", "42_1"], {"42": ["42.jpg"], "42_1": ["42_1.jpg"]}),
         (["42/a.jpg", "42/b.png", "43/c.jpg"], ["42", "43"], {"42": ["42/a.jpg", "42/b.png"], "43": ["43/c.jpg"]}),
         (["a/b/42.jpg", "a/43.jpg"], ["42", "43"], {"42": ["a/b/42.jpg"], "43": ["a/43.jpg"]}),
