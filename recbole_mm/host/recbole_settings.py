@@ -21,6 +21,7 @@ from recbole_mm.host.recbole_types import (
     joined,
     no_sampling,
     no_sparse_adam,
+    one_column,
     three_splits,
 )
 from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Settings, Weight, Whole, Workers
@@ -126,7 +127,7 @@ class RecBoleSettings(Settings):
     """Greatest length of each sequence column."""
     LABEL_FIELD: Text = "label"
     """Column of labels."""
-    threshold: dict[str, Real] | None = None
+    threshold: Annotated[dict[str, Real], AfterValidator(one_column)] | None = None
     """Column and value from which on a row is positive."""
     NEG_PREFIX: Text = "neg_"
     """Prefix of the columns of negative items."""

@@ -69,6 +69,12 @@ def different(values: list[Any]) -> list[Any]:
     return values
 
 
+def one_column(thresholds: dict[str, float]) -> dict[str, float]:
+    if len(thresholds) != 1:
+        raise ValueError("labels are made of one column")
+    return thresholds
+
+
 def three_splits(names: list[str]) -> list[str]:
     if len(names) != 3:
         raise ValueError("it names the files of training, validation and test, in this order")

@@ -68,7 +68,7 @@ def test_bad_arrays_and_ids_are_errors(array, tmp_path):
         ({"ids": tmp_path / "two.txt"}, ValueError, "f.npy: 3 rows of features for 2 item ids"),
         ({"ids": tmp_path / "gap.txt"}, ValueError, "gap.txt, line 2: no item id"),
         ({"ids": tmp_path / "no.txt"}, FileNotFoundError, "no file .*no.txt"),
-        ({"ids": array["features"]}, ValueError, "f.npy, line 1: not UTF-8 text"),
+        ({"ids": array["features"]}, ValueError, "f.npy, line 1, byte 1: no utf-8 text"),
         ({"features": tmp_path / "no.npy"}, FileNotFoundError, "no feature file .*no.npy"),
         ({"features": array["ids"]}, ValueError, "ids.txt is text, such as a CSV table"),
         ({"features": tmp_path / "several.npz"}, ValueError, "is an archive of a, b; save the one array"),

@@ -75,6 +75,9 @@ LABELS = [
            labelled(label=lambda u, i: "1")),
     values("a threshold above all ratings", f"threshold: 'rating' is below 9 in all interactions, and {CLASSES}",
            RATINGS, threshold={"rating": 9}),
+    values("a threshold for two columns", "threshold: {'rating': 3, 'x': 2} is not allowed for FM (labels are made of one "
+           "column); give a dict or nothing (~); Column and value from which on a row is positive.", RATINGS,
+           threshold={"rating": 3, "x": 2}),
     values("labels of type token", "LABEL_FIELD: 'label' is of type token, and labels are numbers; name its column "
            "label:float", labelled("label:token")),
     values("a label that is missing", "LABEL_FIELD: 'label' is missing in 1 of 60 interactions; fill it in, or leave "
