@@ -57,7 +57,7 @@ def _band(rank: int, cut: float) -> int:
     n_kept = int(cut * rank)
     if rank % 2 or n_kept % 2 or n_kept < 2:
         raise ValueError(
-            f"svd_cut: {cut} of svd_rank {rank} is {n_kept} singular values; they come in pairs: give an even svd_rank, "
+            f"svd_cut: {cut} of svd_rank {rank} is {n_kept} singular values; they come in pairs: give an even svd_rank "
             "and an svd_cut by which it is an even number of at least 2"
         )
     return n_kept // 2
