@@ -21,6 +21,7 @@ _MOST = (
     (re.compile(r"(positions?|position_embeddings)$"), 1 << 24),
 )
 _WORDS = ("types", "label2id")  # whose keys are classes' names, and words of a classifier's
+_AT_LEAST_ONE = ("patch_size", "image_size", "num_attention_heads", "hidden_size")
 _LEAST_CROP = 0.1  # timm's crop_pct: pictures are brought to the size over it
 
 
@@ -34,6 +35,8 @@ def check_limits(settings: Any) -> None:
             raise ValueError(f"{key} is {number}, and the most is {most}")
         if number < 0 and most == _MOST[0][1]:
             raise ValueError(f"{key} is {number}, and the least is 0")
+        if key in _AT_LEAST_ONE and number < 1:
+            raise ValueError(f"{key} is {number}, and the least is 1")
         if key == "crop_pct" and number < _LEAST_CROP:
             raise ValueError(f"{key} is {number}, and the least is {_LEAST_CROP}")
 

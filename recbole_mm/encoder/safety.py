@@ -68,6 +68,8 @@ def _check_weights(place: Path, names: list[str]) -> None:
 def _check_settings(file: Path, folder: Path) -> None:
     shown = file.relative_to(folder)
     settings = read_settings(file, shown)
+    if file.name != MODULES_FILE and not isinstance(settings, dict):
+        raise EncoderError(f"{shown} holds no settings by name; replace it")
     for key, value in leaves(settings):
         if isinstance(value, str):
             _check_word(shown, key, value)

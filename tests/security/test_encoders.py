@@ -47,6 +47,22 @@ def write_code(folder: Path) -> None:
     (folder / "evil.py").write_text("import os\nos.mkdir('PWNED')\nclass Evil:\n    pass\n")
 
 
+@pytest.mark.parametrize("load", LOADERS)
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("content", ["null", "[]", "3"])
+def test_settings_without_names(folder, load, name, content):
+    (folder / name).write_text(content)
+    assert f"cannot be loaded: {name} holds no settings by name; replace it" in refusal(load, folder)
+
+
+@pytest.mark.parametrize("key", ["patch_size", "num_attention_heads", "hidden_size", "image_size"])
+def test_a_size_of_nothing(folder, key):
+    settings = json.loads((folder / "config.json").read_text())
+    settings["vision_config"][key] = 0
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert f"config.json: {key} is 0, and the least is 1; replace it" in refusal(LOADERS[0], folder)
+
+
 class TestModuleTypes:
     @pytest.mark.parametrize(
         "kind", ["evil.Evil", "os.abort", "sentence_transformers_evil.A", "org/name--evil.Evil", "", None, 3, ["a"]]
