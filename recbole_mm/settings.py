@@ -37,11 +37,17 @@ def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value if value is None else [value]
 
 
-def _each_once(names: list[str]) -> list[str]:
-    twice = next((name for position, name in enumerate(names) if name in names[:position]), None)
-    if twice is not None:
-        raise ValueError(f"{twice} stands there twice")
-    return names
+def each_once(values: list[Any]) -> list[Any]:
+    """The values, each of which stands there once; raises ValueError."""
+    return check_different(values, values)
+
+
+def check_different(values: list[Any], keys: list[Any]) -> list[Any]:
+    """The values, no two of which have the same key; raises ValueError."""
+    for position, key in enumerate(keys):
+        if key in keys[:position]:
+            raise ValueError(f"{values[position]} stands there twice")
+    return values
 
 
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
@@ -60,7 +66,7 @@ Positive = Annotated[_Real, Field(gt=0)]
 Share = Annotated[_Real, Field(ge=0, le=1)]
 PositiveShare = Annotated[_Real, Field(gt=0, le=1)]
 Rate = Annotated[_Real, Field(ge=0, lt=1)]
-Names = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_each_once)]
+Names = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(each_once)]
 Counts = Annotated[list[Count], BeforeValidator(_as_list), Field(min_length=1)]
 Widths = Annotated[list[Width], BeforeValidator(_as_list), Field(min_length=1)]
 Weights = Annotated[list[Weight], BeforeValidator(_as_list), Field(min_length=1)]

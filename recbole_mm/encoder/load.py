@@ -18,6 +18,7 @@ from recbole_mm.encoder.pretrained import (
     require_transformers,
     stored_weights,
 )
+from recbole_mm.encoder.processor_settings import PROCESSOR_FILE
 from recbole_mm.encoder.safety import EncoderError
 from recbole_mm.encoder.vision_tower import VisionTower
 
@@ -68,7 +69,7 @@ def load_vision_tower(folder: Path, config: Any) -> VisionTower:
     else:
         model = stored_weights(AutoModel, folder, config, optional="pooler")
     processor = load_processor(folder, config)
-    with reading("preprocessor_config.json, whose pictures the model is tried on"):
+    with reading(f"{PROCESSOR_FILE}, whose pictures the model is tried on"):
         return VisionTower(model, processor)
 
 
@@ -84,7 +85,7 @@ def load_processor(folder: Path, config: Any) -> Any:
 
     if config.model_type != TIMM_TYPE:  # whose settings are in config.json
         check_picture_settings(folder)
-    with reading("preprocessor_config.json"):
+    with reading(PROCESSOR_FILE):
         if config.model_type in CLIP_TYPES:
             return CLIPImageProcessorPil.from_pretrained(folder)
         if config.model_type == TIMM_TYPE:  # which has none for Pillow

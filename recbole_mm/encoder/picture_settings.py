@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from recbole_mm.encoder.processor_settings import check_processor, processor_settings
+from recbole_mm.encoder.processor_settings import check_values, processor_settings
 from recbole_mm.encoder.safety import EncoderError, is_number
 
 MOST_SHORTER = 1024  # pixels of the shorter side; the longer one of a picture is up to 200 times as long
 MOST_SIDE = 4096
-_KIND = "image processor"
 _SIZES = ("size", "crop_size", "pad_size")
 _COLOURS = ("image_mean", "image_std")
 
@@ -36,12 +35,12 @@ class PictureSettings(BaseModel):
 
 def check_picture_settings(folder: Path) -> None:
     """Raise EncoderError where there are none, or a size, a scale of colours or a kind of step is none or too large."""
-    for name, settings in processor_settings(folder, _KIND):
+    for name, settings in processor_settings(folder, "image processor"):
         for key in _SIZES:
             _check_size(name, key, settings.get(key))
         for key in _COLOURS:
             _check_colours(name, key, settings.get(key))
-    check_processor(folder, PictureSettings, _KIND)
+        check_values(name, settings, PictureSettings)
 
 
 def _check_size(name: str, key: str, size: Any) -> None:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from recbole_mm.encoder.safety import EncoderError, read_settings
 from recbole_mm.io.errors import first_error
 
-FILES = ("preprocessor_config.json", "processor_config.json")
+PROCESSOR_FILE = "preprocessor_config.json"
+_FILES = (PROCESSOR_FILE, "processor_config.json")
 
 
 def processor_settings(folder: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -23,27 +24,27 @@ def processor_settings(folder: Path, kind: str) -> Iterator[tuple[str, dict[str,
     Raises:
         EncoderError: there is no such file, or it is no JSON.
     """
-    there = [name for name in FILES if (folder / name).exists()]
+    there = [name for name in _FILES if (folder / name).exists()]
     if not there:
-        raise EncoderError(f"there is no {FILES[0]}; save the {kind} of the model beside it")
+        raise EncoderError(f"there is no {PROCESSOR_FILE}; save the {kind} of the model beside it")
     for name in there:
         for settings in _dictionaries(read_settings(folder / name, Path(name))):
             yield name, settings
 
 
-def check_processor(folder: Path, settings: type[BaseModel], kind: str) -> None:
-    """Raise EncoderError, naming file and key, where a file has not what the settings may be.
+def check_values(name: str, found: dict[str, Any], settings: type[BaseModel]) -> None:
+    """Raise EncoderError, naming file and key, where a dictionary has not what the settings may be.
 
     Args:
+        name: of the file.
+        found: of :func:`processor_settings`.
         settings: their types and bounds; other keys are the library's own business.
-        kind: as of :func:`processor_settings`.
     """
-    for name, found in processor_settings(folder, kind):
-        try:
-            settings.model_validate(found)
-        except ValidationError as error:
-            shown = str(error.errors()[0]["input"])[:60]
-            raise EncoderError(f"{name}: {first_error(error)}, and it is {shown}") from None
+    try:
+        settings.model_validate(found)
+    except ValidationError as error:
+        shown = str(error.errors()[0]["input"])[:60]
+        raise EncoderError(f"{name}: {first_error(error)}, and it is {shown}") from None
 
 
 def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:

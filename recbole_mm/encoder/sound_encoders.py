@@ -13,13 +13,13 @@ from torch import Tensor
 
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.pretrained import folder_config, projected, provenance, reading, reads, stored_weights
+from recbole_mm.encoder.processor_settings import PROCESSOR_FILE
 from recbole_mm.encoder.safety import EncoderError
 from recbole_mm.encoder.sound_settings import check_sound_settings, check_strides
 from recbole_mm.io.reading import open_regular
 from recbole_mm.registry import register_encoder
 
 SECONDS = 10.0  # of a window, where the model has none of its own
-EXTRACTOR_FILE = "preprocessor_config.json"
 AUDIO_INPUTS = ("input_values", "input_features")
 MERT = "mert_model"
 WHISPER_HOP = 2  # frames of the spectrogram that a state is of
@@ -80,7 +80,7 @@ class AutoSounds(ContentEncoder):
 
         model, pooling = _mert(folder) if _model_type(folder) == MERT else _any(folder)
         check_sound_settings(folder)
-        with reading(EXTRACTOR_FILE):
+        with reading(PROCESSOR_FILE):
             extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
         if not hasattr(extractor, "sampling_rate"):
             raise EncoderError(f"{type(extractor).__name__} prepares no sounds")
@@ -94,7 +94,7 @@ class AutoSounds(ContentEncoder):
         """Raise EncoderError where the model and the extractor do not fit: they are tried on a second of a tone."""
         tone = np.sin(np.linspace(0, 2 * np.pi * 440, self.rate, dtype=np.float32))
         try:
-            with reading(f"{EXTRACTOR_FILE}, whose sounds the model is tried on"), torch.no_grad():
+            with reading(f"{PROCESSOR_FILE}, whose sounds the model is tried on"), torch.no_grad():
                 is_finite = bool(self.eval()([tone]).isfinite().all())
         except MemoryError as error:
             raise EncoderError(f"a second of a tone exhausts the memory ({error}); replace its files") from error

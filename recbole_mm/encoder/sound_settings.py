@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from recbole_mm.encoder.processor_settings import check_processor
+from recbole_mm.encoder.processor_settings import check_values, processor_settings
 from recbole_mm.encoder.safety import EncoderError
 
 MOST_STATES = 1000  # of a second of sound
@@ -45,7 +45,8 @@ class SoundSettings(BaseModel):
 
 def check_sound_settings(folder: Path) -> None:
     """Raise EncoderError where there are none, or no sound can be prepared by one of them."""
-    check_processor(folder, SoundSettings, "feature extractor")
+    for name, settings in processor_settings(folder, "feature extractor"):
+        check_values(name, settings, SoundSettings)
 
 
 def check_strides(config: Any, rate: int) -> None:

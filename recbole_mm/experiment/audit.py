@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from recbole_mm.experiment.plan import EVALUATION, ID_ONLY, LEAK, WITHOUT
+from recbole_mm.experiment.plan_terms import EVALUATION, ID_ONLY, LEAK, WITHOUT
 from recbole_mm.experiment.rows import Row, check_row, modalities_of
 from recbole_mm.model.backbone_model import id_only_model
 from recbole_mm.registration import recbole_models

@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.data.knock_out import KNOCK_OUTS
-from recbole_mm.experiment.plan import EVALUATION, ID_ONLY, LEAK, WITHOUT
+from recbole_mm.experiment.plan_terms import EVALUATION, ID_ONLY, LEAK, WITHOUT
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.io.names import closest
 from recbole_mm.load import add_opening_options, open_checkpoint, opening_options, run_files

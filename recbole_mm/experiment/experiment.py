@@ -14,8 +14,9 @@ from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.evaluation_audit import audited_keys
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.leak_checks import LeakCheck, leak_checks, run_leak_check
-from recbole_mm.experiment.plan import EVALUATION, ID_ONLY, LEAK, Plan, read_plan
+from recbole_mm.experiment.plan import Plan, read_plan
 from recbole_mm.experiment.plan_rows import rows_of
+from recbole_mm.experiment.plan_terms import EVALUATION, ID_ONLY, LEAK
 from recbole_mm.experiment.record import RunResult
 from recbole_mm.experiment.rows import Row, modalities_of
 from recbole_mm.experiment.run import Job, run_job

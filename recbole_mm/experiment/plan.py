@@ -7,15 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.plan_messages import first_error, unknown_key
+from recbole_mm.experiment.plan_terms import AUDITS, FIRST_SEED, MOST_SEEDS
 from recbole_mm.io.names import closest
 from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.settings import Count, Counts, Names, Whole
-
-FIRST_SEED, MOST_SEEDS = 2020, 1000
-WITHOUT, ID_ONLY, LEAK, EVALUATION = "without", "id_only", "leak", "evaluation"
-AUDITS = (*KNOCK_OUTS, WITHOUT, ID_ONLY, EVALUATION, LEAK)
 
 
 def _known_audit(kind: str) -> str:

@@ -6,13 +6,13 @@ from functools import cache
 
 from pydantic import ValidationError
 
-from recbole_mm.data.knock_out import KNOCK_OUTS
+from recbole_mm.experiment.plan_terms import AUDITS, MOST_SEEDS
 from recbole_mm.io.names import closest
-from recbole_mm.settings import Settings
-from recbole_mm.settings_text import shown
+from recbole_mm.settings import Settings, declared_keys
+from recbole_mm.settings_text import UNLIMITED, shown
 
 _SEARCH = {
-    "budget": "a whole number of at least 1 and at most 2147483647",
+    "budget": f"a whole number of at least 1 and at most {UNLIMITED}",
     "method": "asha or random",
     "metric": "a metric that is measured, such as NDCG@20",
     "grid": "keys with lists of values, such as {learning_rate: [0.001, 0.0005]}",
@@ -20,11 +20,11 @@ _SEARCH = {
 _FORMS = {
     "data": "names of data sets, such as [lfm2k, {tiktok: {data_path: DIR}}]",
     "models": "names of models, each with settings or without, such as [LightGCN, {FREEDOM: {knn_k: 5}}]",
-    "seeds": "how many, from 1 to 1000, or a list of whole numbers of at least 0 and below 4294967296",
+    "seeds": f"how many, from 1 to {MOST_SEEDS}, or a list of whole numbers of at least 0 and below 4294967296",
     "search": "none, or what is searched, such as {budget: 12, method: asha, metric: NDCG@20}",
     "sweep": "models, each with one key or two and lists of values, such as {POWERec: {prompt_num: [1, 2]}}",
     "settings": "settings of all runs, such as {epochs: 100}",
-    "audit": f"a list of {', '.join(KNOCK_OUTS)}, without, id_only, evaluation, leak",
+    "audit": f"a list of {', '.join(AUDITS)}",
     "metrics": "a list of metrics, such as [Recall, NDCG]",
     "topk": "a list of whole numbers of at least 1, such as [10, 20]",
     "compare_with": "a list of labels of rows, such as [LightGCN]",
@@ -83,4 +83,4 @@ def _settings() -> set[str]:
 
     of_models = (kind for name in MODELS for kind in model_settings(name))
     kinds: list[type[Settings]] = [RecBoleSettings, *common_settings(), *of_models]
-    return {key for kind in kinds for key in kind.model_fields}
+    return declared_keys(kinds)

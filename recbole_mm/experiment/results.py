@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from recbole_mm.experiment.audit import ALL
-from recbole_mm.experiment.plan import AUDITS, ID_ONLY
+from recbole_mm.experiment.plan_terms import AUDITS, ID_ONLY
 from recbole_mm.experiment.statistics import Comparison, compare
 from recbole_mm.experiment.strata import beyond_accuracy, item_strata, recall_and_ndcg, user_strata
 from recbole_mm.experiment.tables import StoreTables

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
-from recbole.config import Config
 
 from recbole_mm.experiment.rows import is_solved
 from recbole_mm.experiment.warnings import of_lists, of_training
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.load import OpenedCheckpoint
+from recbole_mm.trainer.settings import stage_key
 from recbole_mm.trainer.training_state import read_facts
 
 
@@ -44,16 +44,12 @@ def run_end(opened: OpenedCheckpoint) -> RunEnd:
         return RunEnd(0, config["epochs"], "")
     facts = read_facts(files.resume)
     best = facts.epoch + 1
-    most, patience = (_of_stage(config, facts.stage, key) for key in ("epochs", "stopping_step"))
+    keys = ("epochs", "stopping_step")
+    most, patience = (config[key if facts.stage is None else stage_key(config, facts.stage, key)] for key in keys)
     if files.last.exists():  # until its process ends
         return RunEnd(best, most, "unfinished")
     last = best + min(config["eval_step"], most) * (patience + 1)  # RecBole stops at the one behind its patience
     return RunEnd(best, most, "cap" if last >= most else "stopped")
-
-
-def _of_stage(config: Config, stage: str | None, key: str) -> int:
-    own = None if stage is None else config[f"stage_{stage}_{key}"]
-    return config[key] if own is None else own
 
 
 def popularity_check(opened: OpenedCheckpoint, top_share: float) -> pd.DataFrame:

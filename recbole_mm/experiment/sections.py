@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_mm.experiment.leaks import BOUND, Leak
-from recbole_mm.experiment.plan import ID_ONLY
+from recbole_mm.experiment.plan_terms import ID_ONLY
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.tables import mean_and_spread
 from recbole_mm.experiment.warnings import warnings_of

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
-from recbole_mm.settings import Count, CountOrZero, Positive, Real, Settings
+from recbole_mm.settings import Count, CountOrZero, Positive, Real, Settings, check_different
 
 _NUMBER = r"[-+]?(?:inf|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
 _INTERVAL = rf"[\[(]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]"
@@ -62,11 +62,7 @@ def devices(text: str) -> str:
 
 def different(values: list[Any]) -> list[Any]:
     """Each value once; names whatever their case."""
-    seen = [value.lower() if isinstance(value, str) else value for value in values]
-    for position, value in enumerate(seen):
-        if value in seen[:position]:
-            raise ValueError(f"{values[position]} stands there twice")
-    return values
+    return check_different(values, [value.lower() if isinstance(value, str) else value for value in values])
 
 
 def one_column(thresholds: dict[str, float]) -> dict[str, float]:

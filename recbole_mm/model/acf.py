@@ -85,8 +85,8 @@ class ACF(MultimodalRecommender):
     """
 
     settings: ACFSettings
-
     id_only_model = "BPR"
+
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.reg_weight: float = self.settings.reg_weight

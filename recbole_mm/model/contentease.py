@@ -58,8 +58,8 @@ class ContentEASE(ClosedFormRecommender):
     """
 
     settings: ContentEASESettings
-
     id_only_model = "EASE"
+
     def solve(self) -> ItemWeights:
         """The weights; raises ValueError for too many items, or a matrix without an inverse."""
         n = self.n_items - 1

@@ -78,8 +78,8 @@ class ContentKNN(ClosedFormRecommender):
     """
 
     settings: ContentKNNSettings
-
     id_only_model = "ItemKNN"
+
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         if not self.modalities:

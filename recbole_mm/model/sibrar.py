@@ -51,8 +51,8 @@ class SiBraR(MultimodalRecommender):
     """
 
     settings: SiBraRSettings
-
     id_only_model = None  # its IDs are interactions
+
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         chosen, size = self.settings, self.embedding_size

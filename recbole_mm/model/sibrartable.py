@@ -61,8 +61,8 @@ class SiBraRTable(MultimodalRecommender):
     """
 
     settings: SiBraRTableSettings
-
     id_only_model = "BPR"
+
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         size = self.embedding_size

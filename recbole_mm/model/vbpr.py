@@ -56,8 +56,8 @@ class VBPR(LateFusionRecommender):
     """
 
     settings: VBPRSettings
-
     id_only_model = "BPR"
+
     def __init__(self, config: Config, dataset: MultimodalDataset):
         super().__init__(config, dataset)
         self.rated_modalities = ["id", "content"]

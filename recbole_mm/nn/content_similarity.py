@@ -123,8 +123,7 @@ class HybridRows:
         products = (self._by_item[start:stop] @ self._columns).toarray().astype(np.float64)
         for part, weight in zip(self._parts, self._weights, strict=True):
             products += weight * part.cosines(start, stop)
-        divisors = np.outer(self._norms[start:stop], self._norms) + shrink
-        return np.divide(products, divisors, out=np.zeros_like(products), where=divisors > 0)
+        return _shrunk(products, self._norms, shrink, start, stop)
 
 
 def shrunk_cosines(features: Sequence[np.ndarray], shrink: float, start: int, stop: int) -> np.ndarray:
@@ -142,6 +141,11 @@ def shrunk_cosines(features: Sequence[np.ndarray], shrink: float, start: int, st
         own = feature[start:stop].astype(np.float64)
         for begin, end in blocks(n):
             products[:, begin:end] += own @ feature[begin:end].astype(np.float64).T
+    return _shrunk(products, norms, shrink, start, stop)
+
+
+def _shrunk(products: np.ndarray, norms: np.ndarray, shrink: float, start: int, stop: int) -> np.ndarray:
+    """Products of some rows with all over the products of their norms and `shrink`; 0 where that is 0."""
     divisors = np.outer(norms[start:stop], norms) + shrink
     return np.divide(products, divisors, out=np.zeros_like(products), where=divisors > 0)
 

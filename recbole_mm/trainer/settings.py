@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from recbole_mm.host.recbole_types import Strict
 from recbole_mm.settings import CountOrZero, Positive, Settings, Weight
@@ -28,6 +28,12 @@ class TrainerSettings(Settings):
     """Any file of an interrupted run of ours, which goes on from its last epoch."""
     last_state_minutes: Weight = 0
     """Least minutes between the states written to go on from; 0: after every epoch."""
+
+
+def stage_key(config: Any, stage: str, key: str) -> str:
+    """The key whose value a stage has: its own, or the one without the prefix where that is not set."""
+    own = f"stage_{stage}_{key}"
+    return key if config[own] is None else own
 
 
 class StageSettings(Settings):

@@ -19,7 +19,7 @@ from recbole_mm.host.logs import TensorBoardWriter
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.trainer.resume import best_weights, find_resume_point
-from recbole_mm.trainer.settings import StageSettings
+from recbole_mm.trainer.settings import StageSettings, stage_key
 from recbole_mm.trainer.stage_one import check_has_stage_one, load_stage_one
 from recbole_mm.trainer.trainer import MultimodalTrainer
 from recbole_mm.trainer.training_state import ResumePoint, TrainingState
@@ -112,8 +112,7 @@ class StagedTrainer(MultimodalTrainer):
         self.logger = _StageLog(self._log, stage)
 
     def _setting(self, stage: str, key: str) -> float:
-        own = f"stage_{stage}_{key}"
-        name = key if self.config[own] is None else own
+        name = stage_key(self.config, stage, key)
         if self.config[name] < 0:
             raise ValueError(f"{name}: {self.config[name]} must not be negative")
         return self.config[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from recbole_mm.experiment.run import Job, run_job
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.testing.toy import write_planted
+from tests.experiment.in_this_process import in_this_process
 
 PLAN = """
 data: [{toy: {data_path: '%s', benchmark_filename: [train, valid, test], load_col: {inter: [user_id, item_id]}}}]
@@ -35,14 +35,9 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def in_this_process(monkeypatch) -> None:
+def one_process(monkeypatch) -> None:
     """Nothing here is about processes."""
-
-    def results_of(do: Callable, work, *_):
-        while work:
-            yield (piece := work.popleft()), do(piece)
-
-    monkeypatch.setattr(experiment, "results_of", results_of)
+    monkeypatch.setattr(experiment, "results_of", in_this_process)
 
 
 def run(data: Path, more: str = "evaluation", resume: bool = False) -> list[str]:

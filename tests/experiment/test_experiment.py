@@ -23,6 +23,7 @@ from recbole_mm.experiment.store import Store, join
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.ray_session import ray_session
 from recbole_mm.testing.toy import write_planted
+from tests.experiment.in_this_process import in_this_process
 from tests.kills import is_there
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -184,10 +185,6 @@ def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):
         for ended in tried(*arguments):
             events.append("choice")
             yield ended
-
-    def in_this_process(do, work, *_):
-        while work:
-            yield (piece := work.popleft()), do(piece)
 
     monkeypatch.setattr(experiment, "tried", noted)
     for module in (experiment, search):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from recbole_mm.experiment.tables import read_store
 from recbole_mm.load import open_checkpoint
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_dataset
 from recbole_mm_command import main
+from tests.experiment.in_this_process import in_this_process
 
 N_ITEMS, N_USERS = 140, 200
 PLAN = """
@@ -57,14 +57,9 @@ def world(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray], np.ndarray, np
 
 
 @pytest.fixture(autouse=True)
-def in_this_process(monkeypatch) -> None:
+def one_process(monkeypatch) -> None:
     """Nothing here is about processes."""
-
-    def results_of(do: Callable, work, *_):
-        while work:
-            yield (piece := work.popleft()), do(piece)
-
-    monkeypatch.setattr(experiment, "results_of", results_of)
+    monkeypatch.setattr(experiment, "results_of", in_this_process)
 
 
 def plan(world, models: str = "VBPR", more: str = "") -> Path:

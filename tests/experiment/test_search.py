@@ -18,6 +18,7 @@ from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.experiment.trial import run_trial
 from recbole_mm.testing.toy import write_planted
+from tests.experiment.in_this_process import in_this_process
 
 PLAN = """
 data: [{toy: {data_path: '%s', benchmark_filename: [train, valid, test], load_col: {inter: [user_id, item_id]}}}]
@@ -46,11 +47,6 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
     monkeypatch.setattr(search, "results_of", in_this_process)
-
-
-def in_this_process(do, work, *_):
-    while work:
-        yield (piece := work.popleft()), do(piece)
 
 
 def last_first(do, work, *_):
