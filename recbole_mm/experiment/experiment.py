@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.audit import audit_rows, id_only_rows
@@ -73,7 +74,7 @@ def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address:
     with ray_session(ray_address):
         searches = [_search_of(row, plan) for row in rows]
         _search([one for one in searches if one is not None], store, jobs, tell)
-        chosen = [_chosen(*one, store, tell) for one in zip(rows, searches, strict=True)]
+        chosen = _chosen(rows, searches, store, tell)
         audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
         checks = leak_checks(rows, plan.seeds[0]) if LEAK in plan.audit else []
         _check_leaks(checks, store, jobs, tell)
@@ -131,14 +132,17 @@ def _search(searches: list[RowSearch], store: Store, jobs: int, tell: Tell) -> N
         shutil.rmtree(folders[search.identity], ignore_errors=True)
 
 
-def _chosen(row: Row, search: RowSearch | None, store: Store, tell: Tell) -> tuple[Row, int]:
-    """The row with its settings, and how many were tried."""
-    if search is None:
-        return row, 0
-    trials = store.trials(search.identity)
-    best = next(one for one in trials if one.chosen)
-    tell(f"{row.label} on {row.dataset}: {best.settings} ({best.metric} {best.value:.4f})")
-    return row.chosen(best.settings), len(trials)
+def _chosen(rows: list[Row], searches: list[RowSearch | None], store: Store, tell: Tell) -> list[tuple[Row, int]]:
+    """The rows with their settings, and how many were tried; a study varies those that were chosen for its row."""
+    best: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
+    for row, search in zip(rows, searches, strict=True):
+        if search is not None:
+            trials = store.trials(search.identity)
+            choice = next(one for one in trials if one.chosen)
+            tell(f"{row.label} on {row.dataset}: {choice.settings} ({choice.metric} {choice.value:.4f})")
+            best[row.dataset, row.label] = choice.settings, len(trials)
+    found = [(row, best.get((row.dataset, row.varies or row.label), ({}, 0))) for row in rows]
+    return [(row.chosen(settings), budget) for row, (settings, budget) in found]
 
 
 def _check_leaks(checks: list[LeakCheck], store: Store, jobs: int, tell: Tell) -> None:

@@ -22,6 +22,8 @@ def _known_audit(kind: str) -> str:
 
 Audit = Annotated[str, AfterValidator(_known_audit)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
+Study = dict[str, list[Any]]
+"""One key or two, with the values that a study of them tries."""
 
 
 def _as_seeds(value: Any) -> Any:
@@ -42,6 +44,13 @@ def _named(entry: Any) -> tuple[Any, Any]:
         ((name, settings),) = entry.items()
         return name, {} if settings is None else settings
     return entry, {}
+
+
+def _as_studies(value: Any) -> Any:
+    """A study of each row, or several."""
+    if not isinstance(value, dict):
+        return value
+    return {row: [studies] if isinstance(studies, dict) else studies for row, studies in value.items()}
 
 
 def _none_as_absent(value: Any) -> Any:
@@ -91,8 +100,10 @@ class Plan(_Part):
     """Seeds, or how many of them."""
     search: Annotated[SearchPlan | None, BeforeValidator(_none_as_absent)] = None
     """How settings are chosen; none: as they are given."""
-    sweep: dict[str, dict[str, list[Any]]] = {}
-    """Studies of parameters: of each model one key or two with all their values."""
+    sweep: Annotated[dict[str, Annotated[list[Study], Field(min_length=1)]], BeforeValidator(_as_studies)] = {}
+    """Studies of parameters: rows of the table, each with one key or two and all their values, or several such studies.
+    Other settings are the row's, those that a search has chosen for it included; a model that has no row has its
+    defaults."""
     settings: dict[str, Any] = {}
     """Settings of all runs."""
     audit: list[Audit] = []
@@ -117,10 +128,8 @@ class Plan(_Part):
         if self.search is not None:
             check_values("search: grid", self.search.grid)
             self._check_metric(self.search.metric)
-        for model, grid in self.sweep.items():
-            if not 1 <= len(grid) <= 2:
-                raise ValueError(f"sweep: {model} has {len(grid)} keys; give one, which is drawn as a line, or two")
-            check_values(f"sweep: {model}", grid)
+        for row, studies in self.sweep.items():
+            _check_studies(f"sweep: {row}", studies)
         return self
 
     def _check_metric(self, metric: str | None) -> None:
@@ -128,6 +137,14 @@ class Plan(_Part):
         measured = [f"{name}@{k}" for name in self.metrics for k in self.topk]
         if metric is not None and metric.lower() not in map(str.lower, measured):
             raise ValueError(f"search: metric: {metric!r} is not measured; give one of {', '.join(measured)}")
+
+
+def _check_studies(place: str, studies: list[Study]) -> None:
+    for study in studies:
+        if not 1 <= len(study) <= 2:
+            raise ValueError(f"{place} has {len(study)} keys; give one, which is drawn as a line, or two")
+        check_values(place, study)
+    _check_once(place, [" and ".join(sorted(study)) for study in studies])
 
 
 def check_values(place: str, grid: dict[str, list[Any]]) -> None:

@@ -22,7 +22,8 @@ _FORMS = {
     "models": "names of models, each with settings or without, such as [LightGCN, {FREEDOM: {knn_k: 5}}]",
     "seeds": f"how many, from 1 to {MOST_SEEDS}, or a list of whole numbers of at least 0 and below 4294967296",
     "search": "none, or what is searched, such as {budget: 12, method: asha, metric: NDCG@20}",
-    "sweep": "models, each with one key or two and lists of values, such as {POWERec: {prompt_num: [1, 2]}}",
+    "sweep": "rows or models, each with one key or two and lists of values, such as {POWERec: {prompt_num: [1, 2]}}, "
+    "or a list of such studies",
     "settings": "settings of all runs, such as {epochs: 100}",
     "audit": f"a list of {', '.join(AUDITS)}",
     "metrics": "a list of metrics, such as [Recall, NDCG]",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from recbole_mm.configuration import checked_config
 from recbole_mm.data_folders import find_data, settings_file
 from recbole_mm.experiment.plan import Entry, Plan, check_values
-from recbole_mm.experiment.rows import Row, check_row, digest
+from recbole_mm.experiment.rows import Row, check_row, digest, label_of
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.names import closest
 from recbole_mm.io.yaml_files import read_settings_file
@@ -59,10 +60,11 @@ def rows_of(plan: Plan, file: str | Path, plugins: Sequence[str] = ()) -> list[R
     for entry in plan.data:
         common, places = _common_settings(plan, entry, str(file))
         common |= {"plugins": list(plugins)} if plugins else {}
+        table: list[Row] = []
         for position, model in enumerate(plan.models):
             place = f"{file}: models: entry {position + 1} ({model.name})"
-            rows.append(_row(plan, entry.name, common, model, place, places))
-        rows += _sweep_rows(plan, entry.name, common, file, places)
+            table.append(_row(plan, entry.name, common, model, place, places))
+        rows += [*table, *_sweep_rows(plan, Row(entry.name, "", "", common, {}, places=places), table, file)]
     for row in rows:
         check_row(row)
     _check_different(rows, is_searched=plan.search is not None)
@@ -148,20 +150,22 @@ def _row(plan: Plan, dataset: str, common: dict[str, Any], entry: Entry, place: 
     fixed = {key: value for key, value in given.items() if not is_grid[key]}
     grid = {key: list(value) for key, value in given.items() if is_grid[key]}
     check_values(place, grid)
-    label = entry.settings.get("label", entry.name if "model" in entry.settings else _label(name, fixed))
+    label = entry.settings.get("label", entry.name if "model" in entry.settings else label_of(name, fixed))
     if not isinstance(label, str) or not label.strip() or not label.isprintable():
         raise ValueError(f"{place}: label: {shown(label)} is not allowed; give a text of one line")
     elsewhere = {key: where for key, where in places.items() if key not in given}
     return Row(dataset, label, name, {**common, **fixed}, fixed, grid, place=place, places=elsewhere)
 
 
-def _check_model(name: Any, place: str) -> None:
+def _check_model(name: Any, place: str, labels: Sequence[str] = ()) -> None:
+    """Raise ValueError for what is no model; it may have been meant for the label of a row."""
     if not isinstance(name, str):
         raise ValueError(f"{place}: model: {shown(name)} is not allowed; give the name of a model")
     try:
         check_model(name)
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error
+        meant = closest(name, labels)
+        raise ValueError(f"{place}: no row is called so{meant}" if meant else f"{place}: {error}") from error
 
 
 def _is_grid(model: str, dataset: str, common: dict[str, Any], key: str, value: Any) -> bool:
@@ -179,30 +183,38 @@ def _is_grid(model: str, dataset: str, common: dict[str, Any], key: str, value: 
     return not isinstance(config[key], (list, tuple)) and not (config[key] is None and key == "modalities")
 
 
-def _label(model: str, settings: dict[str, Any]) -> str:
-    if not settings:
-        return model
-    return f"{model} ({', '.join(f'{key}={_plain(value)}' for key, value in settings.items())})"
+def _studied(name: str, table: list[Row], place: str) -> Row | None:
+    """The table's row that a study is of: that of a label, or the only one of a model; None if there is none."""
+    of_label = [row for row in table if row.label == name]
+    found = of_label or [row for row in table if row.model == name]
+    if len(found) > 1:
+        labels = ", ".join(row.label for row in found)
+        raise ValueError(f"{place}: {len(found)} rows are of this model; name one of them: {labels}")
+    return found[0] if found else None
 
 
-def _plain(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+def _sweep_rows(plan: Plan, base: Row, table: list[Row], file: str | Path) -> Iterator[Row]:
+    """The rows of all studies on a data set.
 
-
-def _sweep_rows(
-    plan: Plan, dataset: str, common: dict[str, Any], file: str | Path, places: dict[str, str]
-) -> Iterator[Row]:
-    for model, grid in plan.sweep.items():
-        place = f"{file}: sweep: {model}"
-        _check_model(model, place)
-        _check_row_keys(grid, place)
-        elsewhere = {key: where for key, where in places.items() if key not in grid}
-        for values in itertools.product(*grid.values()):
-            swept = dict(zip(grid, values, strict=True))
-            yield Row(
-                dataset, _label(model, swept), model, {**common, **swept}, swept, sweep=swept, place=place,
-                places=elsewhere,
-            )  # fmt: skip
+    Args:
+        plan: that asks for them.
+        base: a row without a model, with the settings of all rows on this data set.
+        table: the rows of the table on this data set.
+        file: for messages.
+    """
+    for name, studies in plan.sweep.items():
+        place = f"{file}: sweep: {name}"
+        row = _studied(name, table, place)
+        if row is None:
+            _check_model(name, place, [row.label for row in table])
+        start = replace(base, model=name) if row is None else replace(row, varies=row.label, grid={})
+        for study in studies:
+            _check_row_keys(study, place)
+            elsewhere = {key: where for key, where in start.places.items() if key not in study}
+            for values in itertools.product(*study.values()):
+                swept = dict(zip(study, values, strict=True))
+                varied = replace(start, label=label_of(name, swept), sweep=swept, place=place, places=elsewhere)
+                yield varied.chosen({})
 
 
 def _check_different(rows: list[Row], is_searched: bool) -> None:

@@ -45,8 +45,8 @@ def plots_of(results: DatasetResults, folder: Path) -> Iterator[Plot]:
     }
     if results.audits:
         captions[f"Change of {metric} where a modality is replaced; crosses: not shown"] = _audit(results.audits)
-    for model, runs in results.sweeps.items():
-        captions[f"Sweep of {model}: {metric}"] = _sweep(runs, metric)
+    for study, runs in results.sweeps.items():
+        captions[f"Sweep of {study}; test {metric}"] = _sweep(runs, metric)
     yield from _written(results.dataset, captions, folder)
 
 

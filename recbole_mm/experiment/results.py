@@ -139,7 +139,7 @@ class DatasetResults:
 
     @cached_property
     def sweeps(self) -> dict[str, pd.DataFrame]:
-        """The runs of each model's study of parameters, with a column ``sweep.KEY`` for each parameter."""
+        """The runs of each study of parameters, by its row and keys; a column ``sweep.KEY`` for each key."""
         return self.tables.sweeps(self.dataset)
 
 

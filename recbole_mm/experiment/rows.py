@@ -37,6 +37,7 @@ class Row:
         own: of the settings, those that make this row differ from another of its data set.
         grid: keys that a search varies, each with the values it may have.
         sweep: the values of the keys that a study varies; empty for a row of the table.
+        varies: label of the table's row that the study is of; empty where it is of a model that has no row.
         audit: of a row with a modality replaced, the ``row`` it belongs to, the ``modality`` and the ``kind``.
         place: in the plan, for messages.
         places: in the plan, of settings that stand elsewhere, by key.
@@ -49,6 +50,7 @@ class Row:
     own: dict[str, Any]
     grid: dict[str, list[Any]] = field(default_factory=dict)
     sweep: dict[str, Any] = field(default_factory=dict)
+    varies: str = ""
     audit: dict[str, str] = field(default_factory=dict)
     place: str = ""
     places: Mapping[str, str] = field(default_factory=dict)
@@ -58,13 +60,29 @@ class Row:
         return checked_config(self.model, self.dataset, None, self.settings)
 
     def chosen(self, values: dict[str, Any]) -> Row:
-        """The row with the values that a search has chosen."""
+        """The row with the values that a search has chosen; what a study varies stays."""
+        values = {**values, **self.sweep}
         return replace(self, settings={**self.settings, **values}, own={**self.own, **values}, grid={})
 
     @property
     def identity(self) -> str:
-        """Hash of everything the row's results depend on, but for seed and data."""
-        return digest({"dataset": self.dataset, "model": self.model, "settings": without_paths(self.settings)})
+        """Hash of everything the row's results depend on, but for seed and data.
+
+        A point of a study that happens to have its row's own settings is a run of its own beside the row's.
+        """
+        facts = {"dataset": self.dataset, "model": self.model, "settings": without_paths(self.settings)}
+        return digest({**facts, "sweep": self.sweep} if self.varies else facts)
+
+
+def label_of(name: str, settings: Mapping[str, Any]) -> str:
+    """What a row is called: a model's or a row's name, and the settings that make it differ."""
+    if not settings:
+        return name
+    return f"{name} ({', '.join(f'{key}={_plain(value)}' for key, value in settings.items())})"
+
+
+def _plain(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def digest(value: Any) -> str:

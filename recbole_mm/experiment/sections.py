@@ -56,8 +56,9 @@ def sections_of(results: DatasetResults) -> Iterator[Section]:
         yield _audit(results)
     if len(results.leaks):
         yield _leaks(results)
-    for model, runs in results.sweeps.items():
-        yield Section(dataset, f"{dataset}-sweep-{model}", f"Sweep of {model}", "", _sweep(results, runs))
+    for study, runs in results.sweeps.items():
+        name = f"{dataset}-sweep-{study.replace(': ', '-')}"
+        yield Section(dataset, name, f"Sweep of {study}", "", _sweep(results, runs))
     yield _settings(results)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_mm.experiment.record import NESTED, RECORD, Record, unflat
+from recbole_mm.experiment.rows import label_of
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.store_files import checked, read_parquet
 from recbole_mm.experiment.table_forms import CURVES, DATA, LEAKS, LISTS, PER_USER, TRIALS
@@ -62,12 +63,15 @@ class StoreTables:
         return dict(iter(joined.groupby("row", sort=False)))
 
     def sweeps(self, dataset: str) -> dict[str, pd.DataFrame]:
-        """The runs of each model's study of parameters, with a column for each parameter."""
+        """The runs of each study of parameters, by the row and the keys it varies; a column for each key."""
         swept = self.runs[(self.runs["dataset"] == dataset) & (self.runs["sweep"] != "{}")]
+        values = [json.loads(text) for text in swept["sweep"]]
+        pairs = zip(swept["label"], values, strict=True)
+        studies = [f"{label.removesuffix(label_of('', keys))}: {', '.join(keys)}" for label, keys in pairs]
         found = {}
-        for model, runs in swept.groupby("model", sort=False):
-            values = pd.DataFrame([json.loads(text) for text in runs["sweep"]], index=runs.index)
-            found[model] = pd.concat([runs, values.add_prefix("sweep.")], axis=1)
+        for study, runs in swept.groupby(np.array(studies, dtype=object), sort=False):
+            of_study = [keys for keys, name in zip(values, studies, strict=True) if name == study]
+            found[study] = pd.concat([runs, pd.DataFrame(of_study, runs.index).add_prefix("sweep.")], axis=1)
         return found
 
     def trials_of(self, dataset: str, label: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from recbole_mm.testing.toy import write_planted
 SEEDS = "give how many, from 1 to 1000, or a list of whole numbers of at least 0 and below 4294967296"
 MODELS = r"give names of models, each with settings or without"
 SEARCH = "give none, or what is searched, such as {budget: 12"
-SWEEP = "give models, each with one key or two and lists of values"
+SWEEP = "give rows or models, each with one key or two and lists of values"
 KINDS = "give a list of shuffle, constant, noise, near_one, zero, mean, without, id_only, evaluation, leak"
 VALUES = "give keys with lists of values"
 
@@ -140,7 +140,14 @@ BAD = [
     ("sweep: {POWERec: {}}", "sweep: POWERec has 0 keys; give one"),
     ("sweep: {POWERec: {a: [1], b: [1], c: [1]}}", "sweep: POWERec has 3 keys; give one"),
     ("sweep: {Nothing: {a: [1]}}", "sweep: Nothing: unknown model 'Nothing'"),
-    ("sweep: {POWERec: {prompt_num: 3}}", f"sweep: POWERec: prompt_num: 3 is not allowed; {SWEEP}"),
+    ("models: [{my row: {model: BPR}}]\nsweep: {my raw: {n_layers: [1]}}",
+     r"sweep: my raw: no row is called so \(did you mean my row\?\)"),
+    ("models: [{a: {model: FREEDOM}}, {b: {model: FREEDOM, knn_k: 3}}]\nsweep: {FREEDOM: {knn_k: [1]}}",
+     "sweep: FREEDOM: 2 rows are of this model; name one of them: a, b"),
+    ("sweep: {POWERec: []}", rf"sweep: POWERec: \[\] is not allowed; {SWEEP}"),
+    ("sweep: {POWERec: [{prompt_num: [1]}, 3]}", f"sweep: POWERec: entry 2: 3 is not allowed; {SWEEP}"),
+    ("sweep: {POWERec: [{a: [1], b: [1]}, {b: [2], a: [2]}]}", "sweep: POWERec: a and b stands there twice; keep one"),
+    ("sweep: {POWERec: {prompt_num: 3}}", f"sweep: POWERec: entry 1: prompt_num: 3 is not allowed; {SWEEP}"),
     ("sweep: {POWERec: {prompt_num: []}}", "sweep: POWERec: prompt_num has no values"),
     ("sweep: {POWERec: {prompt_num: [0]}}", "sweep: POWERec: prompt_num: 0 is not allowed for POWERec"),
     ("sweep: {POWERec: {prompt_num: [1, true]}}", "sweep: POWERec: prompt_num: 1 stands there twice"),

@@ -189,7 +189,7 @@ def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):
     monkeypatch.setattr(experiment, "tried", noted)
     for module in (experiment, search):
         monkeypatch.setattr(module, "results_of", in_this_process)
-    searched = "search: {budget: 2, metric: NDCG@5}"
+    searched = "search: {budget: 2, metric: NDCG@5}\nsweep: {LightGCN: {reg_weight: [0.1, 0.2]}}"
     models = ", {BPR: {learning_rate: [0.01, 0.001]}}"
     text = (
         plan(data, seeds=2, models=models, more=searched)
@@ -198,13 +198,16 @@ def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):
     )
     Path("plan.yaml").write_text(text)
     run_experiment(Path("plan.yaml"), Path("out"), 1)
-    assert events == ["choice"] * 3 + ["test"] * 6
+    assert events == ["choice"] * 3 + ["test"] * 10
     trials = pd.read_parquet("out/trials.parquet")
     assert len(trials) == 6 and trials["chosen"].sum() == 3
     for _, own in trials.groupby("label"):
         assert own.loc[own["chosen"], "value"].item() == own["value"].max()
     runs = pd.read_parquet("out/runs.parquet")
     assert set(runs["budget"]) == {2} and set(runs["chosen_by"]) == {"NDCG@5"}
+    (choice,) = trials.loc[trials["chosen"] & (trials["label"] == "LightGCN"), "settings"]
+    for own in runs.loc[runs["sweep"] != "{}", "own"]:  # a study stands on what was chosen for its row
+        assert json.loads(own).items() >= json.loads(choice).items()
 
 
 def test_a_killed_experiment_goes_on_to_the_same_store(data):

@@ -50,6 +50,23 @@ topk: [5]
     assert len({row.identity for row in found}) == 5
 
 
+def test_a_study_varies_its_row_and_what_was_chosen_for_it(data):
+    found = rows(data, """
+models: [{best: {model: FREEDOM, knn_k: [3, 5], n_layers: 3}}, BPR]
+search: {budget: 2}
+sweep: {best: [{knn_k: [4]}, {knn_k: [4], n_layers: [1, 2]}], VBPR: {reg_weight: [0.1]}}
+""")  # fmt: skip
+    studied = found[2:]
+    assert [row.label for row in studied] == [
+        "best (knn_k=4)", "best (knn_k=4, n_layers=1)", "best (knn_k=4, n_layers=2)", "VBPR (reg_weight=0.1)"
+    ]  # fmt: skip
+    assert [row.varies for row in studied] == ["best", "best", "best", ""]
+    assert not any(row.grid for row in studied) and studied[0].settings["n_layers"] == 3
+    chosen = studied[1].chosen({"knn_k": 5, "learning_rate": 0.01})
+    assert [chosen.settings[key] for key in ("knn_k", "n_layers", "learning_rate")] == [4, 1, 0.01]
+    assert len({row.identity for row in (found[0].chosen({"knn_k": 4}), studied[0])}) == 2  # a run of each
+
+
 def test_a_list_is_searched_where_its_key_takes_no_list(data):
     (row,) = rows(data, """
 models: [{FREEDOM: {knn_k: [5, 10], modalities: [visual], edge_dropout: 0.5}}]

@@ -89,7 +89,7 @@ def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
     tables = read_store(folder)
     headline, sweep = (
         next(one for one in sections_of(results.DatasetResults(tables, "toy", ["good"])) if one.name == name).table
-        for name in ("toy-good", "toy-sweep-one")
+        for name in ("toy-good", "toy-sweep-one-k")
     )
     assert set(headline["best epoch"]) == set(sweep["best epoch"]) == {"3"}
     places = [item for seed in range(SEEDS) for one in tables.lists_of(f"good-{seed}") for item in one]
