@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.nn.row_projection import project_rows
+from recbole_mm.nn.row_projection import project_rows, project_table
 
 
 class Projections(nn.Module):
@@ -73,8 +73,10 @@ class ModalityProjections(Projections, nn.ModuleList):
 
     def rows(self, name: str, items: Tensor | None = None) -> Tensor:
         layer = self.layer(name)
-        if items is None or not isinstance(layer, nn.Linear):
+        if type(layer) is not nn.Linear:  # a subclass may do more
             return super().rows(name, items)
+        if items is None:
+            return self._activated(project_table(self.tables[name], layer.weight, layer.bias))
         projected = project_rows(self.tables[name], items, layer.weight)
         return self._activated(projected if layer.bias is None else projected + layer.bias)
 
@@ -116,7 +118,7 @@ class JointProjection(Projections, nn.Linear):
         projected: Tensor = self.bias
         for modality, weight in zip(self.tables.names, self.weights(), strict=True):
             feature = self.tables[modality]
-            part = F.linear(feature, weight) if items is None else project_rows(feature, items, weight)
+            part = project_table(feature, weight) if items is None else project_rows(feature, items, weight)
             projected = projected + part
         return projected
 

@@ -1,4 +1,4 @@
-"""The linear map of some rows of a large feature table."""
+"""The linear map of a large feature table, or of some of its rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from recbole_mm.nn.gradient_memory import gradient_memory
+
 _BLOCK_BYTES = 4 << 20  # rows at one time on a CPU: they stay in its cache from the copy to the product
+
+
+def project_table(feature: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``feature @ weight^T + bias``, ``[n_items, d]``; a trained table's gradient is written where the last one was.
+
+    Args:
+        feature: ``[n_items, width]``; gets a gradient where it is trained.
+        weight: ``[d, width]``.
+        bias: ``[d]``.
+    """
+    if not (feature.requires_grad and feature.is_leaf) or torch.is_autocast_enabled(feature.device.type):
+        return F.linear(feature, weight, bias)
+    return _ProjectTable.apply(feature, weight, bias)
 
 
 def project_rows(feature: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
@@ -22,6 +38,22 @@ def project_rows(feature: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
         weight: ``[d, width]``.
     """
     return _ProjectRows.apply(feature, ids, weight)
+
+
+class _ProjectTable(Function):
+    @staticmethod
+    def forward(ctx: Any, feature: Any, weight: Any, bias: Any) -> Tensor:
+        ctx.save_for_backward(feature, weight)
+        return F.linear(feature, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        feature, weight = ctx.saved_tensors
+        _, needs_weight, needs_bias = ctx.needs_input_grad
+        grad_feature = torch.mm(grad, weight, out=gradient_memory(feature))
+        grad_weight = torch.mm(feature.T, grad).T if needs_weight else None  # as torch's own, to the bit
+        return grad_feature, grad_weight, grad.sum(dim=0) if needs_bias else None
 
 
 class _ProjectRows(Function):
@@ -37,13 +69,22 @@ class _ProjectRows(Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         feature, ids, weight = ctx.saved_tensors
-        grad_feature = torch.zeros_like(feature) if ctx.needs_input_grad[0] else None
+        grad_feature = _zero_outside(gradient_memory(feature), ids) if ctx.needs_input_grad[0] else None
         grad_weight = weight.new_zeros(weight.shape)
         for block, rows in _blocks(feature, ids):
             grad_weight.addmm_(grad[block].T, rows)
             if grad_feature is not None:
                 grad_feature.index_copy_(0, ids[block], torch.mm(grad[block], weight, out=rows))
         return grad_feature, None, grad_weight
+
+
+def _zero_outside(table: Tensor, ids: Tensor) -> Tensor:
+    """The table with zeros in the rows that are not among `ids`."""
+    if table.device.type != "cpu":
+        return table.zero_()  # to find rows would wait for the device
+    outside = torch.ones(len(table), dtype=torch.bool, device=table.device)
+    outside[ids] = False
+    return table.index_fill_(0, outside.nonzero()[:, 0], 0)
 
 
 def _blocks(feature: Tensor, ids: Tensor) -> Iterator[tuple[slice, Tensor]]:

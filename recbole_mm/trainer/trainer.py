@@ -18,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from recbole_mm.host.divergence import check_batches
 from recbole_mm.host.terminal import progress_bar
 from recbole_mm.model.recommender import Recommender
+from recbole_mm.nn.gradient_memory import keep_gradient_memory
 from recbole_mm.nn.sums import total
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
@@ -157,7 +158,7 @@ class MultimodalTrainer(ResumingTrainer):
 
     def _train_batch(self, step: Any, loss_func: LossFunction, scaler: torch.amp.GradScaler) -> Tensor:
         """One step; gives the loss, or its parts ``[n_parts]`` where the model gives several, detached."""
-        self.optimizer.zero_grad()
+        keep_gradient_memory(parameter for group in self.optimizer.param_groups for parameter in group["params"])
         sync_loss, idle = 0, []
         if self._in_processes:
             self.set_reduce_hook()
