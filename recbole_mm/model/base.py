@@ -29,6 +29,7 @@ class MultimodalRecommender(GraphRecommender):
         item_graphs_name: attribute that holds what :meth:`build_item_graphs` gave; None of a model without constant
             item graphs.
         features: the modalities' features, by name.
+        missing: which items have none, by modality, bool ``[n_items]`` without [PAD]; their rows are made up.
         adapters: what stands behind the projected features.
     """
 
@@ -42,6 +43,9 @@ class MultimodalRecommender(GraphRecommender):
             raise ValueError(no_features(type(self).__name__, config))
         self.features = FeatureTables(self, dataset, self.settings.trainable_features)
         self.modalities = self.features.names
+        self.missing = {name: ~dataset.modality_mask(name) for name in self.modalities}
+        for missing in self.missing.values():
+            missing[0] = False
         self.adapters = FeatureAdapters(self, self.projected_features, config)
 
     def feature(self, modality: str) -> Tensor:
@@ -113,12 +117,13 @@ class MultimodalRecommender(GraphRecommender):
     def item_graph(self, modality: str, k: int, weighting: str) -> SparseOperator:
         """The modality's kNN item graph (see :func:`knn_graph`), from disk where the same one was built before.
 
-        Called while the model is built, when the features are still as loaded, and where PTMRec asks for graphs of the
+        Items without features keep themselves alone: rows made up for them are alike, and would join them all. Called
+        while the model is built, when the features are still as loaded, and where PTMRec asks for graphs of the
         features as they are. Raises ValueError where k, the key `knn_k`, is out of range.
         """
         if not 1 <= k < self.n_items:
             raise ValueError(f"knn_k: {k} must be from 1 to {self.n_items - 1}, the number of items")
-        feature = self.feature(modality).detach()
+        feature = self.without_missing(modality, self.feature(modality).detach())
 
         def build() -> dict[str, np.ndarray]:
             csr = knn_graph(feature, k, weighting).to_scipy()
@@ -127,6 +132,11 @@ class MultimodalRecommender(GraphRecommender):
         parameters = {"k": k, "weighting": weighting}
         arrays = self.graph_cache.arrays("item-graph", [feature.cpu().numpy()], parameters, build)
         return SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], (self.n_items, self.n_items))
+
+    def without_missing(self, modality: str, table: Tensor) -> Tensor:
+        """``[n_items, width]`` with zeros for the items without features, which makes them nobody's neighbours."""
+        missing = self.missing[modality]
+        return table.masked_fill(missing.unsqueeze(1).to(table.device), 0) if missing.any() else table
 
     def weighted_item_graph(
         self, k: int, weights: Sequence[float] | Mapping[str, float] | None, visual: float

@@ -104,7 +104,7 @@ class DAMRS(MultimodalRecommender):
 
     def _content_graphs(self) -> list[SparseOperator]:
         """Those of the modalities, from disk where they were built before."""
-        features = [self.feature(name).detach() for name in self.modalities]
+        features = [self.without_missing(name, self.feature(name).detach()) for name in self.modalities]
         shape = (self.n_items, self.n_items)
 
         def build() -> dict[str, np.ndarray]:

@@ -37,9 +37,7 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
         if settings.knn_k >= self.n_items:
             raise ValueError(f"knn_k: {settings.knn_k} must be from 1 to {self.n_items - 1}, the number of items")
         self.seed: int = config["seed"]
-        self.missing = {name: ~dataset.modality_mask(name) for name in self.modalities}
         for name, lacking in self.missing.items():
-            lacking[0] = False
             if lacking.any() and not self.feature(name).requires_grad:
                 self.features.replace(name, self.feature(name).clone())
         self.has_missing = any(lacking.any() for lacking in self.missing.values())

@@ -129,7 +129,8 @@ class LATTICE(MultimodalRecommender):
 
     def similar_items(self) -> list[tuple[Tensor, Tensor]]:
         """Per modality, neighbours by the projected features and their cosines, ``[n_items, k]`` each."""
-        return [similar_items(projected, self.knn_k) for projected in self.projections.project_all()]
+        named = zip(self.modalities, self.projections.project_all(), strict=True)
+        return [similar_items(self.without_missing(name, projected), self.knn_k) for name, projected in named]
 
     def graph_parameters(self) -> list[nn.Parameter]:
         """The parameters that item graphs are built from."""
