@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,54 +12,17 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.ludp_settings import LUDPSettings
 from recbole_mm.model.projections import ModalityProjections
-from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch
 from recbole_mm.nn.modality_fusion import ModalityFusion
+from recbole_mm.nn.normalise import mean_cosine
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
-from recbole_mm.settings import Count, Layers, Positive, Weight, Width
 
 GRAPH_WEIGHTINGS = {"literal": "inverse_sqrt_k", "BIN": "binary", "WSYM": "similarity"}
-class LUDPSettings(ModelSettings):
-    """LUDP (ACM TOMM 2023). The paper prints grids and no best values: learning rate, reg_weight and knn_k are from
-    their middle, the batch is the largest, which trains fastest. What the paper leaves open has a recommended reading
-    as its default; the others are named.
-    """
-
-    trainable_features: bool = True
-    """The paper fine-tunes the features; its item graphs do not change."""
-    n_layers: Layers = 2
-    """LightGCN layers, summed with layer 0."""
-    item_graph: bool = True
-    """Whether items are enhanced by their similar items."""
-    user_preference: bool = True
-    """Whether users are enhanced by their items' features."""
-    fusion: Literal["attention", "sum", "concat"] = "attention"
-    """Modalities into one on both sides."""
-    user_attention: Literal["per_user", "shared"] = "per_user"
-    """Attention of the user side: its own per user, or shared by all users."""
-    knn_k: Count = 10
-    """Similar items per item, itself included."""
-    n_item_layers: Layers = 1
-    """Layers over the item graphs; best is 1 on TikTok, 2 on MovieLens."""
-    item_graph_norm: Literal["literal", "BIN", "WSYM"] = "literal"
-    """Edge value: literal is 1/sqrt(k) as printed, BIN 1/k, WSYM by cosine."""
-    preference_scale: Positive | None = None
-    """Length of each modality's preference at the start, over that of the collaborative part; as drawn if not set."""
-    preference_learning_rate: Weight | None = None
-    """Learning rate of the user preference's maps and fusion alone; that of the rest if not set."""
-    preference_size: Width = 64
-    """d', width of the preferences before they are mapped to d."""
-    reg_weight: Weight = 0.001
-    """lambda, weight of the regulariser."""
-    l2_form: Literal["batch_rows", "all_parameters"] = "batch_rows"
-    """Of the batch's ID rows, or of all parameters as Eq. 15 prints."""
-
-    defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 1024, "epochs": 1000}
-    published: ClassVar = {"valid_metric": "Recall@10", "stopping_step": 10}
 
 
 @register_model(
@@ -209,6 +171,20 @@ class LUDP(MultimodalRecommender):
             for side, (fusion, views) in sides.items()
             if fusion.kind == "attention"
         }
+
+    @torch.no_grad()
+    def records(self) -> dict[str, float]:
+        """As of every model, and whether the preference drowns the rest: mean lengths, and how alike users are."""
+        if not self.has_user_preference:
+            return super().records()
+        users = self.collaborative()[1 : self.n_users]
+        preference = self.preference(self.mean_features(), self.user_embedding)[1:]
+        found = {
+            "collaborative_length": users.norm(dim=1).mean(),
+            "preference_length": preference.norm(dim=1).mean(),
+            "user_cosine": mean_cosine(users + preference),
+        }
+        return {**super().records(), **{name: value.item() for name, value in found.items()}}
 
     def views(self, side_by_side: Tensor) -> Tensor:
         """``[n, M * width]`` as ``[M, n, width]``."""

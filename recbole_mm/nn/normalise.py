@@ -21,6 +21,17 @@ def l2_normalise(rows: Tensor, epsilon: float = 1e-12) -> Tensor:
     return _L2Normalise.apply(rows, epsilon)
 
 
+def mean_cosine(rows: Tensor) -> Tensor:
+    """Mean cosine of all pairs of different rows, a scalar: 1 where all are alike, about 0 where they are apart.
+
+    Args:
+        rows: ``[n, width]``, n at least 2; a row of zeros counts as apart from all others.
+    """
+    unit = l2_normalise(rows)
+    own = unit.square().sum()
+    return (unit.sum(dim=0).square().sum() - own) / (len(rows) * (len(rows) - 1))
+
+
 class _L2Normalise(Function):
     @staticmethod
     def forward(ctx: Any, rows: Any, epsilon: Any) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.nn.normalise import mean_cosine
+
 KINDS = ("separate", "shared", "prompted")
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda prompts: prompts.sum(dim=1),
@@ -85,6 +87,21 @@ class UserEmbedding(nn.Module):
     def rows(self, users: Tensor) -> list[Tensor]:
         """The tables' own rows of some users, for a regulariser: one ``[batch, d]`` per table, prompts left out."""
         return [nn.functional.embedding(users, table) for table in self.tables]
+
+
+    @torch.no_grad()
+    def records(self) -> dict[str, float]:
+        """What the log shows after each training epoch: lengths of user vectors and prompts, and how alike users are.
+
+        ``user_cosine`` is the mean cosine of two users, mean over the modalities; a prompt far longer than the users'
+        own vectors leaves it near 1.
+        """
+        of_modalities = [mean_cosine(users[1:]) for users in self.per_modality()]
+        found = {"user_cosine": torch.stack(of_modalities).mean()}
+        if self.prompts is not None:
+            found["user_length"] = self.tables[0][1:].norm(dim=1).mean()
+            found["prompt_length"] = self.pool(self.prompts).norm(dim=1).mean()
+        return {name: value.item() for name, value in found.items()}
 
 
 def id_table(rows: int, width: int, initialise: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_) -> nn.Parameter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -108,3 +109,20 @@ def test_how_alike_the_users_of_baby_start(kind, scale, cosine):
     mean = torch.nn.functional.normalize(users.detach(), dim=1).mean(dim=0)
     n = len(users)
     assert (n * mean @ mean - 1).item() / (n - 1) == pytest.approx(cosine, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["separate", "shared", "prompted"])
+def test_what_is_recorded(kind):
+    """By all pairs of users, one by one; [PAD] is none of them."""
+    users = embedding(kind=kind)
+    records = users.records()
+    vectors = users().detach().double()[1:]
+    pairs = list(itertools.permutations(range(len(vectors)), 2))
+    cosines = [torch.cosine_similarity(vectors[a], vectors[b], dim=-1).mean().item() for a, b in pairs]
+    assert records["user_cosine"] == pytest.approx(sum(cosines) / len(cosines), abs=1e-6)
+    assert set(records) == {"user_cosine"} | ({"user_length", "prompt_length"} if kind == "prompted" else set())
+    if kind == "prompted":
+        pooled = users.prompts.detach().sum(dim=1)
+        assert records["prompt_length"] == pytest.approx(sum(pooled.norm(dim=1).tolist()) / len(pooled))
+        lengths = users.tables[0].detach()[1:].norm(dim=1)
+        assert records["user_length"] == pytest.approx(lengths.mean().item())
