@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.data.field.arrays import ARRAYS, LISTS
-from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES
+from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES, LOOSE
 from tests.data.field.runs import LABELS, LENGTHS, SCALES, SPLITS
 from tests.data.field.texts import ENCODINGS, IDS, INTERACTIONS, MARKS
 from tests.data.field.times_and_names import NAMES, TIMES
@@ -19,6 +19,7 @@ KINDS = {
     "Ids": ("An id is what stands in the cell, letter by letter, in every file.", IDS, "loaded"),
     "Feature files": ("`shop.visual`.", FEATURES, "loaded"),
     "Names of feature files": ("Beside `shop.inter`, with no other features there.", FILE_NAMES, "loaded"),
+    "Other files in the folder": ("Beside `shop.inter` with 12 items, and `shop.textual`.", LOOSE, "loaded"),
     "Items": ("`shop.item`.", ITEM_FILES, "loaded"),
     "Quotation marks": ("In titles of `shop.item`.", MARKS, "loaded"),
     "Encodings and line ends": ("Of `shop.item`, and of others by the same rules.", ENCODINGS, "loaded"),
