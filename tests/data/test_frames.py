@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 
 from recbole_mm.data import from_frames
 from recbole_mm.data.describe import describe
@@ -92,6 +93,35 @@ def test_columns_of_vectors_and_pairs_are_features():
     assert read_features(Path("data/t"), "t", "textual").ids == ["y", "x"]
 
 
+PAIRS = pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"]})
+FORMS = {
+    "tensor": torch.tensor(VECTORS, requires_grad=True),
+    "rows": list(VECTORS),
+    "object array": pd.Series(list(VECTORS)).to_numpy(),
+    "column": pd.Series(list(VECTORS)),
+    "by id": dict(zip("xyz", VECTORS, strict=True)),
+    "frame": pd.DataFrame(VECTORS),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_vectors(form):
+    from_frames(PAIRS, pd.DataFrame({"item": list("xyz")}), {"v": FORMS[form]}, name="t", out="data")
+    table = read_features(Path("data/t"), "t", "v")
+    assert table.ids == ["x", "y"] and table.values.tobytes() == VECTORS[:2].tobytes()
+
+
+def test_columns_named_by_numbers():
+    from_frames(PAIRS.set_axis([0, 1], axis=1), user=0, item=1, name="t", out="data")
+    assert read_table("data/t/t.inter")["item_id:token"].tolist() == ["x", "y"]
+
+
+def test_rows_are_counted_from_the_frames_first():
+    many = pd.DataFrame({"user": range(100_003), "item": 1, "stars": pd.array([1] * 100_002 + [None], dtype="Int64")})
+    with pytest.raises(ValueError, match="interactions, row 100003: the rating is missing"):
+        from_frames(many, name="t", out="data")
+
+
 @pytest.mark.parametrize(
     ("interactions", "items", "features", "message"),
     [
@@ -103,6 +133,9 @@ def test_columns_of_vectors_and_pairs_are_features():
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"visual": ([1, 2], np.eye(1))}, "1 rows .* for 2 item"),
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"inter": ([1], np.eye(1))}, "'inter' cannot name"),
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"v": ([1], np.array([[np.nan]]))}, "not finite"),
+        (PAIRS, PAIRS[["item"]], {"v": pd.DataFrame(np.eye(2), index=["y", "x"])}, "may not be in the order"),
+        (PAIRS, PAIRS[["item"]], {"v": [["x", "y"], np.eye(2)]}, r"'v'\]: no table .* or a pair \(ids"),
+        (PAIRS, PAIRS[["item"]], None, "items has the column 'item' alone"),
     ],
 )
 def test_bad_frames_are_named_and_nothing_is_written(interactions, items, features, message):

@@ -12,6 +12,7 @@ import numpy as np
 
 from recbole_mm.data.conversion.atomic_table import write_header, write_rows
 from recbole_mm.data.conversion.layout import SPLITS, Converter
+from recbole_mm.data.conversion.notes import nearly_same, unread_files
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import Counts, Report
 from recbole_mm.data.conversion.selection import outside_k_core, repeated
@@ -88,12 +89,14 @@ def convert_dataset(
     with temporary_folder(target) as folder:
         work = folder / "work"
         work.mkdir()
-        spill = Spill(work)
+        spill, sources = Spill(work), set[Path]()
         for chunk in progress(converter.interactions(), "interactions"):
             spill.add(chunk)
+            sources.add(chunk.source)
         spill.close()
         report = _write_dataset(converter, spill, folder, name, selection)
         report.folder = target
+        report.notes += unread_files(converter.source, sources | report.sources, converter.also_reads)
         spill.path.unlink()
         work.rmdir()
         (publish_folder if overwrite else publish_new_folder)(folder, target)
@@ -107,6 +110,7 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
     users, items = spill.column("user"), spill.column("item")
     kept, dropped = _select(converter, spill, users, items, selection)
     splits, notes = _split(converter, spill, users, kept, selection)
+    notes += nearly_same(spill.users.codes, "user") + nearly_same(spill.items.codes, "item")
     written = Counts(int(kept.sum()), len(np.unique(users[kept])), len(np.unique(items[kept])))
     report = Report(folder, Counts(spill.rows, len(spill.users), len(spill.items)), written, dropped, notes=notes)
     columns = _write_interactions(spill, folder, name, kept, splits)
@@ -122,6 +126,7 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
         if path.exists():
             raise ValueError(f"{features.source}: the modality {features.modality} is there twice; rename one")
         report.modalities.append(write_features(features, path, ids, folder / "work"))
+        report.sources.add(features.source)
     modalities = [one.modality for one in report.modalities]
     (folder / f"{name}.yaml").write_text(_settings(name, columns, modalities, bool(report.splits)), encoding="utf-8")
     return report

@@ -11,6 +11,7 @@ from recbole_mm.data.conversion.npy_features import array_features, find_arrays
 from recbole_mm.data.conversion.tables import (
     is_of_interactions,
     is_of_items,
+    item_plan,
     open_table,
     read_interactions,
     read_items,
@@ -93,7 +94,7 @@ class TableFolder(Converter):
         for path, split in self.interaction_files()[:8]:
             shown = table_plan(open_table(path, self.options), self.options)
             lines.append(shown + (f"; split {split}" if split else ""))
-        return lines + [f"{path.name}: texts of items" for path in self.item_files()]
+        return lines + [item_plan(open_table(path, self.options), self.options) for path in self.item_files()]
 
     def interactions(self) -> Iterator[Interactions]:
         """Those of each table, a chunk at a time."""

@@ -123,8 +123,8 @@ def test_dates_become_seconds(capsys):
         ("user,item,time\na,b,1\na,b,2024-01-01\n", [], "r.csv, line 3: the time is '2024-01-01', which is no number"),
         ('user,item\na,"b\nc"\n', [], "r.csv, line 2: the item id 'b\\nc' has a tab, a line's end or a NUL"),
         ("user,item\na,b\0c\n", [], "r.csv, line 2: the item id 'b\\x00c' has a tab, a line's end or a NUL"),
-        ("who,what,much,more,less\na,b,c,d,e\n", [], "r.csv is in no layout that can be converted"),
-        ("", [], "r.csv is in no layout that can be converted"),
+        ("who,what,much,more,less\na,b,c,d,e\n", [], "r.csv, line 1: no column looks like the user and the item"),
+        ("", [], "r.csv is empty"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(capsys, content, options, message):
@@ -232,7 +232,7 @@ def test_features_of_other_items_are_refused(capsys, tmp_path):
     table = sample.source / "reviews.tsv"
     table.write_text(table.read_text().replace("\tB", "\tC"))
     code, _, err = run(capsys, "auto", sample.source)
-    assert code == 2 and "none of its 12 rows is of an item of the interactions" in err
+    assert code == 2 and "none of its 12 rows (first: 'B0') is of an item of the interactions" in err
 
 
 def test_killed_while_it_writes_the_old_folder_is_whole(capsys, ratings):

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.data.field.arrays import ARRAYS, LISTS
 from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES, LOOSE
 from tests.data.field.runs import LABELS, LENGTHS, SCALES, SPLITS
+from tests.data.field.tables import TABLES
 from tests.data.field.texts import ENCODINGS, IDS, INTERACTIONS, MARKS
 from tests.data.field.times_and_names import NAMES, TIMES
 
@@ -27,6 +28,7 @@ KINDS = {
     "Labels": ("Of metrics of values (`mode: labeled`) and models of labelled rows.", LABELS, "run"),
     "Small and large features": ("Of a run of FREEDOM.", SCALES, "run"),
     "Split files": ("`shop.train.inter`, `shop.valid.inter`, `shop.test.inter`.", SPLITS, "run"),
+    "Tables": ("Of `convert auto r.csv --items i.csv`, or Parquet.", TABLES, "a data set"),
     "Arrays": ("Of `convert npy`, with `ids.txt`.", ARRAYS, "converted"),
     "Lists of users": ("Of `recommend --users users.txt`.", LISTS, "listed"),
 }
