@@ -42,7 +42,7 @@ def _views(columns) -> _Stream:
 
 
 def _polars(columns):
-    """A frame of polars itself, where it is installed: no dependency of ours."""
+    """A frame of polars itself, which the tests alone need."""
     polars = pytest.importorskip("polars")
     return polars.DataFrame(columns)
 
@@ -109,6 +109,26 @@ def test_forms_of_vectors(form):
     from_frames(PAIRS, pd.DataFrame({"item": list("xyz")}), {"v": FORMS[form]}, name="t", out="data")
     table = read_features(Path("data/t"), "t", "v")
     assert table.ids == ["x", "y"] and table.values.tobytes() == VECTORS[:2].tobytes()
+
+
+def test_types_of_polars():
+    polars = pytest.importorskip("polars")
+    interactions = polars.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "stars": ["4.5", "3"]}).with_columns(
+        polars.col("user").cast(polars.Enum(["b", "a"])),
+        polars.col("item").cast(polars.Categorical),
+        polars.col("stars").cast(polars.Decimal(10, 2)),
+        time=polars.Series([1704067200_000, 1704067201_500]).cast(polars.Datetime("ms", "Asia/Tokyo")),
+    )
+    items = polars.DataFrame({"item": list("xyz")}).with_columns(
+        cover=polars.Series(VECTORS.tolist(), dtype=polars.Array(polars.Float32, 4)),
+        tags=polars.Series([["new", "red"], [], None]),
+    )
+    from_frames(interactions, items, name="t", out="data")
+    rows = read_table("data/t/t.inter").to_numpy().tolist()
+    assert rows == [["a", "x", "4.50", "1704067200"], ["b", "y", "3.00", "1704067201.5"]]
+    assert read_table("data/t/t.item")["tags:token_seq"].tolist() == ["new red", ""]
+    visual = read_features(Path("data/t"), "t", "visual")
+    assert visual.ids == ["x", "y"] and visual.values.tobytes() == VECTORS[:2].tobytes()
 
 
 def test_columns_named_by_numbers():
