@@ -48,6 +48,14 @@ def test_a_loose_array_may_stay_once_a_modality_is_made_of_it(folder):
     assert all(found[item] == row.tolist() for item, row in zip(ROWS, values, strict=True))
 
 
+def test_a_modality_that_the_settings_of_the_data_set_leave_out_is_told(folder):
+    (folder / "toy.textual").write_text("item_id:token\ttextual_feature:float_seq\n" + "\n".join(LINES) + "\n")
+    assert not any("runs leave it out" in line for line in describe(folder)["warnings"])
+    (folder / "toy.yaml").write_text("modalities: [visual]\n")
+    said = "textual: runs leave it out, as it is not among modalities: [visual] in toy.yaml; add it there, or "
+    assert f"{said}delete the key" in describe(folder)["warnings"]
+
+
 HEADERS = {
     "no types": "item_id\ttextual_feature",
     "no header": LINES[0],

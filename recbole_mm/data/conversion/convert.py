@@ -127,8 +127,7 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
             raise ValueError(f"{features.source}: the modality {features.modality} is there twice; rename one")
         report.modalities.append(write_features(features, path, ids, folder / "work"))
         report.sources.add(features.source)
-    modalities = [one.modality for one in report.modalities]
-    (folder / f"{name}.yaml").write_text(_settings(name, columns, modalities, bool(report.splits)), encoding="utf-8")
+    (folder / f"{name}.yaml").write_text(_settings(name, columns, bool(report.splits)), encoding="utf-8")
     return report
 
 
@@ -232,12 +231,10 @@ def _write_interactions(
     return [*ITEM_FIELDS, *numbers]
 
 
-def _settings(name: str, columns: list[str], modalities: list[str], is_split: bool) -> str:
+def _settings(name: str, columns: list[str], is_split: bool) -> str:
     lines = [f"# Settings of {name}: runs of recbole_mm read them by themselves, plain RecBole as a config file."]
     if is_split:
         lines.append(f"benchmark_filename: [{', '.join(SPLITS)}]")
         columns = list(ITEM_FIELDS)
     lines += ["load_col:", f"  inter: [{', '.join(columns)}]"]
-    if modalities:
-        lines.append(f"modalities: [{', '.join(modalities)}]")
     return "\n".join(lines) + "\n"

@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from recbole.config import Config
+from recbole.data import create_dataset
 
 from recbole_mm.__main__ import main
 from recbole_mm.data.conversion import convert as conversion
+from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_features
 from recbole_mm.io.tables import read_table
+from recbole_mm.testing.toy import QUIET
 from tests.data.conversion.samples import make
 from tests.io.test_files import killed
 
@@ -212,6 +217,18 @@ def test_an_option_that_a_layout_does_not_read_is_refused(capsys, tmp_path, layo
     for option in ("--user", "--items", "--interactions"):
         code, _, err = run(capsys, "auto", sample.source, option, "x")
         assert code == 2 and f"{option}: x is not read from {sample.source}" in err and err.count("\n") == 1
+
+
+def test_features_that_are_made_afterwards_are_used_too(capsys, tmp_path):
+    sample = make("hkuds", tmp_path)
+    assert run(capsys, "auto", sample.source, "--name", "toys")[0] == 0
+    folder = Path("dataset_atomic/toys")
+    before = [one["name"] for one in describe(folder)["modalities"]]
+    np.save("late.npy", np.eye(2, dtype=np.float32))
+    Path("ids.txt").write_text("0\n1\n")
+    assert run(capsys, "npy", "late.npy", "--ids", "ids.txt", "--modality", "late", "--dataset", folder)[0] == 0
+    settings = {**QUIET, **yaml.safe_load((folder / "toys.yaml").read_text()), "data_path": "dataset_atomic"}
+    assert sorted(create_dataset(Config("VBPR", "toys", config_dict=settings)).modalities) == sorted([*before, "late"])
 
 
 def test_features_of_items_that_are_filtered_out_are_left_out(capsys, tmp_path):
