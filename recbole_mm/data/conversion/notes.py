@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Container, Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -35,9 +36,30 @@ def unread_files(source: Path, read: Iterable[Path], also_read: tuple[str, ...])
     return [f"not read: {', '.join(left[:MOST_NAMES])}{more}"] if left else []
 
 
-def nearly_same(ids: dict[str, int], what: str) -> list[str]:
-    """A note that counts ids which differ from another one in the blanks around them alone."""
-    near = [one for one in ids if one != one.strip() and one.strip() in ids]
+def nearly_same(ids: Iterable[str], known: Container[str], odd: Container[str] = ()) -> list[str]:
+    """Ids that are known ones but for blanks around them or how accents are composed.
+
+    Args:
+        known: the ones that they should be.
+        odd: of known ones that have such blanks or letters, what they are without (:func:`odd_ones`).
+    """
+    return [one for one in ids if (_plain(one) != one and _plain(one) in known) or _plain(one) in odd]
+
+
+def odd_ones(known: Iterable[str]) -> set[str]:
+    """See `nearly_same`."""
+    return {_plain(one) for one in known if _plain(one) != one}
+
+
+def told(near: list[str], what: str) -> list[str]:
+    """The note of ids that are nearly others; none where there are none."""
     if not near:
         return []
-    return [f"{len(near):,} {what} ids are those of others but for blanks around, such as {near[0]!r}; they stay apart"]
+    return [
+        f"{len(near):,} {what} ids are others but for blanks around or how accents are composed, such as {near[0]!r}; "
+        "they stay apart"
+    ]
+
+
+def _plain(one: str) -> str:
+    return unicodedata.normalize("NFC", one.strip())

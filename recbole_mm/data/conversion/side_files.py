@@ -11,6 +11,7 @@ from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.data.conversion.atomic_table import one_line_cells, write_header, write_rows
 from recbole_mm.data.conversion.cells import id_texts
 from recbole_mm.data.conversion.layout import Converter, Features, Items
+from recbole_mm.data.conversion.notes import nearly_same, odd_ones, told
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import ModalityCounts, Report
 from recbole_mm.data.feature_table import check_shape, checked_features
@@ -45,6 +46,22 @@ class ItemIds:
             )
 
 
+class _MetIds:
+    """The ids of the rows of items: whether one is of the interactions, how many, the first, and near misses."""
+
+    def __init__(self, ids: ItemIds):
+        self._codes, self._odd = ids.codes, odd_ones(ids.codes)
+        self.any_known, self.n_rows, self.first = False, 0, ""
+        self.near: list[str] = []
+
+    def add(self, items: list[str]) -> None:
+        strangers = [item for item in dict.fromkeys(items) if item not in self._codes]
+        self.any_known = self.any_known or any(item in self._codes for item in items)
+        self.near += nearly_same(strangers, self._codes, self._odd)
+        self.first = self.first if self.n_rows or not items else items[0]
+        self.n_rows += len(items)
+
+
 def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) -> None:
     """Write the texts of the items that are kept, the first row of each; no file where the source has no texts.
 
@@ -54,25 +71,25 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
     written: set[str] = set()
     repeated = broken = 0
     fields: list[str] | None = None
-    known, n_rows, first = False, 0, ""
+    met = _MetIds(ids)
     with path.open("wb") as file:
         for chunk in progress(converter.items(), "items"):
             items = id_texts(chunk.ids, "item id", chunk.place)
             report.sources.add(chunk.source)
-            known = known or any(item in ids.codes for item in items.to_pylist())
-            first = first if n_rows or not len(items) else items[0].as_py()
-            n_rows += len(items)
+            met.add(items.to_pylist())
             if fields is None:
                 fields = list(chunk.fields)
                 write_header(file, ["item_id:token", *(_typed(field) for field in fields)])
             elif list(chunk.fields) != fields:
-                raise ValueError(f"{chunk.source} has the fields {', '.join(chunk.fields)}, others {', '.join(fields)}")
+                there = f"{', '.join(chunk.fields)}, others {', '.join(fields)}"
+                raise ValueError(f"{chunk.source} has the fields {there}; join them to one table, and give --items")
             n_repeated, n_broken = _write_chunk(file, chunk, items, fields, ids, written)
             repeated, broken = repeated + n_repeated, broken + n_broken
     if fields is None:
         path.unlink()
         return
-    ids.check_any(known, chunk.source, n_rows, first)
+    report.notes += told(met.near, f"{chunk.source.name}: item")
+    ids.check_any(met.any_known, chunk.source, met.n_rows, met.first)
     report.texts = sum(ids.kept[ids.codes[item]] for item in written if item in ids.codes)
     report.fields = [field.partition(":")[0] for field in fields]
     if repeated:

@@ -49,9 +49,15 @@ class TableFolder(Converter):
         raise NotImplementedError
 
     @classmethod
+    def is_own(cls, path: Path) -> bool:
+        """Whether a table is of the kind by which the layout is recognised; items may be in others."""
+        raise NotImplementedError
+
+    @classmethod
     def recognise(cls, source: Path) -> str | None:
-        """Tables with columns that look like user and item."""
-        there = [path for path in cls.tables(source) if is_of_interactions(path)]
+        """Tables of the layout's own kind with columns that look like user and item."""
+        own = (path for path in cls.tables(source) if path == source or cls.is_own(path))
+        there = [path for path in own if is_of_interactions(path)]
         return ", ".join(path.name for path in there[:4]) + (", ..." if there[4:] else "") if there else None
 
     def interaction_files(self) -> list[tuple[Path, str | None]]:

@@ -11,6 +11,7 @@ from recbole_mm.data.conversion.tables import columns_of, is_table, open_table
 from recbole_mm.parts import discover
 from recbole_mm.registry import CONVERTERS
 
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst")
 OTHER_TABLES = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".arrow", ".orc")
 
 
@@ -76,6 +77,8 @@ def find_layout(source: Path) -> tuple[str, str]:
 
 def _check_file(source: Path) -> None:
     """Raise ValueError that says of one file why it is no table of interactions."""
+    if source.suffix.lower() in ARCHIVES:
+        raise ValueError(f"{source} is an archive; unpack it, and give the folder")
     if source.suffix.lower() in OTHER_TABLES:
         raise ValueError(f"{source} is in no layout that can be converted; save the table as CSV, in UTF-8, or Parquet")
     if is_table(source):

@@ -219,6 +219,24 @@ def test_an_option_that_a_layout_does_not_read_is_refused(capsys, tmp_path, layo
         assert code == 2 and f"{option}: x is not read from {sample.source}" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_items_of_a_folder_may_be_of_another_form_and_what_is_not_read_is_told(capsys, form):
+    pairs, items = pd.DataFrame({"user": ["u", "v"], "item": ["a", "b"]}), pd.DataFrame({"item": ["a"], "title": ["A"]})
+    source = Path("source")
+    source.mkdir()
+    for name, frame in (("ratings", pairs), ("items", items)):
+        if (name == "ratings") == (form == "csv"):
+            frame.to_csv(source / f"{name}.csv", index=False)
+        else:
+            frame.to_parquet(source / f"{name}.parquet")
+    np.save(source / "features.npy", np.eye(2))
+    (source / "users.csv").write_text("user,age\nu,3\n")
+    (source / "README.md").write_text("what it is")
+    code, out, _ = run(capsys, "auto", source, "--name", "toys")
+    assert code == 0 and "not read: features.npy, users.csv\n" in out
+    assert read_table("dataset_atomic/toys/toys.item").to_numpy().tolist() == [["a", "A"]]
+
+
 def test_features_that_are_made_afterwards_are_used_too(capsys, tmp_path):
     sample = make("hkuds", tmp_path)
     assert run(capsys, "auto", sample.source, "--name", "toys")[0] == 0
