@@ -49,7 +49,8 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     check_undeclared(config, _declared(own))
     check_trust(final)
     check_conflicts(config)
-    _warn_without_effect(config, final)
+    if not config.is_stored:  # a checkpoint has all keys, whoever set them
+        _warn_without_effect(config, final)
     return final
 
 

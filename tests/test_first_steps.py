@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -125,6 +126,18 @@ def test_features_are_of_each_products_own_picture_and_text(shop):
     for name, table in (("visual", visual), ("textual", textual)):
         numbers = dataset.token2id("item_id", table.ids)
         np.testing.assert_array_equal(dataset.modality_feature(name)[numbers].numpy(), table.values)
+
+
+def test_what_comes_then_goes_on_from_there(shop, monkeypatch, capsys):
+    monkeypatch.chdir(shop)
+    (checkpoint,) = glob.glob("saved/FREEDOM-*.pth")
+    for command in fenced(PAGE)[1].splitlines():
+        program, *words = shlex.split(command.replace("CHECKPOINT", checkpoint))
+        assert program == "recbole-mm" and recbole_mm_command.main(words) == 0, command
+    shown = capsys.readouterr()
+    assert "users         43" in shown.out and "changes nothing" not in shown.out + shown.err
+    assert pd.read_parquet("recs.parquet").groupby("user").size().eq(5).all()
+    assert Path("analysis/feature-drift.png").is_file()
 
 
 def test_the_model_has_learned_which_kind_a_customer_buys(shop):

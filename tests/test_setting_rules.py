@@ -11,6 +11,7 @@ from recbole.quick_start import run_recbole
 
 from recbole_mm import setting_checks
 from recbole_mm.configuration import checked_config
+from recbole_mm.host.config import StoredSettings
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.quick_start import main
 from recbole_mm.registration import recbole_models
@@ -233,6 +234,7 @@ def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
         ("BM3", {"lr_decay": {"factor": 0.9, "epochs": 5}}, ""),
         ("BM3", {"adapter_rank": 4, "feature_adapter": "lora"}, ""),
         ("BeFAHost", {"adapter_expansion": 2}, ""),
+        ("BM3", StoredSettings({"adapter_rank": 4, "peft_type": "IA3", "data_path": "dataset"}), ""),
     ],
 )
 def test_a_key_of_a_part_that_the_run_has_not_is_told(model, settings, message, caplog):

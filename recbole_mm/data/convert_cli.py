@@ -8,8 +8,9 @@ from pathlib import Path
 
 from recbole_mm.data.conversion.convert import Selection, convert_dataset
 from recbole_mm.data.conversion.layout import SourceOptions
+from recbole_mm.data.conversion.tables import is_table
 from recbole_mm.data.conversion.target import check_target
-from recbole_mm.data.converters import check_layout, converter_of, find_layout, load
+from recbole_mm.data.converters import check_layout, converter_of, find_layout, load, recognise
 from recbole_mm.registry import CONVERTERS
 
 OUT = Path("dataset_atomic")
@@ -85,6 +86,9 @@ def _run(args: argparse.Namespace) -> int:
 def _layout(args: argparse.Namespace) -> tuple[str, str]:
     """The layout, and what was seen of it."""
     if args.layout is None:
+        named = args.user is not None and args.item is not None and args.source.is_file() and is_table(args.source)
+        if named and not recognise(args.source):
+            return "table", "columns as named"
         return find_layout(args.source)
     converter = check_layout(args.layout, args.source)
     return args.layout, (converter.recognise(args.source) or "") if args.source.exists() else ""

@@ -15,6 +15,7 @@ from recbole_mm.data.quality import warnings
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import read_table
+from recbole_mm.io.yaml_files import read_settings_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,18 @@ def describe(dataset_dir: Path, form: FileForm | None = None) -> dict[str, Any]:
         **_count_interactions(interactions, splits, *fields),
         "modalities": modalities,
     }
-    return {**description, "warnings": warnings(description)}
+    left_out = _left_out(dataset_dir / f"{name}.yaml", [one["name"] for one in modalities])
+    return {**description, "warnings": warnings(description) + left_out}
+
+
+def _left_out(settings: Path, modalities: list[str]) -> list[str]:
+    """Warnings of modalities that the data set's own settings leave out, such as ones made after them."""
+    chosen = read_settings_file(settings).get("modalities") if has_file(settings) else None
+    if not isinstance(chosen, list):
+        return []
+    shown = f"modalities: [{', '.join(map(str, chosen))}] in {settings.name}"
+    others = [one for one in modalities if one not in chosen]
+    return [f"{one}: runs leave it out, as it is not among {shown}; add it there, or delete the key" for one in others]
 
 
 def _count_interactions(

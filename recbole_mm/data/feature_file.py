@@ -24,7 +24,7 @@ from recbole_mm.data.text_form import (
     write_text,
 )
 from recbole_mm.data.text_identity import TextFile, names_text
-from recbole_mm.data.unread_forms import check_unread_forms
+from recbole_mm.data.unread_forms import check_loose_features, check_unread_forms
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.reading import check_files, has_file
 
@@ -46,14 +46,17 @@ def find_modalities(folder: Path, dataset: str, form: FileForm = RECBOLES) -> li
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: a file holds vectors of items, or has the name of one of these three, and another first line than a
-            feature file's; a modality has a file and a column.
+            feature file's; features lie there in a form or under a name that nothing reads; a modality has a file and a
+            column.
     """
     files, others = _feature_files(folder, dataset, form)
     for modality, path in others.items():
         if modality not in files and (modality in FIRST_MODALITIES or is_meant_as_features(path, form)):
             check_header(path, form)
     columns = item_vectors(folder, dataset, form)
-    check_unread_forms(folder, dataset, form, files | others.keys() | columns.keys())
+    there = files | others.keys() | columns.keys()
+    check_unread_forms(folder, dataset, form, there)
+    check_loose_features(folder, dataset, form, there)
     both = sorted(columns.keys() & files)
     if both:
         raise ValueError(

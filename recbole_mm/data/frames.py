@@ -7,14 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from recbole_mm.data.conversion.arrow_tables import FrameTable
 from recbole_mm.data.conversion.cells import id_texts
 from recbole_mm.data.conversion.convert import Selection, convert_dataset
 from recbole_mm.data.conversion.layout import COLUMNS, Converter, Features, Interactions, Items, SourceOptions
 from recbole_mm.data.conversion.report import Report
-from recbole_mm.data.conversion.tables import item_column, read_interactions, read_items, vector_features
+from recbole_mm.data.conversion.tables import (
+    item_column,
+    read_interactions,
+    read_items,
+    text_columns,
+    vector_features,
+)
 from recbole_mm.data.feature_table import check_shape
+from recbole_mm.io.errors import one_line
 
 
 def from_frames(
@@ -42,7 +50,8 @@ def from_frames(
         interactions: a row for each, with columns of users and items, and maybe ratings and times.
         items: a row for each item; its columns of texts become fields of the `.item` file, its columns of vectors
             modalities.
-        features: by modality, an array `[n_items, width]` whose rows are those of `items`, or a pair (ids, array).
+        features: by modality, an array or tensor `[n_items, width]` whose rows are those of `items`, a pair (ids,
+            array), or a dictionary of vectors by id.
         user, item, rating, time: the columns; guessed by their names where not given, `none` leaves one out.
         min_rating, duplicates, k_core, split, ratios, seed: see `Selection`.
         overwrite: replace the folder `out/name`.
@@ -53,7 +62,8 @@ def from_frames(
     Raises:
         OSError, ValueError: see `convert_dataset`; no data frames; a column is not there.
     """
-    options = SourceOptions(user=user, item=item, rating=rating, time=time)
+    user, item, rating, time = (None if name is None else str(name) for name in (user, item, rating, time))
+    options = SourceOptions(user, item, rating, time)
     converter = _FrameConverter(interactions, items, features or {}, options)
     selection = Selection(min_rating, duplicates, k_core, split, ratios, seed)
     return convert_dataset(converter, name, Path(out), selection, overwrite=overwrite)
@@ -74,27 +84,49 @@ class _FrameConverter(Converter):
         yield from read_interactions(self._interactions, self.options)
 
     def items(self) -> Iterator[Items]:
-        if self._items is not None:
+        if self._items is None:
+            return
+        texts = text_columns(self._items, item_column(self._items, self.options))
+        if texts or not self._features:  # ids alone say which the rows of the features are
             yield from read_items(self._items, self.options)
 
     def features(self) -> Iterator[Features]:
         if self._items is not None:
             yield from vector_features(self._items, self.options)
         for modality, given in self._features.items():
+            if isinstance(given, Mapping):
+                given = list(given), list(given.values())
             ids, values = given if isinstance(given, tuple) else (self._item_ids(modality), given)
             yield _array(modality, ids, values)
 
     def _item_ids(self, modality: str) -> Any:
         if self._items is None:
             raise ValueError(f"features[{modality!r}]: give (ids, array), or a frame of items in the array's order")
-        return self._items.table.column(item_column(self._items, self.options))
+        return self._items.column(item_column(self._items, self.options))
 
 
-def _array(modality: str, ids: Any, values: Any) -> Features:
+def _array(modality: str, ids: Any, given: Any) -> Features:
     source = Path(f"features[{modality!r}]")
-    values = np.asarray(values)
+    values = _values(given, source)
     check_shape(values, source)
     texts: Sequence[str] = id_texts(ids, "item id", lambda row: f"{source}, row {row + 1}").to_pylist()
     if len(texts) != len(values):
         raise ValueError(f"{source}: {len(values)} rows of features for {len(texts)} item ids; there must be one each")
     return Features(modality, source, lambda: iter([(texts, values)]))
+
+
+def _values(given: Any, source: Path) -> np.ndarray:
+    """A table of numbers of arrays, tensors, and lists or columns of vectors."""
+    index = getattr(given, "index", None)  # of pandas; a list's is a function
+    if index is not None and not callable(index) and list(index) != list(range(len(index))):
+        raise ValueError(f"{source}: its index may not be in the order of the items; give (ids, FRAME.to_numpy())")
+    if isinstance(given, torch.Tensor):
+        given = given.detach().cpu()
+        given = given.float() if given.dtype == torch.bfloat16 else given
+    try:
+        values = np.asarray(given)
+        return np.stack([np.asarray(row) for row in values]) if values.dtype == object and values.ndim == 1 else values
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{source}: no table of numbers [items, width] ({one_line(error)}); give an array, or a pair (ids, array)"
+        ) from error

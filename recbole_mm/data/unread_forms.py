@@ -1,14 +1,19 @@
-"""Features beside a data set in a form that no run reads, such as NAME.visual.npy: refused, not passed over."""
+"""Features in a data set's folder that no run reads, such as NAME.visual.npy or features.npy: refused."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
+from recbole_mm.data.arrow_form import read_metadata
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.data.modality_name import modality_of, names_modality
-from recbole_mm.data.text_form import is_meant_as_features
+from recbole_mm.data.npy import load_npy
+from recbole_mm.data.text_form import has_feature_header, is_meant_as_features
+from recbole_mm.io.reading import has_file
+from recbole_mm.io.tables import read_table
 
 ARRAYS = ("npy", "npz", "pt", "pth", "pkl", "pickle", "parquet", "h5", "mat", "safetensors", "b", "bin")
 TEXTS = ("txt", "csv", "tsv")
@@ -28,9 +33,102 @@ def check_unread_forms(folder: Path, dataset: str, form: FileForm, there: Contai
             raise ValueError(
                 f"{path}: no run reads .{kind}; make a modality of it with recbole-mm convert npy, or move it away"
             )
-        forms = [replace(form, separator=mark) for mark in (form.separator, ",", ";") if mark != form.seq_separator]
-        if kind in TEXTS and any(is_meant_as_features(path, one) for one in forms):
+        if kind in TEXTS and _holds_vectors(path, form):
             raise ValueError(
                 f"{path} holds vectors, and no run reads .{kind}; name it {dataset}.{modality}, separated by tabs, or "
                 "move it away"
             )
+
+
+def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Container[str]) -> None:
+    """Raise ValueError for features of items under a name that does not begin with the data set's.
+
+    An array is one where its name says so or it has a row for each item; a pickle or an archive, which is not opened,
+    where its name says so; a text file where it holds vectors; an Arrow file where it is of the binary form.
+
+    Args:
+        there: modalities that have a file or a column; what they were made from may lie beside them.
+    """
+    sources: set[str] | None = None
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((f"{dataset}.", ".")) or not path.is_file():
+            continue
+        modality, suffix = _meant_modality(path)
+        if modality in there or not _is_of_features(path, folder, dataset, form):
+            continue
+        sources = _sources(folder, dataset) if sources is None else sources
+        if path.name not in sources:
+            remedy = "make a modality of it with recbole-mm convert npy"
+            if suffix[1:] not in ARRAYS:
+                tabs = ", separated by tabs" if suffix[1:] in TEXTS else ""
+                remedy = f"name it {dataset}.{modality}{suffix if suffix == '.arrow' else ''}{tabs}"
+            raise ValueError(f"{path} holds features that no run reads under this name; {remedy}, or move it away")
+
+
+def _meant_modality(path: Path) -> tuple[str, str]:
+    """Which modality a file would be, and its suffix where that is one of a format."""
+    stem, _, kind = path.name.rpartition(".")
+    if kind in (*ARRAYS, *TEXTS, "arrow") and stem:
+        return modality_of(stem.rpartition(".")[2]), f".{kind}"
+    return modality_of(kind), ""
+
+
+def _is_of_features(path: Path, folder: Path, dataset: str, form: FileForm) -> bool:
+    name, kind = path.name.rpartition(".")[0], path.name.rpartition(".")[2]
+    if kind == "npy":
+        shape = _shape(path)
+        return len(shape) == 2 and (_says_features(name) or shape[0] in _item_counts(folder, dataset, form))
+    if kind in ARRAYS:
+        return _says_features(name) and re.search("feat|emb|vec", name.lower()) is not None
+    if kind in TEXTS:
+        return _holds_vectors(path, form)
+    if kind == "arrow":
+        return _is_binary_form(path)
+    return _says_features(path.name) and has_feature_header(path, form)
+
+
+def _shape(path: Path) -> tuple[int, ...]:
+    """Of a table of numbers; nothing where the file holds anything else."""
+    try:
+        values = load_npy(path)
+    except ValueError:
+        return ()
+    return values.shape if values.dtype.kind in "fiu" else ()
+
+
+def _is_binary_form(path: Path) -> bool:
+    try:
+        read_metadata(path)
+    except ValueError:
+        return False
+    return True
+
+
+def _item_counts(folder: Path, dataset: str, form: FileForm) -> set[int]:
+    """How many rows an array of all items may have: items of the interactions or of the `.item`, or one more."""
+    column, items, counts = f"{form.item_field}:token", set(), set()
+    for path in [*folder.glob(f"{dataset}.inter"), *folder.glob(f"{dataset}.*.inter")]:
+        items |= set(read_table(path, [column], separator=form.separator, encoding=form.encoding)[column])
+    counts.add(len(items))
+    if has_file(folder / f"{dataset}.item"):
+        table = read_table(folder / f"{dataset}.item", [column], separator=form.separator, encoding=form.encoding)
+        counts.add(table[column].nunique())
+    return {count + more for count in counts if count for more in (0, 1)}
+
+
+def _sources(folder: Path, dataset: str) -> set[str]:
+    """Names of the files that the binary forms there say they were made from."""
+    metadata = (read_metadata(path) for path in folder.glob(f"{dataset}.*.arrow"))
+    return {one["source"] for one in metadata if "source" in one}
+
+
+def _says_features(name: str) -> bool:
+    """Whether a file's name says that it holds features."""
+    parts = name.lower().split(".")
+    return any(names_modality(part) or part.endswith(("feat", "feats", "features", "emb", "embs")) for part in parts)
+
+
+def _holds_vectors(path: Path, form: FileForm) -> bool:
+    """Whether a text file holds vectors of items, whatever separates its cells."""
+    forms = [replace(form, separator=mark) for mark in (form.separator, ",", ";") if mark != form.seq_separator]
+    return any(is_meant_as_features(path, one) for one in forms)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_mm.data.convert import check_free_modality
-from recbole_mm.extraction.contents import Contents, Pictures, Texts
+from recbole_mm.extraction.contents import Contents, FileContents, Pictures, Texts
 from recbole_mm.extraction.extract import Extraction, extract
 from recbole_mm.extraction.pixel_cache import MAPPED
 from recbole_mm.extraction.prepared_pictures import prepared
@@ -167,7 +167,9 @@ def _extract(args: argparse.Namespace) -> Extraction:
     options = {"batch_size": args.batch_size, "half": args.float16}
     if args.ray_address is None:
         encoder = load(args.encoder, usable_device(args.device))
-        with _ahead(args, find(encoder), encoder) as contents:
+        found = find(encoder)
+        _tell_others(found)
+        with _ahead(args, found, encoder) as contents:
             return extract(args.dataset, args.modality, contents, encoder, **options)
     from recbole_mm.extraction.ray_job import RayEncoding
     from recbole_mm.ray_session import ray_session
@@ -176,7 +178,9 @@ def _extract(args: argparse.Namespace) -> Extraction:
         encoding = RayEncoding(load, args.encoder, args.device)
         # the encoder is loaded here too, for what the metadata say of it, and to fail before the job starts
         encoder = load(args.encoder, "cpu")
-        return extract(args.dataset, args.modality, find(encoder), encoder, encode=encoding, **options)
+        found = find(encoder)
+        _tell_others(found)
+        return extract(args.dataset, args.modality, found, encoder, encode=encoding, **options)
 
 
 @contextmanager
@@ -190,6 +194,13 @@ def _ahead(args: argparse.Namespace, contents: Contents, encoder: ContentEncoder
         keep = temporary_folder(args.dataset / f"{args.modality}.pictures")
     with keep as folder:
         yield prepared(contents, encoder.preparation, folder, args.workers, args.picture_memory << 20)
+
+
+def _tell_others(contents: Contents) -> None:
+    """Say how many files of the folder are not read."""
+    if isinstance(contents, FileContents) and contents.others:
+        n_others, first = len(contents.others), contents.others[0]
+        print(f"{n_others:,} files of {contents.source} are not read for any item, such as {first}")
 
 
 def _report(result: Extraction) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recbole_mm.data.describe import read_interactions
 from recbole_mm.data.feature_file import dataset_name
 from recbole_mm.data.file_form import FileForm, check_id_columns
-from recbole_mm.extraction.item_files import item_files, mapped_files
+from recbole_mm.extraction.item_files import item_files, mapped_files, other_files
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.pictures import PictureError, open_picture, open_picture_file
 from recbole_mm.io.tables import read_table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image as Picture
 
-PICTURE_SUFFIXES = (".jpg", ".bmp", ".gif", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+PICTURE_SUFFIXES = (".jpg", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 TEXT_SEPARATOR = " "
 TEXT_TYPES = ("token", "token_seq", "float")
 
@@ -80,6 +80,7 @@ class FileContents(Contents):
         column: field of the `.item` file that names an item's files, instead of its id.
 
     Attributes:
+        others: names of further files in the folder, which are of no item or have other suffixes.
         files: by item, absolute, for the processes of a Ray job, whose working folder is another.
         suffixes: of the files that are looked for.
         noun: what a file is.
@@ -106,10 +107,13 @@ class FileContents(Contents):
             file = dataset_dir / f"{dataset_name(dataset_dir)}.item"
             self.files = mapped_files(folder, _read_texts(file, [column], self.form), self.option)
             where = f"by the names in field '{column}' of {file.name}"
+        self.others = other_files(folder, self.files)
         if not self.files:
             raise FileNotFoundError(
-                f"{self.option}: {folder} has a {self.noun} of no item of {dataset_dir}; they are looked for {where}"
+                f"{self.option}: {folder} has a {self.noun} of no item of {dataset_dir}; they are looked for {where}, "
+                f"and the folder has {', '.join(self.others[:3]) or 'no files'}"
             )
+        self._other_of = {str(Path(name).with_suffix("")): name for name in self.others}
         self._reasons: dict[str, list[str]] = {}
 
     @abstractmethod
@@ -150,7 +154,9 @@ class FileContents(Contents):
     def files_of(self, item: str) -> list[Path]:
         """An item's files; raises MissingContent where it has none."""
         if item not in self.files:
-            raise MissingContent(f"no {self.noun}")
+            other = self._other_of.get(item)
+            shown = f", but {other}, whose suffix is none of {', '.join(self.suffixes)}" if other else ""
+            raise MissingContent(f"no {self.noun}{shown}")
         return self.files[item]
 
     def partly(self, item: str) -> str | None:

@@ -16,10 +16,10 @@ def item_files(folder: Path, items: Iterable[str], suffixes: tuple[str, ...]) ->
     """Files by item, sorted by name, absolute; items without any are left out.
 
     An item's files are ``<id>.jpg`` in the folder or any below it, ``<id>_1.jpg``, ``<id>_2.jpg``, and all in a folder
-    ``<id>``. An id with a slash is a path. A file whose whole name is an item's id is of that item alone; of two files
-    that differ in their suffix alone the first by name counts. Names are matched with what is listed, so that no id,
-    such as ``../x``, leads out of the folder. Where no id is a name letter by letter, one is that differs in how
-    accents are composed, as names do that have been on a Mac.
+    ``<id>``. An id with a slash is a path; one may have the suffix. A file whose whole name is an item's id is of that
+    item alone; of two files that differ in their suffix alone the first by name counts. Names are matched with what is
+    listed, so that no id, such as ``../x``, leads out of the folder. Where no id is a name letter by letter, one is
+    that differs in how accents are composed, as names do that have been on a Mac.
     """
     known = set(items)
     composed = {_composed(item): item for item in known}
@@ -35,6 +35,12 @@ def item_files(folder: Path, items: Iterable[str], suffixes: tuple[str, ...]) ->
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+def other_files(folder: Path, files: Mapping[str, list[Path]]) -> list[str]:
+    """Names, relative to a folder, of what is there and is none of the files by item."""
+    taken = {file for of_item in files.values() for file in of_item}
+    return [path.as_posix() for path in _listed(folder, ()) if (folder / path).absolute() not in taken]
 
 
 def mapped_files(folder: Path, names: Mapping[str, str], option: str) -> dict[str, list[Path]]:
@@ -72,6 +78,7 @@ def _listed(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 def _owners(path: Path) -> Iterator[str]:
     """Ids that a file may be of, the likeliest first."""
+    yield from (path.as_posix(), path.name)
     whole = path.with_suffix("").as_posix()
     yield whole
     yield path.stem

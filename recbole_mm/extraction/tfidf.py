@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recbole_mm.extraction.contents import MissingContent, Texts
 from recbole_mm.extraction.extract import Extraction, extracting, write_features
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 TFIDF = "tfidf"
 MIN_ITEMS = 2  # a word of one item says nothing about any other
@@ -43,6 +46,18 @@ def _extract(path: Path, texts: Texts, width: int, half: bool) -> Extraction:
     return write_features(path, rows, texts, facts, missing)
 
 
+def _projected(weights: csr_matrix, width: int) -> np.ndarray:
+    """Rows in the space of the first right singular vectors, `[n_texts, width]`, as sklearn's TruncatedSVD gives them.
+
+    That class asks for two words and divides by the variance of all, which is none where all texts are alike.
+    """
+    from sklearn.utils.extmath import randomized_svd, svd_flip
+
+    left, _, right = randomized_svd(weights, width, n_iter=5, random_state=0, flip_sign=False)
+    _, right = svd_flip(left, right, u_based_decision=False)
+    return weights @ right.T
+
+
 def _split(texts: Texts) -> tuple[dict[str, str], dict[str, str]]:
     """Text by item, and the reason by item that has none."""
     found, missing = {}, {}
@@ -57,7 +72,6 @@ def _split(texts: Texts) -> tuple[dict[str, str], dict[str, str]]:
 def _reduce(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, Any]]:
     """Rows ``[n_texts, width]`` of norm 1, or 0 where a text shares no word, and what describes them."""
     import sklearn
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
@@ -75,7 +89,7 @@ def _reduce(texts: list[str], width: int) -> tuple[np.ndarray, dict[str, Any]]:
             limit, width, *weights.shape,
         )  # fmt: skip
         width = limit
-    reduced = TruncatedSVD(width, random_state=0).fit_transform(weights)
+    reduced = _projected(weights, width)
     reduced[np.asarray(weights.sum(axis=1)).ravel() == 0] = 0  # exactly, where rounding may leave specks
     facts = {
         "encoder": TFIDF,

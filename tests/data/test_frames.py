@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 
 from recbole_mm.data import from_frames
 from recbole_mm.data.describe import describe
@@ -41,7 +42,7 @@ def _views(columns) -> _Stream:
 
 
 def _polars(columns):
-    """A frame of polars itself, where it is installed: no dependency of ours."""
+    """A frame of polars itself, which the tests alone need."""
     polars = pytest.importorskip("polars")
     return polars.DataFrame(columns)
 
@@ -92,6 +93,55 @@ def test_columns_of_vectors_and_pairs_are_features():
     assert read_features(Path("data/t"), "t", "textual").ids == ["y", "x"]
 
 
+PAIRS = pd.DataFrame({"user": ["a", "b"], "item": ["x", "y"]})
+FORMS = {
+    "tensor": torch.tensor(VECTORS, requires_grad=True),
+    "rows": list(VECTORS),
+    "object array": pd.Series(list(VECTORS)).to_numpy(),
+    "column": pd.Series(list(VECTORS)),
+    "by id": dict(zip("xyz", VECTORS, strict=True)),
+    "frame": pd.DataFrame(VECTORS),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_vectors(form):
+    from_frames(PAIRS, pd.DataFrame({"item": list("xyz")}), {"v": FORMS[form]}, name="t", out="data")
+    table = read_features(Path("data/t"), "t", "v")
+    assert table.ids == ["x", "y"] and table.values.tobytes() == VECTORS[:2].tobytes()
+
+
+def test_types_of_polars():
+    polars = pytest.importorskip("polars")
+    interactions = polars.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "stars": ["4.5", "3"]}).with_columns(
+        polars.col("user").cast(polars.Enum(["b", "a"])),
+        polars.col("item").cast(polars.Categorical),
+        polars.col("stars").cast(polars.Decimal(10, 2)),
+        time=polars.Series([1704067200_000, 1704067201_500]).cast(polars.Datetime("ms", "Asia/Tokyo")),
+    )
+    items = polars.DataFrame({"item": list("xyz")}).with_columns(
+        cover=polars.Series(VECTORS.tolist(), dtype=polars.Array(polars.Float32, 4)),
+        tags=polars.Series([["new", "red"], [], None]),
+    )
+    from_frames(interactions, items, name="t", out="data")
+    rows = read_table("data/t/t.inter").to_numpy().tolist()
+    assert rows == [["a", "x", "4.50", "1704067200"], ["b", "y", "3.00", "1704067201.5"]]
+    assert read_table("data/t/t.item")["tags:token_seq"].tolist() == ["new red", ""]
+    visual = read_features(Path("data/t"), "t", "visual")
+    assert visual.ids == ["x", "y"] and visual.values.tobytes() == VECTORS[:2].tobytes()
+
+
+def test_columns_named_by_numbers():
+    from_frames(PAIRS.set_axis([0, 1], axis=1), user=0, item=1, name="t", out="data")
+    assert read_table("data/t/t.inter")["item_id:token"].tolist() == ["x", "y"]
+
+
+def test_rows_are_counted_from_the_frames_first():
+    many = pd.DataFrame({"user": range(100_003), "item": 1, "stars": pd.array([1] * 100_002 + [None], dtype="Int64")})
+    with pytest.raises(ValueError, match="interactions, row 100003: the rating is missing"):
+        from_frames(many, name="t", out="data")
+
+
 @pytest.mark.parametrize(
     ("interactions", "items", "features", "message"),
     [
@@ -103,6 +153,9 @@ def test_columns_of_vectors_and_pairs_are_features():
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"visual": ([1, 2], np.eye(1))}, "1 rows .* for 2 item"),
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"inter": ([1], np.eye(1))}, "'inter' cannot name"),
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"v": ([1], np.array([[np.nan]]))}, "not finite"),
+        (PAIRS, PAIRS[["item"]], {"v": pd.DataFrame(np.eye(2), index=["y", "x"])}, "may not be in the order"),
+        (PAIRS, PAIRS[["item"]], {"v": [["x", "y"], np.eye(2)]}, r"'v'\]: no table .* or a pair \(ids"),
+        (PAIRS, PAIRS[["item"]], None, "items has the column 'item' alone"),
     ],
 )
 def test_bad_frames_are_named_and_nothing_is_written(interactions, items, features, message):

@@ -59,7 +59,6 @@ def test_mmrec_becomes_pre_split_atomic_files(source, tmp_path):
     assert yaml.safe_load((folder / "toy.yaml").read_text()) == {
         "benchmark_filename": ["train", "valid", "test"],
         "load_col": {"inter": ["user_id", "item_id"]},
-        "modalities": ["visual", "textual"],
     }
     assert [path.name for path in folder.parent.iterdir()] == ["toy"]
 

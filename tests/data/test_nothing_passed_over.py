@@ -9,7 +9,7 @@ import pytest
 from recbole.config import Config
 from recbole.data import create_dataset
 
-from recbole_mm.data.convert import convert_arrow
+from recbole_mm.data.convert import convert_arrow, convert_npy
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import find_modalities, read_features
 from recbole_mm.data.file_form import FileForm
@@ -34,6 +34,26 @@ def load(folder: Path, **settings):
 def features(dataset, modality: str) -> dict[str, list[float]]:
     tokens = dataset.field2id_token["item_id"]
     return {tokens[item]: row.tolist() for item, row in enumerate(dataset.modality_feature(modality)) if item}
+
+
+def test_a_loose_array_may_stay_once_a_modality_is_made_of_it(folder):
+    values = np.stack(list(ROWS.values())).astype(np.float32) + 1
+    np.save(folder / "features.npy", values)
+    with pytest.raises(ValueError, match=r"features\.npy holds features that no run reads under this name; make a"):
+        describe(folder)
+    (folder / "ids.txt").write_text("\n".join(ROWS))
+    convert_npy(folder / "features.npy", folder / "ids.txt", "vit", folder)
+    assert [one["name"] for one in describe(folder)["modalities"]] == ["visual", "vit"]
+    found = features(load(folder), "vit")
+    assert all(found[item] == row.tolist() for item, row in zip(ROWS, values, strict=True))
+
+
+def test_a_modality_that_the_settings_of_the_data_set_leave_out_is_told(folder):
+    (folder / "toy.textual").write_text("item_id:token\ttextual_feature:float_seq\n" + "\n".join(LINES) + "\n")
+    assert not any("runs leave it out" in line for line in describe(folder)["warnings"])
+    (folder / "toy.yaml").write_text("modalities: [visual]\n")
+    said = "textual: runs leave it out, as it is not among modalities: [visual] in toy.yaml; add it there, or "
+    assert f"{said}delete the key" in describe(folder)["warnings"]
 
 
 HEADERS = {

@@ -22,6 +22,7 @@ from recbole_mm.data.feature_file import read_features
 from recbole_mm.encoder import load_image_encoder, load_text_encoder, open_picture
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.extraction import Pictures, Texts, extract
+from recbole_mm.extraction.tfidf import _reduce
 from tests.extraction.shop import PLOTS, write_shop
 from tests.tiny_clip import write_dual_clip
 
@@ -108,6 +109,18 @@ class TestTexts:
     def test_an_item_without_text_is_left_out(self, shop, clip):
         run(f"extract --dataset {shop} --modality textual --fields plot --encoder {clip}")
         assert read_features(shop, "shop", "textual").ids == ["a", "b", "d", "e"]
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize(
+        ("texts", "expected"),
+        [
+            (["mild cheese"] * 3, [[1, 0], [1, 0], [1, 0]]),
+            (["red car", "red bus", "tea"], [[1], [1], [0]]),
+        ],
+    )
+    def test_tfidf_of_texts_that_are_alike_or_share_a_word(self, texts, expected):
+        values, _ = _reduce(texts, 384)
+        np.testing.assert_allclose(np.abs(values), expected, atol=1e-12)
 
     def test_tfidf_with_all_components_keeps_the_angles(self, shop):
         """By hand: with 4 texts a word in n of them weighs (1 + ln count) (1 + ln (5 / (1 + n)))."""

@@ -42,11 +42,30 @@ def found(files: list[str], items: list[str]) -> dict[str, list[str]]:
         (["a/b.jpg", "b.jpg"], ["a/b", "b"], {"a/b": ["a/b.jpg"], "b": ["b.jpg"]}),
         (["a/b_1.jpg", "a/b_2.jpg"], ["a/b"], {"a/b": ["a/b_1.jpg", "a/b_2.jpg"]}),
         (["42.v2.jpg"], ["42.v2"], {"42.v2": ["42.v2.jpg"]}),
+        (["a/42.jpg", "43.JPG"], ["42.jpg", "43.JPG", "42"], {"42.jpg": ["a/42.jpg"], "43.JPG": ["43.JPG"]}),
         ([".42.jpg", ".hidden/42.jpg"], ["42", ".42"], {}),
     ],
 )
 def test_layouts(files, items, expected):
     assert found(files, items) == expected
+
+
+def test_files_that_are_not_read_are_told(tmp_path, capsys):
+    shop, files = write_shop(tmp_path), Path("files")
+    files.mkdir()
+    for name, form in {"a.jfif": "JPEG", "b.avif": "AVIF", "d.JP2": "JPEG2000", "A (1).jpg": "JPEG"}.items():
+        Image.new("RGB", (40, 30), (200, 10, 10)).save(files / name, format=form)
+    (files / "c.heic").touch()
+    command = f"extract --dataset {shop} --modality visual --images files --encoder histograms"
+    assert main(shlex.split(command)) == 0
+    shown = capsys.readouterr().out
+    assert "2 files of files are not read for any item, such as A (1).jpg" in shown
+    assert "c: no picture, but c.heic, whose suffix is none of .jpg, .avif, " in shown
+    assert read_features(shop, "shop", "visual").ids == ["a", "b", "d"]
+    for name in ("a.jfif", "b.avif", "d.JP2"):
+        (files / name).unlink()
+    assert main(shlex.split(command)) == 2
+    assert "such as a.jpg, and the folder has A (1).jpg, c.heic" in capsys.readouterr().err
 
 
 def test_no_id_leads_out_of_the_folder(tmp_path):

@@ -23,7 +23,8 @@ class ArrowTable:
     def __init__(self, path: Path, schema: pa.Schema):
         self.path = path
         self.schema = schema
-        self.columns = list(schema.names)
+        self._range = _range_index(schema)
+        self.columns = [*schema.names, *self._range]
         twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"{path}: the column {twice!r} is there twice; rename one")
@@ -40,12 +41,17 @@ class ArrowTable:
                     widths[field.name] = field.type.list_size if fixed else 0
         return widths
 
-    def batches(self, columns: list[str]) -> Iterator[tuple[dict[str, Any], None]]:
-        """Arrays of some columns, a chunk of rows at a time; there are no lines."""
-        for batch in self._batches(columns):
-            yield {column: batch.column(column) for column in columns}, None
+    def batches(self, columns: list[str], n_rows: int = CHUNK_ROWS) -> Iterator[tuple[dict[str, Any], range]]:
+        """Arrays of some columns, a chunk of rows at a time, with the numbers of its rows."""
+        stored, start = [name for name in columns if name not in self._range], 0
+        for batch in self._batches(stored, n_rows):
+            stop = start + batch.num_rows
+            index = {name: numbers[start:stop] for name, numbers in self._range.items()}
+            cells = {name: batch.column(name) if name in stored else index[name] for name in columns}
+            yield cells, range(start + 1, stop + 1)
+            start = stop
 
-    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: list[str], n_rows: int) -> Iterator[pa.RecordBatch]:
         raise NotImplementedError
 
 
@@ -71,13 +77,13 @@ class ParquetTable(ArrowTable):
             raise ValueError(f"{path} is no whole Parquet file ({one_line(error)}); make it again") from error
         super().__init__(path, schema)
 
-    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: list[str], n_rows: int) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         with open_regular(self.path) as file:
             try:
-                for batch in pq.ParquetFile(file).iter_batches(CHUNK_ROWS, columns=columns):
+                for batch in pq.ParquetFile(file).iter_batches(n_rows, columns=columns):
                     batch.validate(full=True)  # of texts that are no UTF-8
                     yield batch
             except (pa.ArrowException, OSError) as error:
@@ -95,8 +101,12 @@ class FrameTable(ArrowTable):
         self.table = _as_table(frame, name)
         super().__init__(Path(name), self.table.schema)
 
-    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        yield from self.table.select(columns).to_batches(CHUNK_ROWS)
+    def column(self, name: str) -> Any:
+        """All values of a column."""
+        return self._range[name] if name in self._range else self.table.column(name)
+
+    def _batches(self, columns: list[str], n_rows: int) -> Iterator[pa.RecordBatch]:
+        yield from self.table.select(columns).to_batches(n_rows)
 
 
 def _as_table(frame: Any, name: str) -> pa.Table:
@@ -114,3 +124,16 @@ def _as_table(frame: Any, name: str) -> pa.Table:
         raise ValueError(f"{name}: {type(frame).__name__} is no data frame; give one of pandas or polars") from error
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise ValueError(f"{name}: a column cannot be read ({one_line(error)}); cast it") from error
+
+
+def _range_index(schema: pa.Schema) -> dict[str, range]:
+    """The index of pandas that is in no column, as its numbers are consecutive, by its name where it has one."""
+    try:
+        described = (schema.pandas_metadata or {}).get("index_columns", [])
+    except ValueError:  # not as pandas writes it
+        return {}
+    found = {}
+    for one in described:
+        if isinstance(one, dict) and one.get("kind") == "range" and isinstance(one.get("name"), str):
+            found[one["name"]] = range(one["start"], one["stop"], one["step"])
+    return {name: numbers for name, numbers in found.items() if name not in schema.names}

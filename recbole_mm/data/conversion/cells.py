@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def id_texts(values: Any, what: str, place: Place) -> pa.Array:
     import pyarrow.compute as pc
 
     array = as_array(values, what, place)
-    if not (_is_text(array.type) or pa.types.is_integer(array.type)):
+    whole = pa.types.is_integer(array.type) or (pa.types.is_decimal(array.type) and array.type.scale == 0)
+    if not (_is_text(array.type) or whole):
         kind = "are missing" if pa.types.is_null(array.type) else f"are {array.type}"
         raise ValueError(f"{place(0)}: the {what}s {kind}; ids are texts or integers: cast the column")
     if array.null_count:
@@ -78,7 +80,8 @@ def number_texts(values: Any, what: str, place: Place) -> pa.Array:
     if pa.types.is_boolean(array.type):
         array = pc.cast(array, pa.int8())
     if not _is_text(array.type):
-        if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+        if not any(is_kind(array.type) for is_kind in kinds):
             raise ValueError(f"{place(0)}: the {what} is {array.type}, which is no number; cast the column")
         texts = pc.cast(array, pa.string())
         number = pc.cast(array, pa.float64(), safe=False)  # only to see that it is finite; the text is exact
@@ -104,7 +107,7 @@ def time_texts(values: Any, place: Place) -> tuple[pa.Array, bool]:
     array = as_array(values, "time", place)
     if array.null_count:
         raise ValueError(f"{place(_first(pc.is_null(array)))}: {_absent('time')}")
-    if pa.types.is_temporal(array.type):
+    if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         return _seconds(array), True
     if _is_text(array.type) and len(array) and not _is_number(array[0].as_py()):
         dates = _dates(pc.utf8_trim_whitespace(pc.cast(array, pa.string())), place)
@@ -113,13 +116,17 @@ def time_texts(values: Any, place: Place) -> tuple[pa.Array, bool]:
 
 
 def sortable(texts: list[pa.Array]) -> np.ndarray:
-    """Times as numbers that sort as they do: int64 where all are integers, else float64, `[n]`."""
+    """Times as numbers that sort as they do, `[n]`: int64, of 1e-9 where all are decimals that fit, else float64."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for kind in (pa.int64(), pa.float64()):
+    nanos = pa.scalar(10**9, pa.decimal128(10, 0))
+    for kind in (pa.int64(), pa.decimal128(28, 9), pa.float64()):
         try:
-            return np.concatenate([pc.cast(part, kind).to_numpy(zero_copy_only=False) for part in texts])
+            parts = [pc.cast(part, kind) for part in texts]
+            if pa.types.is_decimal(kind):
+                parts = [pc.cast(pc.multiply(part, nanos), pa.int64()) for part in parts]
+            return np.concatenate([part.to_numpy(zero_copy_only=False) for part in parts])
         except pa.ArrowInvalid:
             continue
     raise AssertionError("checked when they were read")
@@ -133,7 +140,8 @@ def _numbers(texts: pa.Array, what: str, place: Place) -> pa.Array:
         return pc.cast(texts, pa.float64())
     except pa.ArrowInvalid as error:
         row, text = next((row, text) for row, text in enumerate(texts.to_pylist()) if not _is_number(text))
-        said = _absent(what) if not text else f"the {what} is {text!r}, which is no number; correct it"
+        remedy = "decimals have points" if _is_number(text.replace(",", ".", 1)) else "correct it"
+        said = _absent(what) if not text else f"the {what} is {text!r}, which is no number; {remedy}"
         raise ValueError(f"{place(row)}: {said}") from error
 
 
@@ -155,37 +163,55 @@ def _dates(texts: pa.Array, place: Place) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
-        try:
-            return pc.cast(texts, kind)
-        except pa.ArrowInvalid:
-            continue
-    row = next(row for row in range(len(texts)) if not _is_date(texts[row : row + 1]))
+    for unit in ("us", "ns"):
+        for zone in (None, "UTC"):
+            try:
+                return pc.cast(texts, pa.timestamp(unit, zone))
+            except pa.ArrowInvalid:
+                continue
+    zones = [_zone_of_date(texts[row : row + 1]) for row in range(len(texts))]
+    row = next((row for row, zone in enumerate(zones) if zone is None), None)
+    if row is None:
+        row = next(row for row, zone in enumerate(zones) if zone != zones[0])
+        others = ("with", "without") if zones[row] == "UTC" else ("without", "with")
+        raise ValueError(
+            f"{place(row)}: the time is {texts[row].as_py()!r}, {others[0]} a time zone where those before are "
+            f"{others[1]}; write all alike"
+        )
     text = texts[row].as_py()
     said = _absent("time") if not text else f"the time is {text!r}, neither a number nor a date as 2024-05-31 10:00:00"
     raise ValueError(f"{place(row)}: {said}")
 
 
-def _is_date(text: pa.Array) -> bool:
+def _zone_of_date(text: pa.Array) -> str | None:
+    """`UTC` where a date has a time zone, nothing where it has none; None where it is no date."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    try:
-        pc.cast(text, pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        return False
-    return True
+    for zone in ("", "UTC"):
+        try:
+            pc.cast(text, pa.timestamp("ns", zone or None))
+        except pa.ArrowInvalid:
+            continue
+        return zone
+    return None
 
 
 def _seconds(dates: pa.Array) -> pa.Array:
+    """Seconds since 1970 as texts, exact: of nanoseconds too."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    zone = getattr(dates.type, "tz", None)
-    micros = pc.cast(pc.cast(dates, pa.timestamp("us", zone), safe=False), pa.int64())
-    whole = pc.all(pc.equal(pc.multiply(pc.divide(micros, 1_000_000), 1_000_000), micros)).as_py()
-    seconds = pc.divide(micros, 1_000_000) if whole else pc.divide(pc.cast(micros, pa.float64()), 1e6)
-    return pc.cast(seconds, pa.string())
+    unit = dates.type.unit if pa.types.is_timestamp(dates.type) else "s"
+    digits = {"s": 0, "ms": 3, "us": 6, "ns": 9}[unit]
+    ticks = pc.cast(pc.cast(dates, pa.timestamp(unit, getattr(dates.type, "tz", None))), pa.int64())
+    while digits and pc.all(pc.equal(pc.multiply(pc.divide(ticks, 1000), 1000), ticks)).as_py():
+        ticks, digits = pc.divide(ticks, 1000), digits - 3
+    if not digits:
+        return pc.cast(ticks, pa.string())
+    tick = pa.scalar(Decimal(1).scaleb(-digits), pa.decimal128(digits + 1, digits))
+    texts = pc.cast(pc.multiply(pc.cast(ticks, pa.decimal128(19, 0)), tick), pa.string())
+    return pc.utf8_rtrim(pc.utf8_rtrim(texts, "0"), ".")
 
 
 def _plain_text(array: pa.Array) -> pa.Array:

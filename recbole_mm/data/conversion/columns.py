@@ -65,6 +65,11 @@ def guess(columns: Sequence[str], role: str) -> str | None:
     return next((by_name[name] for name in NAMES[role] if name in by_name), None)
 
 
+def is_index(column: str) -> bool:
+    """Whether a column is the index of a frame of pandas, which has no name of its own."""
+    return re.fullmatch(r"(Unnamed: \d+|__index_level_\d+__)?", column) is not None
+
+
 def looks_like_header(cells: Sequence[str], named: tuple[str, ...] = ()) -> bool:
     """Whether a first line gives names: one that the user named, or that we know; else if no cell is a number."""
     names = [cell.strip() for cell in cells]

@@ -12,6 +12,7 @@ import numpy as np
 
 from recbole_mm.data.conversion.atomic_table import write_header, write_rows
 from recbole_mm.data.conversion.layout import SPLITS, Converter
+from recbole_mm.data.conversion.notes import nearly_same, told, unread_files
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import Counts, Report
 from recbole_mm.data.conversion.selection import outside_k_core, repeated
@@ -88,12 +89,14 @@ def convert_dataset(
     with temporary_folder(target) as folder:
         work = folder / "work"
         work.mkdir()
-        spill = Spill(work)
+        spill, sources = Spill(work), set[Path]()
         for chunk in progress(converter.interactions(), "interactions"):
             spill.add(chunk)
+            sources.add(chunk.source)
         spill.close()
         report = _write_dataset(converter, spill, folder, name, selection)
         report.folder = target
+        report.notes += unread_files(converter.source, sources | report.sources, converter.also_reads)
         spill.path.unlink()
         work.rmdir()
         (publish_folder if overwrite else publish_new_folder)(folder, target)
@@ -107,6 +110,8 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
     users, items = spill.column("user"), spill.column("item")
     kept, dropped = _select(converter, spill, users, items, selection)
     splits, notes = _split(converter, spill, users, kept, selection)
+    for codes, what in ((spill.users.codes, "user"), (spill.items.codes, "item")):
+        notes += told(nearly_same(codes, codes), what)
     written = Counts(int(kept.sum()), len(np.unique(users[kept])), len(np.unique(items[kept])))
     report = Report(folder, Counts(spill.rows, len(spill.users), len(spill.items)), written, dropped, notes=notes)
     columns = _write_interactions(spill, folder, name, kept, splits)
@@ -122,8 +127,8 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
         if path.exists():
             raise ValueError(f"{features.source}: the modality {features.modality} is there twice; rename one")
         report.modalities.append(write_features(features, path, ids, folder / "work"))
-    modalities = [one.modality for one in report.modalities]
-    (folder / f"{name}.yaml").write_text(_settings(name, columns, modalities, bool(report.splits)), encoding="utf-8")
+        report.sources.add(features.source)
+    (folder / f"{name}.yaml").write_text(_settings(name, columns, bool(report.splits)), encoding="utf-8")
     return report
 
 
@@ -227,12 +232,10 @@ def _write_interactions(
     return [*ITEM_FIELDS, *numbers]
 
 
-def _settings(name: str, columns: list[str], modalities: list[str], is_split: bool) -> str:
+def _settings(name: str, columns: list[str], is_split: bool) -> str:
     lines = [f"# Settings of {name}: runs of recbole_mm read them by themselves, plain RecBole as a config file."]
     if is_split:
         lines.append(f"benchmark_filename: [{', '.join(SPLITS)}]")
         columns = list(ITEM_FIELDS)
     lines += ["load_col:", f"  inter: [{', '.join(columns)}]"]
-    if modalities:
-        lines.append(f"modalities: [{', '.join(modalities)}]")
     return "\n".join(lines) + "\n"

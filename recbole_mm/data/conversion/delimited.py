@@ -16,10 +16,12 @@ from pathlib import Path
 
 from recbole_mm.data.conversion.columns import looks_like_header
 from recbole_mm.data.conversion.text_lines import first_line, numbered_lines
+from recbole_mm.data.conversion.vectors import VECTORS, is_vector
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
 SEPARATORS = ("\t", "::", ",", ";", "|")
 CHUNK_ROWS = 100_000
+PROBED_ROWS = 100  # among which a column's first text is looked for
 MOST_LINES_OF_A_CELL = 1000
 
 csv.field_size_limit(1 << 26)
@@ -62,10 +64,15 @@ class DelimitedFile:
             raise ValueError(f"{path}, line 1: the column {twice!r} is there twice; rename one")
 
     def vector_columns(self) -> dict[str, int]:
-        """A text file has no columns of vectors."""
-        return {}
+        """Columns of vectors: those of RecBole's type, and those whose first text is one; with 0 for a width."""
+        typed = [column for column in self.columns if column.endswith(VECTORS)]
+        cells, _ = next(self.batches(self.columns, PROBED_ROWS), ({}, []))
+        firsts = {column: next(filter(None, texts), "") for column, texts in cells.items()}
+        return dict.fromkeys([*typed, *(column for column, text in firsts.items() if is_vector(text))], 0)
 
-    def batches(self, columns: list[str]) -> Iterator[tuple[dict[str, list[str]], list[int]]]:
+    def batches(
+        self, columns: list[str], n_rows: int = CHUNK_ROWS
+    ) -> Iterator[tuple[dict[str, list[str]], list[int]]]:
         """Cells of some columns, a chunk of rows at a time, with the numbers of their lines.
 
         Raises ValueError, with file and line, where a row has more or fewer cells than the first.
@@ -78,7 +85,7 @@ class DelimitedFile:
             # by column, as a list kept for each row would keep the garbage collector busy
             cells_of: list[list[str]] = [[] for _ in columns]
             lines: list[int] = []
-            for number, cells in islice(records, CHUNK_ROWS):
+            for number, cells in islice(records, n_rows):
                 lines.append(number)
                 for column, position in zip(cells_of, positions, strict=True):
                     column.append(cells[position])

@@ -24,7 +24,7 @@ class Interactions:
         source: the file they were read from, for messages.
         ratings, timestamps: `[n]`, texts or numbers as the file has them; timestamps may be dates.
         split: `train`, `valid` or `test`, where the source is split.
-        lines: of the file, `[n]`, for messages; row numbers of this chunk where the file has no lines.
+        lines: of the file, `[n]`, for messages; a range, of its rows, where it has no lines.
     """
 
     users: Any
@@ -49,7 +49,7 @@ class Items:
         fields: texts `[n]` by field; None is no text. The field's RecBole type is `token_seq`, unless its name gives
             another (`images:token_seq`, `brand:token`).
         source: the file they were read from.
-        lines: of the file, `[n]`.
+        lines: as those of `Interactions`.
     """
 
     ids: Any
@@ -63,7 +63,9 @@ class Items:
 
 
 def _place(source: Path, lines: Sequence[int] | None, row: int) -> str:
-    return f"{source}, row {row + 1}" if lines is None else f"{source}, line {lines[row]}"
+    if lines is None:
+        return f"{source}, row {row + 1}"
+    return f"{source}, {'row' if isinstance(lines, range) else 'line'} {lines[row]}"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Converter:
     Attributes:
         generic: other layouts that recognise the same source go before this one.
         keeps_unused_items: features of items without interactions are kept, as their rows are the layout's item ids.
+        also_reads: patterns of names of files that ids alone are read from.
         reads: options that it heeds, of those of `SourceOptions`; another one is refused. `name` may always be given.
 
     Raises:
@@ -117,6 +120,7 @@ class Converter:
 
     generic = False
     keeps_unused_items = False
+    also_reads: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
     def __init__(self, source: Path, options: SourceOptions | None = None):

@@ -41,6 +41,7 @@ class Report:
         fields: of the `.item` file.
         modalities: a row for each.
         notes: anything else that is not as in the source.
+        sources: files that items and features were read from.
         next_steps: commands for what the conversion leaves in the source.
     """
 
@@ -53,6 +54,7 @@ class Report:
     fields: list[str] = field(default_factory=list)
     modalities: list[ModalityCounts] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sources: set[Path] = field(default_factory=set)
     next_steps: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -11,10 +11,14 @@ from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.data.conversion.atomic_table import one_line_cells, write_header, write_rows
 from recbole_mm.data.conversion.cells import id_texts
 from recbole_mm.data.conversion.layout import Converter, Features, Items
+from recbole_mm.data.conversion.notes import nearly_same, odd_ones, told
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import ModalityCounts, Report
 from recbole_mm.data.feature_table import check_shape, checked_features
 from recbole_mm.data.modality_name import check_modality_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class ItemIds:
@@ -33,6 +37,30 @@ class ItemIds:
         code = self.codes.get(item)
         return self.keeps_unused if code is None else bool(self.kept[code])
 
+    def check_any(self, known: bool, source: Path, n_rows: int, first: str) -> None:
+        """Raise ValueError where no row of a source is of an item of the interactions; `first` is its first id."""
+        if not known and n_rows:
+            raise ValueError(
+                f"{source}: none of its {n_rows:,} rows (first: {first!r}) is of an item of the interactions (first: "
+                f"{next(iter(self.codes))!r}); write ids alike in all files"
+            )
+
+
+class _MetIds:
+    """The ids of the rows of items: whether one is of the interactions, how many, the first, and near misses."""
+
+    def __init__(self, ids: ItemIds):
+        self._codes, self._odd = ids.codes, odd_ones(ids.codes)
+        self.any_known, self.n_rows, self.first = False, 0, ""
+        self.near: list[str] = []
+
+    def add(self, items: list[str]) -> None:
+        strangers = [item for item in dict.fromkeys(items) if item not in self._codes]
+        self.any_known = self.any_known or any(item in self._codes for item in items)
+        self.near += nearly_same(strangers, self._codes, self._odd)
+        self.first = self.first if self.n_rows or not items else items[0]
+        self.n_rows += len(items)
+
 
 def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) -> None:
     """Write the texts of the items that are kept, the first row of each; no file where the source has no texts.
@@ -43,18 +71,25 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
     written: set[str] = set()
     repeated = broken = 0
     fields: list[str] | None = None
+    met = _MetIds(ids)
     with path.open("wb") as file:
         for chunk in progress(converter.items(), "items"):
+            items = id_texts(chunk.ids, "item id", chunk.place)
+            report.sources.add(chunk.source)
+            met.add(items.to_pylist())
             if fields is None:
                 fields = list(chunk.fields)
                 write_header(file, ["item_id:token", *(_typed(field) for field in fields)])
             elif list(chunk.fields) != fields:
-                raise ValueError(f"{chunk.source} has the fields {', '.join(chunk.fields)}, others {', '.join(fields)}")
-            n_repeated, n_broken = _write_chunk(file, chunk, fields, ids, written)
+                there = f"{', '.join(chunk.fields)}, others {', '.join(fields)}"
+                raise ValueError(f"{chunk.source} has the fields {there}; join them to one table, and give --items")
+            n_repeated, n_broken = _write_chunk(file, chunk, items, fields, ids, written)
             repeated, broken = repeated + n_repeated, broken + n_broken
     if fields is None:
         path.unlink()
         return
+    report.notes += told(met.near, f"{chunk.source.name}: item")
+    ids.check_any(met.any_known, chunk.source, met.n_rows, met.first)
     report.texts = sum(ids.kept[ids.codes[item]] for item in written if item in ids.codes)
     report.fields = [field.partition(":")[0] for field in fields]
     if repeated:
@@ -63,10 +98,11 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
         report.notes.append(f"{broken:,} texts had tabs or line ends, which became blanks")
 
 
-def _write_chunk(file: BinaryIO, chunk: Items, fields: list[str], ids: ItemIds, written: set[str]) -> tuple[int, int]:
+def _write_chunk(
+    file: BinaryIO, chunk: Items, items: pa.Array, fields: list[str], ids: ItemIds, written: set[str]
+) -> tuple[int, int]:
     import pyarrow as pa
 
-    items = id_texts(chunk.ids, "item id", chunk.place)
     rows, repeated = [], 0
     for row, item in enumerate(items.to_pylist()):
         if item in written:
@@ -97,7 +133,7 @@ def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -
     """
     check_modality_name(features.modality)
     kept: list[str] = []
-    n_rows, width = 0, 0
+    n_rows, width, first = 0, 0, ""
     dtype: np.dtype[Any] = np.dtype(np.float32)
     spool = folder / f"{features.modality}.values"
     with spool.open("wb") as file:
@@ -113,11 +149,9 @@ def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -
             block = values if len(chosen) == len(item_ids) else values[chosen]
             with np.errstate(over="ignore"):
                 np.ascontiguousarray(block, dtype=dtype).tofile(file)
+            first = first if n_rows else item_ids[0]
             n_rows += len(item_ids)
-    if not kept:
-        raise ValueError(
-            f"{features.source}: none of its {n_rows:,} rows is of an item of the interactions; are its ids others?"
-        )
+    ids.check_any(bool(kept), features.source, n_rows, first)
     spooled = np.memmap(spool, dtype, "r", shape=(len(kept), width))
     item_ids, rows = checked_features(kept, spooled, features.source)
     write_arrow(path, item_ids, rows, source=features.source.name)

@@ -11,6 +11,7 @@ from recbole_mm.data.conversion.npy_features import array_features, find_arrays
 from recbole_mm.data.conversion.tables import (
     is_of_interactions,
     is_of_items,
+    item_plan,
     open_table,
     read_interactions,
     read_items,
@@ -48,9 +49,15 @@ class TableFolder(Converter):
         raise NotImplementedError
 
     @classmethod
+    def is_own(cls, path: Path) -> bool:
+        """Whether a table is of the kind by which the layout is recognised; items may be in others."""
+        raise NotImplementedError
+
+    @classmethod
     def recognise(cls, source: Path) -> str | None:
-        """Tables with columns that look like user and item."""
-        there = [path for path in cls.tables(source) if is_of_interactions(path)]
+        """Tables of the layout's own kind with columns that look like user and item."""
+        own = (path for path in cls.tables(source) if path == source or cls.is_own(path))
+        there = [path for path in own if is_of_interactions(path)]
         return ", ".join(path.name for path in there[:4]) + (", ..." if there[4:] else "") if there else None
 
     def interaction_files(self) -> list[tuple[Path, str | None]]:
@@ -93,7 +100,7 @@ class TableFolder(Converter):
         for path, split in self.interaction_files()[:8]:
             shown = table_plan(open_table(path, self.options), self.options)
             lines.append(shown + (f"; split {split}" if split else ""))
-        return lines + [f"{path.name}: texts of items" for path in self.item_files()]
+        return lines + [item_plan(open_table(path, self.options), self.options) for path in self.item_files()]
 
     def interactions(self) -> Iterator[Interactions]:
         """Those of each table, a chunk at a time."""

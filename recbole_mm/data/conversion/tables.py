@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from recbole_mm.data.conversion.arrow_tables import ArrowTable, ParquetTable
-from recbole_mm.data.conversion.cells import as_array
-from recbole_mm.data.conversion.columns import find_roles, guess, typed_field
+from recbole_mm.data.conversion.cells import as_array, id_texts
+from recbole_mm.data.conversion.columns import find_roles, guess, is_index, typed_field
 from recbole_mm.data.conversion.delimited import DelimitedFile, header_of, is_delimited
 from recbole_mm.data.conversion.layout import Features, Interactions, Items, SourceOptions
+from recbole_mm.data.conversion.vectors import parsed_vectors
 from recbole_mm.data.modality_name import modality_of
 
 Table = DelimitedFile | ArrowTable
 PARQUET = ".parquet"
+VECTORS_A_BLOCK = 4096
+LEAST_SPREAD = 8  # columns with consecutive numbers that are taken for the values of a vector
 
 
 def is_table(path: Path) -> bool:
@@ -67,7 +72,8 @@ def table_plan(table: Table, options: SourceOptions) -> str:
     roles = find_roles(table.path, table.columns, options, has_header=table.has_header)
     header = "" if table.has_header else " (no header: columns by position)"
     unread = [column for column in table.columns if column not in roles.read()]
-    return f"{table.path.name}{header}: {roles.shown()}" + (f"; not read: {', '.join(unread)}" if unread else "")
+    shown = ", ".join(column or "one without a name" for column in unread)
+    return f"{table.path.name}{header}: {roles.shown()}" + (f"; not read: {shown}" if unread else "")
 
 
 def read_interactions(table: Table, options: SourceOptions, split: str | None = None) -> Iterator[Interactions]:
@@ -80,59 +86,92 @@ def read_interactions(table: Table, options: SourceOptions, split: str | None = 
 
 
 def item_column(table: Table, options: SourceOptions) -> str:
-    """The column of the ids in a table of items: the one named as in the interactions, a known name, or the first."""
+    """The column of the ids in a table of items.
+
+    The one named as in the interactions, a known name, the index of a frame of pandas, or the first.
+    """
     if options.item in table.columns:
         return str(options.item)
-    return guess(table.columns, "item") or next((c for c in table.columns if c.lower() == "id"), table.columns[0])
+    index = (column for column in table.columns if column.lower() == "id" or is_index(column))
+    return guess(table.columns, "item") or next(index, table.columns[0])
+
+
+def item_plan(table: Table, options: SourceOptions) -> str:
+    """How a table of items is read, for the plan."""
+    item, vectors = item_column(table, options), table.vector_columns()
+    parts = {"texts": text_columns(table, item), "vectors": list(vectors)}
+    shown = "".join(f"; {what}: {', '.join(columns)}" for what, columns in parts.items() if columns)
+    return f"{table.path.name}: items, item = {item!r}{shown}"
+
+
+def text_columns(table: Table, item: str) -> list[str]:
+    """The columns that are texts of items: neither ids nor vectors, nor the index of a frame of pandas."""
+    others = {item, *table.vector_columns()}
+    return [column for column in table.columns if column not in others and not is_index(column)]
 
 
 def read_items(table: Table, options: SourceOptions) -> Iterator[Items]:
-    """The texts of a table of items, a chunk at a time; its columns of vectors are features."""
+    """The texts of a table of items, a chunk at a time; its columns of vectors are features.
+
+    Raises:
+        ValueError: it has neither texts nor vectors beside the ids, or a column for each value of vectors; two columns
+            would be one field.
+    """
     item = item_column(table, options)
-    columns = [column for column in table.columns if column != item and column not in table.vector_columns()]
-    if not columns:
-        return
+    columns = text_columns(table, item)
+    if not columns and not table.vector_columns():
+        raise ValueError(f"{table.path} has the column {item!r} alone, where items have ids and texts; add the others")
+    _check_no_spread_vectors(table.path, columns)
     names = [typed_field(column) for column in columns]
     if len(set(names)) < len(names):
         raise ValueError(
             f"{table.path}: two columns would both be the field {max(names, key=names.count)!r}; rename one"
         )
-    for cells, lines in table.batches([item, *columns]):
+    for cells, lines in table.batches([item, *columns]) if columns else ():
         fields = {name: _texts(cells[column], table.path) for name, column in zip(names, columns, strict=True)}
         yield Items(cells[item], fields, table.path, lines)
+
+
+def _check_no_spread_vectors(path: Path, columns: list[str]) -> None:
+    """Raise ValueError for columns such as f0, f1, f2, ...: a vector with a column for each value is no text."""
+    numbered = [re.fullmatch(r"(.*?)(\d+)", column) for column in columns]
+    names: Counter[str] = Counter(match[1] for match in numbered if match)
+    for name, count in names.items():
+        if count >= LEAST_SPREAD and all(f"{name}{number}" in columns for number in range(1, count)):
+            raise ValueError(
+                f"{path}: {count} columns {name}1, {name}2, ... seem to be the values of vectors; make one column of "
+                "lists, or an array, numpy.save('FILE.npy', ...), and a modality of it with recbole-mm convert npy"
+            )
 
 
 def vector_features(table: Table, options: SourceOptions) -> Iterator[Features]:
     """The columns of vectors of a table of items, a modality each."""
     item = item_column(table, options)
     for column in table.vector_columns():
-        yield Features(modality_of(column), table.path, partial(_vector_blocks, table, item, column))
+        yield Features(modality_of(column.partition(":")[0]), table.path, partial(_vector_blocks, table, item, column))
 
 
 def _vector_blocks(table: Table, item: str, column: str) -> Iterator[tuple[list[str], np.ndarray]]:
-    def place(row: int) -> str:
-        return f"{table.path}, row {row + 1}"
+    width = None
+    for cells, lines in table.batches([item, column], VECTORS_A_BLOCK):
 
-    for cells, _ in table.batches([item, column]):
-        vectors = as_array(cells[column], column, place)
+        def place(row: int, there: Sequence[int] | None = None, lines: Sequence[int] = lines) -> str:
+            unit = "row" if isinstance(lines, range) else "line"
+            return f"{table.path}, {unit} {lines[row if there is None else there[row]]}"
+
+        vectors = as_array(parsed_vectors(cells[column], column, place), column, place)
         there = [row for row in range(len(vectors)) if vectors[row].is_valid]  # none: an item without features
-        ids = [_id_text(table.path, value) for value in as_array(cells[item], "item id", place).take(there).to_pylist()]
-        if not ids:
+        if not there:
             continue
+        ids = id_texts(as_array(cells[item], "item id", place).take(there), "item id", partial(place, there=there))
         vectors = vectors.take(there)
-        numbers = vectors.flatten()
-        if numbers.null_count:
-            raise ValueError(f"{table.path}: a vector in the column {column!r} has a gap; fill it")
-        widths = {len(vector) for vector in vectors}
-        if len(widths) > 1:
-            raise ValueError(f"{table.path}: vectors of {min(widths)} and {max(widths)} values in {column!r}")
-        yield ids, numbers.to_numpy(zero_copy_only=False).reshape(len(ids), -1)
-
-
-def _id_text(path: Path, value: Any) -> str:
-    if value is None:
-        raise ValueError(f"{path}: a row has no item id; fill it, or delete the row")
-    return str(value)
+        for row, vector in zip(there, vectors, strict=True):
+            width = len(vector) if width is None else width
+            if len(vector) != width:
+                raise ValueError(f"{place(row)}: {len(vector)} values in {column!r} where others have {width}")
+            if vector.values.null_count:
+                raise ValueError(f"{place(row)}: the vector in {column!r} has a gap; fill it, or leave the cell empty")
+        yield ids.to_pylist(), vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(there), -1)
 
 
 def _texts(cells: Any, path: Path) -> Sequence[str | None]:

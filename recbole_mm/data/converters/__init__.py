@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import cast
 
 from recbole_mm.data.conversion.layout import Converter
+from recbole_mm.data.conversion.tables import columns_of, is_table, open_table
 from recbole_mm.parts import discover
 from recbole_mm.registry import CONVERTERS
+
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst")
+OTHER_TABLES = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".arrow", ".orc")
 
 
 def load() -> None:
@@ -62,11 +66,28 @@ def find_layout(source: Path) -> tuple[str, str]:
         raise ValueError(
             f"{source} is a data set of RecBole's already, or a part of one: python -m recbole_mm describe {source}"
         )
+    if source.is_file():
+        _check_file(source)
     there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else [source.name]
     raise ValueError(
         f"{source} is in no layout that can be converted: it holds {', '.join(there) or 'nothing'}; layouts: "
         f"{', '.join(CONVERTERS)}. Name the columns of a table with convert table {source} --user ... --item ..."
     )
+
+
+def _check_file(source: Path) -> None:
+    """Raise ValueError that says of one file why it is no table of interactions."""
+    if source.suffix.lower() in ARCHIVES:
+        raise ValueError(f"{source} is an archive; unpack it, and give the folder")
+    if source.suffix.lower() in OTHER_TABLES:
+        raise ValueError(f"{source} is in no layout that can be converted; save the table as CSV, in UTF-8, or Parquet")
+    if is_table(source):
+        open_table(source)  # says of an empty or damaged one what it is
+        found = ", ".join(columns_of(source))[:200]
+        raise ValueError(
+            f"{source}, line 1: no column looks like the user and the item; found {found}: say which they are with "
+            "--user COLUMN --item COLUMN"
+        )
 
 
 def check_layout(layout: str, source: Path) -> type[Converter]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recbole_mm.data.conversion.delimited import is_delimited
 from recbole_mm.data.conversion.table_folder import TableFolder
 from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
@@ -23,6 +24,12 @@ class HuggingFaceConverter(TableFolder):
 
     @classmethod
     def tables(cls, source: Path) -> list[Path]:
-        """The Parquet files of the folder and the folders in it."""
+        """The Parquet files of the folder and the folders in it, and tables of text beside them."""
         named = sorted(source.rglob("*.parquet")) if source.is_dir() else []
-        return [path for path in named if not path.is_dir() and has_file(path)]
+        beside = sorted(path for path in source.iterdir() if is_delimited(path)) if named else []
+        return [path for path in [*named, *beside] if not path.is_dir() and has_file(path)]
+
+    @classmethod
+    def is_own(cls, path: Path) -> bool:
+        """Parquet files."""
+        return path.suffix == ".parquet"

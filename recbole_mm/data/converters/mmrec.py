@@ -13,15 +13,18 @@ Source: data/README.md and preprocessing/ of github.com/enoche/MMRec.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from recbole_mm.data.conversion.convert import convert_dataset
 from recbole_mm.data.conversion.delimited import DelimitedFile, header_of
 from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions, Items, SourceOptions
 from recbole_mm.data.conversion.npy_features import ARRAY_NAMES, array_features, find_arrays
-from recbole_mm.data.conversion.tables import read_items
+from recbole_mm.data.conversion.tables import read_items, vector_features
 from recbole_mm.data.modality_name import names_modality
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.io.reading import files_in, has_file
@@ -38,6 +41,7 @@ class MMRecConverter(Converter):
     """See the module."""
 
     keeps_unused_items = True
+    also_reads = tuple(MAPPINGS.values())
 
     def __init__(self, source: Path, options: SourceOptions | None = None):
         super().__init__(source, options)
@@ -82,24 +86,35 @@ class MMRecConverter(Converter):
 
     def items(self) -> Iterator[Items]:
         """Texts of the `.item` file beside the `.inter`, where there is one."""
-        path = self._inter_file().with_suffix(".item")
-        if not has_file(path):
-            return
-        file = DelimitedFile(path, header=True, separator="\t")
-        numbers = self._mapping.get("item_id")
-        for chunk in read_items(file, SourceOptions()):
-            if numbers is None:
-                yield chunk
-            else:  # an item that the mapping has not is none of the data
-                yield replace(chunk, ids=[numbers.get(one, one) for one in chunk.ids])
+        for file in self._item_tables():
+            for chunk in read_items(file, SourceOptions()):
+                yield replace(chunk, ids=self._named(chunk.ids))
 
     def features(self) -> Iterator[Features]:
-        """The arrays, their rows by number or by item_ids.txt."""
+        """The arrays, their rows by number or by item_ids.txt, and columns of vectors of the `.item`."""
         for modality, path in self._arrays().items():
             ids = self._ids
             if ids is None and "item_id" in self._mapping:
                 ids = [self._mapped("item_id", str(row), path, row) for row in range(len(load_npy(path)))]
             yield array_features(modality, path, ids)
+
+        for file in self._item_tables():
+            for one in vector_features(file, SourceOptions()):
+                yield replace(one, blocks=partial(self._named_blocks, one))
+
+    def _item_tables(self) -> list[DelimitedFile]:
+        """The `.item` beside the `.inter`, where there is one."""
+        path = self._inter_file().with_suffix(".item")
+        return [DelimitedFile(path, header=True, separator="\t")] if has_file(path) else []
+
+    def _named_blocks(self, features: Features) -> Iterator[tuple[list[str], np.ndarray]]:
+        for numbers, values in features.blocks():
+            yield self._named(numbers), values
+
+    def _named(self, numbers: Sequence[str]) -> list[str]:
+        """Ids of items; one that the mapping has not is none of the data."""
+        names = self._mapping.get("item_id", {})
+        return [names.get(one, one) for one in numbers]
 
     def _inter_file(self) -> Path:
         if not self.source.is_dir():
@@ -108,7 +123,8 @@ class MMRecConverter(Converter):
         name = f"{self.options.name}.inter" if self.options.name else there[0] if len(there) == 1 else "NAME.inter"
         if name not in there:
             shown = ", ".join(there) or "no .inter file"
-            raise FileNotFoundError(f"there is no file {self.source / name}; the folder holds {shown}")
+            remedy = f": --name {Path(there[0]).stem}" if there and self.options.name else ""
+            raise FileNotFoundError(f"there is no file {self.source / name}; the folder holds {shown}{remedy}")
         return self.source / name
 
     def _arrays(self) -> dict[str, Path]:

@@ -25,10 +25,16 @@ class TableConverter(TableFolder):
 
     @classmethod
     def tables(cls, source: Path) -> list[Path]:
-        """The file, or the text tables of the folder."""
+        """The file, or the tables of the folder."""
         if source.is_dir():
-            return sorted(path for path in source.iterdir() if is_delimited(path) and has_file(path))
+            named = sorted(path for path in source.iterdir() if is_table(path))
+            return [path for path in named if (is_delimited(path) or not path.is_dir()) and has_file(path)]
         return [source] if is_table(source) else []
+
+    @classmethod
+    def is_own(cls, path: Path) -> bool:
+        """Texts; Parquet files of a folder are the layout `huggingface`."""
+        return is_delimited(path)
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:

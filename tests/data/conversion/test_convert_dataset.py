@@ -9,11 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from recbole.config import Config
+from recbole.data import create_dataset
 
 from recbole_mm.__main__ import main
 from recbole_mm.data.conversion import convert as conversion
+from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_features
 from recbole_mm.io.tables import read_table
+from recbole_mm.testing.toy import QUIET
 from tests.data.conversion.samples import make
 from tests.io.test_files import killed
 
@@ -123,8 +128,8 @@ def test_dates_become_seconds(capsys):
         ("user,item,time\na,b,1\na,b,2024-01-01\n", [], "r.csv, line 3: the time is '2024-01-01', which is no number"),
         ('user,item\na,"b\nc"\n', [], "r.csv, line 2: the item id 'b\\nc' has a tab, a line's end or a NUL"),
         ("user,item\na,b\0c\n", [], "r.csv, line 2: the item id 'b\\x00c' has a tab, a line's end or a NUL"),
-        ("who,what,much,more,less\na,b,c,d,e\n", [], "r.csv is in no layout that can be converted"),
-        ("", [], "r.csv is in no layout that can be converted"),
+        ("who,what,much,more,less\na,b,c,d,e\n", [], "r.csv, line 1: no column looks like the user and the item"),
+        ("", [], "r.csv is empty"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(capsys, content, options, message):
@@ -214,6 +219,36 @@ def test_an_option_that_a_layout_does_not_read_is_refused(capsys, tmp_path, layo
         assert code == 2 and f"{option}: x is not read from {sample.source}" in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_items_of_a_folder_may_be_of_another_form_and_what_is_not_read_is_told(capsys, form):
+    pairs, items = pd.DataFrame({"user": ["u", "v"], "item": ["a", "b"]}), pd.DataFrame({"item": ["a"], "title": ["A"]})
+    source = Path("source")
+    source.mkdir()
+    for name, frame in (("ratings", pairs), ("items", items)):
+        if (name == "ratings") == (form == "csv"):
+            frame.to_csv(source / f"{name}.csv", index=False)
+        else:
+            frame.to_parquet(source / f"{name}.parquet")
+    np.save(source / "features.npy", np.eye(2))
+    (source / "users.csv").write_text("user,age\nu,3\n")
+    (source / "README.md").write_text("what it is")
+    code, out, _ = run(capsys, "auto", source, "--name", "toys")
+    assert code == 0 and "not read: features.npy, users.csv\n" in out
+    assert read_table("dataset_atomic/toys/toys.item").to_numpy().tolist() == [["a", "A"]]
+
+
+def test_features_that_are_made_afterwards_are_used_too(capsys, tmp_path):
+    sample = make("hkuds", tmp_path)
+    assert run(capsys, "auto", sample.source, "--name", "toys")[0] == 0
+    folder = Path("dataset_atomic/toys")
+    before = [one["name"] for one in describe(folder)["modalities"]]
+    np.save("late.npy", np.eye(2, dtype=np.float32))
+    Path("ids.txt").write_text("0\n1\n")
+    assert run(capsys, "npy", "late.npy", "--ids", "ids.txt", "--modality", "late", "--dataset", folder)[0] == 0
+    settings = {**QUIET, **yaml.safe_load((folder / "toys.yaml").read_text()), "data_path": "dataset_atomic"}
+    assert sorted(create_dataset(Config("VBPR", "toys", config_dict=settings)).modalities) == sorted([*before, "late"])
+
+
 def test_features_of_items_that_are_filtered_out_are_left_out(capsys, tmp_path):
     sample = make("mmssl", tmp_path)
     np.save(sample.source / "image_feat.npy", np.ones((14, 2)))  # two rows of items without interactions stay
@@ -232,7 +267,7 @@ def test_features_of_other_items_are_refused(capsys, tmp_path):
     table = sample.source / "reviews.tsv"
     table.write_text(table.read_text().replace("\tB", "\tC"))
     code, _, err = run(capsys, "auto", sample.source)
-    assert code == 2 and "none of its 12 rows is of an item of the interactions" in err
+    assert code == 2 and "none of its 12 rows (first: 'B0') is of an item of the interactions" in err
 
 
 def test_killed_while_it_writes_the_old_folder_is_whole(capsys, ratings):

@@ -25,7 +25,7 @@ class Case:
     Attributes:
         what: the input, for the page.
         outcome: what it is read as, for the page; of what is refused the end of the message.
-        files: of the data set ``shop``, by what follows ``shop.`` in their names.
+        files: of the data set ``shop``, by what follows ``shop.`` in their names, or by the whole name after a slash.
         settings: of the run.
         expect: checks the data set and the test split; None where the input is refused.
         model: of the run.
@@ -128,5 +128,5 @@ def write(case: Case, parent: Path) -> Path:
     folder.mkdir(parents=True)
     for name, content in case.files.items():
         content = content.encode() if isinstance(content, str) else content
-        (folder / f"shop.{name}").write_bytes(content)
+        (folder / (name[1:] if name.startswith("/") else f"shop.{name}")).write_bytes(content)
     return folder

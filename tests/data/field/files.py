@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from tests.data.field.cases import (
     LOADED,
@@ -111,6 +114,45 @@ FILE_NAMES = [
     beside("visual", "shop.visual, line 1, byte 1: no utf-8 text (invalid start byte); save the file as UTF-8, or set "
            "encoding to the one it has", content=b"\x93NUMPY" + bytes(100)),
 ]  # fmt: skip
+
+
+def loose(name: str, outcome: str = "", content: str | bytes | None = None, **more: str | bytes) -> Case:
+    """A file that does not begin with the data set's name; left alone where no outcome is given."""
+    content = visual() if content is None else content
+    files = {"inter": inter(), "textual": visual(), f"/{name}": content, **more}
+    return Case(f"`{name}`", outcome and f"{name} holds features that no run reads under this name; {outcome}, or move it "
+                "away" or "left alone", files, expect=None if outcome else modality("textual"))  # fmt: skip
+
+
+def array(rows: int, columns: int = 2) -> bytes:
+    stored = io.BytesIO()
+    np.save(stored, np.ones((rows, columns) if columns else rows))
+    return stored.getvalue()
+
+
+CONVERT = "make a modality of it with recbole-mm convert npy"
+LOOSE = [
+    loose("image_feat.npy", CONVERT, array(20)),
+    loose("visual.npy", CONVERT, array(12)),
+    loose("features.npy", CONVERT, array(12)),
+    loose("vit.npy", CONVERT, array(13)),
+    loose("visual_emb.pt", CONVERT, b"PK"),
+    loose("image_features.h5", CONVERT, b""),
+    loose("visual", "name it shop.visual"),
+    loose("toys.visual", "name it shop.visual"),
+    loose("toys.image_emb", "name it shop.visual"),
+    loose("features.csv", "name it shop.features, separated by tabs", visual(separator=",")),
+    loose("visual.tsv", "name it shop.visual, separated by tabs"),
+    loose("text_feat.npy", content=array(20)),
+    loose("user_ages.npy", content=array(10)),
+    loose("image_ids.npy", content=array(12, 0)),
+    loose("image_urls.pkl", content=b""),
+    loose("products.csv", content="item_id,title,price\ni0,a b,3\ni1,c d,4\n"),
+    loose("ratings.csv", content="user,item,rating\nu0,i1,3\n"),
+    loose("README.md", content="# Vectors of items\n"),
+    loose("shop.inter.bak", content=inter()),
+    loose("visual.jpg", content=b"\xff\xd8\xff"),
+]
 
 
 def of_item(what: str, outcome: str, content: str | bytes, expect=None, settings=EVERYTHING, **more) -> Case:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.data.field.arrays import ARRAYS, LISTS
-from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES
+from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES, LOOSE
 from tests.data.field.runs import LABELS, LENGTHS, SCALES, SPLITS
+from tests.data.field.tables import TABLES
 from tests.data.field.texts import ENCODINGS, IDS, INTERACTIONS, MARKS
 from tests.data.field.times_and_names import NAMES, TIMES
 
@@ -19,6 +20,7 @@ KINDS = {
     "Ids": ("An id is what stands in the cell, letter by letter, in every file.", IDS, "loaded"),
     "Feature files": ("`shop.visual`.", FEATURES, "loaded"),
     "Names of feature files": ("Beside `shop.inter`, with no other features there.", FILE_NAMES, "loaded"),
+    "Other files in the folder": ("Beside `shop.inter` with 12 items, and `shop.textual`.", LOOSE, "loaded"),
     "Items": ("`shop.item`.", ITEM_FILES, "loaded"),
     "Quotation marks": ("In titles of `shop.item`.", MARKS, "loaded"),
     "Encodings and line ends": ("Of `shop.item`, and of others by the same rules.", ENCODINGS, "loaded"),
@@ -26,6 +28,7 @@ KINDS = {
     "Labels": ("Of metrics of values (`mode: labeled`) and models of labelled rows.", LABELS, "run"),
     "Small and large features": ("Of a run of FREEDOM.", SCALES, "run"),
     "Split files": ("`shop.train.inter`, `shop.valid.inter`, `shop.test.inter`.", SPLITS, "run"),
+    "Tables": ("Of `convert auto r.csv --items i.csv`, or Parquet.", TABLES, "a data set"),
     "Arrays": ("Of `convert npy`, with `ids.txt`.", ARRAYS, "converted"),
     "Lists of users": ("Of `recommend --users users.txt`.", LISTS, "listed"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import yaml
 from recbole.config import Config
@@ -10,10 +11,12 @@ from recbole.data import create_dataset, data_preparation
 from recbole_mm.__main__ import main
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_arrow
+from recbole_mm.io.tables import read_table
 from recbole_mm.recommend.ranking import read_users
 from tests.data.field.arrays import ARRAYS, LISTS, USERS, Array, Listed
 from tests.data.field.cases import Case, inter, write
 from tests.data.field.page import KINDS, PAGE, rendered
+from tests.data.field.tables import TABLES, Table
 
 LOADED = [(kind, case) for kind, (_, cases, how) in KINDS.items() if how == "loaded" for case in cases]
 RUN = [(kind, case) for kind, (_, cases, how) in KINDS.items() if how == "run" for case in cases]
@@ -94,6 +97,32 @@ def test_an_array_is_converted_or_refused(array: Array, tmp_path, capsys, monkey
     table = read_arrow(folder / "shop.visual.arrow")
     assert table.ids == array.ids.split()
     assert table.values.dtype == array.expected.dtype and table.values.tobytes() == array.expected.tobytes()
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.what)
+def test_a_table_becomes_a_data_set_or_is_refused(table: Table, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / table.name).write_bytes(table.content)
+    words = ["convert", "auto", table.name, "--name", "shop", "--out", "data", *table.words]
+    if table.items is not None:
+        (tmp_path / table.items_name).write_bytes(table.items)
+        words += ["--items", table.items_name]
+    code = main(words)
+    shown, folder = capsys.readouterr(), tmp_path / "data" / "shop"
+    if table.expected is None:
+        assert (code, shown.err) == (2, f"error: {table.outcome}\n") and not folder.exists()
+        return
+    assert code == 0 and table.said in shown.out
+    found = {path.name.split(".")[1]: path for path in folder.iterdir()}
+    assert found.pop("yaml") and found.keys() == table.expected.keys()
+    for suffix, expected in table.expected.items():
+        if suffix in ("inter", "item"):
+            rows = read_table(found[suffix])
+            assert [list(rows.columns), *rows.to_numpy().tolist()] == expected
+        else:
+            features = read_arrow(found[suffix])
+            rows = np.array(list(expected.values()), np.float32)
+            assert features.ids == list(expected) and features.values.tobytes() == rows.tobytes()
 
 
 @pytest.fixture(scope="module")

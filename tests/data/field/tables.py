@@ -1,0 +1,130 @@
+"""Kind: tables of interactions and items as spreadsheets and pandas write them, through `convert auto`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PAIRS = [("0", "0"), ("0", "2"), ("1", "1"), ("1", "0"), ("2", "2")]
+PLAIN = {"inter": [["user_id:token", "item_id:token"], *map(list, PAIRS)]}
+TITLED = {**PLAIN, "item": [["item_id:token", "title:token_seq"], ["0", "a"], ["1", "b"], ["2", "c"]]}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Files, and what becomes of them.
+
+    Attributes:
+        what, outcome: as of a case.
+        content: of the table of interactions.
+        expected: cells by suffix of a file, or of a modality; None where it is refused.
+        items: of `--items`, where there is one.
+        name: of the table of interactions.
+        words: further options.
+        said: what the command says of it.
+    """
+
+    what: str
+    outcome: str
+    content: bytes
+    expected: dict[str, Any] | None = None
+    items: bytes | None = None
+    name: str = "r.csv"
+    words: tuple[str, ...] = ()
+    said: str = ""
+    items_name: str = "i.csv"
+
+
+def csv(header: str, row: Callable[[str, str, int], str] = "{0},{1}".format, encoding: str = "utf-8", end: str = "\n") -> bytes:
+    rows = [row(user, item, place) for place, (user, item) in enumerate(PAIRS)]
+    return "".join(line + end for line in [header, *rows]).encode(encoding)
+
+
+def parquet(frame: pd.DataFrame | pa.Table) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame) if isinstance(frame, pd.DataFrame) else frame, file)
+    return file.getvalue()
+
+
+def with_column(name: str, cells: list[str]) -> dict[str, Any]:
+    rows = [["user_id:token", "item_id:token", f"{name}:float"]]
+    return {"inter": rows + [[*pair, cell] for pair, cell in zip(PAIRS, cells, strict=True)]}
+
+
+FRAME = pd.DataFrame({"user_id": [int(u) for u, _ in PAIRS], "item_id": [int(i) for _, i in PAIRS]})
+ITEMS = pd.DataFrame({"item_id": range(3), "title": list("abc")})
+ITEMS_CSV = b"item_id,title\n0,a\n1,b\n2,c\n"
+VECTORS = {"0": [0.5, 1.0], "1": [-1.5, 2.0], "2": [1e-3, 0.0]}
+
+
+def of_frame(what: str, outcome: str, frame: Any, expected=None, items=None, **more: Any) -> Table:
+    items = parquet(items) if isinstance(items, pd.DataFrame) else items
+    items_name = "i.csv" if items is None or items == ITEMS_CSV else "i.parquet"
+    return Table(what, outcome, parquet(frame), expected, items, "r.parquet", items_name=items_name, **more)
+
+
+def with_items(what: str, outcome: str, items: str, expected=None, **more: Any) -> Table:
+    return Table(what, outcome, csv("user_id,item_id"), expected, items.encode(), **more)
+
+
+def times(what: str, outcome: str, cells: list[str], expected: list[str] | None = None) -> Table:
+    content = csv("user,item,time", lambda user, item, place: f"{user},{item},{cells[place]}")
+    return Table(what, outcome, content, expected and with_column("timestamp", expected))
+
+
+DAY = 1717113600
+NANOS = [f"{DAY}.00000000{place}" for place in range(5)]
+NOT_THE_SAME = "(first: {!r}) is of an item of the interactions (first: {!r}); write ids alike in all files"
+TABLES = [
+    Table("a spreadsheet's semicolons, byte order mark and CRLF", "read", csv("\ufeffKunde;Artikel", "{0};{1}".format, end="\r\n"), PLAIN),
+    Table("separators at the ends of lines", "read", csv("user,item,", "{0},{1},".format), PLAIN, said="not read: one without a name"),
+    Table("the index of pandas as first column", "read", csv(",user,item", "{2},{0},{1}".format), PLAIN, said="not read: one without a name"),
+    Table("columns of other names, named", "read", csv("a,b"), PLAIN, words=("--user", "a", "--item", "b")),
+    Table("columns of other names", "r.csv, line 1: no column looks like the user and the item; found a, b: say which they are with --user COLUMN --item COLUMN", csv("a,b")),
+    Table("decimal commas", "r.csv, line 2: the rating is '4,5', which is no number; decimals have points", csv("user;item;rating", "{0};{1};4,5".format)),
+    Table("empty rows of a spreadsheet", "r.csv, line 7: the user id is empty; fill it, or delete the row", csv("user;item", "{0};{1}".format) + b";\n"),
+    Table("cp1252", "r.csv, line 2, byte 10: not UTF-8 text (invalid start byte); save the file as UTF-8", csv("user,item", "\xfc{0},{1}".format, "cp1252")),
+    Table("UTF-16", "r.csv, line 1, byte 0: this is UTF-16 text; save the file as UTF-8", csv("user,item", encoding="utf-16")),
+    Table("an Excel file", "r.xlsx is in no layout that can be converted; save the table as CSV, in UTF-8, or Parquet", b"PK", name="r.xlsx"),
+    Table("an empty file", "r.csv is empty; give a file with interactions or items", b""),
+    Table("blanks around ids", "kept, and told where the ids are others' without", csv("user,item", lambda user, item, place: f"{user},{item}{' ' * (place == 3)}"),
+          {"inter": [*PLAIN["inter"][:4], ["1", "0 "], ["2", "2"]]}, said="1 item ids are others but for blanks around or how accents are composed, such as '0 '; they stay apart"),
+    times("dates with time zones", "seconds since 1970", [f"2024-05-31T0{place}:00:00+02:00" for place in range(5)], [str(DAY - 7200 + 3600 * place) for place in range(5)]),
+    times("dates to a nanosecond", "decimals of seconds, none lost", [f"2024-05-31 00:00:00.00000000{place}" for place in range(5)], [NANOS[0].rstrip("0").rstrip("."), *NANOS[1:]]),
+    times("time zones in some rows", "r.csv, line 3: the time is '2024-05-31T00:00:00Z', with a time zone where those before are without; write all alike", ["2024-05-31", "2024-05-31T00:00:00Z"] + 3 * ["2024-05-31"]),
+    times("dates with points", "r.csv, line 2: the time is '31.05.2024', neither a number nor a date as 2024-05-31 10:00:00", 5 * ["31.05.2024"]),
+    with_items("items of which some have no interactions, and the reverse", "those with interactions", "item_id,title\n2,c\n9,x\n", {**PLAIN, "item": [["item_id:token", "title:token_seq"], ["2", "c"]]}),
+    with_items("ids in the table of items with blanks around", "left out, and told", "item_id,title\n 0,x\n1,b\n2,c\n", {**PLAIN, "item": TITLED["item"][:1] + TITLED["item"][2:]}, said="1 i.csv: item ids are others but for blanks around or how accents are composed, such as ' 0'; they stay apart"),
+    Table("accents composed in another way in the table of items", "left out, and told", csv("user,item", "{0},\xe4{1}".format), {"inter": [PLAIN["inter"][0], *([user, f"\xe4{item}"] for user, item in PAIRS)], "item": [TITLED["item"][0], ["\xe41", "b"]]},
+          "item,title\na\u03080,a\n\xe41,b\n".encode(), said="such as 'a\u03080'; they stay apart"),
+    Table("an archive", "r.zip is an archive; unpack it, and give the folder", b"PK", name="r.zip"),
+    with_items("`0.0` in the table of items", "i.csv: none of its 3 rows " + NOT_THE_SAME.format("0.0", "0"), "item_id,title\n0.0,a\n1.0,b\n2.0,c\n"),
+    with_items("leading zeros in the table of items", "i.csv: none of its 3 rows " + NOT_THE_SAME.format("00", "0"), "item_id,title\n00,a\n01,b\n02,c\n"),
+    with_items("the index of pandas in the table of items", "no text of it", ",item_id,title\n7,0,a\n8,1,b\n9,2,c\n", TITLED),
+    with_items("lists of decimals in a column of items", "a modality of its name", 'item_id,taste\n0,"[0.5, 1.0]"\n1,"[-1.5, 2]"\n2,"[1e-3, 0]"\n', {**PLAIN, "taste": VECTORS}),
+    with_items("arrays as NumPy prints them", "a modality of its name", "item_id,taste\n0,[0.5 1. ]\n1,[-1.5  2. ]\n2,\n", {**PLAIN, "taste": dict(list(VECTORS.items())[:2])}),
+    with_items("vectors of RecBole's type", "a modality of its name", "item_id:token,taste:float_seq\n0,0.5 1\n1,-1.5 2\n2,1e-3 0\n", {**PLAIN, "taste": VECTORS}),
+    with_items("a long array as NumPy prints it", "i.csv, line 3: the vector in 'taste' has '...', which NumPy prints for what it leaves out; save all", "item_id,taste\n0,[0.5 1.]\n1,[1. ... 2.]\n"),
+    with_items("lists of whole numbers", "texts", 'item_id,tags\n0,"[3, 4]"\n', {**PLAIN, "item": [["item_id:token", "tags:token_seq"], ["0", "[3, 4]"]]}),
+    with_items("a column for each value of a vector", "i.csv: 9 columns f1, f2, ... seem to be the values of vectors; make one column of lists, or an array, numpy.save('FILE.npy', ...), and a modality of it with recbole-mm convert npy",
+               "item_id," + ",".join(f"f{k}" for k in range(9)) + "\n0" + 9 * ",1" + "\n"),
+    of_frame("Parquet with users as the index of pandas", "read", FRAME.set_index("user_id"), PLAIN),
+    of_frame("items as an index of consecutive numbers, which is in no column", "read", FRAME, TITLED, ITEMS.set_index("item_id")),
+    of_frame("an index without a name", "no text of it", FRAME, TITLED, ITEMS.set_index(pd.Index([7, 8, 9]))),
+    of_frame("whole numbers that may be missing, and categories", "read", FRAME.astype({"user_id": "Int64", "item_id": "category"}), TITLED, ITEMS_CSV),
+    of_frame("ids of type decimal", "read", pa.table({"user_id": pa.array([Decimal(u) for u, _ in PAIRS]), "item_id": [i for _, i in PAIRS]}), PLAIN),
+    of_frame("ratings of type decimal", "the numbers", pa.table({**FRAME, "rating": [Decimal("4.50")] * 5}), with_column("rating", 5 * ["4.50"])),
+    of_frame("ids of type float", "r.parquet, row 1: the item ids are double; ids are texts or integers: cast the column", FRAME.astype({"item_id": float})),
+    of_frame("an id that is missing", "r.parquet, row 3: the item id is missing; fill it, or delete the row", FRAME.assign(item_id=pd.array([0, 2, None, 0, 2], dtype="Int64"))),
+    of_frame("times of nanoseconds", "decimals of seconds, none lost", FRAME.assign(time=pd.to_datetime([DAY * 10**9 + place for place in range(5)])), with_column("timestamp", [str(DAY), *NANOS[1:]])),
+    of_frame("durations as times", "r.parquet, row 1: the time is duration[ns], which is no number; cast the column", FRAME.assign(time=pd.to_timedelta(range(5), unit="ns"))),
+    of_frame("vectors with a gap", "i.parquet, row 2: the vector in 'v' has a gap; fill it, or leave the cell empty", FRAME, items=ITEMS.assign(v=[[0.5, 1], [None, 1.0], [2.0, 3]])),
+    of_frame("vectors of other lengths", "i.parquet, row 3: 1 values in 'v' where others have 2", FRAME, items=ITEMS.assign(v=[[0.5, 1], [2.0, 1], [2.0]])),
+]  # fmt: skip
