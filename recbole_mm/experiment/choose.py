@@ -12,12 +12,14 @@ from recbole_mm.experiment.plan import SearchPlan
 from recbole_mm.experiment.rows import Row, check_grid, is_solved
 from recbole_mm.io.yaml_files import parse_yaml
 from recbole_mm.registration import recbole_properties_dir
+from recbole_mm.setting_effects import acts
 from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
 def ranges_of(row: Row, search: SearchPlan) -> list[SearchRange]:
     """What a search for a row varies: its own grid, or that of its model's ``.hyper`` file without the keys it sets.
 
+    Of that file also without keys that nothing of the row reads, such as the number of prompts where there are none.
     And the search's grid of every model that is trained, without the keys that these have. Of a model without settings,
     such as Pop, it varies nothing.
 
@@ -54,8 +56,11 @@ def _own_ranges(row: Row, required: bool) -> list[SearchRange]:
             f"learning_rate: [0.001, 0.0005]"
         ) from error
     left = [one for one in ranges if one.name not in row.own]
+    grid = {one.name: one.examples for one in left}
+    config = row.config()
+    left = [one for one in left if acts(config, one.name, grid)]  # a budget is for what can change a run
     if required and not left:
-        raise ValueError(f"{row.place}: nothing to search, as all keys of {row.model}.hyper are set; leave one out")
+        raise ValueError(f"{row.place}: nothing to search: all keys of {row.model}.hyper are set or change nothing")
     return left
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError
 
-from recbole_mm.ray_session import ray_session
+from recbole_mm.ray_session import AGAIN, check_head, ray_session
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -23,10 +23,10 @@ _start: ContextVar[Callable[[], None]] = ContextVar("_start", default=lambda: No
 
 
 @contextmanager
-def ray_when_needed(address: str | None = None) -> Iterator[None]:
+def ray_when_needed(address: str | None = None, go_on: str = AGAIN) -> Iterator[None]:
     """Within, the first piece of work starts Ray, which takes seconds, as :func:`ray_session` does; its end ends it."""
     with ExitStack() as session:
-        before = _start.set(cache(lambda: session.enter_context(ray_session(address))))
+        before = _start.set(cache(lambda: session.enter_context(ray_session(address, go_on))))
         try:
             yield
         finally:
@@ -68,4 +68,5 @@ def _result(reference: ray.ObjectRef[Any], piece: Work, died: Callable[[Work, st
     try:
         return ray.get(reference)
     except RayError as error:  # killed, or out of memory
+        check_head()
         return died(piece, f"its process ended: {str(error).strip().splitlines()[0]}")

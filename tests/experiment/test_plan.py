@@ -78,6 +78,15 @@ search: {budget: 2, metric: NDCG@10}
     assert (searched.name, searched.values) == ("knn_k", (5, 10))
 
 
+def test_no_budget_goes_to_keys_that_nothing_reads(data):
+    shared, prompted = rows(data, """
+models: [{POWERec: {user_embedding: shared}}, {POWERec: {weak_weight: 0.1}}]
+search: {budget: 2}
+""")  # fmt: skip
+    assert [one.name for one in ranges_of(shared, SearchPlan())] == ["weak_weight", "reg_weight"]
+    assert [one.name for one in ranges_of(prompted, SearchPlan())] == ["prompt_num", "reg_weight"]
+
+
 def test_the_models_own_grid_without_the_keys_that_are_set(data):
     (row,) = rows(data, "models: [{FREEDOM: {edge_dropout: 0.5}}]\nsearch: {budget: 2}\n")
     assert [one.name for one in ranges_of(row, SearchPlan())] == ["modality_loss_weight"]
