@@ -5,6 +5,7 @@ own names: ``run_recbole(model="POWERec", ...)``, ``HyperTuning``, ``load_data_a
 of plugins need is here by name (:mod:`recbole_mm.public`).
 """
 
+import gc
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -37,4 +38,10 @@ def _is_command_starting() -> bool:
 if find_spec("recbole") is None:
     raise ImportError("recbole_mm extends RecBole, which is not installed; type: pip install --no-deps recbole==1.2.1")
 if not _is_command_starting():
-    import_module("recbole_mm.startup")
+    was_collecting = gc.isenabled()
+    gc.disable()  # an eighth of the time: a million objects are made, and none is garbage
+    try:
+        import_module("recbole_mm.startup")
+    finally:
+        if was_collecting:
+            gc.enable()

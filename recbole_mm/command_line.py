@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from recbole_mm.ending import EXPECTED, end
+from recbole_mm.ending import end, expected
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.plugins import import_plugins
 from recbole_mm.settings import plain_value
@@ -43,7 +43,7 @@ def run_parsed(add: Callable[[Any], None], argv: list[str], program: str) -> int
     except BrokenPipeError:  # whoever read our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except EXPECTED as error:
+    except expected() as error:
         return end(error)
 
 

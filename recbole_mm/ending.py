@@ -6,32 +6,39 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.exceptions import RayError, RayTaskError
 from recbole.config import Config
 
 from recbole_mm.io.errors import is_out_of_memory, one_line, printable
 
-EXPECTED = (KeyboardInterrupt, MemoryError, OSError, RayError, RuntimeError, ValueError)  # NotImplementedError too
+_EXPECTED = (KeyboardInterrupt, MemoryError, OSError, RuntimeError, ValueError)  # NotImplementedError too
+
+
+def expected() -> tuple[type[BaseException], ...]:
+    """The errors that :func:`end` has a line for; Ray's where something has imported it, as it takes time."""
+    ray = sys.modules.get("ray.exceptions")
+    return (*_EXPECTED, ray.RayError) if ray else _EXPECTED
 
 
 def end(error: BaseException) -> int:
-    """Print the one line about one of the :data:`EXPECTED` errors; gives 130 after Ctrl-C and 2 after all others.
+    """Print the one line about one of the :func:`expected` errors; gives 130 after Ctrl-C and 2 after all others.
 
     Raises a RuntimeError that is not about memory, and what comes out of a process of Ray's and is none of them.
     """
     if isinstance(error, KeyboardInterrupt):
         print("; ".join(filter(None, ["interrupted", str(error)])), file=sys.stderr)
         return 130
-    if isinstance(error, RayTaskError):
-        if not isinstance(error.cause, EXPECTED):
+    ray = sys.modules.get("ray.exceptions")
+    if ray is not None and isinstance(error, ray.RayTaskError):
+        if not isinstance(error.cause, expected()):
             raise error
         error = error.cause
+    is_rays = ray is not None and isinstance(error, ray.RayError)
     message = str(error)
     if is_out_of_memory(error):
         message = f"out of memory; lower what the model's size or a batch's depends on ({one_line(error)[:200]})"
-    elif isinstance(error, RuntimeError) and not isinstance(error, (NotImplementedError, RayError)):
+    elif isinstance(error, RuntimeError) and not (isinstance(error, NotImplementedError) or is_rays):
         raise error
-    if isinstance(error, RayError):  # a process of Ray's died, whose story takes pages
+    if is_rays:  # a process of Ray's died, whose story takes pages
         message = f"a process of Ray's ended: {message.strip().splitlines()[0]}; type the same command again"
     print(f"error: {printable(message)}", file=sys.stderr)
     return 2

@@ -12,7 +12,7 @@ from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
 from recbole_mm.setting_rules import model_settings, properties_dir, published_protocol
 from recbole_mm.settings import Settings
-from recbole_mm.settings_text import allowed_values
+from recbole_mm.settings_text import allowed_values, described_fields
 
 
 def add_parser(commands: Any) -> None:
@@ -63,7 +63,7 @@ def _one_model(name: str) -> Iterator[str]:
 
 
 def _settings(kind: type[Settings], changed: dict[str, Any]) -> Iterator[str]:
-    for key, field in kind.model_fields.items():
+    for key, field in described_fields(kind).items():
         default = changed.get(key, field.get_default(call_default_factory=True))
         yield f"{key}: {default}    {allowed_values(field)}"
         if field.description:

@@ -17,7 +17,7 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_co
 from recbole_mm.configuration import DEFAULT_MODEL, checked_config, names_of_run
 from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.data_folders import check_data, find_data, settings_file
-from recbole_mm.ending import EXPECTED, end, naming_recboles_model
+from recbole_mm.ending import end, expected, naming_recboles_model
 from recbole_mm.host.config import check_sources, user_settings
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.distributed import check_processes, child_processes
@@ -43,7 +43,7 @@ def run_command(action: Callable[[], object], settings: list[str]) -> int:
     sys.argv[1:] = settings  # RecBole's Config reads the rest of the command line itself
     try:
         action()
-    except EXPECTED as error:
+    except expected() as error:
         if "--state=DEBUG" in settings:
             raise
         return end(error)

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from recbole_mm.io.names import closest
 from recbole_mm.io.yaml_files import parse_yaml
-from recbole_mm.settings_text import UNLIMITED, allowed_values, shown
+from recbole_mm.settings_text import UNLIMITED, allowed_values, described_fields, shown
 
 _PLAIN = (str, int, float, list, tuple, dict, bool, type(None))
 
@@ -81,7 +81,7 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="ignore", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True, validate_default=True,
+        extra="ignore", frozen=True, coerce_numbers_to_str=True, validate_default=True,
         defer_build=True,  # a run reads the settings of few of all parts
     )  # fmt: skip
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -153,12 +153,12 @@ def _locate(
     kind: type[Settings], location: tuple[Any, ...], given: Mapping[str, Any]
 ) -> tuple[list[str], FieldInfo]:
     """The key, and those within its dict, that pydantic's location of an error leads to, and the field of the last."""
-    path, field = [str(location[0])], kind.model_fields[location[0]]
+    path, field = [str(location[0])], described_fields(kind)[location[0]]
     for part in location[1:]:
         inner = _nested(field)
         values = _dict_values(field)
         if inner is not None and part in inner.model_fields:
-            path, field = [*path, str(part)], inner.model_fields[part]
+            path, field = [*path, str(part)], described_fields(inner)[part]
         elif values is not None and isinstance(given.get(path[0]), Mapping) and part in given[path[0]]:
             path, field = [*path, str(part)], FieldInfo.from_annotation(values)
     return path, field

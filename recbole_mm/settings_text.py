@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, runtime_checkable
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 _NAMES = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", dict: "a dict"}
@@ -30,6 +35,37 @@ def allowed_values(field: FieldInfo, beyond: bool = False) -> str:
         beyond: the bound that stands for none is said too, to whom has gone beyond it.
     """
     return _in_words(field.annotation, field.metadata, math.inf if beyond else UNLIMITED - 1)
+
+
+@cache
+def described_fields(kind: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    """The fields of settings with their descriptions: the docstring under each, read from the source.
+
+    When somebody asks: pydantic's ``use_attribute_docstrings`` reads those of all parts while they are imported, a tenth
+    of a start's time.
+    """
+    texts: dict[str, str] = {}
+    for declaring in reversed(kind.__mro__):
+        texts |= _docstrings(declaring)
+    for name, field in kind.model_fields.items():
+        field.description = field.description or texts.get(name)
+    return kind.model_fields
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """What stands under the fields that a class declares itself; nothing where its source cannot be read."""
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):
+        return {}
+    tree = ast.parse(f"if True:\n{source}" if source[0].isspace() else source)
+    body = next(statement.body for statement in ast.walk(tree) if isinstance(statement, ast.ClassDef))
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }  # fmt: skip
 
 
 def shown(value: Any) -> str:

@@ -1,6 +1,9 @@
 """Mends RecBole and makes all that is registered known to it, once, when it is imported: by ``import recbole_mm``."""
 
-from recbole_mm.host import compat
+from recbole_mm.host.deferred import deferred_imports
+
+with deferred_imports():
+    from recbole_mm.host import compat
 
 compat.apply()
 

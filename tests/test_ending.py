@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ray.exceptions import OutOfMemoryError, RayTaskError
 
-from recbole_mm.ending import EXPECTED, end
+from recbole_mm.ending import end, expected
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from recbole_mm.ending import EXPECTED, end
     ],
 )  # fmt: skip
 def test_one_line_and_its_code(error, code, line, capsys):
-    assert isinstance(error, EXPECTED)
+    assert isinstance(error, expected())
     assert end(error) == code
     assert capsys.readouterr().err == f"{line}\n"
 

@@ -6,14 +6,12 @@ are, so no other package can notice, and whoever imported a RecBole function or 
 Every fix asks the installed library whether it is needed: with those of RecBole's own time only what concerns torch
 is, and two slips of RecBole's search. Line numbers are RecBole 1.2.1's.
 
-RecBole is imported for it, quick_start included: its ray takes 0.6 s beside the 2 s of torch and the rest,
-nearly every use needs it, and an import hook would be more to understand.
+RecBole is imported for it, quick_start included, without what few runs need of it (:mod:`recbole_mm.host.deferred`).
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import io
 import sys
 import warnings
@@ -24,7 +22,6 @@ from types import SimpleNamespace
 import numpy
 import pandas
 import torch
-from ray import tune
 from recbole.config import Config
 from recbole.data import interaction
 from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset
@@ -193,11 +190,16 @@ def _refuses_checkpoints() -> bool:
 def ray_report() -> bool:
     """quick_start/quick_start.py:223: ``tune.report(**test_result)``; today's ray wants one dictionary.
 
-    Outside a Ray session, as under ``HyperTuning``, ray only warns that there is nobody to report to.
+    That of RecBole's time has no such parameter; ray is asked where it reports, and not imported here. Outside a Ray
+    session, as under ``HyperTuning``, it would only warn that there is nobody to report to: where nobody has imported
+    it, it is not for that, as it does not import while hyperopt's progress bar stands for ``sys.stdout``.
     """
-    if "metrics" not in inspect.signature(tune.report).parameters:
-        return False
-    return mend(objective_function, "tune.report(**test_result)", "tune.report(dict(test_result))")
+    takes_one = '"metrics" in __import__("inspect").signature(tune.report).parameters'
+    report = (
+        '"ray.tune" in __import__("sys").modules and '
+        f'tune.report(**({{"metrics": dict(test_result)}} if {takes_one} else test_result))'
+    )
+    return mend(objective_function, "tune.report(**test_result)", report)
 
 
 def hyperopt_generator() -> bool:

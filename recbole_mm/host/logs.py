@@ -8,18 +8,20 @@ import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole.config import Config
 from recbole.trainer.trainer import DecisionTreeTrainer, Trainer
 from recbole.utils import get_local_time
 from recbole.utils.logger import init_logger
 from recbole.utils.utils import get_tensorboard
-from torch.utils.tensorboard import SummaryWriter
 
 from recbole_mm.host.mend import mend, mend_each, patch_in_place
 from recbole_mm.host.terminal import terminal_handler
 from recbole_mm.io.new_names import create_new, create_new_folder
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 _run_handlers: list[logging.Handler] = []
 
@@ -128,6 +130,8 @@ class TensorBoardWriter:
         if not self._has_folder:
             self._folder, self._has_folder = str(create_new_folder(self._folder)), True
         if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # which takes its time, and not every command logs
+
             self._writer = SummaryWriter(self._folder)
         return self._writer
 

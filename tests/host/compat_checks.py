@@ -238,9 +238,11 @@ CHECKS = {
 
 def libraries_touched() -> list[str]:
     """What ``apply()``, and after it a ``Config``, changes in the libraries and in the process: names."""
+    from ray import tune
+
     compat = unapplied_compat()  # imports RecBole, and with it what the libraries load lazily
     classes = [np.ndarray, pd.DataFrame, pd.Series, scipy.sparse.dok_matrix]
-    watched = [np, pd, scipy, scipy.sparse, torch, torch.serialization, compat.tune, *classes]
+    watched = [np, pd, scipy, scipy.sparse, torch, torch.serialization, tune, *classes]
     before = [dict(vars(owner)) for owner in watched], dict(os.environ), list(warnings.filters)
     compat.apply()
     process_changed = (dict(os.environ), list(warnings.filters)) != before[1:]

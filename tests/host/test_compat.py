@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -40,10 +41,15 @@ def test_check_fails_without_its_fix(name, unmended):
 
 
 def needed(name: str) -> bool:
-    """hyperopt_generator alone always applies: what it puts in place asks hyperopt by itself."""
+    """Two always apply: what they put in place asks hyperopt and ray by itself."""
     from hyperopt.pyll.stochastic import rng_from_seed
+    from ray import tune
 
-    return name in compat.apply() and (name != "hyperopt_generator" or hasattr(rng_from_seed(0), "integers"))
+    if name == "hyperopt_generator":
+        return hasattr(rng_from_seed(0), "integers")
+    if name == "ray_report":
+        return "metrics" in inspect.signature(tune.report).parameters
+    return name in compat.apply()
 
 
 def test_every_line_to_mend_is_found(monkeypatch):
@@ -69,7 +75,7 @@ def test_second_call_changes_nothing():
 @pytest.mark.skipif(not hasattr(np, "float_"), reason="numpy 2: not the classic set")
 def test_classic_libraries_need_only_the_fixes_that_concern_torch():
     assert set(compat.apply()) <= {
-        *("anomaly_detection", "checkpoint_loading", "hyperopt_generator", "list_choices")
+        *("anomaly_detection", "checkpoint_loading", "hyperopt_generator", "list_choices", "ray_report")
     }
 
 
