@@ -41,8 +41,8 @@ def allowed_values(field: FieldInfo, beyond: bool = False) -> str:
 def described_fields(kind: type[BaseModel]) -> Mapping[str, FieldInfo]:
     """The fields of settings with their descriptions: the docstring under each, read from the source.
 
-    When somebody asks: pydantic's ``use_attribute_docstrings`` reads those of all parts while they are imported, a tenth
-    of a start's time.
+    When somebody asks: pydantic's ``use_attribute_docstrings`` reads those of all parts while they are imported, which
+    is a tenth of a start's time.
     """
     texts: dict[str, str] = {}
     for declaring in reversed(kind.__mro__):

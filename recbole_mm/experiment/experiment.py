@@ -13,7 +13,7 @@ from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.audit import audit_rows, id_only_rows
 from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.evaluation_audit import audited_keys
-from recbole_mm.experiment.jobs import results_of
+from recbole_mm.experiment.jobs import ray_when_needed, results_of
 from recbole_mm.experiment.leak_checks import LeakCheck, leak_checks, run_leak_check
 from recbole_mm.experiment.plan import Plan, read_plan
 from recbole_mm.experiment.plan_rows import rows_of
@@ -25,7 +25,6 @@ from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.store import Store
 from recbole_mm.io.files import check_folder_writable
 from recbole_mm.io.locks import only_holder
-from recbole_mm.ray_session import ray_session
 
 Tell = Callable[[str], None]
 
@@ -71,7 +70,7 @@ def run_experiment(
 
 def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address: str | None, tell: Tell) -> Store:
     """Choose, train, test; gives the store, whose tables are of these rows."""
-    with ray_session(ray_address):
+    with ray_when_needed(ray_address):
         searches = [_search_of(row, plan) for row in rows]
         _search([one for one in searches if one is not None], store, jobs, tell)
         chosen = _chosen(rows, searches, store, tell)

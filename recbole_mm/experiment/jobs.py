@@ -5,19 +5,38 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import cache
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError
 
+from recbole_mm.ray_session import ray_session
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
+
+
+_start: ContextVar[Callable[[], None]] = ContextVar("_start", default=lambda: None)
+
+
+@contextmanager
+def ray_when_needed(address: str | None = None) -> Iterator[None]:
+    """Within, the first piece of work starts Ray, which takes seconds, as :func:`ray_session` does; its end ends it."""
+    with ExitStack() as session:
+        before = _start.set(cache(lambda: session.enter_context(ray_session(address))))
+        try:
+            yield
+        finally:
+            _start.reset(before)
 
 
 def results_of(
     run: Callable[[Work], Result], work: deque[Work], at_a_time: int, died: Callable[[Work, str], Result]
 ) -> Iterator[tuple[Work, Result]]:
-    """Each piece of work and its result, as they end. Within a Ray session.
+    """Each piece of work and its result, as they end. Within a Ray session, or :func:`ray_when_needed`.
 
     Args:
         run: does one piece, in a process that does others before and after; `str` of the work names it in the log.
@@ -25,6 +44,9 @@ def results_of(
         at_a_time: how many run side by side.
         died: gives the result of a piece whose process ended, and why it did.
     """
+    if not work:
+        return
+    _start.get()()
     cores, gpus = (float(ray.cluster_resources().get(kind, least)) for kind, least in (("CPU", 1), ("GPU", 0)))
     task = ray.remote(run).options(
         num_cpus=max(cores / at_a_time, 0.01) if cores < at_a_time else int(cores // at_a_time),

@@ -142,7 +142,7 @@ def quiet(config: Config) -> None:
 
 def shared_dataset(config: Config) -> Any:
     """The data set of a configuration, of which this process keeps the last one; None where each run loads its own."""
-    settings_of_data = {name: str(config[name]) for name in sorted(KEYS_OF_THE_DATA)}
+    settings_of_data = {name: str(config[name]) for name in sorted({*KEYS_OF_THE_DATA, "data_path"})}
     key = digest([settings_of_data, issubclass(config.model_class, Recommender)])  # RecBole's models read no features
     if key not in _shared:
         _shared.clear()

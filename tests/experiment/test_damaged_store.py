@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from recbole_mm.__main__ import main
+from recbole_mm.experiment import experiment, search
 from recbole_mm.experiment.experiment import run_experiment
 from recbole_mm.experiment.store import Store, join
 from recbole_mm.testing.toy import write_planted
+from tests.experiment.in_this_process import in_this_process
 
 PLAN = """
 data: [{toy: {data_path: '%s', benchmark_filename: [train, valid, test], load_col: {inter: [user_id, item_id]}}}]
@@ -36,12 +38,17 @@ def whole(tmp_path_factory) -> Path:
     (folder / "plan.yaml").write_text(PLAN % data)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["script"])  # RecBole reads pytest's
+        patch.chdir(folder)
+        for module in (experiment, search):
+            patch.setattr(module, "results_of", in_this_process)
         run_experiment(folder / "plan.yaml", folder / "out", tell=lambda line: None)
     return folder
 
 
 @pytest.fixture
 def out(whole, tmp_path, monkeypatch) -> Path:
+    """A copy of it; what is run again is run in this process, as nothing here is about processes."""
+    monkeypatch.setattr(experiment, "results_of", in_this_process)
     shutil.copytree(whole / "out", tmp_path / "out")
     shutil.copy(whole / "plan.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
