@@ -23,6 +23,7 @@ from recbole_mm.experiment.store import Store, join
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.ray_session import ray_session
 from recbole_mm.testing.toy import write_planted
+from recbole_mm_command import main
 from tests.experiment.in_this_process import in_this_process
 from tests.kills import is_there
 
@@ -211,14 +212,13 @@ def test_test_data_are_looked_at_after_every_choice_alone(data, monkeypatch):
 
 
 def test_a_killed_experiment_goes_on_to_the_same_store(data):
-    """kill -9 in the middle of a run with two jobs: no run twice, equal numbers."""
+    """kill -9 in the middle of a run with two jobs: no run twice, equal numbers. Another process goes on: this one."""
     whole = plan(data, epochs=60).read_text()
-    command = [sys.executable, "-m", "recbole_mm", "experiment", "plan.yaml", "--jobs=2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([*command, "--out=whole"], env=environment, check=True, capture_output=True)
+    arguments = ["experiment", "plan.yaml", "--jobs=2"]
+    assert main([*arguments, "--out=whole"]) == 0
     process = subprocess.Popen(
-        [*command, "--out=killed"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        [sys.executable, "-m", "recbole_mm", *arguments, "--out=killed"], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     limit = time.monotonic() + 120
     while not (is_there(Path("killed"), "work/*/*.resume.safetensors") and is_there(Path("killed"), "runs/*.json")):
@@ -231,7 +231,7 @@ def test_a_killed_experiment_goes_on_to_the_same_store(data):
             child.kill()
     process.wait()
     ended = {file.name: file.stat().st_mtime_ns for file in Path("killed/runs").glob("*.json")}
-    subprocess.run([*command, "--out=killed", "--resume"], env=environment, check=True, capture_output=True)
+    assert main([*arguments, "--out=killed", "--resume"]) == 0
     assert ended.items() <= {file.name: file.stat().st_mtime_ns for file in Path("killed/runs").glob("*.json")}.items()
     pd.testing.assert_frame_equal(numbers(Path("killed")), numbers(Path("whole")))
     assert whole == Path("plan.yaml").read_text()

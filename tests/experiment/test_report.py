@@ -74,6 +74,12 @@ def folder(tmp_path_factory) -> Path:
     return store.folder
 
 
+@pytest.fixture(scope="module")
+def page(folder, tmp_path_factory) -> Path:
+    """The report of a copy, with its rows compared with the one that has markup."""
+    return write_report(shutil.copytree(folder, tmp_path_factory.mktemp("written") / "store"), [MARKUP])
+
+
 def test_marks_follow_the_numbers(folder):
     headline = next(sections_of(DatasetResults(read_store(folder), "toy", [MARKUP])))
     rows = list(headline.table["row"])
@@ -114,8 +120,8 @@ def test_what_a_modality_is_worth(folder):
     assert lost == pytest.approx(100 * (0.45 - 0.61) / 0.61, abs=2)  # 5 standard errors of a mean of 600 values
 
 
-def test_the_page_is_one_file_and_shows_texts_as_they_are(folder):
-    page = write_report(folder, [MARKUP]).read_text()
+def test_the_page_is_one_file_and_shows_texts_as_they_are(page):
+    folder, page = page.parent, page.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:image/svg|tables/|figures/)""", page)
     assert "<script" not in page and "&lt;script&gt;x&lt;/script&gt; &amp; 100%_of" in page
     assert "<b>no" not in page and "&lt;b&gt;no&lt;/b&gt;" in page
@@ -164,7 +170,7 @@ def test_examples_are_the_stores_own_lists(folder):
         assert table.count("✓") == table.count("card held-out") == found
 
 
-def test_a_store_without_titles_or_of_before_there_were_examples_has_none(folder, tmp_path):
+def test_a_store_without_titles_or_of_before_there_were_examples_has_none(folder, page, tmp_path):
     for name in ("items", "train"):
         older = tmp_path / name
         shutil.copytree(folder, older)
@@ -174,7 +180,7 @@ def test_a_store_without_titles_or_of_before_there_were_examples_has_none(folder
         else:
             file.unlink()
         assert "<h3>Examples" not in write_report(older).read_text()
-    assert "<h3>Examples" in write_report(folder).read_text()
+    assert "<h3>Examples" in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -214,20 +220,19 @@ def test_the_command_writes_it_again_and_names_rows_that_are_not_there(folder, c
     assert "holds no results of an experiment" in capsys.readouterr().err
 
 
-def test_a_browser_shows_it_without_a_network(folder, tmp_path):
-    page, browser = write_report(folder), Browser(tmp_path)
+def test_a_browser_shows_it_without_a_network(page, tmp_path):
+    browser = Browser(tmp_path)
     pixels = browser.pixels(page)
     assert pixels.shape == (3000, 1200, 3)
     assert n_colours(pixels) > 200  # text, lines and several colours of figures
     assert browser.dom(page).count("<img") == 7
 
 
-def test_it_prints_all_tables_and_no_heading_alone(folder, tmp_path):
-    page = write_report(folder)
+def test_it_prints_all_tables_and_no_heading_alone(folder, page, tmp_path):
     pages = [text.strip().split("\n") for text in Browser(tmp_path).printed(page).split("\f") if text.strip()]
     printed = " ".join(word for lines in pages for line in lines for word in line.split())
-    for section in sections_of(DatasetResults(read_store(folder), "toy", [])):
+    for section in sections_of(DatasetResults(read_store(folder), "toy", [MARKUP])):
         assert section.title in printed
         assert all(word in printed for name in section.table for word in name.split())
-    titles = {section.title for section in sections_of(DatasetResults(read_store(folder), "toy", []))}
+    titles = {section.title for section in sections_of(DatasetResults(read_store(folder), "toy", [MARKUP]))}
     assert len(pages) > 1 and not [lines[-1] for lines in pages if lines[-1].strip() in titles]
