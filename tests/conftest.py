@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -12,6 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
+
+gc.disable()  # until tests run: of all that imports and their collection make nothing is garbage
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -38,17 +41,26 @@ def shared_data() -> Path:
 STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_job", "test_ray_search", "test_recommend")
 # Files whose tests start processes, draw figures, or train for seconds.
 SLOW = (
-    *STARTS_RAY, "test_experiment", "test_attribution", "test_becam", "test_report",
-    "test_closed_forms_tiktok", "test_content_to_recommendation", "test_default_data", "test_disks",
-    "test_distributed", "test_docs", "test_first_steps",
-    "test_embedding_map", "test_feature_drift", "test_hyperopt_search", "test_import_order", "test_import_time",
-    "test_initial_values",
-    "test_kill_points", "test_logs", "test_main", "test_margo", "test_margo_planted", "test_modality_map",
-    "test_modality_weights",
-    "test_outside", "test_plugins", "test_ptmrec", "test_resume", "test_run_names", "test_statistics",
-    "test_terminal", "test_training", "test_weak_modality", "test_wheel",
+    *STARTS_RAY, "test_allocator", "test_attribution", "test_attribution_encoders", "test_audit", "test_becam",
+    "test_checkpoint_report", "test_closed_forms", "test_closed_forms_tiktok", "test_content_to_recommendation",
+    "test_damaged_store", "test_default_data", "test_disks", "test_distributed", "test_docs", "test_embedding_map",
+    "test_evaluation_audit", "test_experiment", "test_feature_drift", "test_first_steps", "test_floors",
+    "test_going_on", "test_grids", "test_hyperopt_search", "test_import_order", "test_import_time",
+    "test_initial_values", "test_inputs", "test_kill_points", "test_leak_checks", "test_logs", "test_main",
+    "test_margo", "test_margo_planted", "test_metrics", "test_modality_map", "test_modality_weights", "test_outside",
+    "test_own_optimizers", "test_plugins", "test_ptmrec", "test_ptmrec_encoders", "test_published_section",
+    "test_quick_start", "test_report", "test_resume", "test_run_end", "test_run_names", "test_search",
+    "test_statistics", "test_terminal", "test_training", "test_weak_modality", "test_wheel",
 )  # fmt: skip
-SLOW_TESTS = ("test_learns_a_planted_preference", "test_parameter_count_with_512_wide_features")  # of every model
+# Tests of every model that train it, or build it at the size of real data.
+SLOW_TESTS = (
+    "test_a_plain_dot_product_gives_the_models_own_ranking", "test_an_adapter_that_changes_nothing_changes_nothing",
+    "test_any_number_of_modalities", "test_checkpoint_round_trip", "test_feature_adapter_learns",
+    "test_learns_a_planted_preference", "test_loss_falls", "test_mixed_precision", "test_parameter_count",
+    "test_parameter_count_with_512_wide_features", "test_parameter_counts", "test_recboles_plain_trainer_trains_it",
+    "test_same_seed_same_result", "test_two_models_on_one_data_set_share_nothing_that_is_trained",
+)  # fmt: skip
+LONGEST = 5  # processor seconds, its processes' included, of a test that is not slow
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,13 +68,35 @@ def pytest_collection_modifyitems(items):
     """Where tests run in processes side by side, those of a file share one, and so do all that start Ray: its ports.
 
     Those come first: they take minutes, and the other process would have nothing left to do beside them at the end.
-    What is in :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`: ``-m "not slow"`` answers
-    in three minutes, or two with ``-n 2``.
+    What is in :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`, with what its file marks:
+    ``-n 2 -m "not slow"`` answers in two minutes. A test of more than :data:`LONGEST` that is not marked fails.
     """
     items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
     for item in items:
         group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
-        is_slow = item.path.stem in SLOW or item.path.parent.name == "fuzz" or item.name in SLOW_TESTS
-        if is_slow or item.get_closest_marker("long"):
+        is_slow = item.path.stem in SLOW or getattr(item, "originalname", item.name) in SLOW_TESTS
+        if is_slow or item.path.parent.name == "fuzz" or item.get_closest_marker("long"):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish():
+    """From here on there is garbage, and none of it among what is there by now."""
+    gc.freeze()
+    gc.enable()
+
+
+def processor_seconds() -> float:
+    """Of this process and those it has waited for."""
+    spent = os.times()
+    return sum(spent[:4])
+
+
+@pytest.fixture(autouse=True)
+def slow_ones_are_marked(request):
+    """So that ``-m "not slow"`` stays quick."""
+    before = processor_seconds()
+    yield
+    spent = processor_seconds() - before
+    if spent > LONGEST and not request.node.get_closest_marker("slow"):
+        pytest.fail(f"took {spent:.1f} processor seconds, and is not marked: give it pytest.mark.slow")

@@ -30,6 +30,7 @@ def folder(shared_data, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("file", PLANS, ids=lambda file: file.stem)
+@pytest.mark.slow
 def test_a_plan_can_run(file, folder, monkeypatch):
     monkeypatch.chdir(folder)
     plan = read_plan(file)

@@ -265,6 +265,7 @@ def test_a_cached_data_set_notices_changed_files(tmp_path):
         load(tmp_path, **TWICE).modality_feature("visual")
 
 
+@pytest.mark.slow
 def test_the_default_data_set_is_built_where_it_is_absent(tmp_path):
     dataset = create_dataset(config_of(tmp_path / "data", dataset=DEFAULT_DATASET))
     assert dataset.modalities == ["textual", "relational"]

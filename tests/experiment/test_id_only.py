@@ -93,6 +93,7 @@ def test_models_of_ids_alone_are_not_trained_again(data):
         assert not audit_rows(row, ["shuffle", "without"])
 
 
+@pytest.mark.slow
 def test_the_report_has_them_beside_the_knock_outs(tmp_path):
     store = Store(tmp_path / "store")
     levels = {"FREEDOM": 0.6, "LightGCN": 0.45, "BPR": 0.3}

@@ -40,6 +40,7 @@ def test_a_row_of_other_interactions_does_not_compare(tmp_path):
     assert warnings_of(results, "one") == warnings_of(results, "three") == []
 
 
+@pytest.mark.slow
 def test_settings_that_failed_are_said_in_the_report(tmp_path):
     store = Store(tmp_path / "store")
     store.add(result("one", "one", 0, 0.5))

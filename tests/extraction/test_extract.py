@@ -166,6 +166,7 @@ class TestResume:
         assert extract(shop, "visual", Pictures(shop, Path("images")), Counting()).n_reused == 2
 
     @pytest.mark.slow
+    @pytest.mark.slow
     def test_after_a_kill_the_file_is_the_same(self, tmp_path, clip):
         """SIGKILL once some of the 300 rows are finished: the next run takes them and ends in the same bytes."""
         shop = write_shop(tmp_path, 300)

@@ -52,6 +52,7 @@ def expected(preparation, item: str) -> np.ndarray:
 
 
 class TestRows:
+    @pytest.mark.slow
     def test_processes_and_caches_change_no_byte(self, tmp_path, clip):
         shop = write_shop(tmp_path, 100)
         without = extract(shop, clip, "--no-picture-cache --workers 0")

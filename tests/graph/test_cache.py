@@ -77,6 +77,7 @@ def _ask(folder, begin, answers):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_of_two_processes_one_builds(tmp_path):
     context = multiprocessing.get_context("spawn")
     begin, answers = context.Barrier(2), context.Queue()

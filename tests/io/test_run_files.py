@@ -44,6 +44,7 @@ def test_a_name_is_reserved_once(tmp_path):
     assert reserve(tmp_path / "run.pth")[0].name == "run-2.pth"
 
 
+@pytest.mark.slow
 def test_reservations_of_killed_runs_are_deleted_and_those_of_others_kept(tmp_path):
     source = f"import os; from pathlib import Path; from recbole_mm.io.run_files import reserve; \
 reserve(Path({str(tmp_path / 'run.pth')!r})); os._exit(9)"

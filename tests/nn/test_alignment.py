@@ -34,6 +34,7 @@ def test_equal_tables_are_aligned():
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.slow
 def test_relation_gradients(small_blocks, count):
     """In any direction: unit length is the caller's."""
     inputs = [table.requires_grad_() for table in units(count)]
