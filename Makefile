@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CLASSIC_VENV ?= .venv-classic
 RECBOLE = recbole==1.2.1
+PIP_OPTIONS =
+PIP = bin/pip install -q $(PIP_OPTIONS)
 
 # Tests are small: processes side by side, with one thread each, are faster than threads.
 PYTEST = $(1)/bin/python -m pytest -n auto --maxprocesses=4 --dist loadgroup
@@ -38,7 +40,6 @@ bench: $(VENV)/.installed
 
 # The site, in site/; warnings are errors.
 docs: $(VENV)/.installed
-	$(VENV)/bin/pip install -q -c constraints.txt -e ".[docs]"
 	$(VENV)/bin/python -m mkdocs build --strict --clean
 
 # The yaml files of properties/ from the declared settings.
@@ -47,12 +48,12 @@ properties: $(VENV)/.installed
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install -q -c constraints.txt -e ".[test,plot]"
-	$(VENV)/bin/pip install -q --no-deps $(RECBOLE)
+	$(VENV)/$(PIP) -c constraints.txt -e ".[test,plot,docs]"
+	$(VENV)/$(PIP) --no-deps $(RECBOLE)
 	touch $@
 
 $(CLASSIC_VENV)/.installed: setup.cfg constraints.txt constraints-classic.txt
 	$(PYTHON) -m venv $(CLASSIC_VENV)
-	$(CLASSIC_VENV)/bin/pip install -q -c constraints.txt -c constraints-classic.txt -e ".[test,plot]"
-	$(CLASSIC_VENV)/bin/pip install -q --no-deps $(RECBOLE)
+	$(CLASSIC_VENV)/$(PIP) -c constraints.txt -c constraints-classic.txt -e ".[test,plot]"
+	$(CLASSIC_VENV)/$(PIP) --no-deps $(RECBOLE)
 	touch $@
