@@ -67,11 +67,11 @@ LONGEST = 5  # processor seconds, its processes' included, of a test that is not
 def pytest_collection_modifyitems(items):
     """Where tests run in processes side by side, those of a file share one, and so do all that start Ray: its ports.
 
-    Those come first: they take minutes, and the other process would have nothing left to do beside them at the end.
+    Those come first, then other slow files: the other process would have nothing left to do beside them at the end.
     What is in :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`, with what its file marks:
     ``-n 2 -m "not slow"`` answers in two minutes. A test of more than :data:`LONGEST` that is not marked fails.
     """
-    items.sort(key=lambda item: item.path.stem not in STARTS_RAY)
+    items.sort(key=lambda item: (item.path.stem not in STARTS_RAY, item.path.stem not in SLOW))
     for item in items:
         group = "ray" if item.path.stem in STARTS_RAY else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
