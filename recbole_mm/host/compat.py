@@ -191,10 +191,14 @@ def ray_report() -> bool:
     """quick_start/quick_start.py:223: ``tune.report(**test_result)``; today's ray wants one dictionary.
 
     That of RecBole's time has no such parameter; ray is asked where it reports, and not imported here. Outside a Ray
-    session, as under ``HyperTuning``, it only warns that there is nobody to report to.
+    session, as under ``HyperTuning``, it would only warn that there is nobody to report to: where nobody has imported
+    it, it is not for that, as it does not import while hyperopt's progress bar stands for ``sys.stdout``.
     """
     takes_one = '"metrics" in __import__("inspect").signature(tune.report).parameters'
-    report = f'tune.report(**({{"metrics": dict(test_result)}} if {takes_one} else test_result))'
+    report = (
+        '"ray.tune" in __import__("sys").modules and '
+        f'tune.report(**({{"metrics": dict(test_result)}} if {takes_one} else test_result))'
+    )
     return mend(objective_function, "tune.report(**test_result)", report)
 
 
