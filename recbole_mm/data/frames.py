@@ -50,8 +50,7 @@ def from_frames(
         interactions: a row for each, with columns of users and items, and maybe ratings and times.
         items: a row for each item; its columns of texts become fields of the `.item` file, its columns of vectors
             modalities.
-        features: by modality, an array or tensor `[n_items, width]` whose rows are those of `items`, a pair (ids,
-            array), or a dictionary of vectors by id.
+        features: by modality, an array `[n_items, width]` in the order of `items`, (ids, array), or vectors by id.
         user, item, rating, time: the columns; guessed by their names where not given, `none` leaves one out.
         min_rating, duplicates, k_core, split, ratios, seed: see `Selection`.
         overwrite: replace the folder `out/name`.
@@ -62,9 +61,8 @@ def from_frames(
     Raises:
         OSError, ValueError: see `convert_dataset`; no data frames; a column is not there.
     """
-    user, item, rating, time = (None if name is None else str(name) for name in (user, item, rating, time))
-    options = SourceOptions(user, item, rating, time)
-    converter = _FrameConverter(interactions, items, features or {}, options)
+    columns = (user, item, rating, time)
+    converter = _FrameConverter(interactions, items, features or {}, columns)
     selection = Selection(min_rating, duplicates, k_core, split, ratios, seed)
     return convert_dataset(converter, name, Path(out), selection, overwrite=overwrite)
 
@@ -74,8 +72,9 @@ class _FrameConverter(Converter):
 
     reads = COLUMNS
 
-    def __init__(self, interactions: Any, items: Any, features: Mapping[str, Any], options: SourceOptions):
-        super().__init__(Path("interactions"), options)
+    def __init__(self, interactions: Any, items: Any, features: Mapping[str, Any], columns: Sequence[str | None]):
+        user, item, rating, time = (None if name is None else str(name) for name in columns)  # pandas has numbers too
+        super().__init__(Path("interactions"), SourceOptions(user, item, rating, time))
         self._interactions = FrameTable(interactions, "interactions")
         self._items = None if items is None else FrameTable(items, "items")
         self._features = features

@@ -80,7 +80,7 @@ class FileContents(Contents):
         column: field of the `.item` file that names an item's files, instead of its id.
 
     Attributes:
-        others: names of further files in the folder, which are of no item or have other suffixes.
+        others: names of further files in the folder.
         files: by item, absolute, for the processes of a Ray job, whose working folder is another.
         suffixes: of the files that are looked for.
         noun: what a file is.
@@ -100,20 +100,18 @@ class FileContents(Contents):
             raise FileNotFoundError(f"{self.option}: there is no folder {folder}")
         super().__init__(dataset_dir)
         self.facts, self.source = {}, folder.name
+        where = f"by item id, such as {self.items[0]}{self.suffixes[0]}"
         if column is None:
             self.files = item_files(folder, self.items, self.suffixes)
-            where = f"by item id, such as {self.items[0]}{self.suffixes[0]}"
         else:
-            file = dataset_dir / f"{dataset_name(dataset_dir)}.item"
-            self.files = mapped_files(folder, _read_texts(file, [column], self.form), self.option)
-            where = f"by the names in field '{column}' of {file.name}"
+            texts = _read_texts(dataset_dir / f"{dataset_name(dataset_dir)}.item", [column], self.form)
+            self.files = mapped_files(folder, texts, self.option)
+            where = f"by the names in field '{column}' of {dataset_name(dataset_dir)}.item"
         self.others = other_files(folder, self.files)
         if not self.files:
-            raise FileNotFoundError(
-                f"{self.option}: {folder} has a {self.noun} of no item of {dataset_dir}; they are looked for {where}, "
-                f"and the folder has {', '.join(self.others[:3]) or 'no files'}"
-            )
-        self._other_of = {str(Path(name).with_suffix("")): name for name in self.others}
+            said = f"{folder} has a {self.noun} of no item of {dataset_dir}; they are looked for {where}"
+            raise FileNotFoundError(f"{self.option}: {said}, and it has {', '.join(self.others[:3]) or 'no files'}")
+        self._by_item = {name.rpartition(".")[0] or name: name for name in self.others}
         self._reasons: dict[str, list[str]] = {}
 
     @abstractmethod
@@ -154,9 +152,8 @@ class FileContents(Contents):
     def files_of(self, item: str) -> list[Path]:
         """An item's files; raises MissingContent where it has none."""
         if item not in self.files:
-            other = self._other_of.get(item)
-            shown = f", but {other}, whose suffix is none of {', '.join(self.suffixes)}" if other else ""
-            raise MissingContent(f"no {self.noun}{shown}")
+            other = f", but {self._by_item[item]}, whose suffix is none of " if item in self._by_item else ""
+            raise MissingContent(f"no {self.noun}{other}{', '.join(self.suffixes) if other else ''}")
         return self.files[item]
 
     def partly(self, item: str) -> str | None:

@@ -13,6 +13,7 @@ from recbole_mm.data.converters.mmrec import convert_mmrec
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_features
 from recbole_mm.io import files
+from recbole_mm.io.tables import read_table
 from recbole_mm_command import main
 from tests.io.test_files import killed
 
@@ -61,6 +62,15 @@ def test_mmrec_becomes_pre_split_atomic_files(source, tmp_path):
         "load_col": {"inter": ["user_id", "item_id"]},
     }
     assert [path.name for path in folder.parent.iterdir()] == ["toy"]
+
+
+def test_vectors_of_the_item_file_are_a_modality_by_the_ids_of_the_mapping(source, tmp_path):
+    (source / "toy.item").write_text("itemID\ttitle\ttaste:float_seq\n0\tA\t0.5 1\n2\tC\t-1.5 2\n")
+    (source / "i_id_mapping.csv").write_text("asin\titemID\n" + "".join(f"B{item}\t{item}\n" for item in range(4)))
+    folder = convert_mmrec(source, "toy", tmp_path / "out")
+    table = read_features(folder, "toy", "taste")
+    assert table.ids == ["B0", "B2"] and table.values.tolist() == [[0.5, 1], [-1.5, 2]]
+    assert read_table(folder / "toy.item").to_numpy().tolist() == [["B0", "A"], ["B2", "C"]]
 
 
 def test_mmrec_without_rating_and_timestamp(source, tmp_path):

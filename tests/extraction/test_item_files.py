@@ -65,7 +65,7 @@ def test_files_that_are_not_read_are_told(tmp_path, capsys):
     for name in ("a.jfif", "b.avif", "d.JP2"):
         (files / name).unlink()
     assert main(shlex.split(command)) == 2
-    assert "such as a.jpg, and the folder has A (1).jpg, c.heic" in capsys.readouterr().err
+    assert "such as a.jpg, and it has A (1).jpg, c.heic" in capsys.readouterr().err
 
 
 def test_no_id_leads_out_of_the_folder(tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,16 @@ def vector_features(table: Table, options: SourceOptions) -> Iterator[Features]:
     item = item_column(table, options)
     for column in table.vector_columns():
         yield Features(modality_of(column.partition(":")[0]), table.path, partial(_vector_blocks, table, item, column))
+
+
+def renamed(features: Features, names: Callable[[Sequence[str]], list[str]]) -> Features:
+    """The same rows under other ids."""
+
+    def blocks() -> Iterator[tuple[list[str], np.ndarray]]:
+        for ids, values in features.blocks():
+            yield names(ids), values
+
+    return replace(features, blocks=blocks)
 
 
 def _vector_blocks(table: Table, item: str, column: str) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -15,16 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from recbole_mm.data.conversion.convert import convert_dataset
 from recbole_mm.data.conversion.delimited import DelimitedFile, header_of
 from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions, Items, SourceOptions
 from recbole_mm.data.conversion.npy_features import ARRAY_NAMES, array_features, find_arrays
-from recbole_mm.data.conversion.tables import read_items, vector_features
+from recbole_mm.data.conversion.tables import read_items, renamed, vector_features
 from recbole_mm.data.modality_name import names_modality
 from recbole_mm.data.npy import load_npy, read_ids
 from recbole_mm.io.reading import files_in, has_file
@@ -100,16 +97,12 @@ class MMRecConverter(Converter):
 
         for file in self._item_tables():
             for one in vector_features(file, SourceOptions()):
-                yield replace(one, blocks=partial(self._named_blocks, one))
+                yield renamed(one, self._named)
 
     def _item_tables(self) -> list[DelimitedFile]:
         """The `.item` beside the `.inter`, where there is one."""
         path = self._inter_file().with_suffix(".item")
         return [DelimitedFile(path, header=True, separator="\t")] if has_file(path) else []
-
-    def _named_blocks(self, features: Features) -> Iterator[tuple[list[str], np.ndarray]]:
-        for numbers, values in features.blocks():
-            yield self._named(numbers), values
 
     def _named(self, numbers: Sequence[str]) -> list[str]:
         """Ids of items; one that the mapping has not is none of the data."""
