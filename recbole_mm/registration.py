@@ -37,6 +37,7 @@ from recbole_mm.host import saved_data
 from recbole_mm.host.config import user_settings
 from recbole_mm.host.datasets import add_dataset_keys
 from recbole_mm.host.mend import patch_in_place
+from recbole_mm.host.negative_items import check_negative_items
 from recbole_mm.io.names import closest
 from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.ptmrec import PTMRec
@@ -189,6 +190,7 @@ def _evaluate_as_configured() -> None:
     """Apply `eval_history` and `eval_batch_users` at the one place that sees configuration, data and samplers."""
 
     def create_samplers(config: Config, dataset: Dataset, built_datasets: Any) -> Any:
+        check_negative_items(config, built_datasets)
         samplers = create(config, dataset, built_datasets)
         _set_eval_batch_size(config, dataset)
         if not issubclass(config.model_class, ClosedFormRecommender):

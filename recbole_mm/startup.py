@@ -15,6 +15,7 @@ from recbole_mm.host import (  # noqa: E402
     interactions,
     logs,
     metrics,
+    negative_items,
     run_names,
     terminal,
     times,
@@ -24,7 +25,7 @@ from recbole_mm.plugins import import_installed  # noqa: E402
 
 # in this order: first mends, which change lines, then what wraps whole functions
 mending = (
-    *(baselines, distributed, interactions, metrics, divergence),
+    *(baselines, distributed, interactions, metrics, negative_items, divergence),
     *(evaluations, logs, training, run_names, atomic_files, times, evaluation_users, terminal),
 )
 for mends in mending:
