@@ -37,6 +37,7 @@ from recbole_mm.registry import (
     register_trainer,
     register_tuning,
 )
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import (
     Count,
     CountOrZero,
@@ -102,6 +103,7 @@ __all__ = [
     "Weight",
     "Weights",
     "Width",
+    "acts_where",
     "bpr_loss",
     "checkpoint_labels",
     "evaluation_callback",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any
 
 from recbole.config import Config
@@ -16,14 +15,13 @@ from recbole_mm.host.saved_data import check_trust
 from recbole_mm.io.names import closest
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
-from recbole_mm.model.recommender import Recommender
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
-from recbole_mm.registry import ADAPTERS, MODELS, TUNINGS, variants
+from recbole_mm.registry import ADAPTERS, MODELS, variants
 from recbole_mm.setting_conflicts import check_conflicts
+from recbole_mm.setting_effects import warn_without_effect
 from recbole_mm.setting_rules import common_settings, own_settings
 from recbole_mm.settings import Settings, declared_keys, plain_value
-from recbole_mm.trainer.settings import TrainerSettings
 
 _MISSPELT = 0.8  # likeness of two keys from which on the one is taken for a slip of the other
 _KEYS_OF_THE_LAUNCHER = {
@@ -49,34 +47,13 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
     check_undeclared(config, _declared(own))
     check_trust(final)
     check_conflicts(config)
-    _warn_without_effect(config, final)
+    warn_without_effect(config, final)
     return final
 
 
 def _declared(own: list[type[Settings]]) -> set[str]:
     """Keys whose values their declarations have checked."""
     return {key for kind in _parts(own) for key in kind.model_fields if own or key != "embedding_size"}
-
-
-def _warn_without_effect(config: Config, final: Mapping[str, Any]) -> None:
-    """Warn of keys that are another trainer's, adapter's or way's to tune than this run has: they change nothing."""
-    if not issubclass(config.model_class, Recommender):
-        for key in TrainerSettings.model_fields.keys() & user_settings(config).keys():
-            _warn_once(f"{key} is a key of our trainer, and {config.model} has RecBole's; it changes nothing")
-    for registry, choice in ((ADAPTERS, "feature_adapter"), (TUNINGS, "peft")):
-        keys = {entry.name: set((entry.facts["settings"] or Settings).model_fields) for entry in registry.entries()}
-        chosen = final.get(choice)
-        for key in user_settings(config):
-            owners = [name for name in keys if key in keys[name]]
-            if owners and chosen not in owners:
-                owner, has = " or ".join(owners), f"{choice}: {chosen}" if chosen else f"no {choice}"
-                _warn_once(f"{key} is a key of {choice}: {owner}, and this run has {has}; it changes nothing")
-
-
-@cache
-def _warn_once(message: str) -> None:
-    """Once in a process, whose runs and searches make several Configs of the same settings."""
-    logging.getLogger(__name__).warning("%s", message)
 
 
 def _rename_earlier_keys(config: Config, final: dict[str, Any], aliases: Mapping[str, str]) -> None:

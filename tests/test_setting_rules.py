@@ -9,7 +9,7 @@ import pytest
 from recbole.config import Config
 from recbole.quick_start import run_recbole
 
-from recbole_mm import setting_checks
+from recbole_mm import setting_effects
 from recbole_mm.configuration import checked_config
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.quick_start import main
@@ -236,6 +236,6 @@ def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
     ],
 )
 def test_a_key_of_a_part_that_the_run_has_not_is_told(model, settings, message, caplog):
-    setting_checks._warn_once.cache_clear()
+    setting_effects._warn_once.cache_clear()
     Config(model, "toy", config_dict=settings)
     assert message in caplog.text and bool(message) == ("changes nothing" in caplog.text)

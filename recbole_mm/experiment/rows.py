@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.registration import recbole_models
 from recbole_mm.setting_checks import check_value
+from recbole_mm.setting_effects import warn_of_search
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def check_row(row: Row) -> None:
     check_grid(row, row.grid, row.place, config)
 
 
-def check_grid(row: Row, grid: Mapping[str, Iterable[Any]], place: str, config: Config | None = None) -> None:
+def check_grid(row: Row, grid: Mapping[str, Sequence[Any]], place: str, config: Config | None = None) -> None:
     """Raise ValueError for a key or a value of a search that the row's model does not take."""
     config = row.config() if config is None else config
     check_keys(config, grid, f"{place}: ")
@@ -154,6 +155,7 @@ def check_grid(row: Row, grid: Mapping[str, Iterable[Any]], place: str, config: 
                     row.chosen({key: value}).config()
             except ValueError as error:
                 raise ValueError(f"{place}: {error}") from error
+    warn_of_search(config, grid, place)
 
 
 def _check_epochs(config: Config, epochs: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from recbole.config import Config
@@ -18,6 +18,7 @@ from recbole_mm.nn.loss import bpr_loss, mean_square, weak_modality_loss
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import layer_gcn, light_gcn
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Few, Layers, Rate, Weight, Weights
 
 _SMALLEST_SQUARE = 1e-8
@@ -44,7 +45,7 @@ class COHESIONSettings(LateFusionSettings):
     """Weight of the mean squares of user rows and user weights."""
     edge_dropout: Rate = 0.0
     """Share of training edges dropped each epoch, popular ones first."""
-    eval_graph: Literal["full", "masked"] = "full"
+    eval_graph: Annotated[Literal["full", "masked"], acts_where("edge_dropout")] = "full"
     """Edges that scores are computed on: all, or with edge_dropout those of the latest epoch (the public code)."""
     adaptive_weights: bool = True
     """Whether a modality that already separates a pair counts less in the ranking loss."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.content_similarity import UnitRows
 from recbole_mm.nn.ridge import MOST_ITEMS, SingularMatrix, add_content_weights, ease_weights, gram_matrix, invert
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Positive, Share, Weight
 
 
@@ -23,11 +24,11 @@ class ContentEASESettings(ModelSettings):
     """Content as further rows of the regression (CEASE), or a regression of its own, added (Add-EASE)."""
     reg_weight: Weight = 100.0
     """lambda, weight of the squared norm of the weights."""
-    content_weight: Weight = 100.0
+    content_weight: Annotated[Weight, acts_where("combination", "stacked")] = 100.0
     """alpha, weight of the content in the stacked regression; comparable with a number of users."""
-    content_reg_weight: Positive = 100.0
+    content_reg_weight: Annotated[Positive, acts_where("combination", "added")] = 100.0
     """lambda of the content's own regression, where they are added."""
-    behaviour_share: Share = 0.5
+    behaviour_share: Annotated[Share, acts_where("combination", "added")] = 0.5
     """gamma, share of the interactions' regression, where they are added."""
 
     defaults: ClassVar = {"epochs": 1, "train_neg_sample_args": None}

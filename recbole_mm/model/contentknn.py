@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,6 +28,7 @@ from recbole_mm.nn.content_similarity import (
 )
 from recbole_mm.nn.modality_weights import modality_weights
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Weight, Weights
 
 
@@ -38,17 +39,17 @@ class ContentKNNSettings(ModelSettings):
 
     fusion: Literal["sum", "concat", "max", "score", "hybrid"] = "sum"
     """Weighted cosines, raw features side by side, the largest cosine, standardised scores, or interactions beside."""
-    modality_weights: Weights | dict[str, Weight] | None = None
+    modality_weights: Annotated[Weights | dict[str, Weight] | None, acts_where("fusion", "sum", "hybrid")] = None
     """Of `sum` and `hybrid`, per modality in their order or by name, scaled to the sum 1; equal if not set."""
     keep: Literal["row", "column", "none"] = "row"
     """k neighbours of each item of a history, k of each candidate, or all similarities."""
-    k: Count = 10
+    k: Annotated[Count, acts_where("keep", "row", "column")] = 10
     """Neighbours kept."""
-    keep_self: bool | None = None
+    keep_self: Annotated[bool | None, acts_where("keep", "row", "column")] = None
     """Whether an item is among its own k neighbours; with concat, as in public code, and else not, if not set."""
-    content_scale: Weight = 1.0
+    content_scale: Annotated[Weight, acts_where("fusion", "hybrid")] = 1.0
     """Length of an item's content beside its column of interactions, for `hybrid`; beta in the papers."""
-    shrink: Weight = 0.0
+    shrink: Annotated[Weight, acts_where("fusion", "concat", "hybrid")] = 0.0
     """Added to the product of the norms; 10 in public code, which concatenates."""
 
     defaults: ClassVar = {"epochs": 1, "train_neg_sample_args": None}

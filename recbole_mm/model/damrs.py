@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Layers, Positive, Weight
 
 
@@ -39,9 +40,9 @@ class DAMRSSettings(ModelSettings):
     """Weight of the alignment by graded item relations; from 0.1 on it spoils the model."""
     preference_weight: Weight = 1.0
     """Weight of the alignment by what users prefer."""
-    relation_size: Count = 10
+    relation_size: Annotated[Count, acts_where("relation_weight")] = 10
     """Items that all graphs relate to an item, and as many that one graph does."""
-    relation_temperature: Positive = 0.2
+    relation_temperature: Annotated[Positive, acts_where("relation_weight")] = 0.2
     """Temperature of the contrast between related items and all."""
     pos_mean_power: Positive = 1.0
     """Exponent of the mean of the graphs' confidences in the weight of a positive item."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Few, Layers, Positive, Share, Weight
 
 
@@ -41,17 +42,17 @@ class DGMRecSettings(ModelSettings):
     """Weight of what generators and translators are trained on; nothing where no item lacks a modality."""
     general_temperature: Positive = 0.4
     """t1, of contrasts of general content."""
-    specific_temperature: Positive = 0.2
+    specific_temperature: Annotated[Positive, acts_where("within_weight")] = 0.2
     """t2, of contrasts of IDs, and of specific content."""
-    align_temperature: Positive = 0.4
+    align_temperature: Annotated[Positive, acts_where("align_weight")] = 0.4
     """t3, of contrasts of IDs with content."""
-    third_within: Literal["general", "specific"] = "general"
+    third_within: Annotated[Literal["general", "specific"], acts_where("within_weight")] = "general"
     """Content of the third of three modalities in the contrast within: general, as the public code has it."""
-    club_learning_rate: Positive = 0.0001
+    club_learning_rate: Annotated[Positive, acts_where("club_weight")] = 0.0001
     """Learning rate of the bounds' own Adam."""
-    club_steps: Few = 5
+    club_steps: Annotated[Few, acts_where("club_weight")] = 5
     """Steps of the bounds before each epoch."""
-    club_items: Count = 2048
+    club_items: Annotated[Count, acts_where("club_weight")] = 2048
     """Items in such a step."""
 
     aliases: ClassVar = {"n_ui_layers": "n_layers", "n_mm_layers": "n_item_layers"}

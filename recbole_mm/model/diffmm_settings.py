@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.setting_conditions import ActsWhere, acts_where
 from recbole_mm.settings import Count, Few, Layers, Positive, PositiveShare, Weight, Width
 
 
@@ -17,13 +18,13 @@ class DiffMMSettings(ModelSettings):
     """Of features: a matrix and a LeakyReLU, a linear layer, or the first modality's a matrix and the others linear."""
     reg_weight: Weight = 0.00001
     """Weight of the squares of the ID tables."""
-    reg_scope: Literal["tables", "batch"] = "tables"
+    reg_scope: Annotated[Literal["tables", "batch"], acts_where("reg_weight")] = "tables"
     """Whose squares: those of whole tables in every batch, or of the batch's rows, over the batch size."""
-    contrast: Literal["modalities", "final"] = "modalities"
+    contrast: Annotated[Literal["modalities", "final"], acts_where("contrast_weight")] = "modalities"
     """What is contrasted: each two modalities' views, or the final vectors with each view."""
     contrast_weight: Weight = 0.1
     """Weight of the contrast."""
-    contrast_temperature: Positive = 0.5
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 0.5
     """Temperature of the contrast."""
     residual_weight: Weight = 0.5
     """Weight of the normalised fused vectors beside the propagated ones."""
@@ -33,7 +34,9 @@ class DiffMMSettings(ModelSettings):
     """Items per user in a rebuilt graph, those of training not left out."""
     keep_rate: PositiveShare = 1.0
     """Share of a rebuilt graph's entries that an epoch trains on."""
-    eval_graph: Literal["full", "as_trained"] = "full"
+    eval_graph: Annotated[
+        Literal["full", "as_trained"], ActsWhere("keep_rate", lambda share: share < 1, "a share below 1")
+    ] = "full"
     """Rebuilt graphs that scores are computed on: whole, or the latest epoch's share of them (the public code)."""
     diffusion_steps: Few = 5
     """T, steps of the diffusion."""

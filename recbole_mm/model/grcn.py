@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from recbole_mm.nn.loss import mean_square
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.user_embedding import UserEmbedding, id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Layers, LayersOrZero, Weight
 
 
@@ -35,7 +36,7 @@ class GRCNSettings(LateFusionSettings):
     """Layers of the ID branch, whose sum with layer 0 is read out."""
     reg_weight: Weight = 0.001
     """Weight of the mean squares of the batch's ID and preference rows."""
-    regularise_whole_table: bool = True
+    regularise_whole_table: Annotated[bool, acts_where("reg_weight")] = True
     """Also of the first modality's whole preference table; the authors' code does not."""
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from recbole_mm.nn.perturbation import perturb, uniform_noise
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Layers, Positive, Weight
 
 
@@ -39,7 +40,7 @@ class GUMESettings(MGCNSettings):
     """Temperature of that."""
     user_contrast_weight: Weight = 0.01
     """Weight of the InfoNCE of users' extended interest and side information, and of the noise terms."""
-    user_contrast_temperature: Positive = 0.1
+    user_contrast_temperature: Annotated[Positive, acts_where("user_contrast_weight")] = 0.1
     """Temperature of those."""
     align_weight: Weight = 0.1
     """Weight of the gaps between the moments of the modalities' views."""
@@ -51,7 +52,7 @@ class GUMESettings(MGCNSettings):
     """Whether an item that has another as a neighbour in all modalities is the other's neighbour as well."""
     extended_items: Literal["propagated", "raw"] = "propagated"
     """Items that extended interest is propagated with: behind the item graphs, or before them."""
-    noise_terms: bool = True
+    noise_terms: Annotated[bool, acts_where("user_contrast_weight")] = True
     """Whether noisy views of users are contrasted with one another."""
 
     published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from recbole.config import Config
@@ -18,6 +18,7 @@ from recbole_mm.nn.loss import bpr_loss, half_squared_sum
 from recbole_mm.nn.propagation import layer_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Layers, Rate, Weight
 
 
@@ -32,7 +33,7 @@ class LayerGCNSettings(ModelSettings):
     """Weight of half the squared norm of the batch's ID rows."""
     edge_dropout: Rate = 0.1
     """Share of training edges dropped each epoch."""
-    edge_dropout_mode: Literal["degree", "uniform", "alternate"] = "alternate"
+    edge_dropout_mode: Annotated[Literal["degree", "uniform", "alternate"], acts_where("edge_dropout")] = "alternate"
     """Which edges."""
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}

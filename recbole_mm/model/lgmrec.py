@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from recbole_mm.nn.loss import bpr_loss, norm_per_row, table_contrast
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Few, Layers, Positive, PositiveShare, Weight
 
 _SMALLEST_NORM = 1e-12
@@ -44,7 +45,7 @@ class LGMRecSettings(ModelSettings):
     """alpha, weight of the global vectors in the final ones."""
     gumbel_temperature: Positive = 0.2
     """Temperature of the softmax over hyperedges."""
-    contrast_temperature: Positive = 0.2
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 0.2
     """Temperature of the contrast between modalities."""
     contrast_weight: Weight = 0.0001
     """Weight of the contrast, which is summed over the batch."""

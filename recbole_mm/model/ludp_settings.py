@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Layers, Positive, Weight, Width
 
 
@@ -24,23 +25,25 @@ class LUDPSettings(ModelSettings):
     """Whether users are enhanced by their items' features."""
     fusion: Literal["attention", "sum", "concat"] = "attention"
     """Modalities into one on both sides."""
-    user_attention: Literal["per_user", "shared"] = "per_user"
+    user_attention: Annotated[
+        Literal["per_user", "shared"], acts_where("user_preference", True), acts_where("fusion", "attention")
+    ] = "per_user"
     """Attention of the user side: its own per user, or shared by all users."""
-    knn_k: Count = 10
+    knn_k: Annotated[Count, acts_where("item_graph", True)] = 10
     """Similar items per item, itself included."""
-    n_item_layers: Layers = 1
+    n_item_layers: Annotated[Layers, acts_where("item_graph", True)] = 1
     """Layers over the item graphs; best is 1 on TikTok, 2 on MovieLens."""
-    item_graph_norm: Literal["literal", "BIN", "WSYM"] = "literal"
+    item_graph_norm: Annotated[Literal["literal", "BIN", "WSYM"], acts_where("item_graph", True)] = "literal"
     """Edge value: literal is 1/sqrt(k) as printed, BIN 1/k, WSYM by cosine."""
-    preference_scale: Positive | None = None
+    preference_scale: Annotated[Positive | None, acts_where("user_preference", True)] = None
     """Length of each modality's preference at the start, over that of the collaborative part; as drawn if not set."""
     preference_learning_rate: Weight | None = None
     """Learning rate of the user preference's maps and fusion alone; that of the rest if not set."""
-    preference_size: Width = 64
+    preference_size: Annotated[Width, acts_where("user_preference", True)] = 64
     """d', width of the preferences before they are mapped to d."""
     reg_weight: Weight = 0.001
     """lambda, weight of the regulariser."""
-    l2_form: Literal["batch_rows", "all_parameters"] = "batch_rows"
+    l2_form: Annotated[Literal["batch_rows", "all_parameters"], acts_where("reg_weight")] = "batch_rows"
     """Of the batch's ID rows, or of all parameters as Eq. 15 prints."""
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 1024, "epochs": 1000}

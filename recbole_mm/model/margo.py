@@ -18,6 +18,7 @@ from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliabil
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Positive, Weight
 
 
@@ -28,9 +29,9 @@ class MARGOSettings(BackboneModelSettings):
     """Late-fusion model: DRAGON, DualGNN, VBPR, GRCN, POWERec or one of yours."""
     user_weights: bool = False
     """DRAGON's per-user modality weights, which item weights replace."""
-    calibration_weight: Weight = 0.1
+    calibration_weight: Annotated[Weight, acts_where("item_weights", True)] = 0.1
     """alpha, weight of the calibration loss; 0 is the paper's "w/o L_cal"."""
-    temperature: Positive = 5
+    temperature: Annotated[Positive, acts_where("item_weights", True), acts_where("calibration_weight")] = 5
     """tau of the confidence, in {0.1, 1, 5, 10}; best 5."""
     weak_weight: Weight = 0
     """POWERec's weak-modality loss, which MARGO's loss does not have: always 0."""
@@ -38,11 +39,14 @@ class MARGOSettings(BackboneModelSettings):
     """Learning rate of the item weights alone, in stage two; at that of the rest, Adam hardly moves them."""
     item_weights: bool = True
     """False is "w/o weight": stage one alone."""
-    two_stage: bool = True
+    two_stage: Annotated[bool, acts_where("item_weights", True)] = True
     """False is "w/o two-stage": stage two from scratch."""
-    stop_gradient: bool = True
+    stop_gradient: Annotated[bool, acts_where("item_weights", True), acts_where("calibration_weight")] = True
     """False is "w/o nograd": gradients through reliability and confidence."""
-    joint: Literal["sum", "mean"] = "sum"
+    joint: Annotated[
+        Literal["sum", "mean"], acts_where("item_weights", True), acts_where("calibration_weight"),
+        acts_where("stop_gradient", False),
+    ] = "sum"
     """What calibration holds reliability against, of the two items' weights; tells only without the stop-gradient."""
     log_base: Annotated[Positive, Field(gt=1)] = 2.718281828459045
     """Base of the logarithm in BPR; DRAGON uses 2."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ from recbole_mm.nn.perturbation import perturb, uniform_noise
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.sums import total
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Layers, Positive, Rate, Weight, Weights
 
 
@@ -48,17 +49,17 @@ class MENTORSettings(LateFusionSettings):
     """Weight of the gaps between the moments of the views."""
     mask_weight: Weight = 1.5
     """Weight of the feature-masking term, without a gradient in the public code."""
-    mask_dropout: Rate = 0.5
+    mask_dropout: Annotated[Rate, acts_where("mask_weight"), acts_where("feature_mask_gradient", True)] = 0.5
     """Share of entries that feature masking drops."""
-    feature_mask_gradient: bool = False
+    feature_mask_gradient: Annotated[bool, acts_where("mask_weight")] = False
     """Whether feature masking trains anything; False in the public code."""
     contrast_weight: Weight = 0.0001
     """Weight of the contrast of two noisy views; at 0 they are left out."""
-    contrast_temperature: Positive = 0.2
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 0.2
     """Temperature of the contrast."""
-    contrast_scope: Literal["all", "batch"] = "all"
+    contrast_scope: Annotated[Literal["all", "batch"], acts_where("contrast_weight")] = "all"
     """Contrast over all users and all items, or over a batch's users and positive items."""
-    shared_twins: bool = False
+    shared_twins: Annotated[bool, acts_where("contrast_weight")] = False
     """Whether the noisy views are of the encoders that recommend; False in the public code: of their own."""
 
     aliases: ClassVar = {

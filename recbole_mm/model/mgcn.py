@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch, info_nce
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Layers, Positive, Weight
 
 
@@ -35,7 +36,7 @@ class MGCNSettings(ModelSettings):
     """Neighbours k per item in each modality's graph, itself included."""
     contrast_weight: Weight = 0.01
     """Weight of the InfoNCE of side information and content."""
-    contrast_temperature: Positive = 0.2
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 0.2
     """tau of the InfoNCE."""
     reg_weight: Weight = 0.0001
     """Weight of half the squares of the final rows, over the batch size."""

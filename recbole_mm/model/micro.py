@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from recbole.config import Config
@@ -15,6 +15,7 @@ from recbole_mm.nn.fusion import QueryAttention
 from recbole_mm.nn.learned_graph import BlendedGraph, normalise_symmetrically
 from recbole_mm.nn.loss import two_table_contrast
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Positive, Weight
 
 
@@ -23,7 +24,7 @@ class MICROSettings(LATTICESettings):
 
     contrast_weight: Weight = 0.03
     """Weight of the contrast of each modality with their fusion."""
-    contrast_temperature: Positive = 0.5
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 0.5
     """tau of the contrast."""
 
     aliases: ClassVar = {"temperature": "contrast_temperature"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.propagation import light_gcn
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Count, Layers, Positive, PositiveShare, Rate, Weight, Weights, Width
 
 
@@ -43,21 +44,21 @@ class PGLSettings(LateFusionSettings):
     """
     principal_graph: Literal["local", "global", "full"] = "local"
     """Graph of training: edges drawn each epoch, a part of the spectrum made once, or all edges."""
-    keep_ratio: PositiveShare = 0.3
+    keep_ratio: Annotated[PositiveShare, acts_where("principal_graph", "local")] = 0.3
     """local: share of edges kept each epoch, those of popular nodes dropped first."""
-    svd_rank: Width = 64
+    svd_rank: Annotated[Width, acts_where("principal_graph", "global")] = 64
     """global: how many singular values of the user-item graph are computed, an even number."""
-    svd_cut: PositiveShare = 0.25
+    svd_cut: Annotated[PositiveShare, acts_where("principal_graph", "global")] = 0.25
     """global: share of them in the upper and in the lower band."""
-    svd_threshold: Weight = 0.001
+    svd_threshold: Annotated[Weight, acts_where("principal_graph", "global")] = 0.001
     """global: entries of the graph of smaller size are left out."""
-    svd_weights: Literal["product", "bands"] = "product"
+    svd_weights: Annotated[Literal["product", "bands"], acts_where("principal_graph", "global")] = "product"
     """global: upper vectors weighted by upper times lower value (the public code), or both bands as they are."""
     contrast_weight: Weight = 0.05
     """c, weight of the contrast of two dropped-out views of the batch's rows."""
-    contrast_dropout: Rate = 0.2
+    contrast_dropout: Annotated[Rate, acts_where("contrast_weight")] = 0.2
     """p, share of a view's entries that are dropped."""
-    contrast_temperature: Positive = 0.2
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 0.2
     """Temperature of the contrast."""
 
     defaults: ClassVar = {

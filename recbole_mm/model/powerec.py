@@ -19,7 +19,11 @@ from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import half_squared_sum
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import PROPAGATIONS, NameIn, register_model
+from recbole_mm.setting_conditions import ActsWhere, acts_where
 from recbole_mm.settings import Few, Layers, LayersOrZero, Rate, Weight
+
+IN_A_GRAPH = ActsWhere("propagation", lambda name: _uses_graph(name), "one over the graph, such as LayerGCN")
+OF_LAYER_0 = ActsWhere("propagation", lambda name: name not in ("LightGCN", "BPR"), "LayerGCN")
 
 
 class POWERecSettings(LateFusionSettings):
@@ -27,9 +31,9 @@ class POWERecSettings(LateFusionSettings):
 
     propagation: Annotated[str, NameIn(PROPAGATIONS, others=())] = "LayerGCN"
     """Propagation of each modality, the backbone F of the paper; BPR is none."""
-    n_layers: LayersOrZero = 4
+    n_layers: Annotated[LayersOrZero, IN_A_GRAPH] = 4
     """Layers of the propagation; BPR has none."""
-    include_layer_0: bool = True
+    include_layer_0: Annotated[bool, OF_LAYER_0] = True
     """Whether LayerGCN's readout adds layer 0, as the authors' code does."""
     user_embedding: Literal["separate", "shared", "prompted"] = "prompted"
     """User table."""
@@ -42,11 +46,13 @@ class POWERecSettings(LateFusionSettings):
     """alpha, weight of the weak-modality loss; 0 is PORec."""
     reg_weight: Weight = 1.0
     """beta, weight of half the squared norm of what is regularised."""
-    regularised: Literal["rows", "all"] = "rows"
+    regularised: Annotated[Literal["rows", "all"], acts_where("reg_weight")] = "rows"
     """The batch's ID rows, as in the authors' code, or all parameters (Eq. 9)."""
-    edge_dropout: Rate = 0.1
+    edge_dropout: Annotated[Rate, IN_A_GRAPH] = 0.1
     """Share of training edges dropped each epoch."""
-    edge_dropout_mode: Literal["degree", "uniform", "alternate"] = "alternate"
+    edge_dropout_mode: Annotated[
+        Literal["degree", "uniform", "alternate"], IN_A_GRAPH, acts_where("edge_dropout")
+    ] = "alternate"
     """Which edges."""
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}

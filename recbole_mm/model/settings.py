@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from recbole_mm.setting_conditions import ActsWhere, acts_where
 from recbole_mm.settings import Few, Positive, Settings, Weight, Width
+
+SEVERAL_PROMPTS = ActsWhere("prompt_num", lambda number: number > 1, "a number above 1")
 
 
 class ModelSettings(Settings):
@@ -36,11 +39,13 @@ class LateFusionSettings(ModelSettings):
 
     user_embedding: Literal["separate", "shared", "prompted"] = "separate"
     """User tables: one per modality, one for all, or one with prompts per modality."""
-    prompt_num: Few = 1
+    prompt_num: Annotated[Few, acts_where("user_embedding", "prompted")] = 1
     """Q, the prompts per modality of a prompted table."""
-    prompt_pooling: Literal["sum", "mean", "max"] = "sum"
+    prompt_pooling: Annotated[
+        Literal["sum", "mean", "max"], acts_where("user_embedding", "prompted"), SEVERAL_PROMPTS
+    ] = "sum"
     """How Q prompts become one."""
-    prompt_scale: Positive = 1.0
+    prompt_scale: Annotated[Positive, acts_where("user_embedding", "prompted")] = 1.0
     """What the start of the prompts is multiplied by; at 1, Xavier's over few prompts outweighs the users' table."""
     weak_weight: Weight = 0.0
     """alpha, weight of POWERec's weak-modality loss."""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Names, Positive, Rate, Weight, Whole, Width, Widths
 
 INTERACTIONS = "interactions"
@@ -32,23 +33,23 @@ class SiBraRSettings(ModelSettings):
     """ReLU on the shared network's output."""
     sampling: Literal["pairwise", "central", "single"] = "pairwise"
     """Modalities drawn for each item of a batch: any two, the central one and another, or one and no contrast."""
-    central_modality: str = INTERACTIONS
+    central_modality: Annotated[str, acts_where("sampling", "central")] = INTERACTIONS
     """Which one is central: interactions, or a modality's name."""
-    aggregation: Literal["mean", "max"] = "mean"
+    aggregation: Annotated[Literal["mean", "max"], acts_where("sampling", "pairwise", "central")] = "mean"
     """Of the drawn modalities' vectors."""
-    contrast_weight: Weight = 0.0001
+    contrast_weight: Annotated[Weight, acts_where("sampling", "pairwise", "central")] = 0.0001
     """lambda, weight of the contrast of the two drawn modalities."""
-    temperature: Positive = 0.1
+    temperature: Annotated[Positive, acts_where("sampling", "pairwise", "central"), acts_where("contrast_weight")] = 0.1
     """tau, of the contrast."""
     user_encoder: Literal["rows", "table", "branch"] = "rows"
     """One layer over the user's interactions, an ID table, or a single branch of its own."""
-    user_hidden_widths: Widths | None = None
+    user_hidden_widths: Annotated[Widths | None, acts_where("user_encoder", "branch")] = None
     """Hidden layers of the user's branch; one of embedding_size if not set."""
-    user_dropout: Rate = 0.2
+    user_dropout: Annotated[Rate, acts_where("user_encoder", "branch")] = 0.2
     """On the input of the user's branch."""
-    user_norm_every: NormEvery = 0
+    user_norm_every: Annotated[NormEvery, acts_where("user_encoder", "branch")] = 0
     """norm_every of the user's branch."""
-    user_normalize_inputs: bool = False
+    user_normalize_inputs: Annotated[bool, acts_where("user_encoder", "branch")] = False
     """normalize_inputs of the user's branch."""
     mask_target: bool = False
     """Whether a user is left out of the interactions of the positive item it is trained on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Positive, Weight
 
 
@@ -29,7 +30,7 @@ class SiBraRTableSettings(ModelSettings):
 
     contrast_weight: Weight = 0.001
     """Weight of the contrast of the two drawn sources."""
-    temperature: Positive = 1.0
+    temperature: Annotated[Positive, acts_where("contrast_weight")] = 1.0
     """T, of the contrast."""
     trainable_features: bool = True
     """Whether a copy of the features is trained."""

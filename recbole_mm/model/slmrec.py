@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from recbole.config import Config
@@ -19,6 +19,7 @@ from recbole_mm.nn.log_sum_exp import sum_of_log_sum_exp
 from recbole_mm.nn.loss import info_nce
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Layers, Positive, Weight
 
 
@@ -31,7 +32,7 @@ class SLMRecSettings(ModelSettings):
     """LightGCN layers L."""
     temperature: Positive = 0.2
     """Temperature of the main loss."""
-    contrast_temperature: Positive = 0.5
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 0.5
     """Temperature of the self-supervised loss; grid 0.1 to 1."""
     contrast_weight: Weight = 0.1
     """Weight of the self-supervised loss; grid 0.01 to 1; 0 leaves it out."""

@@ -19,6 +19,7 @@ from recbole_mm.host.config import user_settings
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.setting_checks import check_value
+from recbole_mm.setting_effects import warn_of_search
 from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
@@ -131,6 +132,7 @@ def _check_ranges(config: Config, ranges: list[SearchRange], where: str, fixed: 
     for searched in ranges:
         for value in searched.examples:
             check_value(config, searched.name, value, where)
+    warn_of_search(config, {one.name: one.examples for one in ranges}, where)
     for name in {"model", "dataset", "data_path", *fixed}.intersection(names):
         raise ValueError(f"{name} is searched by {where} and fixed for all trials; leave one of the two out")
 
