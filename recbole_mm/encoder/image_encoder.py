@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.preparation import Preparation
+from recbole_mm.encoder.processor_settings import PROCESSOR_FILE
+from recbole_mm.encoder.safety import EncoderError
+from recbole_mm.io.errors import one_line
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+
+_UNSQUARE = ((48, 96), (96, 48))
+
+
+def unsquare_pictures() -> Iterator[tuple[int, int, Picture]]:
+    """A black picture that is wide and one that is high, each with its height and width."""
+    from PIL import Image
+
+    for height, width in _UNSQUARE:
+        yield height, width, Image.new("RGB", (width, height))
 
 
 class ImageEncoder(nn.Module, ABC):
@@ -44,6 +58,26 @@ class ImageEncoder(nn.Module, ABC):
             return self.processor(images=pictures, return_tensors="pt")["pixel_values"]
         ready = np.stack([self.preparation(picture) for picture in pictures])
         return self.preparation.normalised(torch.from_numpy(ready))
+
+    def check_shapes(self) -> None:
+        """Raise EncoderError where the model does not read what the processor makes of pictures that are not square.
+
+        Where these come out in one size, that is known already.
+        """
+        if self.preparation is not None:
+            return
+        for height, width, picture in unsquare_pictures():
+            try:
+                with torch.no_grad():
+                    self.of_pictures([picture])
+            except MemoryError:
+                raise
+            except Exception as error:  # of whatever kind a model has for another size
+                raise EncoderError(
+                    f"{PROCESSOR_FILE}: a picture of {height} x {width} pixels comes out in a size that the model does "
+                    f"not read ({one_line(error)[:200]}); have it cropped (do_center_crop, crop_size), or give size a "
+                    "height and a width"
+                ) from error
 
     def of_pictures(self, pictures: list[Picture]) -> Tensor:
         """Features ``[n, width]`` of Pillow images in RGB."""

@@ -21,15 +21,26 @@ _MOST = (
     (re.compile(r"(positions?|position_embeddings)$"), 1 << 24),
 )
 _WORDS = ("types", "label2id")  # whose keys are classes' names, and words of a classifier's
-_AT_LEAST_ONE = ("patch_size", "image_size", "num_attention_heads", "hidden_size")
+_AT_LEAST_ONE = (
+    *("patch_size", "image_size", "num_attention_heads", "hidden_size"),
+    *("vocab_size", "num_mel_bins", "patch_stride", "spec_size"),
+)
+_EPSILON = re.compile(r"(^|_)eps(ilon)?$")
 _LEAST_CROP = 0.1  # timm's crop_pct: pictures are brought to the size over it
 
 
 def check_limits(settings: Any) -> None:
-    """Raise ValueError for a number in an encoder's `config.json` that makes its model or its pictures enormous."""
+    """Raise ValueError for a number in an encoder's `config.json` that makes its model or its pictures enormous.
+
+    Or its features NaN.
+    """
     for key, number in leaves(settings):
         if not isinstance(number, int | float) or isinstance(number, bool):
             continue
+        if math.isnan(number):
+            raise ValueError(f"{key} is NaN, which is no number")
+        if _EPSILON.search(key) and not 0 <= number <= 1:
+            raise ValueError(f"{key} is {number}, and what keeps a division from 0 is from 0 to 1")
         most = next((most for pattern, most in _MOST if pattern.search(key)), math.inf)
         if number > most:
             raise ValueError(f"{key} is {number}, and the most is {most}")

@@ -55,7 +55,9 @@ def load_clip(folder: Path, config: Any) -> ImageEncoder:
     Raises:
         EncoderError, OSError, ValueError: it is damaged, or no CLIP's.
     """
-    return _clip(folder, config) if config.model_type in CLIP_TYPES else _timm(folder, config)
+    encoder = _clip(folder, config) if config.model_type in CLIP_TYPES else _timm(folder, config)
+    encoder.eval().check_shapes()
+    return encoder
 
 
 def load_vision_tower(folder: Path, config: Any) -> VisionTower:
@@ -70,7 +72,9 @@ def load_vision_tower(folder: Path, config: Any) -> VisionTower:
         model = stored_weights(AutoModel, folder, config, optional="pooler")
     processor = load_processor(folder, config)
     with reading(f"{PROCESSOR_FILE}, whose pictures the model is tried on"):
-        return VisionTower(model, processor)
+        tower = VisionTower(model, processor)
+        tower.check_shapes()
+    return tower
 
 
 def load_processor(folder: Path, config: Any) -> Any:

@@ -14,6 +14,7 @@ MOST_SHORTER = 1024  # pixels of the shorter side; the longer one of a picture i
 MOST_SIDE = 4096
 _SIZES = ("size", "crop_size", "pad_size")
 _COLOURS = ("image_mean", "image_std")
+_LARGEST = 1e6  # of what colours are moved and scaled by
 
 
 class PictureSettings(BaseModel):
@@ -28,7 +29,7 @@ class PictureSettings(BaseModel):
     do_convert_rgb: bool | None = None
     do_pad: bool | None = None
     resample: Annotated[int, Field(ge=0, le=5)] | None = None  # Pillow's filters
-    rescale_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    rescale_factor: Annotated[float, Field(ge=1 / _LARGEST, le=_LARGEST)] | None = None
     size_divisor: Annotated[int, Field(ge=1, le=MOST_SHORTER)] | None = None
     max_num_patches: Annotated[int, Field(ge=1, le=1 << 16)] | None = None
 
@@ -53,9 +54,10 @@ def _check_size(name: str, key: str, size: Any) -> None:
 
 
 def _check_colours(name: str, key: str, values: Any) -> None:
-    least = 1e-6 if key == "image_std" else -1e6
+    least = 1e-6 if key == "image_std" else -_LARGEST
     if values is None:
         return
-    if not isinstance(values, list) or len(values) != 3 or not all(is_number(one) and one >= least for one in values):
+    are_three = isinstance(values, list) and len(values) == 3
+    if not are_three or not all(is_number(one) and least <= one <= _LARGEST for one in values):
         kind = "numbers above 0" if key == "image_std" else "numbers"
         raise EncoderError(f"{name}: {key} is {str(values)[:60]!r}; give three {kind}, one for each colour")

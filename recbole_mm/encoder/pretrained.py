@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_mm.encoder.limits import leaves
 from recbole_mm.encoder.safety import CONFIG_FILE, EncoderError, check_safe
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import open_regular
@@ -121,7 +122,7 @@ def stored_weights(
     Raises:
         EncoderError: weights are missing, or of other shapes than the configuration's; they are damaged.
     """
-    with reading(f"model.safetensors, as {CONFIG_FILE} describes it"), _shape_errors():
+    with reading(f"model.safetensors, as {CONFIG_FILE} describes it"), _shape_errors(), _unknown_words(config):
         # some are stored in half precision, which transformers would keep
         model, found = kind.from_pretrained(
             folder,
@@ -150,6 +151,24 @@ def _shape_errors() -> Iterator[None]:
         if "ignore_mismatched_sizes" not in str(error):
             raise
         raise ValueError("weights have other shapes; take both files from one model") from error
+
+
+@contextmanager
+def _unknown_words(config: Any) -> Iterator[None]:
+    """Name the setting whose word transformers looks up in vain, such as an activation's.
+
+    Raises:
+        EncoderError: there is one.
+    """
+    try:
+        yield
+    except KeyError as error:
+        word = str(error.args[0]) if error.args else ""
+        named = [(key, value) for key, value in leaves(config.to_dict()) if isinstance(value, str) and value]
+        for key, value in named:
+            if value == word or word.startswith(f"function {value} not found"):
+                raise EncoderError(f"{CONFIG_FILE}: {key} is {value!r}, which transformers does not know") from error
+        raise
 
 
 def revision(name: str | Path, folder: Path) -> str:

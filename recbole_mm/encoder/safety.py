@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ ADAPTER_FILE = "adapter_config.json"
 _OWN_TYPES = "sentence_transformers."
 _TRUSTED_TYPES = (_OWN_TYPES, "torch.nn.")
 _TYPE_KEYS = ("type", "types", "tokenizer_class", "activation_function")
+_DTYPE_KEYS = ("dtype", "torch_dtype")
+_DTYPES = re.compile(r"auto|(torch\.)?(bfloat16|half|double|float(16|32|64|8_\w+)?)")
 _PICKLES = ("pytorch_model", "adapter_model")
 _READ = (".json", ".safetensors", ".txt", ".model", ".vocab", ".bpe", ".codes", ".tiktoken")
 _SAFE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -85,6 +88,8 @@ def _check_settings(file: Path, folder: Path) -> None:
 def _check_word(shown: Path, key: str, text: str) -> None:
     if key in _TYPE_KEYS and "." in text and not text.startswith(_TRUSTED_TYPES):
         raise EncoderError(f"{shown} names {text!r}, code that is not of the library's own; nothing was run")
+    if key in _DTYPE_KEYS and not _DTYPES.fullmatch(text):
+        raise EncoderError(f"{shown}: {key} is {text!r}, which is no kind of number; float32 is one")
     if key.endswith("attn_implementation") and "/" in text:
         raise EncoderError(f"{shown} names {text!r}, code on the hub, for its attention; remove the entry")
 

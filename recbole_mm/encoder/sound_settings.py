@@ -38,6 +38,9 @@ class SoundSettings(BaseModel):
     std: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     dither: Annotated[float, Field(ge=0, le=0)] | None = None  # noise, by which no two extractions would be alike
     padding_value: FiniteFloat | None = None
+    # the words of CLAP's, and of what transformers itself pads
+    padding: Literal["repeatpad", "repeat", "pad", "longest", "max_length", "do_not_pad", True, False] | None = None
+    truncation: Literal["rand_trunc", "fusion", True, False] | None = None
     padding_side: Literal["right", "left"] | None = None
     do_normalize: bool | None = None
     return_attention_mask: bool | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mm.encoder.image_encoder import ImageEncoder
+from recbole_mm.encoder.image_encoder import ImageEncoder, unsquare_pictures
 from recbole_mm.encoder.pretrained import projected
 
 if TYPE_CHECKING:
@@ -39,13 +39,20 @@ class VisionTower(ImageEncoder):
             inputs = processor(images=[np.zeros((64, 64, 3), dtype=np.uint8)], return_tensors="pt")
             self.pooling = "projection" if hasattr(model, "get_image_features") else self._found_pooling(inputs)
             self.width = self._features(inputs).shape[1]
+        self._has_one_shape = self.preparation is not None or _stacks(processor)
 
     def forward(self, pixels: Tensor) -> Tensor:
         return self._features({"pixel_values": pixels})
 
     def of_pictures(self, pictures: list[Picture]) -> Tensor:
         """Features ``[n, width]``; SigLIP 2 NaFlex and its kind read masks beside pixels."""
-        return self._features(self.processor(images=pictures, return_tensors="pt").to(self.mean.device))
+        if self._has_one_shape:
+            return self._features(self.processor(images=pictures, return_tensors="pt").to(self.mean.device))
+        return torch.cat([self._of_one(picture) for picture in pictures])
+
+    def _of_one(self, picture: Picture) -> Tensor:
+        """Features ``[1, width]``."""
+        return self._features(self.processor(images=[picture], return_tensors="pt").to(self.mean.device))
 
     def activation(self, pixels: Tensor) -> Tensor:
         """``[n, channels, h, w]``: of a network with places its last; of a transformer its patches on their grid.
@@ -88,6 +95,15 @@ class VisionTower(ImageEncoder):
     def _vision(self) -> Any:
         """The part that reads pixels."""
         return getattr(self.model, "vision_model", self.model)
+
+
+def _stacks(processor: Any) -> bool:
+    """Whether pictures of different shapes come out in one."""
+    try:
+        processor(images=[picture for *_, picture in unsquare_pictures()], return_tensors="pt")
+    except ValueError:
+        return False
+    return True
 
 
 def has_class_token(tower: Any) -> bool:

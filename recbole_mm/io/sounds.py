@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import open_media
 
 MOST_BYTES = 1 << 30
@@ -50,7 +51,8 @@ def open_sound(file: Path, rate: int) -> np.ndarray:
     except SoundError:
         raise
     except Exception as error:  # of libsndfile's readers, whatever the damage leads them to
-        raise SoundError(f"{file} cannot be read as a sound ({error}); replace it") from error
+        reason = getattr(error, "error_string", None) or one_line(error)  # its message has the open file's own name
+        raise SoundError(f"{file} cannot be read as a sound ({reason.rstrip('.')}); replace it") from error
     samples = np.concatenate(blocks) if n else np.zeros(0, dtype=np.float32)
     if not n or not np.isfinite(samples).all():
         raise SoundError(f"{file} has {'values that are not finite' if n else 'no samples'}; replace it")

@@ -107,6 +107,33 @@ class TestPictures:
             inputs = encoder.tower.processor(images=pictures, return_tensors="pt")
             torch.testing.assert_close(encoder(pictures), model.get_image_features(**inputs).pooler_output)
 
+    @pytest.mark.parametrize("kind", ["ViT", "CLIP"])
+    def test_a_processor_that_leaves_pictures_as_they_are_is_refused(self, tmp_path, kind):
+        """Pictures that are square it would read, and end at the first that is not."""
+        if kind == "CLIP":
+            write_clip(tmp_path)
+        else:
+            write_image_model(tmp_path, transformers.ViTConfig(**VISION))
+        whole = transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, do_center_crop=False)
+        whole.save_pretrained(tmp_path)
+        reason = (
+            r"preprocessor_config.json: a picture of 48 x 96 pixels comes out in a size that the model does not read "
+            r"\(.*\); have it cropped \(do_center_crop, crop_size\), or give size a height and a width"
+        )
+        with pytest.raises(ValueError, match=f"^encoder {tmp_path} cannot be loaded: {reason}$"):
+            load_image_encoder(str(tmp_path))
+
+    def test_a_model_of_pictures_of_any_size_reads_each_as_it_is(self, tmp_path, pictures):
+        model = write_image_model(tmp_path, transformers.Dinov2Config(**VISION))
+        processor = transformers.CLIPImageProcessorPil(size={"shortest_edge": 32}, do_center_crop=False)
+        processor.save_pretrained(tmp_path)
+        encoder = load_image_encoder(str(tmp_path))
+        assert encoder.preparation is None
+        with torch.no_grad():
+            for row, picture in zip(encoder(pictures), pictures, strict=True):
+                pixels = processor(images=[picture], return_tensors="pt")["pixel_values"]
+                torch.testing.assert_close(row, model(pixel_values=pixels).pooler_output[0])
+
     @pytest.mark.parametrize("kind", ["BlipForConditionalGeneration", "BlipForImageTextRetrieval", "BlipModel"])
     def test_blips_image_tower(self, tmp_path, pictures, kind):
         text = {**TOWER, "vocab_size": 30, "encoder_hidden_size": 16, "max_position_embeddings": 8}

@@ -48,8 +48,10 @@ BAD = [
     ({"do_center_crop": []}, "do_center_crop: input should be a valid boolean"),
     ({"resample": "x"}, "resample: input should be a valid integer, and it is x"),
     ({"resample": 9}, "resample: input should be less than or equal to 5"),
-    ({"rescale_factor": 0}, "rescale_factor: input should be greater than 0"),
-    ({"rescale_factor": float("inf")}, "rescale_factor: input should be a finite number"),
+    ({"rescale_factor": 0}, "rescale_factor: input should be greater than or equal to"),
+    ({"rescale_factor": 1e300}, "rescale_factor: input should be less than or equal to 1000000"),
+    ({"image_mean": [0.5, 1e300, 0.5]}, "image_mean is '[0.5, 1e+300, 0.5]'"),
+    ({"rescale_factor": float("inf")}, "rescale_factor: input should be less than or equal to 1000000"),
 ]
 
 

@@ -53,11 +53,12 @@ class TestDecoding:
         assert np.abs(samples[2000:12_000]).max() == pytest.approx(0.5, rel=0.02)
 
     @pytest.mark.parametrize(
-        ("content", "reason"), [(b"", "cannot be read as a sound"), (b"RIFF" * 99, "cannot be read as a sound")]
+        ("content", "reason"),
+        [(b"", "Format not recognised"), (b"RIFF" * 99, "Format not recognised")],
     )
     def test_no_sound(self, tmp_path, content, reason):
         (tmp_path / "a.wav").write_bytes(content)
-        with pytest.raises(SoundError, match=reason):
+        with pytest.raises(SoundError, match=rf"^{tmp_path}/a.wav cannot be read as a sound \({reason}\); replace it$"):
             open_sound(tmp_path / "a.wav", RATE)
 
     def test_empty_not_finite_and_endless(self, tmp_path, monkeypatch):
@@ -214,6 +215,8 @@ class TestEncoders:
             ({"chunk_length": 1e9}, "chunk_length: input should be less than or equal to 600"),
             ({"max_length_s": float("nan")}, "max_length_s: input should be"),
             ({"dither": 1.0}, "dither: input should be less than or equal to 0"),
+            ({"padding": "bogus"}, "padding: input should be"),
+            ({"truncation": "bogus"}, "truncation: input should be"),
             ({"do_normalize": "maybe"}, "do_normalize: input should be a valid boolean"),
             ({"feature_extractor_type": "NoSuchExtractor"}, "preprocessor_config.json"),
         ],
@@ -247,7 +250,8 @@ class TestEncoders:
         """Whisper's of 40 bands before a model that reads 80; and weights that make NaN of any sound."""
         write_whisper(tmp_path / "whisper")
         transformers.WhisperFeatureExtractor(feature_size=40).save_pretrained(tmp_path / "whisper")
-        with pytest.raises(ValueError, match="whose sounds the model is tried on"):
+        reason = r"what WhisperFeatureExtractor makes of a tone is not what WhisperEncoder reads \(.*\); take both"
+        with pytest.raises(ValueError, match=f"preprocessor_config.json: {reason} files from one model"):
             load_sound_encoder(str(tmp_path / "whisper"))
         model, _ = write_hubert(tmp_path / "hubert")
         with torch.no_grad():
@@ -255,6 +259,12 @@ class TestEncoders:
         model.save_pretrained(tmp_path / "hubert")
         with pytest.raises(ValueError, match="its features of a tone are NaN"):
             load_sound_encoder(str(tmp_path / "hubert"))
+
+    def test_an_extractor_of_another_kind(self, tmp_path):
+        write_hubert(tmp_path, "Wav2Vec2")
+        transformers.WhisperFeatureExtractor().save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=r"what WhisperFeatureExtractor makes of a tone is not what Wav2Vec2Model"):
+            load_sound_encoder(str(tmp_path))
 
     def test_no_sound_tower(self, tmp_path):
         transformers.BertModel(transformers.BertConfig(**TOWER, vocab_size=20)).save_pretrained(tmp_path)

@@ -223,6 +223,23 @@ class TestSettings:
         message = refusal(load, with_config(folder, "vision_config", **{key: value}))
         assert f"config.json: {key} is " in message and ", and the most is " in message
 
+    @pytest.mark.parametrize("load", LOADERS)
+    @pytest.mark.parametrize(
+        ("key", "value", "reason"),
+        [
+            ("layer_norm_eps", float("nan"), "layer_norm_eps is NaN, which is no number; replace it"),
+            ("layer_norm_eps", 1e300, "layer_norm_eps is 1e+300, and what keeps a division from 0 is from 0 to 1"),
+            ("layer_norm_eps", -1, "layer_norm_eps is -1, and what keeps a division from 0 is from 0 to 1"),
+            ("hidden_act", "os.system", "hidden_act is 'os.system', which transformers does not know"),
+            ("dtype", "bogus", "dtype is 'bogus', which is no kind of number; float32 is one"),
+            ("patch_size", 0, "patch_size is 0, and the least is 1"),
+        ],
+    )
+    def test_a_value_that_is_none_of_its_choices(self, folder, load, key, value, reason):
+        for tower in ("vision_config", "text_config"):
+            with_config(folder, tower, **{key: value})
+        assert f"cannot be loaded: config.json: {reason}" in refusal(load, folder)
+
     def test_words_of_a_classifier_are_no_settings(self, folder):
         assert load_image_encoder(str(with_config(folder, label2id={"building blocks": 1200})))
 
