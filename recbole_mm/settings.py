@@ -106,6 +106,8 @@ class Settings(BaseModel):
             ValueError: one line with key, value and what is allowed.
         """
         given = {name: values[name] for name in cls.model_fields if name in values}
+        for name, value in given.items():
+            _check_colons(name, value, where or {})
         try:
             return cls(**given)
         except ValidationError as error:
@@ -120,6 +122,18 @@ class Settings(BaseModel):
         """The values as this has them, of those keys whose value is another, such as 64 where 64.0 was given."""
         plain = self.model_dump(exclude_unset=True)
         return {name: value for name, value in plain.items() if name in values and repr(value) != repr(values[name])}
+
+
+def _check_colons(name: str, value: Any, where: Mapping[str, str]) -> None:
+    """Raise ValueError for ``{visual:1}``, which YAML reads as one key without a value."""
+    for key, part in value.items() if isinstance(value, Mapping) else ():
+        first, colon, rest = key.partition(":") if isinstance(key, str) else ("", "", "")
+        if part is None and colon and first and rest:
+            place = f"{where[name]}: " if name in where else ""
+            raise ValueError(
+                f"{place}{name}: {{{key}}} is read as one word; write a blank behind the colon: {first}: {rest}"
+            )
+        _check_colons(name, part, where)
 
 
 def _one_line(

@@ -140,6 +140,24 @@ def test_the_place_of_a_wrong_setting_is_named(tmp_path):
         Config("POWERec", "toy", [str(file)])
 
 
+@pytest.mark.parametrize(
+    ("model", "option", "written"),
+    [
+        ("FREEDOM", "--modality_weights={visual:1,textual: 2}", "visual: 1"),
+        ("MMGCN", "--content_widths={visual:256}", "visual: 256"),
+        ("VBPR", "--lr_decay={factor:0.9,epochs: 5}", "factor: 0.9"),
+        ("VBPR", "--knock_out={visual:shuffle}", "visual: shuffle"),
+        ("BPR", "--eval_args={mode: {valid:full, test: full}}", "valid: full"),
+    ],
+)
+def test_a_colon_without_a_blank_is_told(model, option, written, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run", option])
+    key = option[2:].partition("=")[0]
+    with pytest.raises(ValueError, match=rf"{key}: .* is read as one word; write a blank behind the colon: ") as error:
+        Config(model, "toy")
+    assert str(error.value).split("colon: ")[1].startswith(written)
+
+
 def test_a_closed_interval_is_one(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["main", "--user_inter_num_interval=[1,20]"])
     config = Config("POWERec", "toy", config_dict={"item_inter_num_interval": [2, 3]})

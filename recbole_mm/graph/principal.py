@@ -41,7 +41,7 @@ def principal_graph(
         block_bytes: about the memory to hold dense rows in.
 
     Raises:
-        ValueError: an unknown kind, counts that are odd, or more values than R has.
+        ValueError: an unknown kind, counts that are odd, more values than R has, or a threshold above all entries.
     """
     if weights not in KINDS:
         raise ValueError(f"svd_weights: '{weights}' is unknown; choose one of {', '.join(KINDS)}")
@@ -91,13 +91,19 @@ def _largest_triplets(matrix: sp.csr_matrix, count: int) -> tuple[np.ndarray, np
 
 
 def _sparse_product(left: np.ndarray, right: np.ndarray, threshold: float, block_bytes: int) -> sp.csr_matrix:
-    """``left @ right`` without its entries below the threshold, by blocks of rows."""
+    """``left @ right`` without its entries below the threshold, by blocks of rows; ValueError if none is left."""
     n_rows = max(1, block_bytes // (8 * right.shape[1]))
-    blocks = []
+    blocks, largest = [], 0.0
     for start in range(0, len(left), n_rows):
         dense = left[start : start + n_rows] @ right
-        dense[np.abs(dense) < threshold] = 0
+        sizes = np.abs(dense)
+        largest = max(largest, float(sizes.max(initial=0)))
+        dense[sizes < threshold] = 0
         blocks.append(sp.csr_matrix(dense))
+    if largest < threshold:
+        raise ValueError(
+            f"svd_threshold: {threshold:g} leaves nothing of the graph, whose largest entry is {largest:.3g}; give less"
+        )
     return sp.vstack(blocks, format="csr")
 
 

@@ -87,8 +87,6 @@ class ContentKNN(ClosedFormRecommender):
             raise ValueError(no_features(type(self).__name__, config))
         self._check()
         weights = modality_weights(self.settings.modality_weights, self.modalities, visual=0.5)
-        if not any(weights):
-            raise ValueError(f"modality_weights: {weights} are all 0; give one that is not")
         self.weights = [weight / sum(weights) for weight in weights]
 
     def _check(self) -> None:

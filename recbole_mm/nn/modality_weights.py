@@ -18,9 +18,11 @@ def modality_weights(
         visual: the paper's weight of ``visual``; its other modality has the rest to 1.
 
     Raises:
-        ValueError: another number of weights than modalities, or other names.
+        ValueError: another number of weights than modalities, other names, or none above 0.
     """
     chosen = _default(modalities, visual) if weights is None else _configured(weights, modalities)
+    if not any(chosen):
+        raise ValueError(f"modality_weights: {weights} are all 0; give one that is not")
     shown = ", ".join(f"{name} {weight:g}" for name, weight in zip(modalities, chosen, strict=True))
     logging.getLogger(__name__).info("modality_weights: %s%s", shown, "" if weights else " (by default)")
     return chosen

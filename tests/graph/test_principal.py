@@ -73,6 +73,7 @@ def test_memory_is_that_of_a_block_of_rows():
         ({"rank": 7}, "svd_rank 7"),
         ({"rank": 12}, "svd_cut: 0.25 of svd_rank 12 is 3 singular values; they come in pairs"),
         ({"rank": 2}, "svd_cut: 0.25 of svd_rank 2 is 0"),
+        ({"rank": 8, "threshold": 1e9}, "svd_threshold: 1e\\+09 leaves nothing of the graph, whose largest entry is"),
         ({"rank": 64}, "svd_rank: 64 must be at most 58"),
         ({"rank": 8, "weights": "sum"}, "svd_weights: 'sum' is unknown; choose one of product, bands"),
     ],
