@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,14 +20,85 @@ from recbole.config import Config
 import recbole_mm
 
 _CONNECT_SECONDS = 5
+_WATCH_SECONDS = 2.0
+_LOST_SECONDS = 10.0  # without an answer; Ray itself gives up after 60
+AGAIN = "type the same command again"
+
+
+class HeadWatch(threading.Thread):
+    """Ends this process with one line where its cluster's head has gone; Ray does so a minute later, in its own words.
+
+    Until then Ray lets calls fail as if the work had, or wait for ever, and no error reaches who waits.
+
+    Args:
+        address: ``host:port`` that the head answers at.
+        go_on: what to do once it is there again.
+        every: seconds between two looks.
+        lost: seconds without an answer, after which it has gone.
+    """
+
+    def __init__(self, address: str, go_on: str, every: float = _WATCH_SECONDS, lost: float = _LOST_SECONDS):
+        super().__init__(daemon=True, name="head-watch")
+        self.address, self.go_on, self._every, self._lost = address, go_on, every, lost
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        while not self._done.wait(self._every):
+            self.look()
+
+    def look(self) -> None:
+        """Return where the head answers, or the session is over; else end the process with exit code 2."""
+        end = time.monotonic() + self._lost
+        while not (self._done.is_set() or _answers(self.address)):
+            if time.monotonic() > end:
+                what = f"the head of the Ray cluster at {self.address} has ended"
+                print(f"error: {what}; start it again, and {self.go_on}", file=sys.stderr, flush=True)
+                os._exit(2)  # ways out that close Ray would wait for the head
+            time.sleep(min(1.0, self._every))
+
+    def stop(self) -> None:
+        self._done.set()
+
+
+_watch: HeadWatch | None = None  # of the session that there is
+
+
+def check_head() -> None:
+    """Return where the head of this session's cluster answers; a failed call says nothing about its work otherwise."""
+    if _watch is not None:
+        _watch.look()
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[None]:
+def _watched(address: str | None, go_on: str) -> Iterator[None]:
+    global _watch
+    is_client = address is not None and address.startswith("ray://")
+    head = address.removeprefix("ray://") if address and is_client else ray.get_runtime_context().gcs_address
+    _watch = HeadWatch(head, go_on)
+    _watch.start()
+    try:
+        yield
+    finally:
+        _watch.stop()
+        _watch = None
+
+
+@contextmanager
+def ray_session(address: str | None = None, go_on: str = AGAIN) -> Iterator[None]:
     """Ray within the context: the cluster at `address`, or one of this machine's own that ends with it.
 
     Without an address, a Ray that this process has started already is used and left running. Workers find recbole_mm
-    where this process has it; on another machine it must be installed, or lie at the same path.
+    where this process has it; on another machine it must be installed, or lie at the same path. Where the head goes in
+    between, the process ends with a line that says to `go_on` (:class:`HeadWatch`).
 
     Raises ValueError where nothing answers at the address, or the installed Ray is too old.
     """
@@ -50,7 +124,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             f"--ray_address: no Ray cluster lets us in at {address}; start one with: ray start --head{token}"
         ) from error
     try:
-        yield
+        with _watched(address, go_on):
+            yield
     finally:
         ray.shutdown()
 

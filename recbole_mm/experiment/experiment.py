@@ -71,7 +71,7 @@ def run_experiment(
 
 def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address: str | None, tell: Tell) -> Store:
     """Choose, train, test; gives the store, whose tables are of these rows."""
-    with ray_session(ray_address):
+    with ray_session(ray_address, "add --resume to the same command"):
         searches = [_search_of(row, plan) for row in rows]
         _search([one for one in searches if one is not None], store, jobs, tell)
         chosen = _chosen(rows, searches, store, tell)

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError
 
+from recbole_mm.ray_session import check_head
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
@@ -46,4 +48,5 @@ def _result(reference: ray.ObjectRef[Any], piece: Work, died: Callable[[Work, st
     try:
         return ray.get(reference)
     except RayError as error:  # killed, or out of memory
+        check_head()
         return died(piece, f"its process ended: {str(error).strip().splitlines()[0]}")

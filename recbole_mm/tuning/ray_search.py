@@ -60,7 +60,7 @@ def search_with_ray(
     space = Space(search, algo, max_evals)
     description = _description(search, algo, max_evals)
     _check_folder(folder, description, resume)
-    with ray_session(ray_address):
+    with ray_session(ray_address, "add --resume to the same command"):
         check_resources(search.config)
         folder.mkdir(parents=True, exist_ok=True)
         with only_holder(folder.with_name(f".{folder.name}.lock"), f"the search {folder}"):
