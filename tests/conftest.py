@@ -43,8 +43,8 @@ SLOW = (
     "test_distributed", "test_docs", "test_first_steps",
     "test_embedding_map", "test_feature_drift", "test_hyperopt_search", "test_import_order", "test_initial_values",
     "test_kill_points", "test_logs", "test_main", "test_margo", "test_margo_planted", "test_modality_map",
-    "test_modality_weights",
-    "test_outside", "test_plugins", "test_ptmrec", "test_ray_session", "test_resume", "test_run_names", "test_statistics",
+    "test_modality_weights", "test_outside", "test_plugins", "test_ptmrec",
+    "test_ray_session", "test_resume", "test_run_names", "test_statistics",
     "test_terminal", "test_training", "test_weak_modality", "test_wheel",
 )  # fmt: skip
 SLOW_TESTS = ("test_learns_a_planted_preference", "test_parameter_count_with_512_wide_features")  # of every model
