@@ -24,7 +24,7 @@ DECLARED = [(model, key) for model, kind in OURS.items() for key in kind.model_f
 OTHER: dict[str, Any] = {  # than the default, where that does not say what else there is
     "modality_weights": [0.2, 0.8], "central_modality": "visual", "user_hidden_widths": [4], "keep_self": True,
     "preference_scale": 3.0, "user_norm_every": 1,
-    "knn_k": 5, "relation_size": 4, "svd_rank": 16, "svd_threshold": 0.1, "k": 4, "svd_cut": 1.0,
+    "knn_k": 5, "relation_size": 4, "svd_rank": 16, "svd_threshold": 0.027, "k": 4, "svd_cut": 1.0,
     "club_items": 7, "gradient_penalty": 30.0, "gumbel_weight": 1.0, "gumbel_temperature": 1e-5, "real_weight": 1.0,
     "edge_dropout_mode": "uniform",
 }  # fmt: skip
