@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
+from recbole.config import Config
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
+from recbole_mm.host.config import user_settings
 from recbole_mm.io.names import closest
 from recbole_mm.io.reading import check_files, has_file
 from recbole_mm.registration import recbole_properties_dir
@@ -19,6 +21,12 @@ def settings_file(dataset: str, data_path: str | Path) -> Path | None:
     check_files(Path(data_path) / dataset, f"{dataset}.")  # RecBole passes over what is no file
     file = Path(data_path) / dataset / f"{dataset}.yaml"
     return file if has_file(file) else None
+
+
+def given_folder(config: Config) -> str | None:
+    """The `data_path` that a user set, as text, since a folder may be called 2024; None where none is set."""
+    given = user_settings(config).get("data_path")
+    return None if given is None else str(Path(config["data_path"]).parent)  # RecBole adds the data set's name
 
 
 def find_data(dataset: str) -> str:

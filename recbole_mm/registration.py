@@ -33,7 +33,7 @@ from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.data.field_checks import check_fields, check_files_there, nothing_left
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.host import config as host_config
-from recbole_mm.host import saved_data
+from recbole_mm.host import hyper_files, saved_data
 from recbole_mm.host.config import user_settings
 from recbole_mm.host.datasets import add_dataset_keys
 from recbole_mm.host.mend import patch_in_place
@@ -44,6 +44,7 @@ from recbole_mm.model.ptmrec import PTMRec
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.parts import discover
 from recbole_mm.registry import MODELS, TRAINERS, Entry, RegistryError, variants
+from recbole_mm.search_space import read_searchable, recbole_form
 from recbole_mm.setting_checks import check
 from recbole_mm.setting_rules import complete_sources, defaults
 from recbole_mm.trainer.closed_form import ClosedFormTrainer
@@ -72,6 +73,7 @@ def apply() -> None:
     add_dataset_keys(OUR_DATASET_KEYS)
     host_config.apply(host_config.Hooks(complete_sources, defaults, check))
     saved_data.apply()
+    hyper_files.apply(lambda file: recbole_form(read_searchable(file)))
     _name_unknown_models()
     _check_data()
     _swap_splits()

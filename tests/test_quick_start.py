@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,17 @@ def test_run_gives_what_recboles_run_gives(folder, capsys):
 
 
 # ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("name", ["2024", "1.5"])
+def test_a_folder_whose_name_is_a_number(folder, arguments, name):
+    shutil.copytree(folder / "toy", Path(name) / "toy")
+    assert main(["--model=BPR", *arguments, f"--data_path={name}", "--epochs=1"]) == 0
+
+
+def test_a_number_that_names_no_folder(capsys, arguments):
+    assert main(["--model=BPR", *arguments, "--data_path=-1"]) == 2
+    assert capsys.readouterr().err.startswith("error: data_path: there is no folder -1")
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from recbole.config import Config
 from recbole_mm import setting_effects
 from recbole_mm.experiment.rows import Row, check_grid
 from recbole_mm.host.config import all_settings
+from recbole_mm.search_space import read_hyper_file
 from recbole_mm.setting_conditions import ActsWhere, acts_where, conditions
 from recbole_mm.setting_rules import properties_dir
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.search import prepare_search
-from recbole_mm.tuning.search_space import read_hyper_file
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from recbole_mm.encoder.preparation import Preparation
 from recbole_mm.encoder.text_encoders import count_longer
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.tensor_file import save_tensors
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -154,13 +155,11 @@ class DualEncoder(nn.Module):
 
     def save_tuned(self, file: Path) -> None:
         """Write what trains, and nothing else, as safetensors; atomically."""
-        from safetensors.torch import save_file
-
         values = {name: value.detach().cpu().contiguous() for name, value in self.tunable().items()}
         metadata = {"encoder": self.facts["encoder"], "revision": self.facts["revision"], "tuning": self.tuning}
         metadata["prompts_lead"] = str(self.prompts_lead)
         with atomic_file(Path(file)) as temporary:
-            save_file(values, temporary, metadata)
+            save_tensors(temporary, values, metadata)
 
     def load_tuned(self, file: Path) -> None:
         """Take the values that :meth:`save_tuned` wrote.

@@ -12,8 +12,8 @@ from recbole_mm.experiment.plan import SearchPlan
 from recbole_mm.experiment.rows import Row, check_grid, is_solved
 from recbole_mm.io.yaml_files import parse_yaml
 from recbole_mm.registration import recbole_properties_dir
+from recbole_mm.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 from recbole_mm.setting_effects import acts
-from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
 def ranges_of(row: Row, search: SearchPlan) -> list[SearchRange]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from recbole_mm.io.files import temporary_folder
 from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import open_regular
 
@@ -83,10 +85,22 @@ def write_tensor_file(path: Path, tensors: dict[str, Tensor], content: Any) -> N
     """
     tensors = _own_memory(tensors)
     text = json.dumps(content)
-    try:
-        save_file(tensors, path, {"content": text, "digest": _digest(tensors, text)})
-    except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
+    save_tensors(path, tensors, {"content": text, "digest": _digest(tensors, text)})
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """``safetensors.torch.save_file``, of which a killed process leaves nothing that nobody deletes.
+
+    It writes beside its file under a name of its own, which is in a temporary folder of ours here.
+
+    Raises OSError naming the file where it cannot be written.
+    """
+    with temporary_folder(path) as folder:
+        try:
+            save_file(tensors, folder / "tensors", metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
+        os.replace(folder / "tensors", path)
 
 
 def read_content(path: Path) -> Any:

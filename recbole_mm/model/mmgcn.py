@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator
+from recbole_mm.io.names import closest
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import ModelSettings
@@ -23,6 +25,7 @@ from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.settings import Count, Layers, Weight
 
+logger = logging.getLogger(__name__)
 Nodes = tuple[Tensor, Tensor]  # rows of users [n_users, width] and of items [n_items, width]
 
 
@@ -34,7 +37,8 @@ class MMGCNSettings(ModelSettings):
     n_layers: Layers = 3
     """Graph layers of each modality; the last is read out."""
     content_widths: dict[str, Count] | None = {"visual": 256}
-    """Width of a linear layer on the features, by modality; others enter as they are."""
+    """Width of a linear layer on the features, by modality; others enter as they are. The default is of features called
+    visual: of others none passes a layer unless named here, and the log says so."""
     concat: bool = True
     """Whether messages and own vectors are concatenated; False is the paper's sum."""
     frozen_tables: bool = False
@@ -83,9 +87,7 @@ class MMGCN(MultimodalRecommender):
         self._add_table("item_embedding", id_table(self.n_items, self.embedding_size, ids))
         self.content_projections = ModalityProjections(self, ())
         self.networks = nn.ModuleList()
-        content_widths = self.settings.content_widths or {}
-        if self.adapters:
-            content_widths = dict.fromkeys(self.modalities, self.embedding_size)
+        content_widths = self._content_widths()
         for name in self.modalities:
             width = self._add_content(name, content_widths)
             self._add_table(f"{name}_preference", id_table(self.n_users, width, nn.init.xavier_normal_))
@@ -97,6 +99,19 @@ class MMGCN(MultimodalRecommender):
             self.networks.append(nn.ModuleList(layers))
         self.user_mean = self.graph.user_mean_block()
         self.item_mean = self.graph.item_mean_block()
+
+    def _content_widths(self) -> dict[str, int]:
+        """Width of the first linear layer of each modality that has one; the log says which, as names decide it."""
+        if self.adapters:
+            return dict.fromkeys(self.modalities, self.embedding_size)
+        given = self.settings.content_widths or {}
+        widths = {name: width for name, width in given.items() if name in self.modalities}
+        is_default = given == MMGCNSettings.model_fields["content_widths"].default
+        for name in given.keys() - widths.keys() if not is_default else ():
+            logger.warning("content_widths: '%s' is no modality in use%s", name, closest(name, self.modalities))
+        shown = [f"{name} {widths[name]}" if name in widths else f"{name} as it is" for name in self.modalities]
+        logger.info("content_widths: %s%s", ", ".join(shown), " (by default)" if is_default else "")
+        return widths
 
     def _add_table(self, name: str, table: nn.Parameter) -> None:
         if self.frozen_tables:

@@ -15,9 +15,9 @@ from recbole_mm.io.files import check_is_no_input
 from recbole_mm.io.folders import make_run_folder
 from recbole_mm.io.locks import only_holder
 from recbole_mm.quick_start import add_config_files, check_folders, config_files, parse_with_settings, run_command
+from recbole_mm.search_space import find_hyper_file
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
 from recbole_mm.tuning.search import Search, Winner, prepare_search
-from recbole_mm.tuning.search_space import find_hyper_file
 
 RESULT_FILE = Path("hyper_example.result")  # RecBole's own name for it
 

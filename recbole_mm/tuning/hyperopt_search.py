@@ -16,8 +16,8 @@ from recbole.trainer.hyper_tuning import exhaustive_search
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function
+from recbole_mm.search_space import number_of_settings, recbole_form
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
-from recbole_mm.tuning.search_space import number_of_settings, recbole_form
 
 SEED_VARIABLE = "HYPEROPT_FMIN_SEED"
 ALGORITHMS = ("exhaustive", "random", "bayes")

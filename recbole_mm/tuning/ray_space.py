@@ -10,8 +10,8 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.search.sample import Domain
 
+from recbole_mm.search_space import number_of_settings, recbole_form
 from recbole_mm.tuning.search import Search
-from recbole_mm.tuning.search_space import number_of_settings, recbole_form
 
 SCORE = "best_valid_score"  # what trials report
 _DISTRIBUTIONS: dict[str, Callable[..., Domain]] = {"uniform": tune.uniform, "quniform": tune.quniform}

@@ -14,13 +14,13 @@ from recbole.config import Config
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import check_keys, checked_config
-from recbole_mm.data_folders import check_data, find_data, settings_file
+from recbole_mm.data_folders import check_data, find_data, given_folder, settings_file
 from recbole_mm.host.config import user_settings
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import prepare_training
+from recbole_mm.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 from recbole_mm.setting_checks import check_value
 from recbole_mm.setting_effects import warn_of_search
-from recbole_mm.tuning.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def prepare_search(
 
 def _config_with_data(model: str, dataset: str, config_file_list: list[str] | None) -> Config:
     """The Config of all trials, which says where the data are: a search on Ray loads them once."""
-    data_path = user_settings(checked_config(model, dataset, config_file_list)).get("data_path")
+    data_path = given_folder(checked_config(model, dataset, config_file_list))
     if data_path is None:
         data_path = find_data(dataset)
     else:

@@ -13,8 +13,8 @@ from recbole_mm.experiment.experiment import checked_rows
 from recbole_mm.experiment.plan import SearchPlan, read_plan
 from recbole_mm.experiment.plan_rows import rows_of
 from recbole_mm.experiment.rows import Row
+from recbole_mm.search_space import SearchRange
 from recbole_mm.testing.toy import write_planted
-from recbole_mm.tuning.search_space import SearchRange
 from recbole_mm_command import main
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_mm.io.yaml_files import SettingsLoader, read_settings_file
+from recbole_mm.search_space import KINDS, read_hyper_file
 from recbole_mm.settings import plain_value
-from recbole_mm.tuning.search_space import KINDS, read_hyper_file
 from tests.fuzz.strategies import fuzz, mutated, read_or_refuse
 
 keys = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,11}", fullmatch=True)

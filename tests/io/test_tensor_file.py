@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import optim
 
+from recbole_mm.io import tensor_file
 from recbole_mm.io.tensor_file import pack, read_tensor_file, unpack, write_tensor_file
 from recbole_mm.trainer.random_state import random_state, set_random_state
 
@@ -116,3 +119,33 @@ def test_every_flipped_bit_is_found(tmp_path):
         assert content is None or content == expected[1]
         if content is not None:
             assert_same(tensors, expected[0])
+
+
+def test_a_kill_while_tensors_are_written_leaves_nothing_for_ever(tmp_path, monkeypatch):
+    """safetensors writes under a name of its own beside its file, which the next write into the folder deletes."""
+
+    def dying(tensors, file, metadata):
+        Path(file).with_name(".tmpAb3xY9").write_bytes(bytes(100))
+        os._exit(9)
+
+    process = os.fork()
+    if process == 0:
+        monkeypatch.setattr(tensor_file, "save_file", dying)
+        write_tensor_file(tmp_path / "a", {"x": torch.zeros(3)}, 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+    assert list(tmp_path.iterdir())
+    write_tensor_file(tmp_path / "b", {"x": torch.zeros(3)}, 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["b"]
+    assert read_tensor_file(tmp_path / "b")[1] == 1
+
+
+def test_an_old_file_stays_where_the_new_one_cannot_be_written(tmp_path, monkeypatch):
+    write_tensor_file(tmp_path / "a", {"x": torch.zeros(3)}, 1)
+
+    def failing(tensors, file, metadata):
+        raise tensor_file.SafetensorError("no room")
+
+    monkeypatch.setattr(tensor_file, "save_file", failing)
+    with pytest.raises(OSError, match="a cannot be written: no room"):
+        write_tensor_file(tmp_path / "a", {"x": torch.ones(3)}, 2)
+    assert [file.name for file in tmp_path.iterdir()] == ["a"] and read_tensor_file(tmp_path / "a")[1] == 1

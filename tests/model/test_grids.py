@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from recbole_mm.registry import MODELS
+from recbole_mm.search_space import read_hyper_file
 from recbole_mm.setting_rules import properties_dir
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
-from recbole_mm.tuning.search_space import read_hyper_file
 
 OURS = [name for name in MODELS if MODELS.entry(name).target.__module__.startswith("recbole_mm.") and name != "PTMRec"]
 N_ITEMS = 30

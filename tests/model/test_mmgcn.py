@@ -109,6 +109,22 @@ def test_where_there_are_fewer_users_than_items(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "settings, shown",
+    [
+        ({}, "content_widths: visual 256, textual as it is (by default)"),
+        ({"modalities": ["textual"]}, "content_widths: textual as it is (by default)"),
+        ({"content_widths": {"visual": 7}}, "content_widths: visual 7, textual as it is"),
+        ({"content_widths": {"visual": 7, "textul": 2}}, "'textul' is no modality in use (did you mean textual?)"),
+    ],
+)
+def test_the_log_says_which_modalities_pass_a_layer(example, caplog, settings, shown):
+    """Names decide, so that the same features under other names give another model."""
+    with caplog.at_level("INFO"):
+        start_example("MMGCN", example, **settings)
+    assert any(shown in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
     "settings, message",
     [({"n_layers": 0}, "n_layers: 0"), ({"content_widths": {"visual": 0}}, "content_widths.visual: 0 is not allowed")],
 )

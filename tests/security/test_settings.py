@@ -7,14 +7,18 @@ import pickle
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hyperopt.pyll.stochastic import sample
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
+from recbole.trainer import HyperTuning
 
 from recbole_mm.__main__ import main as run_command_line
 from recbole_mm.host.config import StoredSettings
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main as run_main
+from recbole_mm.quick_start import objective_function
 from recbole_mm.settings import plain_value
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_planted
 from recbole_mm.tuning.command import main as search_main
@@ -71,6 +75,27 @@ def test_words_of_a_hyper_file_stay_words(toy, tmp_path, capsys):
     files = [f"--params_file={tmp_path / 'mine.hyper'}", f"--config_files={tmp_path / 'mine.yaml'}"]
     assert search_main(["--model=BPR", "--dataset=toy", *files]) == 0
     assert CODE in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("values", [f"[{CODE} or 8]", f"[{OPENS}.close() or 8]", f"{CODE}", f"(8, {OPENS})"])
+def test_recboles_own_tuning_evaluates_no_hyper_file(tmp_path, values):
+    """``HyperTuning(params_file=...)``, as a project of RecBole's calls it."""
+    (tmp_path / "mine.hyper").write_text(f"learning_rate choice [0.1]\nembedding_size choice {values}\n")
+    with pytest.raises(ValueError, match=r"mine\.hyper, line 2: .* is not understood"):
+        HyperTuning(objective_function, params_file=str(tmp_path / "mine.hyper"), algo="exhaustive")
+
+
+def test_recboles_own_tuning_draws_from_what_a_hyper_file_says(tmp_path):
+    text = "learning_rate loguniform -8,-1\nembedding_size choice [8, 'a b']\nreg_weight quniform 0,1,0.5\n"
+    (tmp_path / "mine.hyper").write_text(text)
+    space = HyperTuning(objective_function, params_file=str(tmp_path / "mine.hyper"), algo="random").space
+    drawn = [sample(space, rng=np.random.default_rng(seed)) for seed in range(40)]
+    assert {one["embedding_size"] for one in drawn} == {8, "a b"}
+    assert {one["reg_weight"] for one in drawn} == {0, 0.5, 1}
+    assert all(np.exp(-8) <= one["learning_rate"] <= np.exp(-1) for one in drawn)
+    (tmp_path / "opens.hyper").write_text("trust_pickle choice [True, False]\n")
+    with pytest.raises(ValueError, match="trust_pickle is nothing to search"):
+        HyperTuning(objective_function, params_file=str(tmp_path / "opens.hyper"), algo="random")
 
 
 def test_a_name_in_a_models_settings_is_looked_up_not_evaluated():

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from ray import tune
 
+from recbole_mm.search_space import SearchRange
 from recbole_mm.tuning.ray_results import choose, row_of, write_results
 from recbole_mm.tuning.search import Search
-from recbole_mm.tuning.search_space import SearchRange
 
 
 def test_a_trial_whose_process_died_before_it_said_anything_is_a_failed_one():

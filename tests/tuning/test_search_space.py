@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from recbole.trainer import HyperTuning
 
-from recbole_mm.setting_rules import properties_dir
-from recbole_mm.tuning.search_space import (
+from recbole_mm.search_space import (
     SearchRange,
     check_searchable,
     find_hyper_file,
@@ -16,6 +15,7 @@ from recbole_mm.tuning.search_space import (
     read_hyper_file,
     recbole_form,
 )
+from recbole_mm.setting_rules import properties_dir
 
 
 def read(text: str) -> list[SearchRange]:
@@ -79,6 +79,8 @@ def test_no_such_file(name):
         ("a quniform 0,1,2", r"the range quniform \(0, 1, 2\) is empty; .* and 0 < q <= high - low"),
         ("a uniform 0,1,2", r"'\(0, 1, 2\)' is not understood; write 'uniform low,high'"),
         ("a uniform 0,1e999", "is not understood"),
+        (f"a choice [{'1+' * 200_000}1j]", r"'\[1\+1\+.*' is not understood; write .*, words in quotes"),
+        (f"a choice [{'-' * 200_000}1]", "is not understood; write .*, words in quotes"),
         ("a choice [b]", "is not understood; write .*, words in quotes"),
         ("a uniform 0,b", "line 1: '0,b' is not understood"),
         ("a choice __import__('os').getpid()", "is not understood"),

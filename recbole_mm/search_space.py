@@ -85,14 +85,21 @@ def read_hyper_file(file: Path) -> list[SearchRange]:
     return list(ranges.values())
 
 
+def read_searchable(file: Path) -> list[SearchRange]:
+    """:func:`read_hyper_file`; raises ValueError for a key that trials cannot differ in, too."""
+    ranges = read_hyper_file(file)
+    check_searchable((one.name for one in ranges), str(file))
+    return ranges
+
+
 def _read_line(line: str, where: str) -> SearchRange:
     name, kind, text = [*line.split(maxsplit=2), "", ""][:3]
     if kind not in KINDS:
         raise ValueError(f"{where}: '{kind}' is no kind of range; write 'parameter KIND values' with one of {_kinds()}")
     try:
         values = ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise ValueError(f"{where}: '{text}' is not understood; {_form(kind)}") from error
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:  # the last two of deep nesting
+        raise ValueError(f"{where}: '{text[:200]}' is not understood; {_form(kind)}") from error
     return SearchRange(name, kind, _choices(values, where) if kind == "choice" else _bounds(kind, values, where))
 
 
