@@ -7,9 +7,10 @@ from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.graph import SparseOperator
 from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.load import OpenedCheckpoint, open_checkpoint
-from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.closed_form import ClosedFormRecommender, ItemVectors, ItemWeights
+from recbole_mm.model.features import FeatureTables
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
@@ -69,6 +70,7 @@ __all__ = [
     "TUNINGS",
     "AdapterSettings",
     "BackboneModel",
+    "BackboneModelSettings",
     "ClosedFormRecommender",
     "ContentEncoder",
     "Converter",
@@ -76,6 +78,7 @@ __all__ = [
     "CountOrZero",
     "Counts",
     "FeatureAdapter",
+    "FeatureTables",
     "Features",
     "GraphRecommender",
     "Interactions",

@@ -10,12 +10,12 @@ import numpy as np
 from recbole.data.dataset import Dataset
 
 from recbole_mm.extraction.item_files import item_files
+from recbole_mm.io.pictures import PICTURE_SUFFIXES
 from recbole_mm.io.tables import read_table
 
 TITLE_FIELDS = ("title", "movie_title", "name")
 TITLE_TYPES = ("token_seq", "token")
 TEXT_FIELDS = ("description", "plot", "overview", "categories", "genres")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def item_ids(dataset: Dataset) -> np.ndarray:
@@ -96,7 +96,7 @@ def _item_table(dataset: Dataset) -> Mapping[str, Any]:
 
 
 def item_pictures(dataset: Dataset, ids: Iterable[str], folder: Path | None) -> dict[str, Path]:
-    """Picture files by original item id, `.jpg`, `.jpeg` or `.png`; the first of several.
+    """Picture files by original item id, of every suffix that extraction takes; the first of several.
 
     They are found as extraction finds them (:func:`~recbole_mm.extraction.item_files.item_files`).
 

@@ -62,7 +62,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         "--images",
         type=Path,
         metavar="DIR",
-        help="pictures <item_id>.jpg or .png (default: the folder images beside the .inter, if there is one)",
+        help="pictures <item_id>.jpg, .png, ... (default: the folder images beside the .inter, if there is one)",
     )
 
 

@@ -46,7 +46,7 @@ def _add_report(commands: Any) -> None:
     report.add_argument("--out", type=Path, metavar="DIR", help=f"{only}folder of the page (default: report)")
     report.add_argument(
         "--images", type=Path, metavar="DIR",
-        help=f"{only}pictures <item_id>.jpg or .png (default: the folder images beside the .inter)",
+        help=f"{only}pictures <item_id>.jpg, .png, ... (default: the folder images beside the .inter)",
     )  # fmt: skip
     report.add_argument(
         "--fields", type=lambda text: text.split(","), metavar="FIELD,FIELD",

@@ -13,14 +13,13 @@ from recbole_mm.data.feature_file import dataset_name
 from recbole_mm.data.file_form import FileForm, check_id_columns
 from recbole_mm.extraction.item_files import item_files, mapped_files, other_files
 from recbole_mm.io.files import is_folder
-from recbole_mm.io.pictures import PictureError, open_picture, open_picture_file
+from recbole_mm.io.pictures import PICTURE_SUFFIXES, PictureError, open_picture, open_picture_file
 from recbole_mm.io.tables import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image as Picture
 
-PICTURE_SUFFIXES = (".jpg", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 TEXT_SEPARATOR = " "
 TEXT_TYPES = ("token", "token_seq", "float")
 

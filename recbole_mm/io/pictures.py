@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Pillow's readers of pixels alone: that of EPS, for one, runs another program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+PICTURE_SUFFIXES = (".jpg", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 MOST_BYTES = 1 << 30
 MOST_RATIO = 200  # of the sides: encoders bring the shorter one to a length, and the longer one grows with it
 

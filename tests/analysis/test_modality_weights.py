@@ -19,6 +19,7 @@ from recbole_mm.analysis.items import item_pictures, item_titles
 from recbole_mm.analysis.modality_weights import write_modality_weights
 from recbole_mm.analysis.modality_weights.figures import histograms
 from recbole_mm.analysis.modality_weights.weight_tables import ModalityWeights, extreme_items, modality_weights
+from recbole_mm.io.pictures import PICTURE_SUFFIXES
 from recbole_mm.load import open_checkpoint
 
 
@@ -285,6 +286,15 @@ class TestPictures:
         monkeypatch.setattr(opened.dataset, "dataset_path", str(tmp_path))
         found = item_pictures(opened.dataset, ["i0", "i2", "i3"], None)
         assert found == {"i2": tmp_path / "images" / "i2.jpg", "i3": tmp_path / "images" / "i3.png"}
+
+    def test_they_are_of_every_kind_that_extraction_takes(self, opened, tmp_path):
+        folder = tmp_path / "kinds"
+        folder.mkdir()
+        for number, suffix in enumerate(PICTURE_SUFFIXES):
+            (folder / f"i{number}{suffix}").write_bytes(b"one")
+        items = [f"i{number}" for number in range(len(PICTURE_SUFFIXES))]
+        found = item_pictures(opened.dataset, items, folder)
+        assert [found[item].suffix for item in items] == list(PICTURE_SUFFIXES)
 
     def test_no_item_id_leads_out_of_the_folder(self, opened, pictures):
         Image.new("RGB", (2, 2)).save(pictures.parent / "secret.png")
