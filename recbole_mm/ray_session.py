@@ -80,9 +80,13 @@ def _answers(address: str) -> bool:
 
 @contextmanager
 def _watched(address: str | None, go_on: str) -> Iterator[None]:
+    """Watch the head of somebody else's cluster; this machine's own ends with the session."""
     global _watch
-    is_client = address is not None and address.startswith("ray://")
-    head = address.removeprefix("ray://") if address and is_client else ray.get_runtime_context().gcs_address
+    if address is None:
+        yield
+        return
+    is_client = address.startswith("ray://")
+    head = address.removeprefix("ray://") if is_client else ray.get_runtime_context().gcs_address
     _watch = HeadWatch(head, go_on)
     _watch.start()
     try:
