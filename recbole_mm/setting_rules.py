@@ -82,6 +82,8 @@ def complete_sources(config: Config) -> None:
             if not config.is_stored:
                 raise ValueError(f"{config.setting_sources[key]}: {key} is yours to give, not a file's: --{key}=True")
             del given[key]
+    if "local_rank" in given and "nproc" not in given:  # which RecBole gives each process of several together
+        raise ValueError("local_rank: is given by the run to its processes; leave it out, and set their number, nproc")
     for key in PATH_KEYS:
         if isinstance(given.get(key), str):
             given[key] = os.path.expanduser(given[key])

@@ -97,6 +97,7 @@ def test_no_wrong_value_ends_a_config_otherwise(model, value):
         ("BPR", {"metrics": []}, r"metrics: \[\] is not allowed"),
         ("BPR", {"numerical_features": None}, "numerical_features: None is not allowed"),
         ("BPR", {"load_col": {"inter": []}}, "load_col: nothing is loaded of the interactions"),
+        ("BPR", {"local_rank": -1}, "local_rank: is given by the run to its processes; leave it out"),
         ("BPR", {"plugins": [".evilmod"]}, "plugins: '.evilmod' is no name of a module"),
         ("BPR", {"plugins": ["../x/evilmod"]}, "plugins: '../x/evilmod' is no name of a module"),
         ("BPR", {"embedding_size": -4}, "embedding_size: -4 is not allowed for BPR; give a whole number of at least 1"),
