@@ -86,10 +86,19 @@ class Registry:
         kind: in words, for messages.
         demand: on what is registered.
         reserved: names that stand for something else where a part is named.
+        home: package of those that we ship, where they are imported only when asked for: it is imported before the
+            first part of somebody else's is entered, so that the names of ours are taken whoever comes first.
     """
 
-    def __init__(self, kind: str, demand: Derived | Taking | None = None, reserved: tuple[str, ...] = ("none",)):
+    def __init__(
+        self,
+        kind: str,
+        demand: Derived | Taking | None = None,
+        reserved: tuple[str, ...] = ("none",),
+        home: str | None = None,
+    ):
         self.kind = kind
+        self._home = home
         self._reserved = reserved
         self._demand = demand
         self._entries: dict[str, Entry] = {}
@@ -101,6 +110,9 @@ class Registry:
         Raises RegistryError where it is none of the kind, the name cannot be or is taken, or a listener refuses it;
         nothing is entered then.
         """
+        if self._home is not None and not is_ours(target):
+            discover(import_module(self._home))
+            self._home = None
         entry = Entry(name, target, facts)
         fault = self._demand.fault(target) if self._demand else None
         if fault:
@@ -192,6 +204,11 @@ class NameIn:
 
 def _place(target: Any) -> str:
     return f"{getattr(target, '__module__', type(target).__module__)}.{getattr(target, '__qualname__', repr(target))}"
+
+
+def is_ours(target: Any) -> bool:
+    """Whether a part is one that recbole_mm ships."""
+    return str(getattr(target, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _same_definition(first: Any, second: Any) -> bool:

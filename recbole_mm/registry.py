@@ -32,13 +32,16 @@ MODELS = Registry(
 )
 TRAINERS = Registry("trainer", Derived("recbole_mm.trainer.trainer:MultimodalTrainer"))
 ADAPTERS = Registry("feature adapter", Derived("recbole_mm.nn.feature_adapter:FeatureAdapter"))
-ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")))
+ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")), home="recbole_mm.analysis")
 ENCODERS = Registry(
     "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"), reserved=("none", "tfidf")
 )
 TUNINGS = Registry("tuning", Taking(("encoder", "settings")))
 CONVERTERS = Registry(
-    "converter", Derived("recbole_mm.data.conversion.layout:Converter"), reserved=("auto", "npy", "arrow")
+    "converter",
+    Derived("recbole_mm.data.conversion.layout:Converter"),
+    reserved=("auto", "npy", "arrow"),
+    home="recbole_mm.data.converters",
 )
 PROPAGATIONS = Registry(
     "propagation", Taking(("graph", "nodes", "n_layers", "n_modalities", "include_layer_0", "rows"))
