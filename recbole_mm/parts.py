@@ -47,14 +47,20 @@ class Derived:
 
     Attributes:
         usual: a class to derive from, ``module:Class``, where that is not `base` itself.
+        others: further classes, ``module:Class``, that are there to be derived from.
     """
 
     base: str
     usual: str | None = None
+    others: tuple[str, ...] = ()
 
     def fault(self, target: Any) -> str | None:
         """What is wrong with `target`, and what to do; None of one that meets the demand."""
         module, _, name = self.base.partition(":")
+        if isinstance(target, type) and f"{target.__module__}:{target.__qualname__}" in (
+            *(self.base, self.usual), *self.others
+        ):
+            return "it is there to be derived from; derive a class of your own from it"
         if isinstance(target, type) and issubclass(target, getattr(import_module(module), name)):
             return None
         home, _, usual = (self.usual or self.base).partition(":")
@@ -86,10 +92,19 @@ class Registry:
         kind: in words, for messages.
         demand: on what is registered.
         reserved: names that stand for something else where a part is named.
+        home: package of those that we ship, where they are imported only when asked for: it is imported before the
+            first part of somebody else's is entered, so that the names of ours are taken whoever comes first.
     """
 
-    def __init__(self, kind: str, demand: Derived | Taking | None = None, reserved: tuple[str, ...] = ("none",)):
+    def __init__(
+        self,
+        kind: str,
+        demand: Derived | Taking | None = None,
+        reserved: tuple[str, ...] = ("none",),
+        home: str | None = None,
+    ):
         self.kind = kind
+        self._home = home
         self._reserved = reserved
         self._demand = demand
         self._entries: dict[str, Entry] = {}
@@ -101,10 +116,13 @@ class Registry:
         Raises RegistryError where it is none of the kind, the name cannot be or is taken, or a listener refuses it;
         nothing is entered then.
         """
+        if self._home is not None and not is_ours(target):
+            discover(import_module(self._home))
+            self._home = None
         entry = Entry(name, target, facts)
         fault = self._demand.fault(target) if self._demand else None
         if fault:
-            raise RegistryError(f"{self.kind} '{name}' is {_place(target)}, and {fault}")
+            raise RegistryError(f"{self.kind} '{name}' is {place_of(target)}, and {fault}")
         for one in entry.names:
             self._check_name(one, target)
         self._check_free(entry)
@@ -115,8 +133,8 @@ class Registry:
     def _check_name(self, name: Any, target: Any) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in self._reserved:
             raise RegistryError(
-                f"{self.kind} {_place(target)} cannot be called {name!r}; a name is a letter and then letters, digits, "
-                f"- and _, and not {' or '.join(self._reserved)}"
+                f"{self.kind} {place_of(target)} cannot be called {name!r}; a name is a letter and then letters, "
+                f"digits, - and _, and not {' or '.join(self._reserved)}"
             )
 
     def _check_free(self, entry: Entry) -> None:
@@ -190,13 +208,19 @@ class NameIn:
         return name
 
 
-def _place(target: Any) -> str:
+def place_of(target: Any) -> str:
+    """Module and name of a class or function, for messages."""
     return f"{getattr(target, '__module__', type(target).__module__)}.{getattr(target, '__qualname__', repr(target))}"
+
+
+def is_ours(target: Any) -> bool:
+    """Whether a part is one that recbole_mm ships."""
+    return str(getattr(target, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _same_definition(first: Any, second: Any) -> bool:
     """Whether both are the same class or function statement, run twice (a notebook cell, ``importlib.reload``)."""
-    return _place(first) == _place(second)
+    return place_of(first) == place_of(second)
 
 
 def discover(package: ModuleType) -> None:

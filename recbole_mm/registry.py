@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 from recbole_mm.io.names import closest
+from recbole_mm.part_checks import check_line, check_model_facts, check_options, check_settings, in_brackets
 from recbole_mm.parts import Derived, Taking
 from recbole_mm.parts import Entry as Entry
 from recbole_mm.parts import NameIn as NameIn
@@ -28,23 +29,37 @@ class Decorator(Protocol):
 
 
 MODELS = Registry(
-    "model", Derived("recbole_mm.model.recommender:Recommender", usual="recbole_mm.model.base:MultimodalRecommender")
+    "model",
+    Derived(
+        "recbole_mm.model.recommender:Recommender",
+        usual="recbole_mm.model.base:MultimodalRecommender",
+        others=(
+            "recbole_mm.model.graphs:GraphRecommender",
+            "recbole_mm.model.late_fusion:LateFusionRecommender",
+            "recbole_mm.model.backbone_model:BackboneModel",
+            "recbole_mm.model.closed_form:ClosedFormRecommender",
+        ),
+    ),
 )
 TRAINERS = Registry("trainer", Derived("recbole_mm.trainer.trainer:MultimodalTrainer"))
 ADAPTERS = Registry("feature adapter", Derived("recbole_mm.nn.feature_adapter:FeatureAdapter"))
-ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")))
+ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")), home="recbole_mm.analysis")
 ENCODERS = Registry(
     "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"), reserved=("none", "tfidf")
 )
 TUNINGS = Registry("tuning", Taking(("encoder", "settings")))
 CONVERTERS = Registry(
-    "converter", Derived("recbole_mm.data.conversion.layout:Converter"), reserved=("auto", "npy", "arrow")
+    "converter",
+    Derived("recbole_mm.data.conversion.layout:Converter"),
+    reserved=("auto", "npy", "arrow"),
+    home="recbole_mm.data.converters",
 )
 PROPAGATIONS = Registry(
     "propagation", Taking(("graph", "nodes", "n_layers", "n_modalities", "include_layer_0", "rows"))
 )
 
 
+@in_brackets
 def register_model(
     *,
     paper: str,
@@ -69,16 +84,17 @@ def register_model(
     facts = {
         "paper": paper,
         "year": year,
-        "declares_settings": settings is not None,
-        "variants": dict(variants or {}),
+        "settings": settings,
+        "variants": {} if variants is None else variants,
         "modalities": modalities,
         "backbones": backbones,
         "staged": staged,
     }
 
     def enter(target: Part) -> Part:
-        _check_settings("model", getattr(target, "__name__", repr(target)), settings)
-        MODELS.add(getattr(target, "__name__", repr(target)), target, **facts)
+        name = getattr(target, "__name__", repr(target))
+        check_model_facts(name, facts)
+        MODELS.add(name, target, **facts)
         if settings is not None:
             target.settings_class = settings  # type: ignore[attr-defined]  # a Recommender, as was checked
         return target
@@ -91,12 +107,13 @@ def variants() -> dict[str, str]:
     return {variant: name for name in MODELS for variant in MODELS.entry(name).facts.get("variants", ())}
 
 
+@in_brackets
 def register_trainer(model: str) -> Decorator:
     """Class decorator: train the model named `model`, which is registered, with this instead of MultimodalTrainer."""
 
     def enter(target: Part) -> Part:
         known = {*MODELS, *variants()}
-        if model not in known:
+        if not isinstance(model, str) or model not in known:
             raise RegistryError(
                 f"trainer {target.__module__}.{target.__qualname__}: there is no model {model!r} of recbole_mm or a "
                 f"plugin{closest(str(model), known)}; register the model first"
@@ -107,6 +124,7 @@ def register_trainer(model: str) -> Decorator:
     return enter
 
 
+@in_brackets
 def register_adapter(name: str, settings: type[Settings] | None = None) -> Decorator:
     """Class decorator: make a feature adapter available as ``feature_adapter: name``.
 
@@ -117,6 +135,7 @@ def register_adapter(name: str, settings: type[Settings] | None = None) -> Decor
     return _entering(ADAPTERS, name, settings=settings)
 
 
+@in_brackets
 def register_analysis(name: str, *, help: str, options: Callable[[ArgumentParser], None] | None = None) -> Decorator:
     """Function decorator: make an analysis available as ``recbole-mm analyse name CHECKPOINT ... --out FOLDER``.
 
@@ -128,9 +147,12 @@ def register_analysis(name: str, *, help: str, options: Callable[[ArgumentParser
         help: one line.
         options: adds the analysis' own options to its parser.
     """
+    check_line("analysis", name, "help", help)
+    check_options("analysis", name, options)
     return _entering(ANALYSES, name, help=help, options=options)
 
 
+@in_brackets
 def register_converter(name: str, *, help: str) -> Decorator:
     """Class decorator: make a layout known to ``recbole-mm convert``, its recognition included.
 
@@ -138,9 +160,11 @@ def register_converter(name: str, *, help: str) -> Decorator:
         name: of the layout, such as ``mmrec``.
         help: what the layout looks like, in one line, for ``convert --help``.
     """
+    check_line("converter", name, "help", help)
     return _entering(CONVERTERS, name, help=help)
 
 
+@in_brackets
 def register_encoder(name: str, *, reads: Literal["pictures", "texts", "sounds"]) -> Decorator:
     """Class decorator: make an encoder of pictures, texts or sounds available to ``recbole-mm extract``.
 
@@ -159,6 +183,7 @@ def register_encoder(name: str, *, reads: Literal["pictures", "texts", "sounds"]
     return _entering(ENCODERS, name, reads=reads)
 
 
+@in_brackets
 def register_tuning(name: str, settings: type[Settings] | None = None) -> Decorator:
     """Function decorator: make a way of tuning a dual encoder available as PTMRec's ``peft: name``.
 
@@ -173,6 +198,7 @@ def register_tuning(name: str, settings: type[Settings] | None = None) -> Decora
     return _entering(TUNINGS, name, settings=settings)
 
 
+@in_brackets
 def register_propagation(name: str, *, uses_graph: bool = True) -> Decorator:
     """Function decorator: make a propagation over the user-item graph available to the models that offer a choice.
 
@@ -189,20 +215,10 @@ def register_propagation(name: str, *, uses_graph: bool = True) -> Decorator:
 
 def _entering(registry: Registry, name: str, **facts: Any) -> Decorator:
     """The decorator that enters its target into `registry`."""
-    if not isinstance(name, str):  # the decorator itself, without its brackets, would take the place of the part
-        raise RegistryError(f"{registry.kind}: {name!r} is no name; register it as (\"my-name\"), in brackets")
-    _check_settings(registry.kind, name, facts.get("settings"))
+    check_settings(registry.kind, name, facts.get("settings"))
 
     def enter(target: Part) -> Part:
         registry.add(name, target, **facts)
         return target
 
     return enter
-
-
-def _check_settings(kind: str, name: str, settings: Any) -> None:
-    if settings is not None and not (isinstance(settings, type) and issubclass(settings, Settings)):
-        raise RegistryError(
-            f"{kind} '{name}': its settings {settings!r} are no class of keys; derive one from Settings of "
-            "recbole_mm.settings"
-        )

@@ -17,11 +17,13 @@ from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
-from recbole_mm.registry import ADAPTERS, MODELS, variants
+from recbole_mm.parts import is_ours
+from recbole_mm.registry import ADAPTERS, MODELS, Entry, RegistryError, variants
 from recbole_mm.setting_conflicts import check_conflicts
 from recbole_mm.setting_effects import warn_without_effect
 from recbole_mm.setting_rules import common_settings, own_settings
 from recbole_mm.settings import Settings, declared_keys, plain_value
+from recbole_mm.trainer.settings import StageSettings
 
 _MISSPELT = 0.8  # likeness of two keys from which on the one is taken for a slip of the other
 _KEYS_OF_THE_LAUNCHER = {
@@ -109,6 +111,28 @@ def _check_known(config: Config) -> None:
         logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
 
 
+def check_variants(entry: Entry) -> None:
+    """Raise RegistryError for a variant of a plugin's model with a key that is none, or a value that it cannot have.
+
+    Of a model that declares no settings, nobody knows all keys.
+    """
+    kind = entry.facts["settings"]
+    if kind is None or is_ours(entry.target):  # our tests run each of ours
+        return
+    kinds = [RecBoleSettings, *common_settings(), ModelSettings, StageSettings, kind]
+    if issubclass(entry.target, BackboneModel):
+        kinds += [MODELS.get(name).settings_class for name in MODELS if MODELS.get(name) is not entry.target]
+    known = {key for one in kinds for key in one.model_fields}
+    for name, changed in entry.facts["variants"].items():
+        for key in changed:
+            if key not in known:
+                raise RegistryError(f"variant '{name}' of {entry.name}: unknown key '{key}'{closest(str(key), known)}")
+        try:
+            kind.read(changed)
+        except ValueError as error:
+            raise RegistryError(f"variant '{name}' of {entry.name}: {error}") from error
+
+
 def is_slip(config: Config, key: str) -> bool:
     """Whether an unknown key is a misspelt one, or one of POWERec's components, rather than somebody's own."""
     return key in LATE_FUSION_KEYS or bool(closest(key, known_keys(config), _MISSPELT))
@@ -120,7 +144,7 @@ def declares_keys(config: Config) -> bool:
     if base not in MODELS:
         return False
     entry = MODELS.entry(base)
-    return entry.facts["declares_settings"] or entry.target.__module__.startswith("recbole_mm.")
+    return entry.facts["settings"] is not None or is_ours(entry.target)
 
 
 def known_keys(config: Config) -> set[str]:

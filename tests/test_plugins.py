@@ -199,3 +199,49 @@ def test_keys_that_a_model_has_no_place_for(tmp_path, model, settings, message):
     data = {"data_path": str(write_planted(tmp_path, {"visual": 6}))}
     with pytest.raises(ValueError, match=re.compile(message)):
         checked_config(model, "toy", config_dict={**QUIET, **data, **settings})
+
+
+TAKEN = {
+    "register_model(paper='none', year=2026)": ("type('FREEDOM', (VBPR,), OURS)", "model 'FREEDOM' is already reg"),
+    "register_model(paper='none', year=2026, variants={'PODualGNN': {}})": (
+        "type('Mine', (VBPR,), OURS)", "model 'PODualGNN' of taken: the model 'PODualGNN' is there already",
+    ),
+    "register_trainer('MMSSL')": ("type('Mine', (MultimodalTrainer,), OURS)", "trainer 'MMSSL' is already registered"),
+    "register_adapter('befa')": ("type('Mine', (FeatureAdapter,), OURS)", "feature adapter 'befa' is already"),
+    "register_analysis('embedding-map', help='h')": ("lambda checkpoints, arguments: []", "analysis 'embedding-map' "),
+    "register_encoder('histograms', reads='pictures')": (
+        "type('Mine', (ContentEncoder,), OURS)", "encoder 'histograms' is already registered",
+    ),
+    "register_tuning('peft')": ("lambda encoder, settings: None", "tuning 'peft' is already registered"),
+    "register_converter('table', help='h')": ("type('Mine', (Converter,), OURS)", "converter 'table' is already"),
+    "register_propagation('BPR')": (
+        "lambda graph, nodes, n_layers, n_modalities, include_layer_0, rows: nodes", "propagation 'BPR' is already",
+    ),
+}  # fmt: skip
+
+
+def test_a_plugin_cannot_take_a_name_of_ours_though_it_comes_first(tmp_path):
+    """In a new process, where analyses and converters are imported when a command asks for them."""
+    lines = ["from recbole_mm import *", "from recbole_mm.model.vbpr import VBPR", "OURS = {'__module__': 'taken'}"]
+    for register, (target, _) in TAKEN.items():
+        lines += [f"try: {register}({target})", "except ValueError as error: print(error)", "else: print('entered')"]
+    done = run_python(tmp_path, "-c", "\n".join(lines))
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == len(TAKEN)
+    for line, (_, expected) in zip(said, TAKEN.values(), strict=True):
+        assert line.startswith(expected)
+        assert "__main__" in line or "taken" in line
+
+
+def test_a_plugin_with_a_name_of_ours_is_named_by_the_command(tmp_path):
+    (tmp_path / "bad_analysis.py").write_text(
+        "from recbole_mm import register_analysis\n\n"
+        "@register_analysis('embedding-map', help='mine')\ndef mine(checkpoints, arguments):\n    return []\n"
+    )
+    done = run_python(tmp_path, "-m", "recbole_mm", "analyse", "embedding-map", "x.pth", "--plugins", "bad_analysis")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: plugins: 'bad_analysis': analysis 'embedding-map' is already registered by ")
+    assert line.endswith("; choose another name for that of bad_analysis")
+    assert "Traceback" not in done.stderr

@@ -5,32 +5,42 @@ from __future__ import annotations
 import pytest
 
 import recbole_mm.analysis
+from recbole_mm.data import converters
+from recbole_mm.data.conversion.layout import Converter
 from recbole_mm.encoder.content_encoder import ContentEncoder
+from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.graphs import GraphRecommender
+from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import FeatureAdapter
 from recbole_mm.nn.propagation import layer_gcn
 from recbole_mm.parts import discover
 from recbole_mm.registry import (
     ADAPTERS,
     ANALYSES,
+    CONVERTERS,
     ENCODERS,
     MODELS,
     PROPAGATIONS,
     TRAINERS,
     TUNINGS,
+    Entry,
     Registry,
     RegistryError,
     register_adapter,
     register_analysis,
+    register_converter,
     register_encoder,
     register_model,
     register_propagation,
     register_trainer,
     register_tuning,
 )
+from recbole_mm.setting_checks import check_variants
+from recbole_mm.settings import Settings, Weight
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
-REGISTRIES = (ADAPTERS, ANALYSES, ENCODERS, MODELS, PROPAGATIONS, TRAINERS, TUNINGS)
+REGISTRIES = (ADAPTERS, ANALYSES, CONVERTERS, ENCODERS, MODELS, PROPAGATIONS, TRAINERS, TUNINGS)
 
 
 class First:
@@ -129,6 +139,26 @@ def model(name: str = "Mine"):
     return type(name, (MultimodalRecommender,), {"__module__": __name__, "__qualname__": name})
 
 
+def own_trainer():
+    return type("Mine", (MultimodalTrainer,), {"__module__": __name__})
+
+
+def own_encoder():
+    return type("Mine", (ContentEncoder,), {"__module__": __name__})
+
+
+class Right(ModelSettings):
+    scale: Weight = 1.0
+
+
+class Wrong(Settings):
+    scale: Weight = -1
+
+
+class Missing(Settings):
+    scale: Weight
+
+
 PAPER = {"paper": "none", "year": 2026}
 REFUSED = {
     "adapter-type": (lambda: register_adapter("x"), int, "'x' is builtins.int.*derive a class from FeatureAdapter"),
@@ -139,7 +169,42 @@ REFUSED = {
     "adapter-taken": (lambda: register_adapter("befa"), adapter(), "'befa' is already registered by recbole_mm.nn"),
     "adapter-case": (lambda: register_adapter("BeFA"), adapter(), f"'BeFA' of {__name__}: the .* 'befa' is there"),
     "adapter-settings": (lambda: register_adapter("x", settings=dict), adapter(), "settings .*dict.* derive one from"),
-    "adapter-bare": (lambda: register_adapter, adapter(), "is no name; register it as"),
+    "adapter-bare": (lambda: register_adapter, adapter(), r'brackets above .*Mine; write @register_adapter\("name"\)'),
+    "adapter-class-with-settings": (
+        lambda: register_adapter(adapter(), settings=Settings), adapter(), "Mine cannot be called <class .*Mine'>"
+    ),
+    "adapter-base": (lambda: register_adapter("x"), FeatureAdapter, "derived from; derive a class of your own"),
+    "adapter-default": (lambda: register_adapter("x", settings=Wrong), adapter(), "default of .*Wrong: scale: -1 is"),
+    "adapter-no-default": (lambda: register_adapter("x", settings=Missing), adapter(), "Missing.scale has no default"),
+    "adapter-argument": (lambda: register_adapter("x", seting=3), adapter(), "unexpected keyword argument 'seting'"),
+    "model-bare": (lambda: register_model, model(), r"write @register_model\(paper=..., year=...\)"),
+    "model-base": (lambda: register_model(**PAPER), MultimodalRecommender, "derive a class of your own from it"),
+    "model-graph-base": (lambda: register_model(**PAPER), GraphRecommender, "derive a class of your own from it"),
+    "model-year": (lambda: register_model(paper="none", year="2026"), model(), "year='2026' is no whole number"),
+    "model-paper": (lambda: register_model(paper=3, year=2026), model(), "paper=3 is no line of text"),
+    "model-no-year": (lambda: register_model(paper="none"), model(), "missing a required argument: 'year'"),
+    "model-variants": (lambda: register_model(**PAPER, variants=["A"]), model(), "is no dict of dicts; give {'Name'"),
+    "model-variant-key": (
+        lambda: register_model(**PAPER, settings=Right, variants={"A": {"scal": 2}}), model(),
+        r"variant 'A' of Mine: unknown key 'scal' \(did you mean scale\?\)",
+    ),
+    "model-variant-value": (
+        lambda: register_model(**PAPER, settings=Right, variants={"A": {"scale": -2}}), model(),
+        "variant 'A' of Mine: scale: -2 is not allowed",
+    ),
+    "trainer-bare": (lambda: register_trainer, own_trainer(), r'write @register_trainer\("model"\)'),
+    "trainer-base": (lambda: register_trainer("FREEDOM"), MultimodalTrainer, "derive a class of your own from it"),
+    "trainer-of-list": (lambda: register_trainer(["FREEDOM"]), own_trainer(), "no model .'FREEDOM'. of recbole_mm"),
+    "analysis-bare": (lambda: register_analysis, analysis, r'write @register_analysis\("name", help=...\)'),
+    "analysis-help": (lambda: register_analysis("x", help=3), analysis, "help=3 is no line of text"),
+    "analysis-options": (lambda: register_analysis("x", help="h", options=3), analysis, "options=3: it is no function"),
+    "encoder-bare": (lambda: register_encoder, ContentEncoder, r'write @register_encoder\("name", reads=...\)'),
+    "encoder-base": (lambda: register_encoder("x", reads="texts"), ContentEncoder, "derive a class of your own"),
+    "tuning-bare": (lambda: register_tuning, lambda encoder, settings: None, r'write @register_tuning\("name"\)'),
+    "converter-bare": (lambda: register_converter, Converter, r'write @register_converter\("name", help=...\)'),
+    "converter-base": (lambda: register_converter("x", help="h"), Converter, "derive a class of your own from it"),
+    "converter-help": (lambda: register_converter("x", help=None), Converter, "help=None is no line of text"),
+    "propagation-bare": (lambda: register_propagation, layer_gcn, r'write @register_propagation\("name"\)'),
     "model-type": (lambda: register_model(**PAPER), FeatureAdapter, "derive a class from MultimodalRecommender of"),
     "model-object": (lambda: register_model(**PAPER), 3, "derive a class from MultimodalRecommender"),
     "model-settings": (lambda: register_model(**PAPER, settings={}), model(), "derive one from Settings"),
@@ -156,7 +221,7 @@ REFUSED = {
     "analysis-taken": (lambda: register_analysis("feature-drift", help="h"), analysis, "is already registered by"),
     "encoder-type": (lambda: register_encoder("x", reads="texts"), FeatureAdapter, "class from ContentEncoder"),
     "encoder-reads": (lambda: register_encoder("x", reads="smells"), analysis, "is not among 'pictures'"),
-    "encoder-tfidf": (lambda: register_encoder("tfidf", reads="texts"), ContentEncoder, "cannot be called 'tfidf'"),
+    "encoder-tfidf": (lambda: register_encoder("tfidf", reads="texts"), own_encoder(), "cannot be called 'tfidf'"),
     "tuning-arguments": (lambda: register_tuning("x"), lambda encoder: None, r"a function of \(encoder, settings\)"),
     "tuning-none": (lambda: register_tuning("none"), lambda encoder, settings: None, "cannot be called 'none'"),
     "propagation": (lambda: register_propagation("x"), lambda graph, nodes: nodes, "too many positional arguments"),
@@ -164,9 +229,21 @@ REFUSED = {
 }  # fmt: skip
 
 
+def test_variants_may_set_what_any_run_reads():
+    """RecBole's keys, a trainer's, an adapter's, and the model's own."""
+    changed = {"learning_rate": 0.1, "epochs": 3, "adapter_rank": 4, "feature_adapter": "lora", "scale": 2.0}
+    facts = {"settings": Right, "variants": {"A": changed}}
+    check_variants(Entry("Mine", model(), facts))
+    with pytest.raises(RegistryError, match="unknown key 'n_hyperedges'"):
+        check_variants(Entry("Mine", model(), {**facts, "variants": {"A": {"n_hyperedges": 4}}}))
+    around = type("Around", (BackboneModel,), {"__module__": __name__})  # its backbone may have any model's
+    check_variants(Entry("Around", around, {**facts, "variants": {"A": {"n_hyperedges": 4}}}))
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_part_is_refused_in_one_line(case):
     discover(recbole_mm.analysis)
+    converters.load()
     decorator, target, message = REFUSED[case]
     before = [registry.entries() for registry in REGISTRIES]
     with pytest.raises(RegistryError, match=message) as refused:

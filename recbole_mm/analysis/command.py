@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,8 @@ from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
 from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options, run_files
 from recbole_mm.model.backbone_model import BackboneModel
-from recbole_mm.parts import Entry
+from recbole_mm.parts import Entry, place_of
 from recbole_mm.trainer.checkpoint import OF_THE_RUN, settings
-
-Write = Callable[[list[OpenedCheckpoint], argparse.Namespace], list[Path]]
 
 MOST_SETTINGS = 3  # in a checkpoint's label
 
@@ -37,7 +35,7 @@ def add_analysis(kinds: argparse._SubParsersAction[argparse.ArgumentParser], ent
         "--out", type=Path, default=Path("analysis"), help="folder to write into (default: %(default)s)"
     )
     add_opening_options(parser)
-    parser.set_defaults(run=partial(_run, entry.target))
+    parser.set_defaults(run=partial(_run, entry))
     if entry.facts["options"] is not None:
         try:
             entry.facts["options"](parser)
@@ -45,13 +43,19 @@ def add_analysis(kinds: argparse._SubParsersAction[argparse.ArgumentParser], ent
             raise ValueError(f"analysis '{entry.name}' of {entry.target.__module__}: its options: {error}") from error
 
 
-def _run(write: Write, arguments: argparse.Namespace) -> int:
+def _run(entry: Entry, arguments: argparse.Namespace) -> int:
     check_can_draw()
     for checkpoint in arguments.checkpoints:
         check_is_no_input(arguments.out, "--out", run_files(checkpoint))
     check_folder_writable(arguments.out)
     opened = [open_checkpoint(file, **opening_options(arguments)) for file in arguments.checkpoints]
-    for file in write(opened, arguments):
+    written = entry.target(opened, arguments)
+    if not isinstance(written, (list, tuple)) or not all(isinstance(file, (str, Path)) for file in written):
+        raise ValueError(
+            f"analysis '{entry.name}' ({place_of(entry.target)}) gave {written!r}; it is to return a list of the paths "
+            f"of the files that it wrote"
+        )
+    for file in written:
         print(f"wrote {file}")
     return 0
 

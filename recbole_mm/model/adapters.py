@@ -9,6 +9,7 @@ from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.nn.feature_adapter import adapter_class
+from recbole_mm.parts import place_of
 
 if TYPE_CHECKING:
     from recbole_mm.model.base import MultimodalRecommender
@@ -25,7 +26,7 @@ class FeatureAdapters:
         config: of which adapters read their own keys.
 
     Raises:
-        ValueError: there is no adapter of the configured name.
+        ValueError: there is no adapter of the configured name, or, by :meth:`adapt`, it gives another shape.
     """
 
     def __init__(self, model: MultimodalRecommender, names: list[str], config: Config):
@@ -54,7 +55,15 @@ class FeatureAdapters:
         if self.need_behaviour:
             table = self._model.behaviour_vectors
             behaviour = table if table is None or items is None else F.embedding(items, table)
-        return self._model.feature_adapters[name](projected, behaviour)
+        adapter = self._model.feature_adapters[name]
+        adapted = adapter(projected, behaviour)
+        if getattr(adapted, "shape", None) != projected.shape:
+            given = list(adapted.shape) if isinstance(adapted, Tensor) else type(adapted).__name__
+            raise ValueError(
+                f"feature_adapter: '{self.kind}' ({place_of(type(adapter))}) made {given} of features "
+                f"{list(projected.shape)}; its forward is to give as many, of the same width"
+            )
+        return adapted
 
     def check(self) -> None:
         """Raise ValueError where the model has no place for its adapters, or not what they read."""

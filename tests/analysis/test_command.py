@@ -64,6 +64,21 @@ def test_options_that_all_analyses_have_are_refused_in_one_line(monkeypatch, cap
     assert line.startswith(f"error: analysis 'mine' of {__name__}: its options: argument --out: conflicting option")
 
 
+@pytest.mark.parametrize("given", [None, "items.csv", [3]])
+def test_an_analysis_that_gives_no_list_of_files_is_named(monkeypatch, capsys, train, given):
+    monkeypatch.setattr(ANALYSES, "_entries", dict(ANALYSES._entries))
+
+    @register_analysis("mine", help="of mine")
+    def mine(checkpoints, arguments):
+        return given
+
+    file = train("POWERec", n_layers=1)
+    assert main(["analyse", "mine", str(file)]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: analysis 'mine' ({__name__}.test_an_analysis")
+    assert said.endswith(f"gave {given!r}; it is to return a list of the paths of the files that it wrote")
+
+
 def test_missing_matplotlib_gives_the_line_to_type(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["analyse", "weak-modality", "none.pth"]) == 2

@@ -25,6 +25,22 @@ class BehaviourItself(FeatureAdapter):
         return behaviour
 
 
+@register_adapter("halved_width")
+class HalvedWidth(FeatureAdapter):
+    """Gives vectors of another width than it was given."""
+
+    def forward(self, features, behaviour):
+        return features[:, ::2]
+
+
+@register_adapter("gives_nothing")
+class GivesNothing(FeatureAdapter):
+    """Forgets its return."""
+
+    def forward(self, features, behaviour):
+        pass
+
+
 @pytest.fixture(scope="module")
 def data_path(tmp_path_factory):
     return write_planted(tmp_path_factory.mktemp("planted"), {"visual": 12, "textual": 7})
@@ -32,6 +48,19 @@ def data_path(tmp_path_factory):
 
 def model_of(name: str, data_path, adapter: str, **settings):
     return start(name, data_path, **{**SMALL, "feature_adapter": adapter, **settings}).model
+
+
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        ("halved_width", r"'halved_width' \(.*HalvedWidth\) made \[31, 4\] of features \[31, 8\]"),
+        ("gives_nothing", r"'gives_nothing' \(.*GivesNothing\) made NoneType of features \[31, 8\]"),
+    ],
+)
+def test_an_adapter_that_gives_another_shape_is_named(data_path, adapter, message):
+    model = model_of("VBPR", data_path, adapter)
+    with pytest.raises(ValueError, match=message):
+        model.content()
 
 
 class TestBehaviour:

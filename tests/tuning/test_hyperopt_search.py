@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hyperopt.early_stop import no_progress_loss
 from recbole.data.dataloader import AbstractDataLoader
 from recbole.trainer import HyperTuning
 from recbole.trainer import hyper_tuning as recboles
@@ -16,7 +18,10 @@ from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function, run
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.command import main
+from recbole_mm.tuning.hyperopt_search import _after_a_success
 from recbole_mm.tuning.search import prepare_search
+
+INF = float("inf")
 
 
 def summary(printed: str) -> dict[str, str]:
@@ -177,12 +182,55 @@ def test_a_staged_model_whose_parameter_is_a_list(folder, arguments, capsys):
     assert again["test_result"] == ast.literal_eval(last["test result"])
 
 
-def test_a_failing_trial_leaves_the_results_so_far(folder, arguments, capsys):
+@pytest.mark.parametrize("rates", ["1e30,0.01,0.001", "0.01,1e30,0.001"])
+def test_a_trial_that_diverges_is_listed_and_the_search_goes_on(folder, capsys, rates):
+    """With a learning rate of 1e30 the weights are not finite after an epoch."""
+    hyper = folder / "diverging.hyper"
+    hyper.write_text(f"learning_rate choice [{rates}]\n")
+    fixed = folder / "fixed.yaml"
+    fixed.write_text((folder / "toy.yaml").read_text())
+    assert main(["--dataset=toy", f"--config_files={fixed}", f"--params_file={hyper}"]) == 0
+    printed = capsys.readouterr().out
+    failed = re.findall(r"trial failed: (.*?): ValueError: POWERec diverged in epoch ", printed)
+    assert failed == ["{'learning_rate': 1e+30}"]
+    assert "current best valid score: -inf" not in printed
+    written = blocks()
+    assert len(written) == 3
+    assert written["learning_rate:1e+30"][0].startswith("failed : ValueError: POWERec diverged in epoch ")
+    assert written["learning_rate:1e+30"][1] == ""
+    scores = {
+        params: float(re.search(r"ndcg@5 : ([\d.]+)", valid)[1])
+        for params, (valid, _) in written.items() if params != "learning_rate:1e+30"
+    }  # fmt: skip
+    best = ast.literal_eval(summary(printed)["best parameters"])["learning_rate"]
+    assert scores[f"learning_rate:{best}"] == max(scores.values())
+
+
+def test_where_all_trials_fail_the_first_error_is_the_one_line(folder, arguments, capsys):
     hyper = folder / "failing.hyper"
-    hyper.write_text("adapter_expansion choice [0.3]\n")
+    hyper.write_text("adapter_expansion choice [0.3,0.7]\n")
     assert main([*arguments[:2], f"--params_file={hyper}", "--feature_adapter=befa"]) == 2
-    assert "error: adapter_expansion: 0.3 times the width" in capsys.readouterr().err
-    assert blocks() == {}
+    shown = capsys.readouterr()
+    (error,) = [line for line in shown.err.splitlines() if line.startswith("error")]
+    assert re.match(r"error: no trial of POWERec reached a finite NDCG@5; first error: .*0\.[37]\}: ValueError", error)
+    assert shown.out.count("trial failed: {'adapter_expansion': ") == 2
+    assert {valid[:30] for valid, _ in blocks().values()} == {"failed : ValueError: adapter_e"}
+
+
+@pytest.mark.parametrize(
+    ("losses", "stops_after"), [([1, 2, 3, 4], 3), ([INF, 2, 3, 4, 5], 4), ([INF, INF, INF, INF, 1, 0], None)]
+)
+def test_the_early_stop_counts_from_the_first_success(losses, stops_after):
+    """hyperopt's own would take nothing for better than a first loss of infinity."""
+    stop, state, trials = _after_a_success(no_progress_loss(3)), [], SimpleNamespace(trials=[])
+    tried = 0
+    for loss in losses:
+        trials.trials.append({"result": {"loss": loss}})
+        is_over, state = stop(trials, *state)
+        tried += 1
+        if is_over:
+            break
+    assert (tried if is_over else None) == stops_after
 
 
 def test_a_value_outside_its_range_ends_the_search_before_the_first_trial(folder, arguments, capsys):
