@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 
+from recbole_mm.io.errors import one_line
 from recbole_mm.parts import RegistryError
 
 ENTRY_POINTS = "recbole_mm.plugins"
@@ -68,15 +69,21 @@ def import_installed() -> None:
 def _import(name: str) -> None:
     try:
         spec = find_spec(name)
-        if spec is not None and spec.origin is None:  # Python takes any folder for a package
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+        if spec.origin is None:  # Python takes any folder for a package
             raise PluginError(f"plugins: '{name}' is a folder without an __init__.py, not a module; name the module")
         importlib.import_module(name)
     except RegistryError as error:
         raise PluginError(f"plugins: '{name}': {error}") from error
-    except (ModuleNotFoundError, ValueError) as error:
-        if isinstance(error, PluginError):
-            raise
-        raise PluginError(
-            f"plugins: '{name}' cannot be imported ({error}); the file {name}.py must lie in the working folder "
-            f"{os.getcwd()} or on PYTHONPATH"
-        ) from error
+    except PluginError:
+        raise
+    except (ImportError, ValueError) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
+        if missing and f"{name}.".startswith(f"{missing}."):
+            todo = f"the file {name}.py must lie in the working folder {os.getcwd()} or on PYTHONPATH"
+        elif missing:
+            todo = f"it is there, and imports {missing}, which is not: install that, or put it on PYTHONPATH"
+        else:
+            todo = "it is there, and its own code raised that: mend it"
+        raise PluginError(f"plugins: '{name}' cannot be imported ({one_line(error)}); {todo}") from error

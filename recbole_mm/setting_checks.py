@@ -20,7 +20,7 @@ from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.parts import is_ours
 from recbole_mm.registry import ADAPTERS, MODELS, Entry, RegistryError, variants
 from recbole_mm.setting_conflicts import check_conflicts
-from recbole_mm.setting_effects import warn_without_effect
+from recbole_mm.setting_effects import warn_once, warn_without_effect
 from recbole_mm.setting_rules import common_settings, own_settings
 from recbole_mm.settings import Settings, declared_keys, plain_value
 from recbole_mm.trainer.settings import StageSettings
@@ -67,7 +67,7 @@ def _rename_earlier_keys(config: Config, final: dict[str, Any], aliases: Mapping
             continue
         if key in given:
             raise ValueError(f"{earlier} is the earlier name of {key}, and both are set; leave {earlier} out")
-        logging.getLogger(__name__).warning("%s is called %s now; change it where you set it", earlier, key)
+        warn_once(f"{earlier} is called {key} now; change it where you set it")
         given[key] = final[key] = given.pop(earlier)
         final.pop(earlier)
         if earlier in config.setting_sources:

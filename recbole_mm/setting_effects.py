@@ -29,9 +29,9 @@ def warn_without_effect(config: Config, final: Mapping[str, Any]) -> None:
     """Warn of each key that a user set and that nothing of the run reads, with what would have it act."""
     given = user_settings(config)
     for line in _of_other_parts(config, given, final):
-        _warn_once(line)
+        warn_once(line)
     for line in without_effect(config, given, {key: [value] for key, value in final.items()}):
-        _warn_once(line)
+        warn_once(line)
 
 
 def warn_of_search(config: Config, grid: Mapping[str, Sequence[Any]], place: str) -> None:
@@ -47,7 +47,7 @@ def warn_of_search(config: Config, grid: Mapping[str, Sequence[Any]], place: str
         *_of_other_parts(config, grid, {key: value[0] for key, value in values.items()}),
         *without_effect(config, grid, {**values, **grid}),
     ]:
-        _warn_once(f"{place}: {line}")
+        warn_once(f"{place}: {line}")
 
 
 def acts(config: Config, key: str, grid: Mapping[str, Sequence[Any]]) -> bool:
@@ -115,6 +115,6 @@ def _of_stages(config: Config, given: set[str], final: Mapping[str, Any]) -> lis
 
 
 @cache
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
     """Once in a process, whose runs and searches make several Configs of the same settings."""
     logging.getLogger(__name__).warning("%s", message)

@@ -12,6 +12,7 @@ import pytest
 from recbole.config import Config
 
 from recbole_mm.configuration import checked_config
+from recbole_mm.plugins import PluginError, import_plugins
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -166,8 +167,25 @@ def test_an_adapters_own_key_is_unknown_without_it(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import no_such_library\n", r"\(No module named 'no_such_library'\); it is there, and imports no_such_l"),
+        ("from recbole_mm import no_such\n", r"\(cannot import name 'no_such' .*\); it is there, and its own code"),
+        ("int('x')\n", r"\(invalid literal .*\); it is there, and its own code raised that: mend it"),
+    ],
+)
+def test_a_plugin_that_is_there_and_cannot_be_imported(tmp_path, monkeypatch, source, message):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "importbad.py").write_text(source)
+    with pytest.raises(PluginError, match=f"^plugins: 'importbad' cannot be imported {message}") as refused:
+        import_plugins(["importbad"])
+    assert "working folder" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("plugins", "message"),
     [
+        (["no_such_package.no_such_module"], "named 'no_such_package'.*; the file .* must lie in the working folder"),
         (["no_such_module"], "plugins: 'no_such_module' cannot be imported .* must lie in the working folder"),
         ([3], r"plugins: \[3\] must be a list of module names"),
         ({"a": 1}, "plugins: .* must be a list of module names"),

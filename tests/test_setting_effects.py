@@ -17,7 +17,7 @@ from recbole_mm.tuning.search import prepare_search
 
 @pytest.fixture(autouse=True)
 def _every_line_anew():
-    setting_effects._warn_once.cache_clear()
+    setting_effects.warn_once.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,7 @@ def test_a_command_refuses_an_unknown_protocol(capsys):
 
 
 def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
+    setting_effects.warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         config = Config("LGMRec", "toy", config_dict={"cl_weight": 0.5, "n_ui_layers": 3})
     assert (config["contrast_weight"], config["n_layers"], config["cl_weight"]) == (0.5, 3, None)
@@ -241,6 +242,19 @@ def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
     with pytest.raises(ValueError, match="cl_weight is the earlier name of contrast_weight, and both are set"):
         Config("LGMRec", "toy", config_dict={"cl_weight": 0.5, "contrast_weight": 0.1})
     assert Config("MARGO", "toy", config_dict={"temperature": 2})["temperature"] == 2
+
+
+def test_an_earlier_name_is_told_once_in_a_process(caplog):
+    """A run makes several Configs of its settings."""
+    setting_effects.warn_once.cache_clear()
+    for _ in range(3):
+        assert Config("LGMRec", "toy", config_dict={"cl_weight": 0.5})["contrast_weight"] == 0.5
+    assert caplog.text.count("cl_weight is called contrast_weight now; change it where you set it") == 1
+
+
+@pytest.mark.parametrize("model", ["SiBraR", "SiBraRTable"])
+def test_the_temperature_of_the_contrast_has_the_name_that_others_give_it(model):
+    assert Config(model, "toy", config_dict={"temperature": 0.3})["contrast_temperature"] == 0.3
 
 
 @pytest.mark.parametrize(
@@ -257,6 +271,6 @@ def test_earlier_names_of_keys_are_taken_with_a_warning(caplog):
     ],
 )
 def test_a_key_of_a_part_that_the_run_has_not_is_told(model, settings, message, caplog):
-    setting_effects._warn_once.cache_clear()
+    setting_effects.warn_once.cache_clear()
     Config(model, "toy", config_dict=settings)
     assert message in caplog.text and bool(message) == ("changes nothing" in caplog.text)

@@ -8,8 +8,11 @@ from pathlib import Path
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.pretrained import clear_errors, encoder_folder, quiet, require_transformers
 from recbole_mm.encoder.safety import EncoderError
+from recbole_mm.io.names import closest
 from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import ENCODERS
+
+_MISSPELT = 0.8  # likeness to a registered name from which on another is taken for a slip of it
 
 
 def load_image_encoder(name: str, device: str = "cpu") -> ContentEncoder:
@@ -74,6 +77,7 @@ def _load(reads: str, name: str, device: str, options: dict[str, str] | None = N
         _check_options(ENCODERS.get(name), options)
         encoder = _made(reads, name)
     else:
+        _check_spelling(reads, name)
         require_transformers()
         with quiet(), clear_errors(name):
             folder = encoder_folder(name)
@@ -84,6 +88,17 @@ def _load(reads: str, name: str, device: str, options: dict[str, str] | None = N
             _check_options(kind, options)
             encoder = kind.load(name, folder, device, **options)
     return encoder.eval().requires_grad_(False).to(device)
+
+
+def _check_spelling(reads: str, name: str) -> None:
+    """Raise ValueError where a name is no folder, and so like a registered one that it is not looked for on the hub."""
+    known = [one.name for one in ENCODERS.entries() if one.facts["reads"] == reads and not one.target.has_files]
+    meant = closest(name, known, _MISSPELT)
+    if meant and not Path(name).is_dir():
+        raise ValueError(
+            f"encoder {name} is no folder and no registered encoder{meant}; registered for {reads}: "
+            f"{', '.join(known)}; of a model on the hub give its owner too, OWNER/{name}"
+        )
 
 
 def _check_options(kind: type[ContentEncoder], options: dict[str, str]) -> None:

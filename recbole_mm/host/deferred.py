@@ -7,8 +7,9 @@ import takes.
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,7 +52,9 @@ class _Deferred:
 
     def _self(self) -> Any:
         module, name = self._place
-        return getattr(_import(module, fromlist=[name]), name)
+        # hyperopt's search puts streams in the place of Python's own, which lack what ray looks for at its import
+        with redirect_stdout(sys.__stdout__), redirect_stderr(sys.__stderr__):
+            return getattr(_import(module, fromlist=[name]), name)
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._self(), attribute)

@@ -225,7 +225,7 @@ class SiBraR(MultimodalRecommender):
         loss = bpr_loss(ratings[:, :1] - ratings[:, 1:])
         if not self.settings.contrast_weight or sources.shape[-1] == 1:
             return loss
-        contrast = contrast_of_slots(views[:, :, 0], views[:, :, 1], self.settings.temperature)
+        contrast = contrast_of_slots(views[:, :, 0], views[:, :, 1], self.settings.contrast_temperature)
         self.record(contrast=contrast)
         return loss + self.settings.contrast_weight * contrast
 

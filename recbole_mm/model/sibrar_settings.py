@@ -15,7 +15,7 @@ NormEvery = Annotated[Whole, Field(ge=-1, le=100)]
 
 
 class SiBraRSettings(ModelSettings):
-    """SiBraR (RecSys 2024), the small form of public code. contrast_weight, temperature, weight_decay and
+    """SiBraR (RecSys 2024), the small form of public code. contrast_weight, contrast_temperature, weight_decay and
     learning_rate: within the searched ranges.
     """
 
@@ -39,7 +39,9 @@ class SiBraRSettings(ModelSettings):
     """Of the drawn modalities' vectors."""
     contrast_weight: Annotated[Weight, acts_where("sampling", "pairwise", "central")] = 0.0001
     """lambda, weight of the contrast of the two drawn modalities."""
-    temperature: Annotated[Positive, acts_where("sampling", "pairwise", "central"), acts_where("contrast_weight")] = 0.1
+    contrast_temperature: Annotated[
+        Positive, acts_where("sampling", "pairwise", "central"), acts_where("contrast_weight")
+    ] = 0.1
     """tau, of the contrast."""
     user_encoder: Literal["rows", "table", "branch"] = "rows"
     """One layer over the user's interactions, an ID table, or a single branch of its own."""
@@ -64,4 +66,5 @@ class SiBraRSettings(ModelSettings):
             "distribution": "uniform", "sample_num": 10, "alpha": 1.0, "dynamic": False, "candidate_num": 0,
         },
     }  # fmt: skip
+    aliases: ClassVar = {"temperature": "contrast_temperature"}
     published: ClassVar = {"valid_metric": "NDCG@10", "stopping_step": 5}

@@ -30,12 +30,13 @@ class SiBraRTableSettings(ModelSettings):
 
     contrast_weight: Weight = 0.001
     """Weight of the contrast of the two drawn sources."""
-    temperature: Annotated[Positive, acts_where("contrast_weight")] = 1.0
+    contrast_temperature: Annotated[Positive, acts_where("contrast_weight")] = 1.0
     """T, of the contrast."""
     trainable_features: bool = True
     """Whether a copy of the features is trained."""
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
+    aliases: ClassVar = {"temperature": "contrast_temperature"}
     published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
 
 
@@ -104,5 +105,5 @@ class SiBraRTable(MultimodalRecommender):
             return loss
         own = (positive[:, 0] * positive[:, 1]).sum(dim=-1, keepdim=True)
         other = (positive * negative.flip(1)).sum(dim=-1)
-        contrast = F.softplus((other - own) / self.settings.temperature).sum(dim=1).mean()
+        contrast = F.softplus((other - own) / self.settings.contrast_temperature).sum(dim=1).mean()
         return loss + self.settings.contrast_weight * contrast

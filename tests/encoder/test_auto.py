@@ -276,3 +276,15 @@ class TestBadInput:
         assert load_text_encoder(str(tmp_path)).facts["revision"] == first
         write_dual_clip(tmp_path, width=7)
         assert load_image_encoder(str(tmp_path)).facts["revision"] != first
+
+
+class TestNames:
+    def test_a_slip_of_a_registered_name_is_not_looked_for_on_the_hub(self):
+        with pytest.raises(ValueError, match="encoder histogramz is no folder and no registered") as one:
+            load_image_encoder("histogramz")
+        assert "(did you mean histograms?); registered for pictures: histograms" in str(one.value)
+
+    def test_a_folder_may_have_any_name(self, tmp_path, monkeypatch, pictures):
+        monkeypatch.chdir(tmp_path)
+        write_dual_clip(tmp_path / "histogramz")
+        assert load_image_encoder("histogramz")(pictures).shape[0] == 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mm import setting_effects
 from recbole_mm.testing.models import ModelConformance
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from tests.shape_only import BABY, build, count_parameters
@@ -161,6 +162,7 @@ def planted(tmp_path_factory):
 class TestEarlierNames:
     @pytest.mark.parametrize("key", ["backbone", "backbone_of_backbone"])
     def test_of_the_propagation(self, planted, tmp_path, caplog, key):
+        setting_effects.warn_once.cache_clear()
         run = start("POWERec", planted, **PRE_SPLIT, checkpoint_dir=str(tmp_path), **{key: "LightGCN"})
         assert run.model.propagation == "LightGCN" and run.config["propagation"] == "LightGCN"
         assert f"{key} is called propagation now" in caplog.text

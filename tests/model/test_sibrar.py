@@ -103,7 +103,7 @@ def batch_of(run, n_negatives=2):
 def start_sibrar(example, **settings):
     merged = {
         "train_neg_sample_args": {"distribution": "uniform", "sample_num": 2}, "dropout": 0.0, "user_dropout": 0.0,
-        "warm_negatives": False, "contrast_weight": 0.4, "temperature": 0.7, **settings,
+        "warm_negatives": False, "contrast_weight": 0.4, "contrast_temperature": 0.7, **settings,
     }  # fmt: skip
     return start_example("SiBraR", example, **merged)
 
@@ -175,7 +175,7 @@ def dense_loss(run, users, items, sources):
     loss = -torch.log(torch.sigmoid(ratings[:, :1] - ratings[:, 1:])).mean()
     if sources.shape[-1] == 1:
         return loss
-    logits = torch.einsum("bsd,btd->bst", views[:, :, 0], views[:, :, 1]) / chosen.temperature
+    logits = torch.einsum("bsd,btd->bst", views[:, :, 0], views[:, :, 1]) / chosen.contrast_temperature
     terms = []
     for one in range(logits.shape[1]):
         diagonal = logits[:, one, one]
@@ -320,7 +320,7 @@ def test_dropout_is_on_the_input_alone():
         ({"eval_modalities": ["smell"]}, "eval_modalities: 'smell' is none of interactions, visual, textual"),
         ({"eval_modalities": []}, "eval_modalities: .* leaves nothing"),
         ({"sampling": "central", "central_modality": "smell"}, "central_modality: 'smell' is none of"),
-        ({"temperature": 0.0}, "temperature: 0.0 is not allowed"),
+        ({"contrast_temperature": 0.0}, "contrast_temperature: 0.0 is not allowed"),
         ({"norm_every": -2}, "norm_every: -2 is not allowed"),
         ({"hidden_widths": [0]}, "hidden_widths.* is not allowed"),
         ({"feature_adapter": "lora", "common_width": 5}, "common_width: 5 must be embedding_size, 6"),

@@ -35,7 +35,7 @@ def vector(model, source, item):
 
 
 def dense_loss(model, users, positives, negatives, sources):
-    total, temperature = 0, model.settings.temperature
+    total, temperature = 0, model.settings.contrast_temperature
     for user, i, k, (one, two) in zip(users, positives, negatives, sources.tolist(), strict=True):
         first_i, second_i, first_k, second_k = (
             vector(model, source, item) for item in (i, k) for source in (one, two)
@@ -49,7 +49,7 @@ def dense_loss(model, users, positives, negatives, sources):
 
 @pytest.mark.parametrize("modalities", [["visual"], ["acoustic", "visual", "textual"]])
 def test_loss_gradients_and_scores(example, modalities):
-    run = start_example("SiBraRTable", example, modalities=modalities, contrast_weight=0.4, temperature=0.7)
+    run = start_example("SiBraRTable", example, modalities=modalities, contrast_weight=0.4, contrast_temperature=0.7)
     model, batch = run.model, training_batch(run)
     ids = [batch[name] for name in ("user_id", "item_id", "neg_item_id")]
     sources = model.draw_sources(len(ids[0]))
@@ -71,7 +71,7 @@ def test_draws_are_two_different_sources(example):
 
 @pytest.mark.parametrize(
     "settings, message",
-    [({"temperature": 0.0}, "temperature: 0.0"), ({"contrast_weight": -1}, "contrast_weight: -1")],
+    [({"contrast_temperature": 0.0}, "contrast_temperature: 0.0"), ({"contrast_weight": -1}, "contrast_weight: -1")],
 )
 def test_bad_settings(example, settings, message):
     with pytest.raises(ValueError, match=message):
