@@ -56,20 +56,10 @@ def search_with_hyperopt(
     try:
         with _seed(search.config["seed"]):
             tuning.run()
-        if trials.best is None:
-            raise ValueError(
-                f"no trial of {search.model} reached a finite {search.config['valid_metric']}; first error: "
-                f"{trials.first_error}"
-            )
-        trials.best["test_result"] = winner_test_metrics(trials.best_settings, trials.best["checkpoint"])
+        return trials.tested_winner()
     finally:
         with atomic_file(output_file) as temporary:
             tuning.export_result(temporary)
-    best = trials.best
-    return Winner(
-        trials.best_settings, best["best_valid_score"], best["best_valid_result"], best["test_result"],
-        Path(best["checkpoint"]),
-    )  # fmt: skip
 
 
 @contextmanager
@@ -147,6 +137,20 @@ class _Trials:
         if not math.isfinite(result["best_valid_score"]):
             return self._failed(params, f"its {self._search.config['valid_metric']} is {result['best_valid_score']}")
         return result
+
+    def tested_winner(self) -> Winner:
+        """The best trial, its test metrics measured now; raises ValueError where none had a finite score."""
+        if self.best is None:
+            raise ValueError(
+                f"no trial of {self._search.model} reached a finite {self._search.config['valid_metric']}; first "
+                f"error: {self.first_error}"
+            )
+        best = self.best
+        best["test_result"] = winner_test_metrics(self.best_settings, best["checkpoint"])
+        return Winner(
+            self.best_settings, best["best_valid_score"], best["best_valid_result"], best["test_result"],
+            Path(best["checkpoint"]),
+        )  # fmt: skip
 
     def _failed(self, params: dict[str, Any], reason: str) -> dict[str, Any]:
         """Print a trial that failed; gives what RecBole's file has of it, with the worst score there is, as no NaN."""
