@@ -82,14 +82,14 @@ def complete_sources(config: Config) -> None:
             if not config.is_stored:
                 raise ValueError(f"{config.setting_sources[key]}: {key} is yours to give, not a file's: --{key}=True")
             del given[key]
-    if "local_rank" in given and "nproc" not in given:  # which RecBole gives each process of several together
-        raise ValueError("local_rank: is given by the run to its processes; leave it out, and set their number, nproc")
     for key in PATH_KEYS:
         if isinstance(given.get(key), str):
             given[key] = os.path.expanduser(given[key])
     if config.is_stored:
         for key in (*PICKLE_KEYS, *OF_THE_COMMAND, *_OF_TRAINING):  # one process opens it, and trains nothing
             given.pop(key, None)
+    if "local_rank" in given and "nproc" not in given:  # which RecBole gives each process of several together
+        raise ValueError("local_rank: is given by the run to its processes; leave it out, and set their number, nproc")
     trusted = not is_from_file(config, "plugins") or config.trusts_plugins or given.get("trust_plugins") is True
     import_plugins(given.get("plugins"), trusted, config.setting_sources.get("plugins", "a file"))
 

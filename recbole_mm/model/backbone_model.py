@@ -125,6 +125,10 @@ class BackboneModel(Recommender):
         """The backbone's, and its own."""
         return {**self.backbone.records(), **super().records()}
 
+    def diagnostics(self) -> dict[str, float]:
+        """The backbone's, and its own."""
+        return {**self.backbone.diagnostics(), **super().diagnostics()}
+
     def take_stage_one(self, weights: dict[str, Tensor]) -> None:
         """Have the backbone go on from weights of its own; raises RuntimeError where names or shapes are others."""
         self.backbone.load_state_dict(weights)

@@ -106,10 +106,10 @@ class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
             settings.prompt_scale,
         )
 
-    def records(self) -> dict[str, float]:
-        """As of every model, and the user tables'."""
+    def diagnostics(self) -> dict[str, float]:
+        """The user tables'."""
         own = getattr(self, "user_embedding", None)
-        return {**super().records(), **(own.records() if isinstance(own, UserEmbedding) else {})}
+        return own.diagnostics() if isinstance(own, UserEmbedding) else {}
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR of the summed ratings, BPR of each pair's weakest modality, and the model's regulariser."""

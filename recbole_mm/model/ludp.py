@@ -173,18 +173,15 @@ class LUDP(MultimodalRecommender):
         }
 
     @torch.no_grad()
-    def records(self) -> dict[str, float]:
-        """As of every model, and whether the preference drowns the rest: mean lengths, and how alike users are."""
+    def diagnostics(self) -> dict[str, float]:
+        """Whether the preference drowns the rest: mean lengths, and how alike users are."""
         if not self.has_user_preference:
-            return super().records()
+            return {}
         users = self.collaborative()[1 : self.n_users]
         preference = self.preference(self.mean_features(), self.user_embedding)[1:]
-        found = {
-            "collaborative_length": users.norm(dim=1).mean(),
-            "preference_length": preference.norm(dim=1).mean(),
-            "user_cosine": mean_cosine(users + preference),
-        }
-        return {**super().records(), **{name: value.item() for name, value in found.items()}}
+        lengths = [part.norm(dim=1).mean() for part in (users, preference)]
+        values = torch.stack([*lengths, mean_cosine(users + preference)]).tolist()
+        return dict(zip(("collaborative_length", "preference_length", "user_cosine"), values, strict=True))
 
     def views(self, side_by_side: Tensor) -> Tensor:
         """``[n, M * width]`` as ``[M, n, width]``."""

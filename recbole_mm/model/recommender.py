@@ -104,6 +104,10 @@ class Recommender(TableScores, GeneralRecommender):
         }
         return {name: torch.stack(values).mean().item() for name, values in self._records.items()} | of_adapters
 
+    def diagnostics(self) -> dict[str, float]:
+        """What the parameters are like after a training epoch, by name: for the log alone, not the terminal."""
+        return {}
+
     def start_epoch(self, epoch: int) -> None:
         """Called once before each training epoch, by MultimodalTrainer or, under RecBole's own Trainer, by train().
 

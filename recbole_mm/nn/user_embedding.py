@@ -90,7 +90,7 @@ class UserEmbedding(nn.Module):
 
 
     @torch.no_grad()
-    def records(self) -> dict[str, float]:
+    def diagnostics(self) -> dict[str, float]:
         """What the log shows after each training epoch: lengths of user vectors and prompts, and how alike users are.
 
         ``user_cosine`` is the mean cosine of two users, mean over the modalities; a prompt far longer than the users'
@@ -101,7 +101,7 @@ class UserEmbedding(nn.Module):
         if self.prompts is not None:
             found["user_length"] = self.tables[0][1:].norm(dim=1).mean()
             found["prompt_length"] = self.pool(self.prompts).norm(dim=1).mean()
-        return {name: value.item() for name, value in found.items()}
+        return dict(zip(found, torch.stack(list(found.values())).tolist(), strict=True))  # the device waits once
 
 
 def id_table(rows: int, width: int, initialise: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_) -> nn.Parameter:

@@ -135,10 +135,12 @@ class MultimodalTrainer(ResumingTrainer):
 
     def _show_records(self, epoch: int) -> None:
         """What the model says of an epoch, in the log and TensorBoard; also :attr:`records`, for whoever watches."""
-        self.records = self.model.records()
-        if self.records:
-            values = ", ".join(f"{name}: {value:.4g}" for name, value in self.records.items())
-            self.logger.info(set_color(f"epoch {epoch} means", "green") + f" [{values}]")
+        means, diagnostics = self.model.records(), self.model.diagnostics()
+        for what, found in (("means", means), ("diagnostics", diagnostics)):
+            if found:
+                values = ", ".join(f"{name}: {value:.4g}" for name, value in found.items())
+                self.logger.info(set_color(f"epoch {epoch} {what}", "green") + f" [{values}]")
+        self.records = {**means, **diagnostics}
         for name, value in self.records.items():
             self.tensorboard.add_scalar(f"Train/{name}", value, epoch)
 

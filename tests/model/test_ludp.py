@@ -128,20 +128,20 @@ class TestLUDP(ModelConformance):
         others = {name for name in drawn.state_dict() if name != "preference_maps"}
         assert all(torch.equal(drawn.state_dict()[name], scaled.state_dict()[name]) for name in others)
 
-    def test_what_an_epoch_records(self, tmp_path):
+    def test_diagnostics_of_an_epoch(self, tmp_path):
         """How long the two parts of users are, by the rows that are scored; how alike users are, pair by pair."""
         model = start_example(self.model, write_example(tmp_path), knn_k=3).model
         users = model.encode()[0].detach()[1:]
         collaborative = model.collaborative().detach()[1 : model.n_users]
         unit = (users / users.norm(dim=1, keepdim=True)).numpy()
         pairs = [unit[a] @ unit[b] for a in range(len(unit)) for b in range(len(unit)) if a != b]
-        assert model.records() == pytest.approx({
+        assert model.diagnostics() == pytest.approx({
             "collaborative_length": collaborative.norm(dim=1).mean().item(),
             "preference_length": (users - collaborative).norm(dim=1).mean().item(),
             "user_cosine": np.mean(pairs),
         })  # fmt: skip
         without = start_example(self.model, write_example(tmp_path / "without"), knn_k=3, user_preference=False)
-        assert without.model.records() == {}
+        assert without.model.diagnostics() == {}
 
     def test_attention_of_items_and_users_is_the_dense_references(self, tmp_path):
         run = start_example(self.model, write_example(tmp_path), knn_k=3, preference_size=5)

@@ -80,7 +80,8 @@ class TestMARGO(ModelConformance):
         assert records["weights_sd"] == pytest.approx(weights.std(axis=0, ddof=1).mean(), rel=1e-4)
         assert 0 < records["gamma"] < 1
         model.start_epoch(1)
-        assert set(model.records()) - set(model.backbone.records()) == {"weights_sd"}
+        assert set(model.records()) == {"weights_sd"}
+        assert "user_cosine" in model.diagnostics()  # of its backbone
 
     def test_stage_one_sums_and_does_not_train_weights(self, data_path, tmp_path):
         run = self.start(data_path, tmp_path, item_weights=False)

@@ -112,10 +112,10 @@ def test_how_alike_the_users_of_baby_start(kind, scale, cosine):
 
 
 @pytest.mark.parametrize("kind", ["separate", "shared", "prompted"])
-def test_what_is_recorded(kind):
+def test_diagnostics(kind):
     """By all pairs of users, one by one; [PAD] is none of them."""
     users = embedding(kind=kind)
-    records = users.records()
+    records = users.diagnostics()
     vectors = users().detach().double()[1:]
     pairs = list(itertools.permutations(range(len(vectors)), 2))
     cosines = [torch.cosine_similarity(vectors[a], vectors[b], dim=-1).mean().item() for a, b in pairs]
