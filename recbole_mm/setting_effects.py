@@ -42,11 +42,8 @@ def warn_of_search(config: Config, grid: Mapping[str, Sequence[Any]], place: str
         grid: values by key; of a range some examples.
         place: where the search stands, for the message.
     """
-    values = {key: [value] for key, value in all_settings(config).items()}
-    for line in [
-        *_of_other_parts(config, grid, {key: value[0] for key, value in values.items()}),
-        *without_effect(config, grid, {**values, **grid}),
-    ]:
+    lines = _of_other_parts(config, grid, all_settings(config)) + without_effect(config, grid, _tried(config, grid))
+    for line in lines:
         warn_once(f"{place}: {line}")
 
 
@@ -58,7 +55,12 @@ def acts(config: Config, key: str, grid: Mapping[str, Sequence[Any]]) -> bool:
         key: of `grid`.
         grid: as of :func:`warn_of_search`.
     """
-    return not without_effect(config, [key], {**{one: [value] for one, value in all_settings(config).items()}, **grid})
+    return not without_effect(config, [key], _tried(config, grid))
+
+
+def _tried(config: Config, grid: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """All values that each key of a search's trials may have."""
+    return {**{key: [value] for key, value in all_settings(config).items()}, **grid}
 
 
 def without_effect(config: Config, keys: Iterable[str], values: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -172,7 +172,7 @@ def _split_as_pandas(text: str, separator: str) -> pd.DataFrame | None:
 
 def bad_value(words: list[str], is_number: Callable[[str], bool] | None = None) -> str:
     """Which value of a sequence is no number, and what to do; there is one."""
-    is_number = is_number or _is_number
+    is_number = is_number or reads_as_number
     place = next(place for place, word in enumerate(words) if not is_number(word))
     word = words[place]
     remedy = "correct it"
@@ -183,7 +183,8 @@ def bad_value(words: list[str], is_number: Callable[[str], bool] | None = None) 
     return f"value {place + 1} is {word[:40]!r}, which is no number; {remedy}"
 
 
-def _is_number(word: str) -> bool:
+def reads_as_number(word: str) -> bool:
+    """Whether a word of a text file is a number, as Python reads them, but for ``1_000``."""
     try:
         float(word)
     except ValueError:

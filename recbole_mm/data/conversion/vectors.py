@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from recbole_mm.io.tables import reads_as_number
+
 VECTORS = ":float_seq"
 _LIST = re.compile(r"\s*[\[(](.*)[\])]\s*", re.DOTALL)
 
@@ -17,7 +19,7 @@ def is_vector(cell: str) -> bool:
     if listed is None:
         return False
     words = _words(listed[1])
-    return len(words) > 1 and all(map(_is_number, words)) and any(re.search("[.eE]", word) for word in words)
+    return len(words) > 1 and all(map(reads_as_number, words)) and any(re.search("[.eE]", word) for word in words)
 
 
 def parsed_vectors(cells: Any, column: str, place: Callable[[int], str]) -> Any:
@@ -34,7 +36,7 @@ def parsed_vectors(cells: Any, column: str, place: Callable[[int], str]) -> Any:
 def _parsed(cell: str, column: str, place: Callable[[], str]) -> list[float] | None:
     listed = _LIST.fullmatch(cell)
     words = _words(cell if listed is None else listed[1])
-    bad = next((word for word in words if not _is_number(word)), None)
+    bad = next((word for word in words if not reads_as_number(word)), None)
     if bad is not None:
         remedy = "which NumPy prints for what it leaves out; save all" if bad == "..." else "no number; correct it"
         raise ValueError(f"{place()}: the vector in {column!r} has {bad[:40]!r}, {remedy}")
@@ -43,11 +45,3 @@ def _parsed(cell: str, column: str, place: Callable[[], str]) -> list[float] | N
 
 def _words(listed: str) -> Sequence[str]:
     return re.split(r"\s*,\s*|\s+", listed.strip().strip(",")) if listed.strip() else []
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return "_" not in word
