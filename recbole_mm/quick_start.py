@@ -192,12 +192,16 @@ def _tell_of_others(nproc: int, world_size: int = -1, ip: str = "localhost", por
 
 
 def objective_function(
-    config_dict: dict[str, Any] | None = None, config_file_list: list[str] | None = None, saved: bool = True
+    config_dict: dict[str, Any] | None = None,
+    config_file_list: list[str] | None = None,
+    saved: bool = True,
+    begins: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """RecBole's objective for its ``HyperTuning``, except that it leaves the test split alone.
 
     A search must choose by validation; the test metrics of the winner follow after it
-    (:func:`recbole_mm.tuning.search.winner_test_metrics`). Arguments as RecBole's.
+    (:func:`recbole_mm.tuning.search.winner_test_metrics`). Arguments as RecBole's, and `begins`, which is called
+    with the checkpoint's file before the training.
 
     Returns:
         RecBole's dictionary, ``test_result`` empty, and ``checkpoint``, the file of the best epoch, one per call.
@@ -206,6 +210,8 @@ def objective_function(
     config = Config(config_dict=lists, config_file_list=config_file_list)  # hyperopt makes tuples of lists
     init_logger(config)
     trainer, train_data, valid_data, _ = prepare_training(config)
+    if begins is not None:
+        begins(trainer.saved_model_file)
     score, result = trainer.fit(train_data, valid_data, verbose=False, saved=saved)
     return {
         "model": config["model"],

@@ -114,7 +114,7 @@ def test_a_search_that_is_interrupted(settings):
     wait_until(lambda: "current best valid score" in Path("out.txt").read_text())
     os.killpg(process.pid, signal.SIGINT)
     line = last_line(process, 130)
-    assert line.startswith("interrupted; the trials so far are in hyper_example.result; ")
+    assert line.startswith("interrupted; the trials so far are in hyper_example.result; go on with")
     assert "learning_rate" in Path("hyper_example.result").read_text()
 
 

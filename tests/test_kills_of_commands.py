@@ -153,8 +153,8 @@ def is_trial(process: psutil.Process) -> bool:
     return title.startswith("ray::ImplicitFunc")
 
 
-def test_a_killed_hyperopt_search_leaves_nothing_in_the_way_of_the_next(data, tmp_path):
-    """RecBole's own search has no state to go on from: it begins again, and what the killed trial left stays out."""
+def test_a_killed_hyperopt_search_goes_on_to_the_same_trials(data, tmp_path):
+    """Its finished trials are told to hyperopt again, and what the killed one left is gone on with."""
     command = search_command(data, "--tool=Hyperopt")
 
     def begun(folder: Path) -> Callable[[], bool]:
@@ -165,9 +165,12 @@ def test_a_killed_hyperopt_search_leaves_nothing_in_the_way_of_the_next(data, tm
     randomly, n_killed = random.Random(5), 0
     for number in range(KILLS):
         folder = tmp_path / f"killed-{number}"
-        n_killed += kill_at_random(command, folder, begun(folder), seconds, randomly)
-        finish(command, folder)
+        is_killed = kill_at_random(command, folder, begun(folder), seconds, randomly)
+        n_killed += is_killed
+        if is_killed:
+            finish([*command, "--resume"], folder)
         assert last_lines(folder) == last_lines(whole)
+        assert len([*folder.glob("saved/*.json")]) == 1  # the winner's alone
         assert (folder / "hyper_example.result").read_text() == (whole / "hyper_example.result").read_text()
     assert n_killed > KILLS / 3  # the others had ended
 

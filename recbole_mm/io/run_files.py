@@ -73,6 +73,13 @@ class RunFiles:
         found = {RunFiles.of(file) for file in self.pickle.parent.iterdir() if file.suffix in _OWN_SUFFIXES}
         return [files for files in found if form.fullmatch(files.pickle.stem)]
 
+    def state(self) -> Path | None:
+        """The checkpoint, of its last stage, whose state training goes on from; None where none was written."""
+        for files in (self, *self.stages()):
+            if files.resume.is_file() or files.last.is_file():
+                return files.pickle
+        return None
+
     def delete(self) -> None:
         """Delete the run's files and those of its earlier stages, and no other run's."""
         for files in (self, *self.stages()):

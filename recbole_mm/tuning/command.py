@@ -16,7 +16,7 @@ from recbole_mm.io.folders import make_run_folder
 from recbole_mm.io.locks import only_holder
 from recbole_mm.quick_start import add_config_files, check_folders, config_files, parse_with_settings, run_command
 from recbole_mm.search_space import find_hyper_file
-from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt
+from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt, trials_file
 from recbole_mm.tuning.search import Search, Winner, prepare_search
 
 RESULT_FILE = Path("hyper_example.result")  # RecBole's own name for it
@@ -43,13 +43,14 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("--tool", default="Hyperopt", choices=("Hyperopt", "Ray"), help="what searches (default: %(default)s)")
     add("--algo", default="exhaustive", choices=ALGORITHMS, help="what to try (default: %(default)s)")
     add("--max_evals", type=int, default=100, help="most trials of random and bayes (default: %(default)s)")
+    add("--resume", action="store_true", help="go on with the same search, which did not end")
     add = parser.add_argument_group("with --tool=Hyperopt").add_argument
     add("--early_stop", type=int, help="random and bayes end after so many trials without a better one (default: 10)")
     add("--output_file", type=Path, help=f"result file (default: {RESULT_FILE})")
     add("--display_file", help="plot of the search, .html")
+    add("--overwrite", action="store_true", default=None, help="begin anew, and delete what a killed search left")
     add = parser.add_argument_group("with --tool=Ray").add_argument
     add("--search_dir", type=Path, help="folder of the search (default: saved/search/MODEL-DATASET)")
-    add("--resume", action="store_true", default=None, help="go on with the search in that folder")
     add("--ray_address", help="existing cluster, host:port or auto (default: Ray starts on this machine)")
     return parser
 
@@ -65,11 +66,14 @@ def _run(options: argparse.Namespace, fixed: list[str]) -> None:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    theirs = {"Hyperopt": ("early_stop", "output_file", "display_file"), "Ray": ("search_dir", "resume", "ray_address")}
+    of_hyperopt = ("early_stop", "output_file", "display_file", "overwrite")
+    theirs = {"Hyperopt": of_hyperopt, "Ray": ("search_dir", "ray_address")}
     (other,) = set(theirs) - {options.tool}
     for name in theirs[other]:
         if getattr(options, name) is not None:
             raise ValueError(f"--{name} is an option of --tool={other}, and this is --tool={options.tool}")
+    if options.resume and options.overwrite:
+        raise ValueError("--resume goes on with a search and --overwrite begins anew; leave one of the two out")
     if options.max_evals < 1 or (options.early_stop or 1) < 1:
         raise ValueError("--max_evals and --early_stop must be at least 1")
 
@@ -81,7 +85,7 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
     make_run_folder(output_file.absolute().parent, "--output_file")
     files = map(Path, config_files(options.config_files) or ())
     inputs = [*files, find_hyper_file(options.params_file or options.model)]
-    for written in (output_file, _best_file(output_file)):
+    for written in (output_file, _best_file(output_file), trials_file(output_file)):
         check_is_no_input(written, "--output_file", inputs)
     if options.display_file:
         check_is_no_input(Path(options.display_file), "--display_file", inputs)
@@ -89,11 +93,12 @@ def _search_here(search: Search, options: argparse.Namespace) -> None:
     try:
         with only_holder(lock, f"searching into {output_file}"):
             winner = search_with_hyperopt(
-                search, output_file, options.algo, options.max_evals, early_stop, options.display_file
-            )
+                search, output_file, options.algo, options.max_evals, early_stop, options.display_file,
+                options.resume, bool(options.overwrite),
+            )  # fmt: skip
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"the trials so far are in {output_file}; with --tool=Ray, a search goes on after it was interrupted"
+            f"the trials so far are in {output_file}; go on with the same command and --resume"
         ) from None
     best_file = _best_file(output_file)
     winner.write_yaml(best_file)
@@ -112,7 +117,7 @@ def _search_on_ray(search: Search, options: argparse.Namespace) -> None:
     make_run_folder(folder.absolute().parent, "--search_dir")
     try:
         winner = search_with_ray(
-            search, folder, options.algo, options.max_evals, bool(options.resume), options.ray_address
+            search, folder, options.algo, options.max_evals, options.resume, options.ray_address
         )
     except KeyboardInterrupt:
         has_begun = (folder / "search.json").is_file()

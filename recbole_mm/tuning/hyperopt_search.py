@@ -19,7 +19,9 @@ from recbole_mm.io.files import atomic_file
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function
 from recbole_mm.search_space import number_of_settings, recbole_form
+from recbole_mm.tuning.description import describe
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
+from recbole_mm.tuning.trial_list import Trial, TrialList
 
 SEED_VARIABLE = "HYPEROPT_FMIN_SEED"
 ALGORITHMS = ("exhaustive", "random", "bayes")
@@ -32,8 +34,12 @@ def search_with_hyperopt(
     max_evals: int = 100,
     early_stop: int = 10,
     display_file: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Winner:
     """Try settings one after the other, choose by validation, test the winner, write RecBole's result file.
+
+    Until it has ended, its finished trials stand in :func:`trials_file`, from which a killed search goes on.
 
     Args:
         search: what to search.
@@ -42,24 +48,45 @@ def search_with_hyperopt(
         max_evals: most trials of a random or bayes search.
         early_stop: such a search ends after as many trials without a better one, once one has not failed.
         display_file: RecBole's plot of the search, an HTML file.
+        resume: go on with the search into `output_file` that did not end.
+        overwrite: begin anew where there is one, and delete its checkpoints.
 
     A trial that ends in an error, or with a score that is not finite, is printed with the reason; the search goes on.
 
-    Raises ValueError where `algo` is exhaustive and a range is not a list of choices, or no trial has a finite score.
+    Raises ValueError where `algo` is exhaustive and a range is not a list of choices, no trial has a finite score, an
+    earlier search did not end and nothing says what to do about it, or there is none to go on with.
     """
-    trials = _Trials(search)
+    kept = _kept_trials(search, output_file, algo, max_evals, early_stop)
+    trials = _Trials(search, kept)
     limits = {"algo": algo, "max_evals": max_evals, "early_stop": early_stop}
     if algo == "exhaustive":
         limits = _all_settings(number_of_settings(search.ranges))
     tuning = _Tuning(trials, params_dict=recbole_form(search.ranges), display_file=display_file, **limits)
     tuning.early_stop_fn = _after_a_success(tuning.early_stop_fn)
+    if resume:
+        kept.go_on(search.better)
+    else:
+        (kept.overwrite if overwrite else kept.begin)()
     try:
         with _seed(search.config["seed"]):
             tuning.run()
-        return trials.tested_winner()
+        winner = trials.tested_winner()
     finally:
         with atomic_file(output_file) as temporary:
             tuning.export_result(temporary)
+    kept.delete()
+    return winner
+
+
+def trials_file(output_file: Path) -> Path:
+    """Where the finished trials of a search stand until it has ended."""
+    return output_file.with_suffix(".trials.json")
+
+
+def _kept_trials(search: Search, output_file: Path, algo: str, max_evals: int, early_stop: int) -> TrialList:
+    seed = os.environ.get(SEED_VARIABLE, str(search.config["seed"]))
+    description = {**describe(search, algo, max_evals), "early_stop": early_stop, "hyperopt_seed": seed}
+    return TrialList(trials_file(output_file), Path(search.config["checkpoint_dir"]), description)
 
 
 @contextmanager
@@ -107,64 +134,80 @@ def _after_a_success(stop: Callable[..., Any]) -> Callable[..., Any]:
 class _Trials:
     """The objective: trains one setting, keeps the checkpoint of the best so far and deletes the others.
 
+    Args:
+        search: what is searched.
+        kept: its finished trials on disk, told instead of trained where the search goes on.
+
     Attributes:
-        best: what :func:`~recbole_mm.quick_start.objective_function` gave of the best so far; None before there is one.
-        best_settings: of that trial.
+        best: the best trial so far; None before there is one.
+        best_result: what RecBole has of it.
         first_error: parameters and reason of the first trial that failed.
     """
 
-    def __init__(self, search: Search):
-        self._search = search
-        self.best: dict[str, Any] | None = None
-        self.best_settings: dict[str, Any] = {}
+    def __init__(self, search: Search, kept: TrialList):
+        self._search, self._kept = search, kept
+        self.best: Trial | None = None
+        self.best_result: dict[str, Any] = {}
         self.first_error = "none"
 
     def __call__(self, params: dict[str, Any], _config_files: object = None) -> dict[str, Any]:
-        settings = {**self._search.settings, **plain(params)}
-        try:
-            result = objective_function(settings)
-        except Exception as error:
-            if not isinstance(error, (ValueError, OSError)):  # whose message is not written to be read alone
-                traceback.print_exc()
-            return self._failed(params, printable(f"{type(error).__name__}: {error}"))
-        best_so_far = None if self.best is None else self.best["best_valid_score"]
-        if self._search.better(result["best_valid_score"], best_so_far):
-            worse, self.best, self.best_settings = self.best, result, settings
-        else:
-            worse = result
-        if worse is not None:
-            RunFiles.of(worse["checkpoint"]).delete()
-        if not math.isfinite(result["best_valid_score"]):
-            return self._failed(params, f"its {self._search.config['valid_metric']} is {result['best_valid_score']}")
+        values = plain(params)
+        told = self._kept.told(values)
+        trial = told or self._train(values)
+        worse, result = trial, self._for_recbole(trial)
+        if trial.score is not None and self._search.better(trial.score, self.best and self.best.score):
+            worse, self.best, self.best_result = self.best, trial, result
+        if told is None:
+            self._kept.ends(trial)
+            if worse is not None and worse.checkpoint is not None:
+                self._kept.files(worse.checkpoint).delete()
         return result
 
     def tested_winner(self) -> Winner:
         """The best trial, its test metrics measured now; raises ValueError where none had a finite score."""
-        if self.best is None:
+        best = self.best
+        if best is None:
+            self._kept.delete()
             raise ValueError(
                 f"no trial of {self._search.model} reached a finite {self._search.config['valid_metric']}; first "
                 f"error: {self.first_error}"
             )
-        best = self.best
-        best["test_result"] = winner_test_metrics(self.best_settings, best["checkpoint"])
-        return Winner(
-            self.best_settings, best["best_valid_score"], best["best_valid_result"], best["test_result"],
-            Path(best["checkpoint"]),
-        )  # fmt: skip
+        settings = {**self._search.settings, **best.params}
+        checkpoint = Path(self.best_result["checkpoint"])
+        self.best_result["test_result"] = test = winner_test_metrics(settings, checkpoint)
+        return Winner(settings, self.best_result["best_valid_score"], best.valid_result, test, checkpoint)
 
-    def _failed(self, params: dict[str, Any], reason: str) -> dict[str, Any]:
-        """Print a trial that failed; gives what RecBole's file has of it, with the worst score there is, as no NaN."""
-        print(f"trial failed: {plain(params)}: {reason}", flush=True)
-        if self.first_error == "none":
-            self.first_error = f"{plain(params)}: {reason}"
+    def _train(self, values: dict[str, Any]) -> Trial:
+        settings = {**self._search.settings, **values}
+        state = self._kept.state_of(values)
+        if state is not None:
+            settings["resume_from"] = str(state)
+        begins = None if state is not None else partial(self._kept.trains, values)
+        try:
+            result = objective_function(settings, begins=begins)
+        except Exception as error:
+            if not isinstance(error, (ValueError, OSError)):  # whose message is not written to be read alone
+                traceback.print_exc()
+            return Trial(params=values, failed=printable(f"{type(error).__name__}: {error}"))
+        score, checkpoint = float(result["best_valid_score"]), Path(result["checkpoint"])
+        if not math.isfinite(score):
+            RunFiles.of(checkpoint).delete()
+            return Trial(params=values, failed=f"its {self._search.config['valid_metric']} is {score}")
+        return Trial(params=values, score=score, valid_result=result["best_valid_result"], checkpoint=checkpoint.name)
+
+    def _for_recbole(self, trial: Trial) -> dict[str, Any]:
+        """What RecBole's search and file have of a trial; one that failed is printed, with the worst score there is."""
         bigger = self._search.config["valid_metric_bigger"]
-        return {
-            "model": self._search.model,
-            "best_valid_score": -math.inf if bigger else math.inf,
-            "valid_score_bigger": bigger,
-            "best_valid_result": {"failed": reason},
-            "test_result": {},
-        }
+        result = {"model": self._search.model, "valid_score_bigger": bigger, "test_result": {}}
+        if trial.failed is None:
+            checkpoint = str(self._kept.files(str(trial.checkpoint)).pickle)
+            valid = {"best_valid_score": trial.score, "best_valid_result": trial.valid_result}
+            return {**result, **valid, "checkpoint": checkpoint}
+        print(f"trial failed: {trial.params}: {trial.failed}", flush=True)
+        if self.first_error == "none":
+            self.first_error = f"{trial.params}: {trial.failed}"
+        worst = -math.inf if bigger else math.inf  # as no NaN
+        return {**result, "best_valid_score": worst, "best_valid_result": {"failed": trial.failed}}
 
 
 def plain(params: dict[str, Any]) -> dict[str, Any]:

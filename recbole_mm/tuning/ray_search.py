@@ -8,20 +8,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 
-from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
-from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.locks import only_holder
-from recbole_mm.io.reading import has_file, open_regular
+from recbole_mm.io.reading import has_file
 from recbole_mm.ray_session import check_resources, ray_session
 from recbole_mm.run_settings import SearchSettings
 from recbole_mm.setting_rules import PATH_KEYS
-from recbole_mm.trainer.checkpoint import settings as plain_settings
+from recbole_mm.tuning.description import Description, check_same_search, describe, read_kept
 from recbole_mm.tuning.ray_interrupt import interrupted_between_steps
 from recbole_mm.tuning.ray_results import choose, row_of, write_results
 from recbole_mm.tuning.ray_space import SCORE, Space, mode
@@ -58,7 +55,7 @@ def search_with_ray(
     """
     folder = folder.absolute()
     space = Space(search, algo, max_evals)
-    description = _description(search, algo, max_evals)
+    description = describe(search, algo, max_evals)
     _check_folder(folder, description, resume)
     with ray_session(ray_address, "add --resume to the same command"):
         check_resources(search.config)
@@ -91,31 +88,6 @@ def _try_all(
 # ---------------------------------------------------------------- the folder of a search
 
 
-class _Description(BaseModel):
-    """What must be the same where a search is resumed."""
-
-    model_config = ConfigDict(strict=True)
-
-    settings: dict[str, Any]
-    model: str
-    dataset: str
-    ranges: list[Any]
-    algo: str
-    max_evals: int
-
-
-def _description(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
-    """That of a search, see :class:`_Description`."""
-    return {
-        "settings": {key: value for key, value in plain_settings(search.config).items() if key not in PATH_KEYS},
-        "model": search.model,
-        "dataset": search.dataset,
-        "ranges": [[one.name, one.kind, list(one.values)] for one in search.ranges],
-        "algo": algo,
-        "max_evals": max_evals,
-    }
-
-
 def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> None:
     file = folder / _DESCRIPTION_FILE
     if not resume:
@@ -124,26 +96,7 @@ def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> No
         return
     if not has_file(file):
         raise ValueError(f"--resume: {folder} holds no search; leave --resume out, or set --search_dir")
-    earlier = read_description(file)
-    now = json.loads(json.dumps(description))
-    for key in ("model", "dataset", "algo", "max_evals", "ranges"):
-        if earlier[key] != now[key]:
-            raise ValueError(f"--resume: the search in {folder} has {key} {earlier[key]}, this one {now[key]}")
-    for key in sorted({*earlier["settings"], *now["settings"]}):
-        if earlier["settings"].get(key) != now["settings"].get(key):
-            theirs, ours = earlier["settings"].get(key), now["settings"].get(key)
-            raise ValueError(f"--resume: the search in {folder} has {key}: {theirs}, this one {ours}")
-
-
-def read_description(file: Path) -> dict[str, Any]:
-    """What :func:`_description` gave; raises ValueError, naming file and key, where the file holds something else."""
-    otherwise = "restore it, or set another --search_dir"
-    try:
-        with open_regular(file) as opened:
-            found = _Description.model_validate(parse_json(opened.read().decode("utf-8"))).model_dump()
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"--resume: {file} is damaged ({one_line(error)}); {otherwise}") from error
-    return found
+    check_same_search(read_kept(file, Description, "restore it, or set another --search_dir"), description, folder)
 
 
 # ---------------------------------------------------------------- Ray's objects

@@ -68,12 +68,11 @@ def _restore(folder: Path, settings: dict[str, Any]) -> int:
     if checkpoint is None:
         return 0
     checkpoint.to_directory(folder)
-    final = RunFiles(folder / MODEL_FILE)
-    states = [files for files in (final, *final.stages()) if files.resume.is_file() or files.last.is_file()]
+    state = RunFiles(folder / MODEL_FILE).state()
     saved = json.loads((folder / _COUNT_FILE).read_text(encoding="utf-8"))
-    if not states:  # RecBole's own trainers start again
+    if state is None:  # RecBole's own trainers start again
         return 0
-    settings["resume_from"] = str(states[0].pickle)
+    settings["resume_from"] = str(state)
     return saved["evaluations"]
 
 

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_mm.tuning.ray_search import read_description
+from recbole_mm.tuning.description import Description, read_kept
 from tests.fuzz.strategies import fuzz, mutated, read_or_refuse
 
 WHOLE = {"settings": {"epochs": 3}, "model": "BPR", "dataset": "toy", "algo": "random", "max_evals": 4,
@@ -21,7 +21,7 @@ values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
 def test_a_damaged_description(tmp_path, content):
     file = tmp_path / "search.json"
     file.write_bytes(content)
-    found = read_or_refuse(lambda: read_description(file), file)
+    found = read_or_refuse(lambda: read_kept(file, Description, "restore it"), file)
     assert found is None or all(type(found[key]) is kind for key, kind in KINDS.items())
 
 
@@ -30,5 +30,5 @@ def test_a_damaged_description(tmp_path, content):
 def test_a_field_that_is_another(tmp_path, key, value):
     file = tmp_path / "search.json"
     file.write_text(json.dumps(WHOLE | {key: value}))
-    found = read_or_refuse(lambda: read_description(file), file)
+    found = read_or_refuse(lambda: read_kept(file, Description, "restore it"), file)
     assert (found is not None) == (type(value) is KINDS[key])

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hyperopt.early_stop import no_progress_loss
 from recbole.data.dataloader import AbstractDataLoader
-from recbole.trainer import HyperTuning
+from recbole.trainer import HyperTuning, Trainer
 from recbole.trainer import hyper_tuning as recboles
 
+from recbole_mm import quick_start
 from recbole_mm.io.locks import only_holder
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import objective_function, run
 from recbole_mm.testing.toy import write_planted
+from recbole_mm.trainer.trainer import MultimodalTrainer
 from recbole_mm.tuning.command import main
 from recbole_mm.tuning.hyperopt_search import _after_a_success
 from recbole_mm.tuning.search import prepare_search
+from recbole_mm.tuning.trial_list import Trial, TrialList
 
 INF = float("inf")
 
@@ -135,8 +140,8 @@ def test_each_search_of_a_process_draws_with_its_own_seed(folder, arguments, mon
 def test_a_first_trial_without_a_finite_score_does_not_win(folder, arguments, monkeypatch, capsys, value):
     trials = []
 
-    def objective(settings):
-        trials.append(objective_function(settings))
+    def objective(settings, begins):
+        trials.append(objective_function(settings, begins=begins))
         scored = trials[-1] if len(trials) > 1 else {**trials[-1], "best_valid_score": value}
         return scored
 
@@ -146,8 +151,8 @@ def test_a_first_trial_without_a_finite_score_does_not_win(folder, arguments, mo
 
 
 def test_no_trial_with_a_finite_score_is_one_line(folder, arguments, monkeypatch, capsys):
-    def objective(settings):
-        return {**objective_function(settings), "best_valid_score": float("nan")}
+    def objective(settings, begins):
+        return {**objective_function(settings, begins=begins), "best_valid_score": float("nan")}
 
     monkeypatch.setattr("recbole_mm.tuning.hyperopt_search.objective_function", objective)
     assert main(arguments) == 2
@@ -314,3 +319,188 @@ def test_two_searches_do_not_write_one_result_file(folder, arguments, capsys):
         assert main([*arguments, "--model=POWERec", "--output_file=mine.result"]) == 2
     assert "searching into mine.result: process " in capsys.readouterr().err
     assert not Path("mine.result").exists()
+
+
+# ---------------------------------------------------------------- a search that is killed goes on
+
+
+class Killed(BaseException):
+    """What no part of a search handles, as a kill."""
+
+
+KEPT = Path("hyper_example.trials.json")
+
+
+def kill_in(monkeypatch, number: int, epoch: int) -> None:
+    """Let the process end in an epoch of a trial, both counted from one."""
+    started = []
+    begin, train = quick_start.prepare_training, MultimodalTrainer._train_epoch
+
+    def prepare(*arguments):
+        started.append(True)
+        return begin(*arguments)
+
+    def train_epoch(trainer, data, index, *rest, **options):
+        if len(started) == number and index + 1 == epoch:
+            raise Killed
+        return train(trainer, data, index, *rest, **options)
+
+    monkeypatch.setattr(quick_start, "prepare_training", prepare)
+    monkeypatch.setattr(MultimodalTrainer, "_train_epoch", train_epoch)
+
+
+def trained(monkeypatch) -> list[int]:
+    """The epochs that are trained from now on."""
+    epochs, train = [], MultimodalTrainer._train_epoch
+
+    def train_epoch(trainer, data, index, *rest, **options):
+        epochs.append(index)
+        return train(trainer, data, index, *rest, **options)
+
+    monkeypatch.setattr(MultimodalTrainer, "_train_epoch", train_epoch)
+    return epochs
+
+
+@pytest.mark.parametrize("algo", ["exhaustive", "random", "bayes"])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_killed_search_goes_on_where_it_was(folder, arguments, monkeypatch, capsys, tmp_path, algo, epoch):
+    """Of four trials of two epochs, it is killed in the third."""
+    command = [*arguments, f"--algo={algo}", "--max_evals=4", "--checkpoint_dir=saved"]
+    (tmp_path / "whole").mkdir()
+    with chdir(tmp_path / "whole"):
+        assert main(command) == 0
+        assert not KEPT.exists()
+        whole, expected = blocks(), summary(capsys.readouterr().out)
+    with monkeypatch.context() as patches:
+        kill_in(patches, number=3, epoch=epoch)
+        with pytest.raises(Killed):
+            main(command)
+    kept = json.loads(KEPT.read_text())
+    assert len(kept["trials"]) == 2 and Path("saved", kept["running"]["checkpoint"]).exists() == (epoch == 2)
+    epochs = trained(monkeypatch)
+    assert main([*command, "--resume"]) == 0
+    assert epochs == ([0, 1, 0, 1] if epoch == 1 else [1, 0, 1])
+    found = summary(capsys.readouterr().out)
+    assert blocks() == whole
+    assert {**found, "checkpoint": ""} == {**expected, "checkpoint": ""}
+    assert not KEPT.exists()
+    assert {file for file in Path("saved").iterdir() if file.is_file()} == {
+        file for file in RunFiles.of(found["checkpoint"]).all if file.exists()
+    }
+
+
+def test_a_search_that_did_not_end_is_not_begun_again_unasked(folder, arguments, monkeypatch, capsys):
+    with monkeypatch.context() as patches:
+        kill_in(patches, number=2, epoch=2)
+        with pytest.raises(Killed):
+            main([*arguments, "--checkpoint_dir=saved"])
+    left = set(Path("saved").glob("*.*"))
+    assert main([*arguments, "--checkpoint_dir=saved"]) == 2
+    assert "error: hyper_example.trials.json is of a search that did not end; add --resume" in capsys.readouterr().err
+    assert main([*arguments, "--checkpoint_dir=saved", "--resume", "--overwrite"]) == 2
+    assert main([*arguments, "--checkpoint_dir=saved", "--resume", "--epochs=3"]) == 2
+    assert "hyper_example.trials.json has epochs: 2, this one 3" in capsys.readouterr().err
+    assert set(Path("saved").glob("*.*")) == left and left
+    assert main([*arguments, "--checkpoint_dir=saved", "--overwrite"]) == 0
+    assert not left & set(Path("saved").glob("*.*"))
+    assert len(blocks()) == 4
+    assert main([*arguments, "--resume"]) == 2
+    assert "--resume: there is no hyper_example.trials.json of a search that did not end" in capsys.readouterr().err
+
+
+def test_a_trial_that_failed_is_not_tried_again(folder, capsys, monkeypatch):
+    Path("rates.hyper").write_text("learning_rate choice [1e29,1e30,0.01]\n")
+    fixed = Path("fixed.yaml")
+    fixed.write_text((folder / "toy.yaml").read_text())
+    command = ["--dataset=toy", f"--config_files={fixed}", "--params_file=rates.hyper"]
+    with monkeypatch.context() as patches:
+        kill_in(patches, number=3, epoch=1)
+        with pytest.raises(Killed):
+            main(command)
+    failed = [one["params"] for one in json.loads(KEPT.read_text())["trials"] if one["failed"]]
+    assert failed
+    capsys.readouterr()
+    epochs = trained(monkeypatch)
+    assert main([*command, "--resume"]) == 0
+    assert capsys.readouterr().out.count("ValueError: POWERec diverged in epoch 0") == 2
+    assert len(epochs) <= 2 and len(blocks()) == 3
+
+
+DESCRIPTION = {
+    "settings": {"seed": 1}, "model": "VBPR", "dataset": "toy", "ranges": [["lr", "choice", [1, 2]]],
+    "algo": "random", "max_evals": 3, "early_stop": 10, "hyperopt_seed": "1",
+}  # fmt: skip
+
+
+def go_on(folder: Path) -> TrialList:
+    trials = TrialList(folder / "trials.json", folder, DESCRIPTION)
+    trials.go_on(lambda score, than: than is None or score > than)
+    trials.told({"lr": 1})
+    return trials
+
+
+@pytest.fixture
+def kept_trials(tmp_path) -> Path:
+    """A list of two trials, the second of which trains, and files of theirs and of others."""
+    trials = TrialList(tmp_path / "trials.json", tmp_path, DESCRIPTION)
+    trials.begin()
+    trials.ends(Trial(params={"lr": 1}, score=0.5, valid_result={"ndcg": 0.5}, checkpoint="VBPR-1.pth"))
+    trials.trains({"lr": 2}, "saved/VBPR-2.pth")
+    for name in ("VBPR-1.pth", "VBPR-2.pth", "VBPR-2.resume.safetensors", "thesis.pth"):
+        (tmp_path / name).touch()
+    return tmp_path / "trials.json"
+
+
+def test_the_list_as_it_was_written(kept_trials):
+    trials = go_on(kept_trials.parent)
+    assert trials.told({"lr": 2}) is None
+    assert trials.state_of({"lr": 2}) == kept_trials.with_name("VBPR-2.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda kept: kept["trials"][0].update(checkpoint="../VBPR-1.pth"), "which is none of VBPR's"),
+        (lambda kept: kept["trials"][0].update(checkpoint="thesis.pth"), "which is none of VBPR's"),
+        (lambda kept: kept["running"].update(checkpoint="VBPR-1.txt"), "which is none of VBPR's"),
+        (lambda kept: kept["trials"][0].update(checkpoint="VBPR-3.pth"), ", is not there; restore it"),
+        (lambda kept: kept["trials"][0].update(score="1"), "trials.0.score: input should be a valid number"),
+        (lambda kept: kept["trials"][0].update(score=float("nan")), "trials.0.score: input should be a finite number"),
+        (lambda kept: kept["trials"][0]["params"].update(lr=7), "where this search draws"),
+        (lambda kept: kept["search"].update(hyperopt_seed="2"), "has hyperopt_seed 2, this one 1"),
+        (lambda kept: kept.pop("search"), "search: field required"),
+    ],
+)
+def test_a_changed_list_of_trials_is_refused(kept_trials, change, message):
+    before = set(kept_trials.parent.iterdir())
+    kept = json.loads(kept_trials.read_text())
+    change(kept)
+    kept_trials.write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=rf"^--resume: .*trials\.json.*{message}"):
+        go_on(kept_trials.parent)
+    assert set(kept_trials.parent.iterdir()) >= before - {kept_trials.with_name("VBPR-1.pth")}
+
+
+def test_a_search_of_one_of_recboles_models_goes_on(folder, arguments, monkeypatch):
+    """Whose trainings have no state: the trial begins again, and what it left is deleted."""
+    Path("rates.hyper").write_text("embedding_size choice [4,8]\n")
+    fixed = Path("fixed.yaml")
+    settings = json.loads((folder / "toy.yaml").read_text())
+    fixed.write_text(json.dumps({key: one for key, one in settings.items() if key != "embedding_size"}))
+    command = ["--model=BPR", "--dataset=toy", f"--config_files={fixed}", "--params_file=rates.hyper",
+               "--checkpoint_dir=saved"]  # fmt: skip
+    train, epochs = Trainer._train_epoch, []
+
+    def train_epoch(trainer, *rest, **options):
+        epochs.append(trainer)
+        if len(epochs) == 4:
+            raise Killed
+        return train(trainer, *rest, **options)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Trainer, "_train_epoch", train_epoch)
+        with pytest.raises(Killed):
+            main(command)
+    assert len(list(Path("saved").glob("BPR-*.pth"))) == 2
+    assert main([*command, "--resume"]) == 0
+    assert len(blocks()) == 2 and len(list(Path("saved").glob("BPR-*.pth"))) == 1
