@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
-from recbole_mm.settings import Count, CountOrZero, Names, Positive, Settings, Weight, Whole
+from recbole_mm.settings import Count, CountOrZero, Names, Place, Positive, Settings, Weight, Whole
 
 # One way of stopping for all models of a comparison: RecBole's own stop on MRR@10, papers on a metric each.
 SHARED_PROTOCOL: dict[str, Any] = {
@@ -36,9 +36,9 @@ class RunSettings(Settings):
     """Users a batch in full-sort evaluation, where eval_batch_size is not set."""
     tail_ratio: Positive = 0.1
     """TailPercentage: the rarest share of the training items; above 1, items of as many interactions."""
-    log_dir: Annotated[str, Field(min_length=1)] = "log"
+    log_dir: Place = "log"
     """Folder of the log files, one a run."""
-    tensorboard_dir: Annotated[str, Field(min_length=1)] = "log_tensorboard"
+    tensorboard_dir: Place = "log_tensorboard"
     """Folder of the TensorBoard files."""
 
 

@@ -25,8 +25,10 @@ from recbole_mm.run_settings import SHARED_PROTOCOL, RunSettings, SearchSettings
 from recbole_mm.settings import Settings
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
-PATH_KEYS = ("data_path", "checkpoint_dir", "stage_one_checkpoint", "resume_from", "dataset_save_path", "graph_dir",
-             "log_dir", "tensorboard_dir")  # fmt: skip
+PATH_KEYS = (
+    *("data_path", "checkpoint_dir", "stage_one_checkpoint", "resume_from", "dataset_save_path"),
+    *("dataloaders_save_path", "graph_dir", "log_dir", "tensorboard_dir", "picture_cache"),
+)
 TRUST_KEYS = ("trust_pickle", "trust_plugins")
 OF_THE_COMMAND = (  # nothing that a file can set
     *KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE", "config_files", "config_file",

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from recbole_mm.io.names import closest
+from recbole_mm.io.tables import reads_as_number
 from recbole_mm.io.yaml_files import parse_yaml
 from recbole_mm.settings_text import UNLIMITED, allowed_values, described_fields, shown
 
@@ -50,6 +51,21 @@ def check_different(values: list[Any], keys: list[Any]) -> list[Any]:
     return values
 
 
+def path_setting(value: Any) -> Any:
+    """What a key that names a file or folder may be; raises ValueError.
+
+    A number is a slip, but a whole one, as a folder may be called 2024; so is a word that is read as another number.
+    """
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if isinstance(value, bool | int | float) and not is_count:
+        raise ValueError(f"a number is no name of a file or folder; write './{value}' where one is called so")
+    if isinstance(value, str) and reads_as_number(value) and not value.isdigit():
+        raise ValueError(f"it is read as a number; write './{value}' where a file or folder is called so")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("no name of a file or folder holds a NUL")
+    return value
+
+
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
 _Real = Annotated[float, BeforeValidator(_no_truth_value), Field(allow_inf_nan=False)]
 
@@ -66,6 +82,7 @@ Positive = Annotated[_Real, Field(gt=0)]
 Share = Annotated[_Real, Field(ge=0, le=1)]
 PositiveShare = Annotated[_Real, Field(gt=0, le=1)]
 Rate = Annotated[_Real, Field(ge=0, lt=1)]
+Place = Annotated[str, BeforeValidator(path_setting), Field(min_length=1)]  # of a file or folder
 Names = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(each_once)]
 Counts = Annotated[list[Count], BeforeValidator(_as_list), Field(min_length=1)]
 Widths = Annotated[list[Width], BeforeValidator(_as_list), Field(min_length=1)]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_mm.setting_rules import common_settings, model_settings
-from recbole_mm.settings import plain_value
+from recbole_mm.host.recbole_settings import RecBoleSettings
+from recbole_mm.model.settings import ModelSettings
+from recbole_mm.registry import MODELS
+from recbole_mm.setting_rules import PATH_KEYS, common_settings, model_settings
+from recbole_mm.settings import Settings, plain_value
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,39 @@ def test_nothing_on_a_command_line(text):
     assert plain_value(text) is None
     (settings,) = [kind for kind in common_settings() if "modalities" in kind.model_fields]
     assert settings.read({"modalities": plain_value(text)}).modalities is None
+
+
+NO_PATHS = [-0.5, 1.5, -3, True, float("inf"), float("nan"), "-0.5", "inf", "nan", "1e5", "-3", "a\0b", ""]
+
+
+def declaring() -> set[type[Settings]]:
+    own = {kind for name in MODELS for kind in model_settings(name)}
+    return {RecBoleSettings, ModelSettings, *common_settings(), *own}
+
+
+def paths() -> list[tuple[type[Settings], str]]:
+    """Every declared key of a file or folder."""
+    return [(kind, key) for kind in declaring() for key in PATH_KEYS if key in kind.__annotations__]
+
+
+@pytest.mark.parametrize("value", NO_PATHS)
+def test_a_number_is_no_folder(value):
+    for kind, key in paths():
+        with pytest.raises(ValueError, match=f"^{key}: .* is not allowed"):
+            kind.read({key: value})
+
+
+@pytest.mark.parametrize("value", [2024, "2024", "./-0.5", "./inf", "info", "a b", "/", "~"])
+def test_a_folder_may_have_any_other_name(value):
+    for kind, key in paths():
+        assert getattr(kind.read({key: value}), key) == str(value)
+
+
+def test_all_keys_of_paths_are_declared_alike():
+    """One that is missing among them is neither expanded from ~, nor holds in a Ray worker's own folder."""
+    assert {key for _, key in paths()} == set(PATH_KEYS)
+    named = {
+        key for kind in declaring() for key in kind.model_fields
+        if key.endswith(("_dir", "_path", "_cache", "_folder", "_file", "_checkpoint"))
+    }  # fmt: skip
+    assert named <= set(PATH_KEYS)

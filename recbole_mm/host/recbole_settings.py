@@ -24,7 +24,7 @@ from recbole_mm.host.recbole_types import (
     one_column,
     three_splits,
 )
-from recbole_mm.settings import Count, CountOrZero, Counts, Names, Real, Settings, Weight, Whole, Workers
+from recbole_mm.settings import Count, CountOrZero, Counts, Names, Place, Real, Settings, Weight, Whole, Workers
 
 
 class RecBoleSettings(Settings):
@@ -42,19 +42,19 @@ class RecBoleSettings(Settings):
     """Level of the log."""
     reproducibility: bool = True
     """Whether results are to be reproducible."""
-    data_path: Text = "dataset/"
+    data_path: Place = "dataset/"
     """Folder that holds the folders of data sets."""
-    checkpoint_dir: Text = "saved"
+    checkpoint_dir: Place = "saved"
     """Folder of checkpoints."""
     show_progress: bool = True
     """Whether to show a progress bar."""
     save_dataset: bool = False
     """Whether to save the filtered data set."""
-    dataset_save_path: str | None = None
+    dataset_save_path: Place | None = None
     """A saved data set, a pickle, to open instead of the files."""
     save_dataloaders: bool = False
     """Whether to save the split data."""
-    dataloaders_save_path: str | None = None
+    dataloaders_save_path: Place | None = None
     """Saved split data, a pickle, to open instead of splitting."""
     log_wandb: bool = False
     """Whether to log to Weights & Biases."""

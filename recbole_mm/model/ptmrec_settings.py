@@ -9,7 +9,7 @@ from recbole_mm.model.behaviour_target import Target
 from recbole_mm.model.rebuilt_graphs import When
 from recbole_mm.registry import TUNINGS, NameIn
 from recbole_mm.setting_conditions import ActsWhere, acts_where
-from recbole_mm.settings import Count, CountOrZero, Few, Layers, Names, Positive, Rate, Weight, Width, Workers
+from recbole_mm.settings import Count, CountOrZero, Few, Layers, Names, Place, Positive, Rate, Weight, Width, Workers
 
 TUNES = ActsWhere("peft", lambda kind: kind != "none", "a way to tune, such as prompt")
 
@@ -88,7 +88,7 @@ class PTMRecSettings(BackboneModelSettings):
     """Micro-batches of one step of the optimizer, which the backbone passes through once."""
     mixed_precision: Annotated[bool, TUNES, acts_where("tune_encoder", True)] = True
     """Encode in half precision on a GPU: bfloat16 where it computes in it, else float16 with a scaled loss."""
-    picture_cache: Annotated[str | None, TUNES, acts_where("tune_encoder", True)] = None
+    picture_cache: Annotated[Place | None, TUNES, acts_where("tune_encoder", True)] = None
     """Folder of resized pictures, for further runs too; pictures/ in checkpoint_dir if not set."""
     picture_workers: Annotated[Workers | None, TUNES, acts_where("tune_encoder", True)] = None
     """Processes that prepare pictures at the start of stage two; one for each processor if not set."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from recbole_mm.setting_conditions import ActsWhere, acts_where
-from recbole_mm.settings import Few, Positive, Settings, Weight, Width
+from recbole_mm.settings import Few, Place, Positive, Settings, Weight, Width
 
 SEVERAL_PROMPTS = ActsWhere("prompt_num", lambda number: number > 1, "a number above 1")
 
@@ -30,7 +30,7 @@ class ModelSettings(Settings):
     """Network behind the projected features: none, befa, lora, soft_prompt or one of yours."""
     adapter_projections: Literal["trained", "frozen"] = "trained"
     """frozen: the projections stay as drawn; with constant features, the adapters alone learn from these."""
-    graph_dir: str | None = None
+    graph_dir: Place | None = None
     """Folder of the item and user graphs kept on disk; checkpoint_dir/graphs if not set."""
 
 

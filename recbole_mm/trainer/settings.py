@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from recbole_mm.host.recbole_types import Strict
-from recbole_mm.settings import CountOrZero, Positive, Settings, Weight
+from recbole_mm.settings import CountOrZero, Place, Positive, Settings, Weight
 
 
 class LearningRateDecay(Strict):
@@ -24,7 +24,7 @@ class TrainerSettings(Settings):
     """Learning rate of the feature adapter alone; that of the rest if not set."""
     matmul_precision: Literal["float32", "bf16"] = "float32"
     """Precision of a step's dense products: bf16 is quicker on processors with units for it, and rounds to 8 bits."""
-    resume_from: str | None = None
+    resume_from: Place | None = None
     """Any file of an interrupted run of ours, which goes on from its last epoch."""
     last_state_minutes: Weight = 0
     """Least minutes between the states written to go on from; 0: after every epoch."""
@@ -39,7 +39,7 @@ def stage_key(config: Any, stage: str, key: str) -> str:
 class StageSettings(Settings):
     """Keys of a model that trains in stages; where one is not set, the key without the prefix holds."""
 
-    stage_one_checkpoint: str | None = None
+    stage_one_checkpoint: Place | None = None
     """Checkpoint whose first stage, or whose backbone, is taken instead of stage one."""
     stage_one_epochs: CountOrZero | None = None
     """Most epochs of stage one. Where it still gets better at MARGO's 100, try 1000, which DRAGON itself trains."""
