@@ -11,6 +11,7 @@ import numpy as np
 from recbole_mm.data.feature_table import FeatureTable, checked_features, collapse_duplicates, first_non_finite
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.io.files import atomic_file
+from recbole_mm.io.first_line import check_separator
 from recbole_mm.io.reading import decoded, open_regular, regular_file
 from recbole_mm.io.tables import bad_value, check_letters, unquoted, unquoted_ids
 
@@ -140,6 +141,7 @@ def check_header(path: Path, form: FileForm = RECBOLES) -> None:
     with open_regular(path) as file:
         check_letters(path, decoded(path, file.readline(HEADER_BYTES), form.encoding), 1)
     cells = _first_cells(path, form)
+    check_separator(path, form.separator.join(cells), form.separator)
     found, expected = form.separator.join(cells)[:80], f"{form.item_field}:token{form.separator}<name>:float_seq"
     other = cells[0].removesuffix(":token")
     is_renamed = len(cells) == 2 and cells[0].endswith(":token") and cells[1].endswith(":float_seq")

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from recbole_mm.io.first_line import check_separator
 from recbole_mm.io.reading import decoded, open_regular
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def read_table(
     if len(separator) != 1:
         tab = ', such as a tab, "\\t" in double quotes' if separator == "\\t" else ""
         raise ValueError(f"{path}: '{separator}' separates no columns; set field_separator to one letter{tab}")
+    check_separator(path, _first_line(text), separator)
     table = _split(text, separator) if MARK in text else _split_without_marks(text, separator)
     if isinstance(table, str):
         raise ValueError(f"{path}, {table}")
@@ -90,10 +92,11 @@ def read_text_file(path: str | os.PathLike[str], encoding: str = "utf-8") -> str
 
 
 def header_of(path: str | os.PathLike[str], separator: str = "\t", encoding: str = "utf-8") -> list[str]:
-    """The cells of the first line; raises as :func:`read_text_file`."""
+    """The cells of the first line; raises as :func:`read_text_file`, and for a separator that is another one's."""
     with open_regular(path) as file:
-        line = decoded(path, file.readline(), encoding).lstrip("\ufeff")
-    return [unquoted(cell) for cell in line.rstrip("\r\n").split(separator)]
+        line = decoded(path, file.readline(), encoding).lstrip("\ufeff").rstrip("\r\n")
+    check_separator(path, line, separator)
+    return [unquoted(cell) for cell in line.split(separator)]
 
 
 def _check_names(path: str | os.PathLike[str], names: list[str], wanted: list[str] | None) -> None:
@@ -180,6 +183,8 @@ def bad_value(words: list[str], is_number: Callable[[str], bool] | None = None) 
         remedy = "leave out the brackets, and write blanks between the values"
     elif any(mark in word and all(map(is_number, word.split(mark))) for mark in ",;|\t"):
         remedy = "write blanks between values, or set seq_separator; decimals have points"
+    elif any(mark in word and all(map(is_number, word.split())) for mark in " \t"):
+        remedy = "blanks separate the values, and seq_separator is set to another letter; leave that key out"
     return f"value {place + 1} is {word[:40]!r}, which is no number; {remedy}"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_mm.data.feature_file import read_features, write_text
+from recbole_mm.data.file_form import FileForm
 
 HEADER = "item_id:token\tvisual_feature:float_seq\n"
 
@@ -105,3 +106,16 @@ def test_equal_rows_of_an_item_are_one(folder):
     table = read_features(folder, "toy", "visual")
     assert table.ids == ["a", "b"]
     np.testing.assert_array_equal(table.values, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("separator", [",", ";", ":", "i"])
+def test_a_separator_that_is_not_the_files_is_named(folder, separator):
+    path = write_lines(folder, "a,b\t1 2\n")
+    with pytest.raises(ValueError, match=f"^field_separator: '{separator}' separates no columns of {path}, .* tabs"):
+        read_features(folder, "toy", "visual", FileForm(separator=separator))
+
+
+def test_a_separator_of_values_that_is_not_the_files_is_named(folder):
+    write_lines(folder, "a\t1.5 2.5\n")
+    with pytest.raises(ValueError, match=r"line 2: value 1 is '1\.5 2\.5', .*and seq_separator is set to another"):
+        read_features(folder, "toy", "visual", FileForm(seq_separator=","))

@@ -93,6 +93,24 @@ def test_another_first_line(tmp_path, first, message):
     assert "shop.inter, line 1: " in found and message in found
 
 
+@pytest.mark.parametrize("separator", [",", ";", ":", "t", " "])
+@pytest.mark.parametrize("row", ["u9\ti1\t3\t4", "u9\ti,1\t3\t4", 'u9\t"i1"\t3\t4'])
+def test_a_separator_that_is_not_the_files_is_named_and_no_line(tmp_path, separator, row):
+    found = refused(tmp_path, inter=f"{INTER}{row}\n", field_separator=separator)
+    assert found == (
+        f"field_separator: '{separator}' separates no columns of {tmp_path}/shop/shop.inter, whose first line has tabs "
+        'between them; set field_separator: "\\t"'
+    )
+
+
+@pytest.mark.parametrize("separator", [",", ";", ".", "|"])
+def test_a_separator_of_sequences_that_is_not_the_files_is_named(tmp_path, separator):
+    rows = "".join(f"i{k}\t0.5 1.5\n" for k in range(9))
+    item = f"item_id:token\tvector:float_seq\n{rows}"
+    found = refused(tmp_path, item=item, seq_separator=separator)
+    assert "line 2, column vector: value " in found and "blanks separate the values, and seq_separator" in found
+
+
 @pytest.mark.parametrize(
     "row, message",
     [
