@@ -11,7 +11,7 @@ from recbole.config import Config
 from recbole_mm.host.config import KEYS_OF_THE_PROCESSES, default_settings, is_from_command_line, user_settings
 from recbole_mm.host.recbole_models import check_undeclared
 from recbole_mm.host.recbole_settings import RecBoleSettings
-from recbole_mm.host.saved_data import check_trust
+from recbole_mm.host.saved_data import check_saved_data, check_trust
 from recbole_mm.io.names import closest
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
@@ -48,6 +48,8 @@ def check(config: Config, final: dict[str, Any]) -> dict[str, Any]:
         _check_known(config)
     check_undeclared(config, _declared(own))
     check_trust(final)
+    if not config.is_stored:
+        check_saved_data(final)
     check_conflicts(config)
     if not config.is_stored:  # a checkpoint has all keys, whoever set them
         warn_without_effect(config, final)

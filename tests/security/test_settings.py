@@ -209,6 +209,27 @@ def test_saved_data_are_opened_where_they_are_trusted(toy, tmp_path):
     assert create_dataset(untrusted).config is untrusted
 
 
+@pytest.mark.parametrize(
+    ("key", "saving"), [("dataset_save_path", "save_dataset"), ("dataloaders_save_path", "save_dataloaders")]
+)
+def test_saved_data_that_are_not_there_are_not_passed_over(toy, key, saving):
+    with pytest.raises(ValueError, match=f"^{key}: there is no file nowhere.pth; correct the path, or leave the key "):
+        Config("BPR", "toy", config_dict={**toy, key: "nowhere.pth"})
+    assert Config("BPR", "toy", config_dict={**toy, key: "nowhere.pth", saving: True})[key] == "nowhere.pth"
+
+
+def test_saved_data_of_other_settings_are_told(toy, tmp_path, caplog):
+    saved = {**toy, "checkpoint_dir": str(tmp_path / "saved"), "save_dataset": True, "save_dataloaders": True}
+    config = Config("BPR", "toy", config_dict=saved)
+    data_preparation(config, create_dataset(config))
+    other = Config("BPR", "toy", config_dict={**saved, "trust_pickle": True, "seed": 7})
+    dataset = create_dataset(other)
+    assert dataset.config is other
+    data_preparation(other, dataset)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len([one for one in messages if "is passed over: it was saved with seed: " in one]) == 2
+
+
 def test_modules_that_a_yaml_names_need_trust(toy, tmp_path, capsys):
     Path("yaml_module.py").write_text(CODE)
     (tmp_path / "mine.yaml").write_text(json.dumps({**toy, "plugins": ["yaml_module"]}))
