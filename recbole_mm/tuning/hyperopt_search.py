@@ -154,8 +154,10 @@ class _Trials:
         values = plain(params)
         told = self._kept.told(values)
         trial = told or self._train(values)
-        worse, result = trial, self._for_recbole(trial)
-        if trial.score is not None and self._search.better(trial.score, self.best and self.best.score):
+        result = self._for_recbole(trial)
+        worse: Trial | None = trial
+        best_score = None if self.best is None else self.best.score
+        if trial.score is not None and self._search.better(trial.score, best_score):
             worse, self.best, self.best_result = self.best, trial, result
         if told is None:
             self._kept.ends(trial)

@@ -114,7 +114,7 @@ class TrialList:
         check_same_search(self._read(), self._description, self._file)
         best: Trial | None = None
         for one in self.finished:
-            if one.score is not None and better(one.score, best and best.score):
+            if one.score is not None and better(one.score, None if best is None else best.score):
                 best = one
         kept = {one.checkpoint for one in (best, self._running) if one is not None}
         if best is not None and not self.files(str(best.checkpoint)).pickle.is_file():
@@ -135,8 +135,8 @@ class TrialList:
         return kept["search"]
 
     def _names(self) -> set[str]:
-        found = [*self.finished, *filter(None, [self._running])]
-        return {one.checkpoint for one in found if one.checkpoint is not None}
+        names = {one.checkpoint for one in self.finished if one.checkpoint is not None}
+        return names if self._running is None else {*names, self._running.checkpoint}
 
     def files(self, name: str) -> RunFiles:
         """Those of a trial's checkpoint."""
