@@ -3,6 +3,7 @@
 from recbole_mm.graph.bipartite import BipartiteGraph, EdgeSampler
 from recbole_mm.graph.cache import GraphCache
 from recbole_mm.graph.consistent import consistent_graphs, cooccurrence_graph
+from recbole_mm.graph.emptiness import joins_nothing, tell_of_no_edges
 from recbole_mm.graph.enhanced import agreeing_neighbors, enhanced_graph
 from recbole_mm.graph.item_graph import combine, edgewise_maximum, knn_graph, knn_neighbors, masked_knn_graph
 from recbole_mm.graph.operator import SparseOperator
@@ -23,8 +24,10 @@ __all__ = [
     "cooccurrence_neighbors",
     "edgewise_maximum",
     "enhanced_graph",
+    "joins_nothing",
     "knn_graph",
     "knn_neighbors",
     "masked_knn_graph",
     "principal_graph",
+    "tell_of_no_edges",
 ]

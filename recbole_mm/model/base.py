@@ -10,7 +10,7 @@ from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import SparseOperator, combine, knn_graph
+from recbole_mm.graph import SparseOperator, combine, joins_nothing, knn_graph, tell_of_no_edges
 from recbole_mm.model.adapters import FeatureAdapters
 from recbole_mm.model.features import FeatureTables
 from recbole_mm.model.graphs import GraphRecommender
@@ -131,7 +131,11 @@ class MultimodalRecommender(GraphRecommender):
 
         parameters = {"k": k, "weighting": weighting}
         arrays = self.graph_cache.arrays("item-graph", [feature.cpu().numpy()], parameters, build)
-        return SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], (self.n_items, self.n_items))
+        shape = (self.n_items, self.n_items)
+        graph = SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], shape)
+        remedy = "set more knn_k, of which an item takes one"
+        tell_of_no_edges(joins_nothing(graph), f"the item graph of {modality}", remedy)
+        return graph
 
     def without_missing(self, modality: str, table: Tensor) -> Tensor:
         """``[n_items, width]`` with zeros for the items without features, which makes them nobody's neighbours."""

@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import SparseOperator, consistent_graphs, cooccurrence_graph
+from recbole_mm.graph import SparseOperator, consistent_graphs, cooccurrence_graph, joins_nothing, tell_of_no_edges
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.alignment import preference_alignment, relation_alignment
@@ -100,7 +100,12 @@ class DAMRS(MultimodalRecommender):
         self.user_embedding = id_table(self.n_users, self.embedding_size)
         self.item_embedding = id_table(self.n_items, self.embedding_size)
         self.user_item_graph = self.graph.symmetric()
-        self.item_graphs = [*self._content_graphs(), cooccurrence_graph(self.graph)]
+        content_graphs, used_together = self._content_graphs(), cooccurrence_graph(self.graph)
+        agreed = "the graph of items that all modalities find alike"
+        tell_of_no_edges(all(map(joins_nothing, content_graphs)), agreed, "set more knn_k, or fewer modalities")
+        together = "the graph of items that two users have together"
+        tell_of_no_edges(joins_nothing(used_together), together, "it takes more interactions")
+        self.item_graphs = [*content_graphs, used_together]
         self.adapters.check()
 
     def _content_graphs(self) -> list[SparseOperator]:

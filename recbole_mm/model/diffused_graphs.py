@@ -8,7 +8,7 @@ from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import BipartiteGraph, SparseOperator
+from recbole_mm.graph import BipartiteGraph, SparseOperator, joins_nothing, tell_of_no_edges
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.diffmm_settings import DiffMMSettings
 from recbole_mm.model.own_optimizers import OwnOptimizers
@@ -124,6 +124,9 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
         if self._training_graphs is None:
             random = np.random.default_rng((self.seed, max(self.epochs_started - 1, 0)))
             self._training_graphs = [_dropped(graph, self.settings.keep_rate, random) for graph in self.whole_graphs]
+            is_empty = any(map(joins_nothing, self._training_graphs)) and not any(map(joins_nothing, self.whole_graphs))
+            share = f"the share of a rebuilt graph, by keep_rate: {self.settings.keep_rate:g}, that an epoch trains on"
+            tell_of_no_edges(is_empty, share, "give more")
         return self._training_graphs
 
     def rebuilt_graphs(self) -> list[SparseOperator]:

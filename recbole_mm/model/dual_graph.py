@@ -6,7 +6,13 @@ from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import SparseOperator, UserGraphSampler, UserNeighbors, cooccurrence_neighbors
+from recbole_mm.graph import (
+    SparseOperator,
+    UserGraphSampler,
+    UserNeighbors,
+    cooccurrence_neighbors,
+    tell_of_no_edges,
+)
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.nn.dual_graph import two_layer_projection
@@ -55,6 +61,8 @@ class DualGraphRecommender(LateFusionRecommender):
         arrays = self.graph_cache.arrays(
             "user-neighbors", inputs, parameters, lambda: cooccurrence_neighbors(self.graph, limit)._asdict()
         )
+        no_edges = not len(arrays["users"])
+        tell_of_no_edges(no_edges, "the graph of users who have items together", "it takes more interactions")
         return UserGraphSampler(UserNeighbors(**arrays), width, seed)
 
     @property

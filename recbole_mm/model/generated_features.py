@@ -11,7 +11,7 @@ from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import SparseOperator, knn_graph, masked_knn_graph
+from recbole_mm.graph import SparseOperator, joins_nothing, knn_graph, masked_knn_graph, tell_of_no_edges
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.dgmrec_settings import DGMRecSettings
 from recbole_mm.model.own_optimizers import OwnOptimizers
@@ -54,7 +54,11 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
 
         inputs = [feature.cpu().numpy(), missing.numpy()]
         arrays = self.graph_cache.arrays("masked-item-graph", inputs, {"k": self.settings.knn_k}, build)
-        return SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], (self.n_items, self.n_items))
+        shape = (self.n_items, self.n_items)
+        graph = SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], shape)
+        remedy = "set more knn_k, of which an item takes one"
+        tell_of_no_edges(joins_nothing(graph), f"the item graph of {name}", remedy)
+        return graph
 
     @property
     def item_graphs(self) -> list[SparseOperator]:

@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import SparseOperator, agreeing_neighbors, enhanced_graph
+from recbole_mm.graph import SparseOperator, agreeing_neighbors, enhanced_graph, joins_nothing, tell_of_no_edges
 from recbole_mm.model.mgcn import MGCN, MGCNSettings
 from recbole_mm.nn.distinct import at_distinct
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch, info_nce
@@ -101,6 +101,8 @@ class GUME(MGCN):
         self.n_item_layers: int = self.settings.n_item_layers
         self.extended_users = nn.ParameterList(id_table(self.n_users, self.embedding_size) for _ in self.modalities)
         self.item_edges = agreeing_neighbors(self.item_graphs, self.settings.item_edges_symmetric)
+        agreed = "the graph of items that are neighbours in all modalities"
+        tell_of_no_edges(joins_nothing(self.item_edges), agreed, "set more knn_k, or fewer modalities")
         self.full_graph = enhanced_graph(self.graph, self.item_edges)
         block = self.full_graph.to_scipy()[: self.n_users, self.n_users :]
         self.user_item_block = SparseOperator.from_scipy(block)

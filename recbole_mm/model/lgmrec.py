@@ -12,6 +12,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.graph import tell_of_no_edges
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.projections import MatrixProjections, xavier_matrices
 from recbole_mm.model.settings import ModelSettings
@@ -97,6 +98,9 @@ class LGMRec(MultimodalRecommender):
         self.n_hyper_layers: int = self.settings.n_hyper_layers
         self.n_hyperedges: int = self.settings.n_hyperedges
         self.keep_rate: float = self.settings.keep_rate
+        n_members = max(self.n_users, self.n_items) * len(self.modalities) * self.n_hyperedges
+        share = f"the hypergraph of a step, by keep_rate: {self.keep_rate:g} of {n_members:,} memberships,"
+        tell_of_no_edges(self.keep_rate * n_members < 1, share, "give more")
         self.hyper_weight: float = self.settings.hyper_weight
         self.gumbel_temperature: float = self.settings.gumbel_temperature
         self.contrast_temperature: float = self.settings.contrast_temperature

@@ -8,6 +8,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.graph import tell_of_no_edges
 from recbole_mm.model.mmssl_settings import MMSSLSettings
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.renewed_graphs import RenewedGraphs
@@ -82,6 +83,9 @@ class MMSSL(RenewedGraphs):
         self.interactions = self.graph.raw_block()
         self.user_graph, self.item_graph_of_users = self.graph.user_root_block(), self.graph.item_root_block()
         self.modality_edges = {}
+        share = f"a graph renewed by refreshed_share: {settings.refreshed_share:g} of {self.n_items - 1} items"
+        remedy = f"give at least 1/{self.n_items - 1}, or graph_refresh: epoch"
+        tell_of_no_edges(not self.n_similar, share, remedy)
         fields = (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID)
         self.user_batches = UserBatches(self.graph, self.train_batch_size, fields)
 
