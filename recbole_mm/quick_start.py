@@ -24,7 +24,7 @@ from recbole_mm.host.distributed import check_processes, child_processes
 from recbole_mm.host.logs import close_log
 from recbole_mm.host.terminal import brief
 from recbole_mm.io.arguments import ArgumentParser
-from recbole_mm.io.folders import make_run_folder
+from recbole_mm.io.folders import make_run_folders
 from recbole_mm.io.names import closest
 from recbole_mm.trainer.beginnings import check_beginning
 
@@ -136,7 +136,7 @@ def run(
     config = _with_data(checked_config(model, dataset, config_file_list, config_dict), config_file_list, config_dict)
     config_dict["protocol"] = config["protocol"]
     check_beginning(config)
-    check_folders(config)
+    make_run_folders(config)
     _tell_of_others(nproc, **processes)
     try:
         with naming_recboles_model(config):
@@ -157,13 +157,6 @@ def _check_arguments(saved: Any, nproc: int, processes: dict[str, Any]) -> None:
         name = min(unknown)
         raise ValueError(f"run takes no argument {name!r}{closest(name, _OF_PROCESSES)}; settings go into config_dict")
     check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})
-
-
-def check_folders(config: Config) -> None:
-    """Raise OSError, naming the key, where a folder that a training writes to cannot be written to."""
-    for key in ("checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir"):
-        if config[key]:
-            make_run_folder(config[key], key)
 
 
 def _with_data(config: Config, files: list[str], settings: dict[str, Any]) -> Config:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from recbole_mm.__main__ import main as run_command_line
+from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main as run_main
@@ -150,6 +151,35 @@ def test_a_training_without_room_for_an_epoch_ends_before_the_first(disk, data_p
         capsys.readouterr().err
     )
     assert "epoch 0 training" not in caplog.text
+
+
+@pytest.mark.parametrize(("epochs", "sets"), [(1, 1), (2, 2)])
+def test_what_a_training_asks_for_is_what_its_files_take(disk, data_path, capsys, epochs, sets):
+    """Those of an epoch beside those of the best one before, and the state of the last one."""
+    wide = {"embedding_size": 512, "epochs": epochs}
+    assert run_main(arguments(data_path, **wide, checkpoint_dir="saved")) == 0
+    sizes = {file.name: file.stat().st_size for file in Path("saved").iterdir() if file.is_file()}
+    state = next(size for name, size in sizes.items() if name.endswith(".resume.safetensors"))
+    disk.fill(left=BLOCK)
+    capsys.readouterr()
+    assert run_main(arguments(data_path, **wide, checkpoint_dir=disk.folder)) == 2
+    asked = float(re.search(r"takes up to ([\d.]+) MB while it is renewed", capsys.readouterr().err)[1])
+    assert asked == pytest.approx((sets * sum(sizes.values()) + (sets - 1) * state) / 1e6, abs=0.15)
+
+
+def test_a_training_that_is_not_saved_needs_no_room(disk, data_path):
+    run = start("VBPR", data_path, **SETTINGS, checkpoint_dir=str(disk.folder))
+    disk.fill()
+    run.trainer().fit(run.train_data, run.valid_data, saved=False)
+
+
+def test_features_that_do_not_fit_are_told_before_the_first_byte(disk, tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_mm.data.arrow_form.atomic_file", lambda _: pytest.fail("the writing has begun"))
+    disk.fill(left=2 * BLOCK)
+    path = disk.folder / "shop" / "shop.visual.arrow"
+    message = rf"^{path} cannot be written \({FULL}\); free space .*: it takes 4\.0 MB, and 0\.0 MB are left$"
+    with pytest.raises(OSError, match=message):
+        write_arrow(path, [str(row) for row in range(1000)], np.ones((1000, 1000), np.float32))
 
 
 def test_a_training_has_room_for_all_files_of_an_epoch_or_does_not_begin(disk, data_path, capsys):

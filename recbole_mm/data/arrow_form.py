@@ -18,7 +18,7 @@ from recbole_mm.data.feature_table import (
 )
 from recbole_mm.data.text_identity import TextFile
 from recbole_mm.io.errors import one_line
-from recbole_mm.io.files import atomic_file
+from recbole_mm.io.files import atomic_file, check_room
 from recbole_mm.io.reading import open_regular
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def write_arrow(
     if text_file is not None:
         metadata |= text_file.noted()
     batch = _record_batch(path, ids, values, {key: value for key, value in metadata.items() if value is not None})
+    check_room(path, values.nbytes)
     with atomic_file(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
         writer.write_batch(batch)
 

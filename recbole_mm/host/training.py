@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -18,6 +17,8 @@ from safetensors import SafetensorError
 
 from recbole_mm.host.divergence import EpochWatch, ScoresNotFinite, describe
 from recbole_mm.host.mend import patch_in_place
+from recbole_mm.io.files import free_bytes
+from recbole_mm.io.run_files import RunFiles
 
 _MEGABYTE = 1e6
 _OPTIMIZER_STATES = {"sgd": 0, "adagrad": 1, "rmsprop": 1}  # of each weight; two with Adam and its like
@@ -45,7 +46,9 @@ def _wrap(loop: FunctionType) -> None:
         trainer.epoch_watch = EpochWatch(trainer.start_epoch)
         if note_file is not None:
             note_file.write_text(_note(trainer), encoding="utf-8")
-        check_free_space(trainer)
+        is_saved = options.get("saved", arguments[3] if len(arguments) > 3 else True)  # of fit
+        if is_saved:
+            check_free_space(trainer)
         try:
             return run(trainer, *arguments, **options)
         except ScoresNotFinite as error:
@@ -105,20 +108,27 @@ def check_lengths(
 
 
 def check_free_space(trainer: Trainer) -> None:
-    """Raise OSError where the disk of the checkpoints has no room for those of one epoch.
+    """Raise OSError where the disk of the checkpoints has no room for those of the epochs to come.
 
-    RecBole's has the weights and what the optimizer keeps of each; beside ours stand the same in safe form, and the
-    weights alone.
+    RecBole's has the weights and what the optimizer keeps of each that trains; beside ours stand the same in safe form,
+    and the weights alone. Ours of an epoch are whole before they take the place of those of the best one before, and
+    the state of the last epoch lies beside both.
     """
     folder = Path(trainer.checkpoint_dir)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in trainer.model.state_dict().values())
-    whole = 1 + _OPTIMIZER_STATES.get(trainer.learner.lower(), 2)
-    files = 2 * whole + 1 if getattr(trainer, "resumes_exactly", False) else whole
-    needed, free = files * weights, shutil.disk_usage(folder).free
+    weights = sum(tensor.nbytes for tensor in trainer.model.state_dict().values())
+    trained = sum(parameter.nbytes for parameter in trainer.model.parameters() if parameter.requires_grad)
+    state = weights + _OPTIMIZER_STATES.get(trainer.learner.lower(), 2) * trained
+    needed = state
+    if getattr(trainer, "resumes_exactly", False):
+        epoch = 2 * state + weights
+        needed = 2 * epoch + state if trainer.epochs - trainer.start_epoch > 1 else epoch
+        needed -= sum(file.stat().st_size for file in RunFiles.of(trainer.saved_model_file).all if file.is_file())
+    free = free_bytes(folder)
     if free < needed:
         raise OSError(
             f"checkpoint_dir: {folder} has {free / _MEGABYTE:,.1f} MB left, and a checkpoint of "
-            f"{trainer.config['model']} takes up to {needed / _MEGABYTE:,.1f} MB; free some, or set another folder"
+            f"{trainer.config['model']} takes up to {needed / _MEGABYTE:,.1f} MB while it is renewed; free some, or "
+            "set another folder"
         )
 
 

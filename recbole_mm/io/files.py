@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from recbole_mm.io.exchange import exchange
 from recbole_mm.io.reading import NEVER_WAITING
 from recbole_mm.io.temporaries import REPLACED, delete, delete_leftovers, temporary_name
 
+_MEGABYTE = 1e6
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -51,6 +53,21 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     _check_replaceable(path)
     with naming(path):
         _try_writing_below(path.parent)
+
+
+def free_bytes(folder: str | os.PathLike[str]) -> int:
+    """What the disk of a folder, which need not be there yet, takes before it is full."""
+    folder = Path(os.path.abspath(folder))
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+
+
+def check_room(path: str | os.PathLike[str], needed: int) -> None:
+    """Raise now the OSError of a full disk that writing so many bytes to `path` would raise after a part of them."""
+    path = Path(path)
+    free = free_bytes(path.parent)
+    if needed > free:
+        full = write_error(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        raise OSError(f"{full}: it takes {needed / _MEGABYTE:,.1f} MB, and {free / _MEGABYTE:,.1f} MB are left")
 
 
 def check_is_no_input(path: Path, option: str, inputs: Iterable[Path]) -> None:

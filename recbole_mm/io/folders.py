@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from recbole_mm.io.files import check_folder_writable
+
+_OF_TRAINING = ("checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir")
+
+
+def make_run_folders(config: Any) -> None:
+    """Make the folders that a training writes to, by its configuration; raises as :func:`make_run_folder`."""
+    for key in _OF_TRAINING:
+        if config[key]:
+            make_run_folder(config[key], key)
 
 
 def make_run_folder(folder: str | Path, key: str) -> None:

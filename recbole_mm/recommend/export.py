@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from recbole_mm.io.files import is_occupied, publish_new_folder, temporary_folder
+from recbole_mm.io.files import check_room, is_occupied, publish_new_folder, temporary_folder
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.recommender import Recommender
 
@@ -40,6 +40,7 @@ def export_vectors(opened: OpenedCheckpoint, folder: Path) -> Path:
         "dataset": dataset.dataset_name,
         "checkpoint": opened.path.name,
     }
+    check_room(folder, sum(table.nbytes for table in vectors.values()))
     with temporary_folder(folder) as temporary:
         save_file(vectors, temporary / VECTORS_FILE, metadata={"score": RULE})
         for name, field in (("user", dataset.uid_field), ("item", dataset.iid_field)):

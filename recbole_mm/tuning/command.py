@@ -12,9 +12,9 @@ from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.host.terminal import brief
 from recbole_mm.io.arguments import ArgumentParser
 from recbole_mm.io.files import check_is_no_input
-from recbole_mm.io.folders import make_run_folder
+from recbole_mm.io.folders import make_run_folder, make_run_folders
 from recbole_mm.io.locks import only_holder
-from recbole_mm.quick_start import add_config_files, check_folders, config_files, parse_with_settings, run_command
+from recbole_mm.quick_start import add_config_files, config_files, parse_with_settings, run_command
 from recbole_mm.search_space import find_hyper_file
 from recbole_mm.tuning.hyperopt_search import ALGORITHMS, search_with_hyperopt, trials_file
 from recbole_mm.tuning.search import Search, Winner, prepare_search
@@ -81,7 +81,7 @@ def _check_options(options: argparse.Namespace) -> None:
 def _search_here(search: Search, options: argparse.Namespace) -> None:
     output_file = options.output_file or RESULT_FILE
     early_stop = options.early_stop or 10
-    check_folders(search.config)
+    make_run_folders(search.config)
     make_run_folder(output_file.absolute().parent, "--output_file")
     files = map(Path, config_files(options.config_files) or ())
     inputs = [*files, find_hyper_file(options.params_file or options.model)]
@@ -113,7 +113,7 @@ def _search_on_ray(search: Search, options: argparse.Namespace) -> None:
     from recbole_mm.tuning.ray_search import BEST_FILE, RESULTS_FILE, search_with_ray
 
     folder = options.search_dir or Path("saved") / "search" / f"{search.model}-{search.dataset}"
-    check_folders(search.config)
+    make_run_folders(search.config)
     make_run_folder(folder.absolute().parent, "--search_dir")
     try:
         winner = search_with_ray(

@@ -58,11 +58,7 @@ def search_with_hyperopt(
     """
     kept = _kept_trials(search, output_file, algo, max_evals, early_stop)
     trials = _Trials(search, kept)
-    limits = {"algo": algo, "max_evals": max_evals, "early_stop": early_stop}
-    if algo == "exhaustive":
-        limits = _all_settings(number_of_settings(search.ranges))
-    tuning = _Tuning(trials, params_dict=recbole_form(search.ranges), display_file=display_file, **limits)
-    tuning.early_stop_fn = _after_a_success(tuning.early_stop_fn)
+    tuning = _tuning(trials, search, algo, max_evals, early_stop, display_file)
     if resume:
         kept.go_on(search.better)
     else:
@@ -76,6 +72,17 @@ def search_with_hyperopt(
             tuning.export_result(temporary)
     kept.delete()
     return winner
+
+
+def _tuning(
+    trials: _Trials, search: Search, algo: str, max_evals: int, early_stop: int, display_file: str | None
+) -> _Tuning:
+    limits = {"algo": algo, "max_evals": max_evals, "early_stop": early_stop}
+    if algo == "exhaustive":
+        limits = _all_settings(number_of_settings(search.ranges))
+    tuning = _Tuning(trials, params_dict=recbole_form(search.ranges), display_file=display_file, **limits)
+    tuning.early_stop_fn = _after_a_success(tuning.early_stop_fn)
+    return tuning
 
 
 def trials_file(output_file: Path) -> Path:
