@@ -83,11 +83,16 @@ def writing_nothing() -> Iterator[None]:
 
 
 def _load(file: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file; None where it is absent or damaged."""
+    """The arrays of a file; None where it is absent or damaged, or holds a number that is not finite."""
     try:
-        return read_npz(file)
+        arrays = read_npz(file)
     except (OSError, ValueError):
         return None
+    return arrays if all(_is_finite(array) for array in arrays.values()) else None
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind in "biu" or (array.dtype.kind == "f" and bool(np.isfinite(array).all()))
 
 
 def _key(kind: str, inputs: list[np.ndarray], parameters: dict[str, Any]) -> str:

@@ -44,7 +44,8 @@ class SparseOperator:
             :meth:`from_scipy` and :meth:`from_coo` check it.
 
     Raises:
-        ValueError: more rows, columns or entries than 32-bit indices can count.
+        ValueError: more rows, columns or entries than 32-bit indices can count, or an entry outside the shape, as of a
+            file that somebody changed: a product would read memory that is not the matrix's.
     """
 
     def __init__(
@@ -64,8 +65,19 @@ class SparseOperator:
         self._indptr = np.ascontiguousarray(indptr, dtype=np.int32)
         self._indices = np.ascontiguousarray(indices, dtype=np.int32)
         self._values = np.ascontiguousarray(values, dtype=np.float64)
+        if not self._is_within():
+            raise ValueError(
+                f"a sparse matrix of shape {self.shape} has entries outside it; its file was changed, delete it"
+            )
         self._copies: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, ...]] = {}
         self._transpose: SparseOperator | None = None
+
+    def _is_within(self) -> bool:
+        starts, columns = self._indptr, self._indices
+        if starts.shape != (self.shape[0] + 1,) or columns.ndim != 1 or columns.shape != self._values.shape:
+            return False
+        rows_are_whole = starts[0] == 0 and starts[-1] == len(columns) and bool((np.diff(starts) >= 0).all())
+        return rows_are_whole and (not len(columns) or bool(columns.min() >= 0 and columns.max() < self.shape[1]))
 
     @classmethod
     def from_scipy(cls, matrix: sp.spmatrix | sp.sparray, symmetric: bool = False) -> SparseOperator:

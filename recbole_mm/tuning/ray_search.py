@@ -22,7 +22,7 @@ from recbole_mm.tuning.description import Description, check_same_search, descri
 from recbole_mm.tuning.ray_interrupt import interrupted_between_steps
 from recbole_mm.tuning.ray_results import choose, row_of, write_results
 from recbole_mm.tuning.ray_space import SCORE, Space, mode
-from recbole_mm.tuning.ray_state import KeepState, delete_earlier_checkpoints, put_back_state
+from recbole_mm.tuning.ray_state import KeepState, delete_earlier_checkpoints, has_state, put_back_state
 from recbole_mm.tuning.ray_trial import MODEL_FILE, TIME, run_trial
 from recbole_mm.tuning.search import Search, Winner, winner_test_metrics
 from recbole_mm.tuning.shared_data import load_shared_data
@@ -93,6 +93,8 @@ def _check_folder(folder: Path, description: dict[str, Any], resume: bool) -> No
     if not resume:
         if has_file(file):
             raise ValueError(f"{folder} holds an earlier search; add --resume to go on with it, or set --search_dir")
+        if has_state(folder):  # pickles, of which copies are made while a search runs
+            raise ValueError(f"{folder} holds a state of Ray's without a search; delete it, or set --search_dir")
         return
     if not has_file(file):
         raise ValueError(f"--resume: {folder} holds no search; leave --resume out, or set --search_dir")

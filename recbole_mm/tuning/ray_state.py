@@ -73,6 +73,11 @@ def put_back_state(folder: Path) -> bool:
     return any(folder.glob(_PATTERNS[0])) and tune.Tuner.can_restore(str(folder))
 
 
+def has_state(folder: Path) -> bool:
+    """Whether state files lie in a folder, which need not be there."""
+    return any(_state_files(folder))
+
+
 def _state_files(folder: Path) -> Iterator[Path]:
     return iter({file for pattern in _PATTERNS for file in folder.glob(pattern)})
 

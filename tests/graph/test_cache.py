@@ -47,6 +47,13 @@ def test_a_damaged_file_is_built_again(tmp_path):
         file.write_bytes(file.read_bytes()[:20])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_built_again(tmp_path, value):
+    cache = GraphCache(tmp_path)
+    cache.arrays("kind", [], {}, lambda: {"values": np.array([1.0, value])})
+    assert cache.arrays("kind", [], {}, lambda: {"values": np.array([2.0])})["values"].tolist() == [2]
+
+
 @pytest.mark.parametrize(
     ("kind", "inputs", "parameters"),
     [

@@ -145,3 +145,26 @@ def test_index_outside_the_shape_is_refused():
         SparseOperator.from_coo([0, 3], [0, 0], [1.0, 1.0], (3, 2))
     with pytest.raises(ValueError, match="32-bit"):
         SparseOperator([0], [], [], (0, 2**31))
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "n_values"),
+    [
+        ([0, 1, 2], [0, 2], 2),  # a column behind the last one
+        ([0, 1, 2], [0, -1], 2),
+        ([0, 1, 3], [0, 1], 2),  # a row that goes on behind the last entry
+        ([0, 2, 1], [0, 1], 2),
+        ([1, 1, 2], [0, 1], 2),
+        ([0, 2], [0, 1], 2),  # too few rows
+        ([0, 1, 2], [0, 1], 3),
+        ([0, 0, 1], [0, 1], 2),
+    ],
+)
+def test_entries_outside_the_shape_are_refused(indptr, indices, n_values):
+    """As of a graph's file that somebody changed: a product would read memory that is not the matrix's."""
+    with pytest.raises(ValueError, match=r"shape \(2, 2\) has entries outside it"):
+        SparseOperator(np.array(indptr), np.array(indices), np.ones(n_values), (2, 2))
+
+
+def test_a_matrix_without_entries_is_within():
+    assert not (SparseOperator(np.zeros(3), np.zeros(0), np.zeros(0), (2, 2)) @ torch.ones(2, 1)).any()

@@ -39,6 +39,14 @@ def test_a_folder_in_its_place_is_refused(tmp_path, resume):
         _check_folder(tmp_path, DESCRIPTION, resume)
 
 
+@pytest.mark.parametrize("name", ["searcher-state-1.pkl", "basic-variant-state-1.json", "experiment_state-1.json"])
+def test_a_state_without_a_search_is_not_opened(tmp_path, name):
+    """Pickles that somebody put there: a new search would read them to keep copies of what it takes for its own."""
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="holds a state of Ray's without a search; delete it, or set --search_dir"):
+        _check_folder(tmp_path, DESCRIPTION, resume=False)
+
+
 def test_a_whole_one_goes_on(tmp_path):
     (tmp_path / "search.json").write_text(json.dumps(DESCRIPTION))
     _check_folder(tmp_path, DESCRIPTION, resume=True)
