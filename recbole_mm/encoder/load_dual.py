@@ -20,6 +20,7 @@ from recbole_mm.encoder.pretrained import (
     stored_weights,
 )
 from recbole_mm.encoder.safety import EncoderError
+from recbole_mm.encoder.text_encoders import TOKENIZER_FILE, check_reads_texts
 
 TOWERS = ("vision_model", "text_model", "get_image_features", "get_text_features")
 
@@ -41,7 +42,20 @@ def load_dual_encoder(name: str | Path) -> DualEncoder:
         tokenizer = load_tokenizer(folder)
         facts = {"encoder": str(name), "revision": revision(name, folder)}
         kind = DualEncoder if config.model_type == "clip" else HookedDualEncoder
-        return kind(model, tokenizer, load_processor(folder, config), facts)
+        encoder = kind(model, tokenizer, load_processor(folder, config), facts)
+        _check_reads_texts(encoder)
+    return encoder
+
+
+def _check_reads_texts(encoder: DualEncoder) -> None:
+    tokenizer = encoder.tokenizer
+    if tokenizer.pad_token is None:
+        raise EncoderError(f"{TOKENIZER_FILE}: there is no pad_token; add one")
+    context = encoder.model.config.text_config.max_position_embeddings
+    check_reads_texts(
+        lambda texts: encoder.text_features(*encoder.tokens(texts)), tokenizer, context, type(encoder.model).__name__
+    )
+    encoder.truncated = 0
 
 
 def _model(folder: Path, config: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,9 +12,12 @@ from torch import Tensor
 from recbole_mm.encoder.blip import load_blip
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.pretrained import folder_config, load_tokenizer, projected, provenance, reads, stored_weights
-from recbole_mm.encoder.safety import MODULES_FILE, EncoderError
+from recbole_mm.encoder.safety import MODULES_FILE, EncoderError, is_number
+from recbole_mm.io.errors import one_line
 from recbole_mm.registry import register_encoder
 
+TOKENIZER_FILE = "tokenizer_config.json"
+TRIED = ["a", "some words of a longer text " * 20]
 UNLIMITED = 10**6  # tokenizers without a context of their own say 10**30
 
 
@@ -78,11 +82,48 @@ class AutoTexts(ContentEncoder):
         tokenizer = load_tokenizer(folder)
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token  # of GPT's kin; padding is masked
+        if tokenizer.pad_token is None:
+            raise EncoderError(f"{TOKENIZER_FILE}: there is neither a pad_token nor an eos_token; add one")
         tokenizer.padding_side = "right"  # so that positions count from the first token in every model
         context = context_of(model, config.get_text_config(), tokenizer)
         said = {"pooling": pooling, "tokenizer": type(tokenizer).__name__, "context": context}
         facts = provenance(name, folder, **said, **_told(prefix, dtype))
-        return cls(model, tokenizer, context, pooling, facts, prefix)
+        encoder = cls(model, tokenizer, context, pooling, facts, prefix).to(device)
+        check_reads_texts(encoder.eval(), tokenizer, context, type(model).__name__)
+        encoder.truncated = 0
+        return encoder
+
+
+def check_reads_texts(
+    encode: Callable[[list[str]], Tensor], tokenizer: Any, context: int | None, reader: str
+) -> None:
+    """Raise EncoderError where an encoder cannot read texts: it is tried on a short one and a longer one.
+
+    Args:
+        encode: gives the features of texts.
+        tokenizer: of its texts.
+        context: tokens that it reads.
+        reader: the model's name, for messages.
+    """
+    n_special = tokenizer.num_special_tokens_to_add()
+    if context is not None and context <= n_special:
+        raise EncoderError(
+            f"it reads {context} tokens of a text, of which {n_special} are special ones; correct model_max_length in "
+            f"{TOKENIZER_FILE}, or the positions in config.json"
+        )
+    try:
+        with torch.no_grad():
+            rows = encode(TRIED)
+        is_finite = bool(rows.isfinite().all())
+    except MemoryError as error:
+        raise EncoderError(f"two texts exhaust the memory ({error}); replace its files") from error
+    except Exception as error:  # of whatever kind the model has for it
+        raise EncoderError(
+            f"its tokenizer: what {type(tokenizer).__name__} makes of a text is not what {reader} reads "
+            f"({one_line(error)[:200]}); take both from one model"
+        ) from error
+    if not is_finite:
+        raise EncoderError("its features of a text are NaN or infinite; replace its files, or choose another --dtype")
 
 
 def _told(prefix: str, dtype: str) -> dict[str, str]:
@@ -156,7 +197,10 @@ class SentenceTexts(ContentEncoder):
         model = SentenceTransformer(str(folder), device=device, **options)
         modules = [type(module).__name__ for module in model]
         said = {"modules": modules, "context": model.max_seq_length, **_told(prefix, dtype)}
-        return cls(model, provenance(name, folder, **said), prefix)
+        encoder = cls(model, provenance(name, folder, **said), prefix)
+        check_reads_texts(encoder.eval(), model.tokenizer, model.max_seq_length, " and ".join(modules))
+        encoder.truncated = 0
+        return encoder
 
 
 def count_longer(tokenizer: Any, texts: list[str], context: int | None) -> int:
@@ -169,11 +213,13 @@ def count_longer(tokenizer: Any, texts: list[str], context: int | None) -> int:
 def context_of(model: Any, config: Any, tokenizer: Any) -> int | None:
     """How many tokens a text model reads, by its tokenizer and its table of positions; None without a limit."""
     limits = [tokenizer.model_max_length]
+    if not is_number(limits[0]):
+        raise EncoderError(f"{TOKENIZER_FILE}: model_max_length is {str(limits[0])[:60]!r}, which is no number")
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None:
         limits.append(positions - _reserved_positions(model))
     limit = min(limits)
-    return limit if limit < UNLIMITED else None
+    return int(limit) if limit < UNLIMITED else None
 
 
 def _reserved_positions(model: Any) -> int:

@@ -6,12 +6,14 @@ rounding.
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from recbole_mm.encoder import load_image_encoder, load_text_encoder
+from recbole_mm.encoder import load_dual_encoder, load_image_encoder, load_text_encoder
 from tests.tiny_clip import write_clip, write_dual_clip
 
 transformers = pytest.importorskip("transformers")
@@ -288,3 +290,64 @@ class TestNames:
         monkeypatch.chdir(tmp_path)
         write_dual_clip(tmp_path / "histogramz")
         assert load_image_encoder("histogramz")(pictures).shape[0] == 2
+
+    # ---------------------------------------------------------------- encoders that cannot read texts
+
+    def changed(self, folder, file: str, **settings) -> None:
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+    @pytest.mark.parametrize(
+        ("file", "changed", "reason"),
+        [
+            ("tokenizer_config.json", {"model_max_length": 0}, "it reads 0 tokens of a text, of which 2 are special"),
+            ("tokenizer_config.json", {"model_max_length": 2}, "it reads 2 tokens of a text, of which 2 are special"),
+            ("tokenizer_config.json", {"model_max_length": -5}, "it reads -5 tokens of a text"),
+            ("tokenizer_config.json", {"model_max_length": "six"}, "model_max_length is 'six', which is no number"),
+            ("tokenizer_config.json", {"model_max_length": float("nan")}, "model_max_length is 'nan', which is no num"),
+            ("tokenizer_config.json", {"pad_token": None}, "there is neither a pad_token nor an eos_token; add one"),
+        ],
+    )
+    def test_a_tokenizer_by_which_no_text_is_read(self, tmp_path, file, changed, reason):
+        write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=40))
+        self.changed(tmp_path, file, **changed)
+        with pytest.raises(ValueError, match=f"^encoder {tmp_path} cannot be loaded: .*{reason}") as error:
+            load_text_encoder(str(tmp_path))
+        assert "\n" not in str(error.value)
+
+    def test_a_tokenizer_of_another_model(self, tmp_path):
+        """Whose words have numbers that the model has no rows for."""
+        write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=3))
+        with pytest.raises(ValueError, match=r"what Bert\w+ makes of a text is not what BertModel reads \(.*\); take"):
+            load_text_encoder(str(tmp_path))
+
+    def test_weights_that_make_nan_of_a_text(self, tmp_path):
+        model = write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=40))
+        with torch.no_grad():
+            model.embeddings.LayerNorm.bias[0] = torch.nan
+        model.save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match="its features of a text are NaN or infinite; replace its files"):
+            load_text_encoder(str(tmp_path))
+
+    def test_a_model_of_sentence_transformers_is_tried_too(self, tmp_path):
+        library = pytest.importorskip("sentence_transformers")
+        from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+        write_text_model(tmp_path / "bert", transformers.BertConfig(**TOWER, vocab_size=3))
+        words = Transformer(str(tmp_path / "bert"))
+        library.SentenceTransformer(modules=[words, Pooling(16, "cls")]).save(str(tmp_path / "whole"))
+        with pytest.raises(ValueError, match="is not what Transformer and Pooling reads"):
+            load_text_encoder(str(tmp_path / "whole"))
+
+    @pytest.mark.parametrize("load", [load_text_encoder, load_dual_encoder])
+    def test_a_dual_encoders_texts_are_tried_too(self, tmp_path, load):
+        write_dual_clip(tmp_path)
+        transformers.CLIPModel(
+            transformers.CLIPConfig(vision_config=VISION, text_config={**TOWER, "vocab_size": 3, "eos_token_id": 2})
+        ).save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match="makes of a text is not what CLIPModel reads"):
+            load(str(tmp_path))
+
+    def test_no_text_of_the_trial_is_counted(self, tmp_path):
+        write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=40))
+        assert load_text_encoder(str(tmp_path)).truncated == 0
