@@ -153,8 +153,8 @@ def _check_leaks(checks: list[LeakCheck], store: Store, jobs: int, tell: Tell) -
         tell(f"{check}: {f'failed: {leak.error}' if leak.error else leak.verdict}")
 
 
-def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> set[str]:
-    """Do what is missing; gives the names of all runs that the plan has."""
+def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell: Tell) -> list[str]:
+    """Do what is missing; gives the names of all runs that the plan has, in its order."""
     wanted: dict[str, Job] = {}
     kinds = [kind for kind in plan.audit if kind in KNOCK_OUTS] if EVALUATION in plan.audit else []
     for row, budget in rows:
@@ -172,7 +172,7 @@ def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell:
         shutil.rmtree(store.folder / "work" / record.run, ignore_errors=True)
         outcome = f"failed: {record.error}" if record.error else _metrics(record.test)
         tell(f"{number} of {len(missing)}: {record.label} on {record.dataset}, seed {record.seed}: {outcome}")
-    return {name for job in wanted.values() for name in job.names}
+    return [name for job in wanted.values() for name in job.names]
 
 
 def _died(job: Job, error: str) -> RunResult:

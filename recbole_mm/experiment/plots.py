@@ -175,14 +175,14 @@ def _sweep(runs: pd.DataFrame, metric: str) -> Figure:
         grouped = runs.groupby(keys[0], sort=False)[f"test_{metric}"]
         means, spreads = grouped.mean(), grouped.std().fillna(0)
         axis.errorbar(range(len(means)), means, yerr=spreads, marker="o", capsize=3)
-        axis.set_xticks(range(len(means)), list(map(str, means.index)), parse_math=False)
+        axis.set_xticks(range(len(means)), means.index, parse_math=False)
         axis.set_ylabel(metric)
     else:
         grid = runs.pivot_table(f"test_{metric}", keys[1], keys[0], sort=False)
         image = axis.imshow(grid, aspect="auto")
         figure.colorbar(image, label=metric)
-        axis.set_xticks(range(len(grid.columns)), list(map(str, grid.columns)), parse_math=False)
-        axis.set_yticks(range(len(grid)), list(map(str, grid.index)), parse_math=False)
+        axis.set_xticks(range(len(grid.columns)), grid.columns, parse_math=False)
+        axis.set_yticks(range(len(grid)), grid.index, parse_math=False)
         axis.set_ylabel(names[1], parse_math=False)
     axis.set_xlabel(names[0], parse_math=False)
     return figure

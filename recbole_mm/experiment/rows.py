@@ -79,10 +79,11 @@ def label_of(name: str, settings: Mapping[str, Any]) -> str:
     """What a row is called: a model's or a row's name, and the settings that make it differ."""
     if not settings:
         return name
-    return f"{name} ({', '.join(f'{key}={_plain(value)}' for key, value in settings.items())})"
+    return f"{name} ({', '.join(f'{key}={plain(value)}' for key, value in settings.items())})"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value of a setting as labels and tables show it."""
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -19,7 +19,7 @@ modality whether its row is imputed, and ``title`` where there is an ``.item`` f
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,17 +149,19 @@ class Store:
 
     def write_tables(
         self,
-        runs: Container[str] | None = None,
+        runs: Sequence[str] | None = None,
         searches: Container[str] | None = None,
         checks: Container[str] | None = None,
     ) -> None:
         """Bring the Parquet tables up to date with the runs, searches and leak checks there are, or some by name.
 
-        Those of settings that a plan had before are kept and stay out of its tables.
+        Those of settings that a plan had before are kept and stay out of its tables. Runs stand in the order in which
+        they are named.
         """
         import pandas as pd
 
-        files = [file for file in files_in(self.folder / "runs", "*.json") if runs is None or file.stem in runs]
+        there = {file.stem: file for file in files_in(self.folder / "runs", "*.json")}
+        files = [there[run] for run in (there if runs is None else runs) if run in there]
         stored = [self._read_run(file) for file in files]
         _write(pd.DataFrame([run.record.flat() for run in stored]), self.folder / "runs.parquet")
         curves = [{"run": run.record.run, **vars(point)} for run in stored for point in run.curves]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_mm.experiment.record import NESTED, RECORD, Record, unflat
-from recbole_mm.experiment.rows import label_of
+from recbole_mm.experiment.rows import label_of, plain
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.store_files import checked, read_parquet
 from recbole_mm.experiment.table_forms import CURVES, DATA, LEAKS, LISTS, PER_USER, TRIALS
@@ -63,7 +63,10 @@ class StoreTables:
         return dict(iter(joined.groupby("row", sort=False)))
 
     def sweeps(self, dataset: str) -> dict[str, pd.DataFrame]:
-        """The runs of each study of parameters, by the row and the keys it varies; a column for each key."""
+        """The runs of each study of parameters, by the row and the keys it varies; a column of texts for each key.
+
+        Numbers ascend; other values stand as the plan has them.
+        """
         swept = self.runs[(self.runs["dataset"] == dataset) & (self.runs["sweep"] != "{}")]
         values = [json.loads(text) for text in swept["sweep"]]
         pairs = zip(swept["label"], values, strict=True)
@@ -71,7 +74,9 @@ class StoreTables:
         found = {}
         for study, runs in swept.groupby(np.array(studies, dtype=object), sort=False):
             of_study = [keys for keys, name in zip(values, studies, strict=True) if name == study]
-            found[study] = pd.concat([runs, pd.DataFrame(of_study, runs.index).add_prefix("sweep.")], axis=1)
+            columns = pd.DataFrame(of_study, runs.index, dtype=object).add_prefix("sweep.")
+            order = columns.apply(_places).sort_values(list(columns), kind="stable").index
+            found[study] = pd.concat([runs, columns.map(plain)], axis=1).loc[order]
         return found
 
     def trials_of(self, dataset: str, label: str) -> pd.DataFrame:
@@ -149,3 +154,9 @@ def mean_and_spread(values: pd.Series | np.ndarray) -> tuple[float, float]:
     """Mean over the seeds and their standard deviation; NaN for one seed."""
     values = np.asarray(values, dtype=float)
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+def _places(values: pd.Series) -> pd.Series:
+    """What the values of a study's key are sorted by."""
+    are_numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    return values.astype(float) if are_numbers else pd.Series(pd.factorize(values.map(plain))[0], values.index)

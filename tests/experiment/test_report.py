@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 
 from recbole_mm.__main__ import main
-from recbole_mm.experiment import results
+from recbole_mm.experiment import plots, results
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.record import CurvePoint, Record, RunResult
 from recbole_mm.experiment.report import write_report
 from recbole_mm.experiment.results import DatasetResults
+from recbole_mm.experiment.rows import label_of
 from recbole_mm.experiment.sections import BEST, SECOND, SHOWN, TIED, Section, sections_of
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
@@ -103,6 +104,33 @@ def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
     assert 0.1 < share < 0.4
     assert headline["top share"][list(headline["row"]).index("good")] == f"{share:.0%}"
     assert all(value.endswith("%") for value in sweep["top share"])
+
+
+@pytest.mark.parametrize(
+    "values, shown",
+    [
+        ([0.1, 1, 0, 0.01], ["0", "0.01", "0.1", "1"]),
+        ([10, 9, 100], ["9", "10", "100"]),
+        (["literal", "BIN", "WSYM"], ["literal", "BIN", "WSYM"]),
+        ([["visual"], ["textual", "visual"]], ["visual", "textual+visual"]),
+        ([None, 20, 5], ["None", "20", "5"]),
+        ([True, False], ["True", "False"]),
+    ],
+)
+def test_a_sweep_stands_in_the_order_of_its_values(tmp_path, values, shown):
+    """Numbers ascend; anything else stands as the plan has it, whatever the names of the runs' files."""
+    store, names = Store(tmp_path / "store"), []
+    store.add(result("good", "good", 0, 0.6))
+    for number, value in enumerate(values):
+        names.append(f"{9 - number}k")
+        store.add(result(names[-1], label_of("good", {"k": value}), 0, 0.5, "good", sweep=json.dumps({"k": value})))
+    store.write_tables(["good-0", *(f"{name}-0" for name in names)])
+    found = DatasetResults(read_store(store.folder), "toy", ["good"])
+    (sweep,) = (one.table for one in sections_of(found) if "-sweep-" in one.name)
+    assert list(map(str, sweep["k"])) == shown and len(sweep) == len(values)
+    (runs,) = found.sweeps.values()
+    (axis,) = plots._sweep(runs, found.metric).axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == shown
 
 
 def test_what_a_modality_is_worth(folder):
