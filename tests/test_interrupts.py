@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
+from tests.commands import Command, start
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDLESS = {**PRE_SPLIT, "epochs": 10**6, "stopping_step": 10**6, "embedding_size": 8, "train_batch_size": 64,
@@ -33,8 +34,14 @@ def settings(tmp_path) -> str:
     return "--config_files=endless.yaml"
 
 
-def started(*command: str) -> subprocess.Popen:
+def started(*command: str) -> Command:
     """The command as a process at the head of a group of its own, as a shell starts it."""
+    with open("out.txt", "w") as out, open("err.txt", "w") as err:
+        return start([*command], out, err, new_session=True, PYTHONWARNINGS="ignore")
+
+
+def started_by_python(*command: str) -> subprocess.Popen:
+    """The same, which imports everything first."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
     arguments = [sys.executable, *command]
     with open("out.txt", "w") as out, open("err.txt", "w") as err:
@@ -48,7 +55,7 @@ def wait_until(is_so: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def last_line(process: subprocess.Popen, code: int) -> str:
+def last_line(process: subprocess.Popen | Command, code: int) -> str:
     """The last line on standard error of a command that ends with this code, and without a traceback."""
     assert process.wait(timeout=PATIENCE) == code
     shown = Path("err.txt").read_text()
@@ -56,7 +63,7 @@ def last_line(process: subprocess.Popen, code: int) -> str:
     return shown.splitlines()[-1]
 
 
-def train(model: str, *options: str) -> subprocess.Popen:
+def train(model: str, *options: str) -> Command:
     return started(str(ROOT / "run_recbole_mm.py"), f"--model={model}", "--dataset=toy", *options)
 
 
@@ -64,7 +71,7 @@ def has_saved() -> bool:
     return "\nepoch 1: " in Path("err.txt").read_text()  # the first epoch is saved then
 
 
-def trained_by(process: subprocess.Popen) -> list[psutil.Process]:
+def trained_by(process: Command) -> list[psutil.Process]:
     children = psutil.Process(process.pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
@@ -120,7 +127,7 @@ def test_a_search_that_is_interrupted(settings):
 
 def test_a_ray_search_that_is_interrupted_goes_on(settings):
     options = ["--params_file=few.hyper", "--model=BPR", "--dataset=toy", settings, "--concurrent_trials=1"]
-    process = started(str(ROOT / "run_hyper_mm.py"), *options, "--tool=Ray")
+    process = started_by_python(str(ROOT / "run_hyper_mm.py"), *options, "--tool=Ray")
     folder = Path("saved/search/BPR-toy")
     wait_until(lambda: any(folder.glob("trial-*/checkpoint_*")))
     os.killpg(process.pid, signal.SIGINT)
@@ -131,7 +138,7 @@ def test_a_ray_search_that_is_interrupted_goes_on(settings):
 @pytest.mark.parametrize("seconds", [0.3, 1.0])
 @pytest.mark.parametrize("command", [[str(ROOT / "run_recbole_mm.py")], ["-m", "recbole_mm", "models"]])
 def test_an_interrupt_before_anything_has_begun(command, seconds):
-    process = started(*command)
+    process = started_by_python(*command)
     time.sleep(seconds)  # Python is there, torch not yet
     os.killpg(process.pid, signal.SIGINT)
     assert last_line(process, 130) == "interrupted; nothing had begun"

@@ -17,6 +17,7 @@ from recbole_mm import MODELS
 from recbole_mm.__main__ import main
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from recbole_mm_command import COMMANDS, ENVIRONMENT
+from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,9 +35,9 @@ def folder(tmp_path_factory) -> Path:
 
 def train(model: str, folder: Path) -> str:
     """The checkpoint of one epoch."""
-    run = start(model, folder, **PRE_SPLIT, epochs=1, train_batch_size=64, checkpoint_dir="saved")
-    trainer = run.trainer()
-    trainer.fit(run.train_data, run.valid_data)
+    begun = start(model, folder, **PRE_SPLIT, epochs=1, train_batch_size=64, checkpoint_dir="saved")
+    trainer = begun.trainer()
+    trainer.fit(begun.train_data, begun.valid_data)
     return trainer.saved_model_file
 
 
@@ -150,14 +151,6 @@ def test_help_needs_no_torch(way, arguments, code):
     assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
 
 
-def run_command(*arguments: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for variable in ENVIRONMENT:
-        environment.pop(variable, None)
-    command = [sys.executable, *HELP["module"], *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
 PLUGIN = """
 import os, sys
 os.environ["SEEN"] = str({name: os.environ.get(name) for name in %r})
@@ -170,12 +163,16 @@ def test_run_and_tune_are_the_two_scripts(folder):
     Path("seen.py").write_text(PLUGIN % (list(ENVIRONMENT),), encoding="utf-8")
     given = {**PRE_SPLIT, "epochs": 1, "data_path": str(folder), "embedding_size": 8, "plugins": ["seen"]}
     keys = [f"--{key}={value}" for key, value in given.items()]
-    done = run_command("run", "--model=VBPR", "--dataset=toy", *keys)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for variable in ENVIRONMENT:
+        environment.pop(variable, None)
+    command = [sys.executable, *HELP["module"], "run", "--model=VBPR", "--dataset=toy", *keys]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert f"{ENVIRONMENT} True" in done.stdout
     assert "test result: {" in done.stdout
     Path("few.hyper").write_text("learning_rate choice [0.1]\n")
-    done = run_command("tune", "--model=VBPR", "--dataset=toy", "--params_file=few.hyper", *keys)
+    done = run([*HELP["module"], "tune", "--model=VBPR", "--dataset=toy", "--params_file=few.hyper", *keys])
     assert done.returncode == 0, done.stderr
     assert "best parameters: {'learning_rate': 0.1}" in done.stdout
 
@@ -183,7 +180,8 @@ def test_run_and_tune_are_the_two_scripts(folder):
 def test_run_in_two_processes(folder):
     given = {**PRE_SPLIT, "epochs": 1, "data_path": str(folder), "embedding_size": 8, "gpu_id": ""}
     keys = [f"--{key}={value}" for key, value in given.items()]
-    done = run_command("run", "--model=VBPR", "--dataset=toy", "--nproc=2", f"--port={free_port()}", *keys)
+    two = ["--nproc=2", f"--port={free_port()}"]
+    done = run([*HELP["module"], "run", "--model=VBPR", "--dataset=toy", *two, *keys])
     assert done.returncode == 0, done.stderr
     assert "test result: {" in done.stdout
 

@@ -13,6 +13,7 @@ import pytest
 
 from recbole_mm import command_line, model_list
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
+from tests import commands
 from tests.extraction.shop import write_shop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,11 +24,16 @@ MOST_LINES_OF_A_TEST = 5
 
 @pytest.fixture
 def python(tmp_path):
-    """Runs Python in the folder that has the author's files, in a process that knows nothing of them."""
+    """Runs Python in the folder that has the author's files, in a process that knows nothing of them.
+
+    Where it has an environment of its own, that is read while recbole_mm is imported.
+    """
     for file in OUTSIDE.glob("my_*.py"):
         shutil.copy(file, tmp_path)
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        if not environment:
+            return commands.run([*arguments], tmp_path)
         merged = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=tmp_path, env=merged, capture_output=True, text=True, check=False)

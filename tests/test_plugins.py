@@ -14,6 +14,7 @@ from recbole.config import Config
 from recbole_mm.configuration import checked_config
 from recbole_mm.plugins import PluginError, import_plugins
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
+from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[1]
 ADAPTER = """\
@@ -86,23 +87,16 @@ class WithoutFeatures(Recommender):
 """
 
 
-def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
 def test_training_and_an_analysis_find_a_users_model_and_adapter(tmp_path):
     write_planted(tmp_path / "dataset", {"visual": 6})
     (tmp_path / "my_module.py").write_text(ADAPTER + MODEL, encoding="utf-8")
     settings = {"plugins": ["my_module"], "feature_adapter": "scale", "scale_start": 2.0, **PRE_SPLIT, "epochs": 1}
     given = [f"--{key}={value}" for key, value in settings.items()]
-    done = run_python(tmp_path, str(ROOT / "run_recbole_mm.py"), "--model=OwnVBPR", "--dataset=toy", *given)
+    done = run([str(ROOT / "run_recbole_mm.py"), "--model=OwnVBPR", "--dataset=toy", *given], tmp_path)
     assert done.returncode == 0, done.stderr
     (checkpoint,) = (tmp_path / "saved").glob("*.pth")
     command = ["-m", "recbole_mm", "recommend", str(checkpoint), "--out", "top.parquet", "--trust-plugins"]
-    done = run_python(tmp_path, *command)
+    done = run(command, tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "top.parquet").is_file()
 
@@ -116,7 +110,7 @@ def plugin(tmp_path):
         (tmp_path / "my_module.py").write_text(source, encoding="utf-8")
         merged = {"plugins": ["my_module"], **PRE_SPLIT, "epochs": 1, "embedding_size": 8, **settings}
         given = [f"--{key}={value}" for key, value in merged.items()]
-        return run_python(tmp_path, str(ROOT / "run_recbole_mm.py"), f"--model={model}", "--dataset=toy", *given)
+        return run([str(ROOT / "run_recbole_mm.py"), f"--model={model}", "--dataset=toy", *given], tmp_path)
 
     return train
 
@@ -127,7 +121,7 @@ def test_a_users_model_around_a_backbone(plugin, tmp_path):
     assert done.returncode == 0, done.stderr
     (checkpoint,) = (tmp_path / "saved").glob("*.pth")
     command = ["-m", "recbole_mm", "recommend", str(checkpoint), "--out", "top.parquet", "--trust-plugins"]
-    done = run_python(tmp_path, *command)
+    done = run(command, tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -151,7 +145,7 @@ def test_bad_settings_of_a_users_model_are_one_line(plugin, source, model, setti
 
 def test_a_models_settings_that_derive_from_no_models_are_listed(tmp_path):
     (tmp_path / "my_module.py").write_text(WITHOUT_FEATURES, encoding="utf-8")
-    done = run_python(tmp_path, "-m", "recbole_mm", "models", "WithoutFeatures", "--plugins=my_module")
+    done = run(["-m", "recbole_mm", "models", "WithoutFeatures", "--plugins=my_module"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "strength: 1.0" in done.stdout
 
@@ -239,11 +233,13 @@ TAKEN = {
 
 
 def test_a_plugin_cannot_take_a_name_of_ours_though_it_comes_first(tmp_path):
-    """In a new process, where analyses and converters are imported when a command asks for them."""
+    """In a process that Python starts, where analyses and converters are imported when a command asks for them."""
     lines = ["from recbole_mm import *", "from recbole_mm.model.vbpr import VBPR", "OURS = {'__module__': 'taken'}"]
     for register, (target, _) in TAKEN.items():
         lines += [f"try: {register}({target})", "except ValueError as error: print(error)", "else: print('entered')"]
-    done = run_python(tmp_path, "-c", "\n".join(lines))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert len(said) == len(TAKEN)
@@ -257,7 +253,7 @@ def test_a_plugin_with_a_name_of_ours_is_named_by_the_command(tmp_path):
         "from recbole_mm import register_analysis\n\n"
         "@register_analysis('embedding-map', help='mine')\ndef mine(checkpoints, arguments):\n    return []\n"
     )
-    done = run_python(tmp_path, "-m", "recbole_mm", "analyse", "embedding-map", "x.pth", "--plugins", "bad_analysis")
+    done = run(["-m", "recbole_mm", "analyse", "embedding-map", "x.pth", "--plugins", "bad_analysis"], tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: plugins: 'bad_analysis': analysis 'embedding-map' is already registered by ")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from recbole_mm.configuration import check_keys
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.quick_start import _parse, main, run
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
+from tests.commands import run as run_python
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,11 +62,7 @@ def refused(capsys, arguments: list[str]) -> str:
 def test_a_run_ends_with_its_result_checkpoint_and_log(folder, arguments, tmp_path):
     """Through the script itself, because RecBole's log file needs a process without other log handlers."""
     options = ["--model", "POWERec", *arguments, "--state=INFO", "--show_progress=True", "--weak_weight=0.5"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "run_recbole_mm.py"), *options],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_python([str(ROOT / "run_recbole_mm.py"), *options], tmp_path)
     assert done.returncode == 0, done.stderr
     last = summary(done.stdout)
     assert re.fullmatch(r"\{'recall@5': 0\.\d+, 'ndcg@5': 0\.\d+\}", last["test result"])

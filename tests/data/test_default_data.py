@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ import yaml
 
 from recbole_mm.data.default_data import DEFAULT_DATASET, FILES, bag_of_words_features, build_default_data
 from recbole_mm.data.feature_file import find_modalities, read_features
+from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,8 +98,7 @@ def test_a_killed_build_is_not_taken_for_complete(built, tmp_path):
         "kill = lambda line: os.kill(os.getpid(), 9) if 'textual' in line else None\n"
         "build_default_data(pathlib.Path(sys.argv[1]), kill)"
     )
-    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
-    assert result.returncode == -9
+    assert run(["-c", code, str(tmp_path)], ROOT).returncode == -9
     (stale,) = tmp_path.iterdir()
     assert stale.name.startswith(f".{DEFAULT_DATASET}.") and (stale / f"{DEFAULT_DATASET}.inter").exists()
     folder = build_default_data(tmp_path, report=lambda line: None)
