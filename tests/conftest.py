@@ -42,15 +42,16 @@ STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_jo
 # Files whose tests start processes, draw figures, or train for seconds.
 SLOW = (
     *STARTS_RAY, "test_allocator", "test_attribution", "test_attribution_encoders", "test_audit", "test_becam",
-    "test_checkpoint_report", "test_closed_forms", "test_closed_forms_tiktok", "test_content_to_recommendation",
-    "test_damaged_store", "test_default_data", "test_disks", "test_distributed", "test_docs", "test_embedding_map",
-    "test_evaluation_audit", "test_experiment", "test_feature_drift", "test_first_steps", "test_floors",
-    "test_going_on", "test_grids", "test_hyperopt_search", "test_import_order", "test_import_time",
-    "test_initial_values", "test_inputs", "test_kill_points", "test_leak_checks", "test_logs", "test_main",
-    "test_margo", "test_margo_planted", "test_metrics", "test_modality_map", "test_modality_weights", "test_outside",
-    "test_own_optimizers", "test_plugins", "test_ptmrec", "test_ptmrec_encoders", "test_published_section",
-    "test_quick_start", "test_ray_session", "test_report", "test_resume", "test_run_end", "test_run_names",
-    "test_search", "test_statistics", "test_terminal", "test_training", "test_weak_modality", "test_wheel",
+    "test_checkpoint_report", "test_closed_forms", "test_closed_forms_tiktok", "test_commands",
+    "test_content_to_recommendation", "test_damaged_store", "test_default_data", "test_disks", "test_distributed",
+    "test_docs", "test_embedding_map", "test_evaluation_audit", "test_experiment", "test_feature_drift",
+    "test_first_steps", "test_floors", "test_going_on", "test_grids", "test_hyperopt_search", "test_import_order",
+    "test_import_time", "test_initial_values", "test_inputs", "test_kill_points", "test_leak_checks", "test_logs",
+    "test_main", "test_margo", "test_margo_planted", "test_metrics", "test_modality_map", "test_modality_weights",
+    "test_outside", "test_own_optimizers", "test_plugins", "test_ptmrec", "test_ptmrec_encoders",
+    "test_published_section", "test_quick_start", "test_ray_session", "test_report", "test_resume", "test_run_end",
+    "test_run_names", "test_search", "test_statistics", "test_terminal", "test_training", "test_weak_modality",
+    "test_wheel",
 )  # fmt: skip
 # Tests of every model that train it, or build it at the size of real data.
 SLOW_TESTS = (
