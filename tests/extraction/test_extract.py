@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from recbole_mm.encoder import load_image_encoder, load_text_encoder, open_pictu
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.extraction import Pictures, Texts, extract
 from recbole_mm.extraction.tfidf import _reduce
+from tests.commands import start
 from tests.extraction.shop import PLOTS, write_shop
 from tests.tiny_clip import write_dual_clip
 
@@ -187,10 +186,8 @@ class TestResume:
         run(command)
         whole = (shop / "shop.visual.arrow").read_bytes()
         (shop / "shop.visual.arrow").unlink()
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        process = subprocess.Popen(
-            [sys.executable, "-m", "recbole_mm", *shlex.split(command)], env={**os.environ, "PYTHONPATH": path}
-        )
+        with open("output.txt", "w") as output:
+            process = start(["-m", "recbole_mm", *shlex.split(command)], output, output)
         deadline = time.monotonic() + 120
         while len(list(shop.glob(".shop.visual.*/0*.npz"))) < 5 and time.monotonic() < deadline:
             time.sleep(0.005)

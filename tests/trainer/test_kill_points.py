@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from recbole_mm.testing.toy import write_planted
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.commands import run
 
 # One process that imports once and forks: each child trains and ends itself before its n-th rename.
 SCRIPT = '''
@@ -132,11 +127,8 @@ SETTINGS = {
 )
 def test_killed_before_every_rename(tmp_path, model, settings):
     data_path = write_planted(tmp_path / "planted", {"visual": 6, "textual": 4})
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     arguments = [str(data_path), model, json.dumps({**SETTINGS, **settings})]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments], env=environment, capture_output=True, text=True, cwd=tmp_path
-    )
+    done = run(["-c", SCRIPT, *arguments], tmp_path)
     assert done.returncode == 0, done.stderr
     whole, *killed = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert any("-last" in name for name in whole["renames"])  # not every epoch is the best one
