@@ -101,16 +101,28 @@ def interaction(batch: dict):
 
 
 @pytest.fixture(scope="module")
-def one_and_several(request, folder) -> tuple[dict, list[dict]]:
+def forking():
+    """Forks what has imported this file once: a run's own processes, which start from nothing, are tested below."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+        context = mp.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        yield context
+
+
+@pytest.fixture(scope="module")
+def one_and_several(request, folder, forking) -> tuple[dict, list[dict]]:
     """The facts of one process, and of each of several."""
     alone = start_as_here(request.param, folder)
     whole = alone.batch()
     batch = {name: whole[name][:60].tolist() for name in ("user_id", "item_id", "neg_item_id")}
     alone.batch = lambda: interaction(batch)
     one = facts(alone, slice(0, 60))
-    queue = mp.get_context("spawn").Queue()
+    queue = forking.Queue()
     arguments = (request.param, folder, batch, free_port(), queue)
-    context = mp.spawn(in_process, args=arguments, nprocs=PROCESSES, join=False)
+    context = mp.start_processes(
+        in_process, args=arguments, nprocs=PROCESSES, join=False, start_method="forkserver"
+    )
     found = dict(queue.get(timeout=120) for _ in range(PROCESSES))
     while not context.join():
         pass
