@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mm.experiment import search
+from recbole_mm.experiment import experiment, search
 from recbole_mm.experiment.experiment import run_experiment
 from recbole_mm.experiment.plan import read_plan
 from recbole_mm.experiment.plan_rows import rows_of
@@ -46,7 +46,8 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch):
-    monkeypatch.setattr(search, "results_of", in_this_process)
+    for module in (experiment, search):
+        monkeypatch.setattr(module, "results_of", in_this_process)
 
 
 def last_first(do, work, *_):
@@ -86,24 +87,24 @@ def test_the_last_setting_is_trained_as_if_nothing_had_paused_it(data, model):
 
 
 def test_what_was_killed_changes_nothing(data, monkeypatch):
-    """Killed between any two trials, and within one: behind an evaluation, before its state or its outcome is kept."""
-    wanted = searched(data, "FREEDOM")
+    """Killed in each trial, which is begun again then: behind an evaluation, before its outcome is kept."""
+    wanted, killed = searched(data, "FREEDOM"), []
     whole = trials_of(wanted, "whole")
-    for at in range(9):
-        runs = iter(range(100))
 
-        def dying(trial, at=at, runs=runs):
-            outcome = run_trial(trial)
-            if next(runs) == at:
-                (trial.job.folder / f"outcome-{trial.limit}.json").unlink()
-                raise KeyboardInterrupt
-            return outcome
+    def dying(trial):
+        outcome = run_trial(trial)
+        if (piece := (trial.number, trial.limit)) not in killed:
+            killed.append(piece)
+            (trial.job.folder / f"outcome-{trial.limit}.json").unlink()
+            raise KeyboardInterrupt
+        return outcome
 
-        with monkeypatch.context() as patch:
-            patch.setattr(search, "run_trial", dying)
-            with pytest.raises(KeyboardInterrupt):
-                trials_of(wanted, f"killed-{at}")
-        assert trials_of(wanted, f"killed-{at}") == whole
+    monkeypatch.setattr(search, "run_trial", dying)
+    for number in range(9):
+        with pytest.raises(KeyboardInterrupt):
+            trials_of(wanted, "killed")
+        assert len(killed) == number + 1
+    assert trials_of(wanted, "killed") == whole
 
 
 def test_which_setting_comes_first_changes_nothing(data, monkeypatch):
