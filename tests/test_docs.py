@@ -226,8 +226,10 @@ def call(words: list[str]) -> int:
     if program == "python":
         script, *arguments = arguments
         main = {"run_recbole_mm.py": run_main, "run_hyper_mm.py": tune_main}[script]
-        small = ["--dataset=toys"] if main is tune_main and not any("--dataset" in one for one in arguments) else []
-        return main([*quickly(arguments), *small], program)
+        small = {"--dataset": ["--dataset=toys"], "--params_file": ["--algo=random", "--max_evals=3"]}
+        named = {argument.partition("=")[0] for argument in arguments}
+        added = [one for key, more in small.items() if main is tune_main and key not in named for one in more]
+        return main([*quickly(arguments), *added], program)
     if arguments[0] == "run":
         return run_main(quickly(arguments[1:]), program)
     return recbole_mm_command.main(arguments)
