@@ -39,8 +39,6 @@ def search_with_hyperopt(
 ) -> Winner:
     """Try settings one after the other, choose by validation, test the winner, write RecBole's result file.
 
-    Until it has ended, its finished trials stand in :func:`trials_file`, from which a killed search goes on.
-
     Args:
         search: what to search.
         output_file: RecBole's result file; of the winner alone it has test metrics, of a trial that failed the reason.
@@ -53,16 +51,13 @@ def search_with_hyperopt(
 
     A trial that ends in an error, or with a score that is not finite, is printed with the reason; the search goes on.
 
-    Raises ValueError where `algo` is exhaustive and a range is not a list of choices, no trial has a finite score, an
-    earlier search did not end and nothing says what to do about it, or there is none to go on with.
+    Raises ValueError where `algo` is exhaustive and a range is not a list of choices, no trial has a finite score, or
+    what an earlier search left is not what `resume` and `overwrite` say.
     """
     kept = _kept_trials(search, output_file, algo, max_evals, early_stop)
     trials = _Trials(search, kept)
     tuning = _tuning(trials, search, algo, max_evals, early_stop, display_file)
-    if resume:
-        kept.go_on(search.better)
-    else:
-        (kept.overwrite if overwrite else kept.begin)()
+    kept.open(search.better, resume, overwrite)
     try:
         with _seed(search.config["seed"]):
             tuning.run()

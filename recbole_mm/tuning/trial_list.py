@@ -83,6 +83,15 @@ class TrialList:
         self._running: _Running | None = None
         self._n_told = 0
 
+    def open(self, better: Callable[[float, float | None], bool], resume: bool, overwrite: bool) -> None:
+        """Go on with the search, or begin a new one; arguments and errors as of the three that it chooses from."""
+        if resume:
+            self.go_on(better)
+        elif overwrite:
+            self.overwrite()
+        else:
+            self.begin()
+
     def begin(self) -> None:
         """Begin a new search; raises ValueError where the file is of one that did not end."""
         if has_file(self._file):
