@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from recbole_mm.__main__ import main as run_command_line
 from recbole_mm.data.arrow_form import write_arrow
+from recbole_mm.encoder.content_encoder import ContentEncoder
+from recbole_mm.extraction import Texts, extract
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.load import open_checkpoint
 from recbole_mm.quick_start import main as run_main
@@ -171,6 +174,27 @@ def test_a_training_that_is_not_saved_needs_no_room(disk, data_path):
     run = start("VBPR", data_path, **SETTINGS, checkpoint_dir=str(disk.folder))
     disk.fill()
     run.trainer().fit(run.train_data, run.valid_data, saved=False)
+
+
+class Wide(ContentEncoder):
+    """Rows of 200 kB."""
+
+    def __init__(self):
+        super().__init__({"encoder": "wide", "revision": "1", "preprocessing": {}})
+
+    def forward(self, contents):
+        return torch.ones(len(contents), 50_000)
+
+
+@pytest.mark.parametrize(("left", "n_told"), [(600_000, 1), (4_000_000, 0)])
+def test_an_extraction_says_with_its_first_rows_that_the_disk_will_be_full(disk, caplog, left, n_told):
+    shop = disk.folder / "shop"
+    disk.fill(left=left)
+    with pytest.raises(OSError, match=FULL) if n_told else nullcontext():
+        extract(shop, "wide", Texts(shop, ["title", "plot"]), Wide(), batch_size=1)
+    told = [record.getMessage() for record in caplog.records if "take up to" in record.getMessage()]
+    assert len(told) == n_told
+    assert all(line.startswith(f"{shop} has 0.6 MB left, and the features of ") for line in told)
 
 
 def test_features_that_do_not_fit_are_told_before_the_first_byte(disk, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from recbole_mm.extraction.batches import Batch, Batches
 from recbole_mm.extraction.contents import Contents
 from recbole_mm.extraction.prepared_pictures import PreparedPictures
 from recbole_mm.extraction.row_store import RowStore
-from recbole_mm.io.files import atomic_file
+from recbole_mm.io.files import atomic_file, free_bytes
 from recbole_mm.io.locks import only_holder
 
 
@@ -124,10 +125,22 @@ def _encode_all(batches: Batches, encoder: ContentEncoder, store: RowStore, enco
     with tqdm(total=len(batches.contents.items), unit="item", desc="Extracting", disable=None) as bar:
         for start, batch in encode(batches, encoder, store):
             if batch.rows is not None:
+                if not any(one.new for one in done.values()):
+                    _warn_of_room(store, batch.rows, len(batches.contents.items))
                 store.add(batch.new, batch.rows, batch.truncated)
             done[start] = replace(batch, rows=None)
             bar.update(len(batches.items(start)))
     return [done[start] for start in batches.starts]
+
+
+def _warn_of_room(store: RowStore, rows: np.ndarray, n_items: int) -> None:
+    """By the first rows; how many items will have some, nobody knows yet."""
+    needed, free = 2 * rows[0].nbytes * (n_items - len(store)), free_bytes(store.folder)  # the store's, and the file's
+    if needed > free:
+        logging.getLogger(__name__).warning(
+            "%s has %.1f MB left, and the features of %s items take up to %.1f MB until they are in one file; rows "
+            "that are written stay, where it ends", store.folder.parent, free / 1e6, f"{n_items:,}", needed / 1e6,
+        )  # fmt: skip
 
 
 def _write_batches(
