@@ -121,7 +121,7 @@ def extracting(modality: str, dataset_dir: Path) -> Iterator[Path]:
 
 def _encode_all(batches: Batches, encoder: ContentEncoder, store: RowStore, encode: Encode) -> list[Batch]:
     """What became of all items, in their order; the rows are in the store."""
-    done = {}
+    done: dict[int, Batch] = {}
     with tqdm(total=len(batches.contents.items), unit="item", desc="Extracting", disable=None) as bar:
         for start, batch in encode(batches, encoder, store):
             if batch.rows is not None:
