@@ -13,11 +13,11 @@ from recbole_mm.host.recbole_models import check_undeclared
 from recbole_mm.host.recbole_settings import RecBoleSettings
 from recbole_mm.host.saved_data import check_saved_data, check_trust
 from recbole_mm.io.names import closest
-from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.model.late_fusion import LATE_FUSION_KEYS, no_late_fusion
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
-from recbole_mm.parts import is_ours
+from recbole_mm.parts import is_ours, place_of
 from recbole_mm.registry import ADAPTERS, MODELS, Entry, RegistryError, variants
 from recbole_mm.setting_conflicts import check_conflicts
 from recbole_mm.setting_effects import warn_once, warn_without_effect
@@ -111,6 +111,16 @@ def _check_known(config: Config) -> None:
         if not is_from_command_line(config, key) and (declares_keys(config) or is_slip(config, key)):
             raise ValueError(unknown_key(config, key))
         logging.getLogger(__name__).warning("the key '%s' is not known to %s", key, config.model)
+
+
+def check_settings_of_model(entry: Entry) -> None:
+    """Raise RegistryError for a model around a backbone whose settings do not have the backbone."""
+    kind = entry.facts["settings"]
+    if kind is not None and issubclass(entry.target, BackboneModel) and not issubclass(kind, BackboneModelSettings):
+        raise RegistryError(
+            f"model '{entry.name}' is around a backbone, and its settings {place_of(kind)} have none; derive them from "
+            "BackboneModelSettings of recbole_mm"
+        )
 
 
 def check_variants(entry: Entry) -> None:

@@ -8,7 +8,7 @@ import recbole_mm.analysis
 from recbole_mm.data import converters
 from recbole_mm.data.conversion.layout import Converter
 from recbole_mm.encoder.content_encoder import ContentEncoder
-from recbole_mm.model.backbone_model import BackboneModel
+from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.settings import ModelSettings
@@ -135,8 +135,8 @@ def adapter(name: str = "Mine"):
     return type(name, (FeatureAdapter,), {"__module__": __name__, "__qualname__": name})
 
 
-def model(name: str = "Mine"):
-    return type(name, (MultimodalRecommender,), {"__module__": __name__, "__qualname__": name})
+def model(name: str = "Mine", base: type = MultimodalRecommender):
+    return type(name, (base,), {"__module__": __name__, "__qualname__": name})
 
 
 def own_trainer():
@@ -149,6 +149,10 @@ def own_encoder():
 
 class Right(ModelSettings):
     scale: Weight = 1.0
+
+
+class RightAround(BackboneModelSettings):
+    pass
 
 
 class Wrong(Settings):
@@ -207,6 +211,10 @@ REFUSED = {
     "propagation-bare": (lambda: register_propagation, layer_gcn, r'write @register_propagation\("name"\)'),
     "model-type": (lambda: register_model(**PAPER), FeatureAdapter, "derive a class from MultimodalRecommender of"),
     "model-object": (lambda: register_model(**PAPER), 3, "derive a class from MultimodalRecommender"),
+    "model-settings-of-backbone": (
+        lambda: register_model(**PAPER, settings=Right), model("Around", BackboneModel),
+        f"'Around' is around a backbone, and its settings {__name__}.Right have none; derive them from Backbone",
+    ),
     "model-settings": (lambda: register_model(**PAPER, settings={}), model(), "derive one from Settings"),
     "model-variant": (lambda: register_model(**PAPER), model("PODualGNN"), "the model 'PODualGNN' is there already"),
     "model-variant-case": (lambda: register_model(**PAPER), model("PoDualGnn"), "the model 'PODualGNN' is there"),
@@ -237,7 +245,7 @@ def test_variants_may_set_what_any_run_reads():
     with pytest.raises(RegistryError, match="unknown key 'n_hyperedges'"):
         check_variants(Entry("Mine", model(), {**facts, "variants": {"A": {"n_hyperedges": 4}}}))
     around = type("Around", (BackboneModel,), {"__module__": __name__})  # its backbone may have any model's
-    check_variants(Entry("Around", around, {**facts, "variants": {"A": {"n_hyperedges": 4}}}))
+    check_variants(Entry("Around", around, {"settings": RightAround, "variants": {"A": {"n_hyperedges": 4}}}))
 
 
 @pytest.mark.parametrize("case", REFUSED)

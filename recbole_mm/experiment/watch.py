@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from recbole_mm.experiment.store_files import checked
+from recbole_mm.host.evaluations import tell_before_saving
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.json_text import parse_json
@@ -49,8 +50,9 @@ class Watch:
     def __init__(self, trainer: Any, file: Path):
         self._trainer, self._file = trainer, file
         self._epochs: list[Progress] = _read(file) if trainer.config["resume_from"] else []
-        self._train, self._validate = trainer._train_epoch, trainer._valid_epoch
-        trainer._train_epoch, trainer._valid_epoch = self._timed_epoch, self._kept_validation
+        self._train = trainer._train_epoch
+        trainer._train_epoch = self._timed_epoch
+        tell_before_saving(trainer, self._keep_validation)
 
     @property
     def epochs(self) -> list[Progress]:
@@ -70,20 +72,8 @@ class Watch:
         self._add(Progress(stage, epoch, time.perf_counter() - started, losses, {}, False))
         return loss
 
-    def _kept_validation(self, *arguments: Any, **options: Any) -> tuple[float, dict[str, float]]:
-        score, result = self._validate(*arguments, **options)
-        last = self._epochs.pop()
-        self._add(
-            Progress(
-                last.stage,
-                last.epoch,
-                last.seconds,
-                last.losses,
-                {metric: float(value) for metric, value in result.items()},
-                self._is_best(score),
-            )  # fmt: skip
-        )
-        return score, result
+    def _keep_validation(self, score: float, metrics: dict[str, float]) -> None:
+        self._add(replace(self._epochs.pop(), valid=metrics, is_best=self._is_best(score)))
 
     def _is_best(self, score: float) -> bool:
         best = self._trainer.best_valid_score

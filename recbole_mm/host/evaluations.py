@@ -1,4 +1,4 @@
-"""RecBole's callback of an evaluation, which learns epoch and score alone, with all that there is to tell."""
+"""What is told of an evaluation: to RecBole's callback, which learns epoch and score alone, and before it is saved."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from recbole_mm.host.mend import patch_in_place
 
 EpochCallback = Callable[[int, float], None]  # RecBole's callback_fn: of an epoch and its validation score
 OnEvaluation = Callable[[int, float, dict[str, float], bool], None]
+BeforeSaving = Callable[[float, dict[str, float]], None]
 
 
 @cache
@@ -25,9 +26,20 @@ def apply() -> None:
             raise ValueError(f"validation: {trainer.valid_metric} is nan, by which no epoch can be chosen; the metrics "
                              f"are {dict(result)}")
         trainer.latest_valid_result = {metric: float(value) for metric, value in result.items()}
+        tell = getattr(trainer, "tell_before_saving", None)
+        if tell is not None:
+            tell(float(score), trainer.latest_valid_result)
         return score, result
 
     valid_epoch = patch_in_place(Trainer._valid_epoch, validate)
+
+
+def tell_before_saving(trainer: Any, function: BeforeSaving) -> None:
+    """Have `function` called with score and metrics after each evaluation, before anything of it is saved.
+
+    For what must be on disk when a checkpoint says that the epoch was evaluated: :func:`evaluation_callback` is later.
+    """
+    trainer.tell_before_saving = function
 
 
 def evaluation_callback(trainer: Any, on_evaluation: OnEvaluation) -> EpochCallback:

@@ -8,6 +8,7 @@ from recbole.utils import get_model, get_trainer, init_seed
 
 from recbole_mm import evaluation_callback
 from recbole_mm.configuration import checked_config
+from recbole_mm.host.evaluations import tell_before_saving
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 
 
@@ -23,7 +24,8 @@ def test_epoch_score_metrics_and_whether_it_is_the_best(model, tmp_path):
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(
         config, get_model(config["model"])(config, train_data.dataset).to(config["device"])
     )
-    seen = []
+    seen, told = [], []
+    tell_before_saving(trainer, lambda *evaluation: told.append((*evaluation, trainer.best_valid_score)))
     callback = evaluation_callback(trainer, lambda *evaluation: seen.append(evaluation))
     score, result = trainer.fit(train_data, valid_data, verbose=False, callback_fn=callback)
     n_stages = len(getattr(trainer.model, "stages", ("one",)))
@@ -36,3 +38,5 @@ def test_epoch_score_metrics_and_whether_it_is_the_best(model, tmp_path):
             best = max(best, value)
     assert (score, dict(result)) == (best, next(one[2] for one in reversed(seen) if one[3]))
     assert len({one[1] for one in seen}) > 1
+    assert [one[:2] for one in told] == [one[1:3] for one in seen]
+    assert all(best < score for (score, _, best), (*_, is_best) in zip(told, seen, strict=True) if is_best)
