@@ -13,6 +13,7 @@ from recbole_mm.host import (  # noqa: E402
     baselines,
     distributed,
     divergence,
+    eager_optimizers,
     evaluation_users,
     evaluations,
     interactions,
@@ -29,7 +30,7 @@ from recbole_mm.plugins import import_installed  # noqa: E402
 # in this order: first mends, which change lines, then what wraps whole functions
 mending = (
     *(baselines, distributed, interactions, metrics, negative_items, divergence),
-    *(evaluations, logs, training, run_names, atomic_files, times, evaluation_users, terminal),
+    *(evaluations, logs, training, run_names, atomic_files, times, evaluation_users, terminal, eager_optimizers),
 )
 for mends in mending:
     mends.apply()

@@ -67,6 +67,16 @@ def test_nothing_heavy_is_imported_before_the_first_step(tmp_path):
     assert not set(HEAVY) - set(OF_A_RUN) & found
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["BPR", "LightGCN"])
+def test_a_run_of_recboles_own_compiles_nothing(tmp_path, model):
+    write_planted(tmp_path, {"visual": 6})
+    keys = {**QUIET, **PRE_SPLIT, "data_path": str(tmp_path), "checkpoint_dir": str(tmp_path), "epochs": 1}
+    options = [f"--model={model}", "--dataset=toy", *(f"--{key}={value}" for key, value in keys.items())]
+    found = modules(f"import json, sys, recbole_mm_command\nrecbole_mm_command.run_command('run', {options!r}, 'x')")
+    assert "recbole.trainer.trainer" in found and "torch._dynamo" not in found
+
+
 DEFERRED_WORK = """
 import json, sys, warnings
 import numpy, scipy.sparse

@@ -16,13 +16,13 @@ from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_mm.host.divergence import check_batches
+from recbole_mm.host.eager_optimizers import eager
 from recbole_mm.host.terminal import progress_bar
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.nn.gradient_memory import keep_gradient_memory
 from recbole_mm.nn.sums import total
 from recbole_mm.trainer import processes
 from recbole_mm.trainer.allocator import give_back_freed_memory, keep_freed_memory
-from recbole_mm.trainer.eager_optimizers import eager
 from recbole_mm.trainer.precision import check_matmul_precision, matmul_precision
 from recbole_mm.trainer.resuming import ResumingTrainer
 

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 import torch
+from recbole.trainer import trainer
 from torch.optim import Optimizer
 
 _PASSED_OVER = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+
+
+@cache
+def apply() -> None:
+    """Have RecBole's own trainers make such optimizers, trainer/trainer.py:177. Called once, at import."""
+    trainer.optim = _Optimizers()
+
+
+class _Optimizers:
+    """``torch.optim`` as the trainers see it."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(torch.optim, name)
+        made = eager(found) if isinstance(found, type) and issubclass(found, Optimizer) else found
+        setattr(self, name, made)  # one class for all optimizers of a kind
+        return made
 
 
 def eager(kind: type[Optimizer]) -> type[Optimizer]:

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 import torch
+from recbole.trainer import trainer
 from torch import nn, optim
 
-from recbole_mm.trainer.eager_optimizers import eager
+from recbole_mm.host.eager_optimizers import eager
 
 KINDS = (optim.Adam, optim.AdamW, optim.SGD, optim.Adagrad)
 
@@ -45,6 +46,27 @@ def test_torch_dynamo_is_not_imported(kind, monkeypatch):
     trained(eager(kind), 1)
     with pytest.raises(ImportError):
         trained(kind, 1)
+
+
+@pytest.mark.parametrize("kind", (optim.RMSprop, optim.SparseAdam))
+def test_those_that_only_recboles_trainers_make(kind):
+    ends = []
+    for one in (kind, eager(kind)):
+        torch.manual_seed(0)
+        table = nn.Embedding(4, 3, sparse=kind is optim.SparseAdam)
+        optimizer = one(table.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            table(torch.tensor([1, 2, 1])).square().sum().backward()
+            optimizer.step()
+        ends.append(table.weight.detach())
+    assert torch.equal(*ends)
+
+
+def test_recboles_trainers_make_them():
+    kind = trainer.optim.Adam
+    assert issubclass(kind, optim.Adam) and kind is not optim.Adam and kind is trainer.optim.Adam
+    assert trainer.optim.lr_scheduler is optim.lr_scheduler
 
 
 def test_it_is_called_as_torchs():
