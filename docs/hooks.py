@@ -12,8 +12,8 @@ from mkdocs.structure.files import File
 
 import recbole_mm  # noqa: F401  registers the models
 from recbole_mm.registry import MODELS
-from recbole_mm.setting_rules import model_settings, properties_dir
-from recbole_mm.settings_text import allowed_values
+from recbole_mm.setting_rules import allowed_of, model_settings, properties_dir
+from recbole_mm.settings_text import described_fields
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -58,10 +58,10 @@ def _lines(name: str) -> Iterator[str]:
     yield f"\n{_markdown(entry.target.__doc__)}"
     yield f"\n## Settings\n\n{_markdown(own[-1].__doc__)}\n"
     yield "| key | default | what it may be | meaning |\n|---|---|---|---|"
-    for key, field in own[-1].model_fields.items():
+    for key, field in described_fields(own[-1]).items():
         default = field.get_default(call_default_factory=True)
         meaning = " ".join((field.description or "").split())
-        yield f"| `{key}` | {_cell(repr(default))} | {_cell(allowed_values(field))} | {_cell(meaning)} |"
+        yield f"| `{key}` | {_cell(repr(default))} | {_cell(allowed_of(name, key, field))} | {_cell(meaning)} |"
     published = {**own[-1].defaults, **own[-1].published}
     if published:
         told = ", ".join(f"`{key}: {value}`" for key, value in published.items())

@@ -10,9 +10,9 @@ from typing import Any
 from recbole_mm.registration import check_model
 from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
-from recbole_mm.setting_rules import model_settings, properties_dir, published_protocol
+from recbole_mm.setting_rules import allowed_of, model_settings, properties_dir, published_protocol
 from recbole_mm.settings import Settings
-from recbole_mm.settings_text import allowed_values, described_fields
+from recbole_mm.settings_text import described_fields
 
 
 def add_parser(commands: Any) -> None:
@@ -33,6 +33,7 @@ def _all_models() -> Iterator[str]:
         facts = MODELS.entry(name).facts
         yield f"{name} ({facts['year']}): {facts['paper']}"
         yield f"    modalities: {facts['modalities']}"
+        yield f"    needs:      {facts['needs']}"
         if facts["backbones"]:
             yield f"    backbones:  {', '.join(facts['backbones'])}"
         if facts["variants"]:
@@ -51,7 +52,7 @@ def _one_model(name: str) -> Iterator[str]:
     yield " ".join((own[-1].__doc__ or "").split())
     for kind in reversed(own):
         yield ""
-        yield from _settings(kind, changed)
+        yield from _settings(base, kind, changed)
     yield ""
     training = {**own[-1].defaults, **SHARED_PROTOCOL}
     yield f"training: {', '.join(f'{key}: {value}' for key, value in training.items())}"
@@ -62,10 +63,10 @@ def _one_model(name: str) -> Iterator[str]:
     yield from _grid(properties_dir() / "hyper" / f"{name}.hyper")
 
 
-def _settings(kind: type[Settings], changed: dict[str, Any]) -> Iterator[str]:
+def _settings(name: str, kind: type[Settings], changed: dict[str, Any]) -> Iterator[str]:
     for key, field in described_fields(kind).items():
         default = changed.get(key, field.get_default(call_default_factory=True))
-        yield f"{key}: {default}    {allowed_values(field)}"
+        yield f"{key}: {default}    {allowed_of(name, key, field)}"
         if field.description:
             yield f"    {' '.join(field.description.split())}"
 

@@ -80,8 +80,8 @@ def check_options(kind: str, name: str, options: Any) -> None:
 def check_model_facts(name: str, facts: Mapping[str, Any]) -> None:
     """Raise RegistryError where what is said of a model is of another type than :func:`register_model` takes."""
     check_settings("model", name, facts["settings"])
-    check_line("model", name, "paper", facts["paper"])
-    check_line("model", name, "modalities", facts["modalities"])
+    for fact in ("paper", "modalities", "needs"):
+        check_line("model", name, fact, facts[fact])
     year, variants = facts["year"], facts["variants"]
     if not isinstance(year, int) or isinstance(year, bool):
         raise RegistryError(f"model '{name}': year={year!r} is no whole number; give the paper's, such as 2024")

@@ -204,7 +204,8 @@ class NameIn:
 
     def _check(self, name: str) -> str:
         if name not in self.names():
-            raise PydanticCustomError("unknown_name", "unknown {kind}", {"kind": self.registry.kind})
+            hint = closest(name, self.names())
+            raise PydanticCustomError("unknown_name", "{hint}, or one that the key plugins imports", {"hint": hint})
         return name
 
 

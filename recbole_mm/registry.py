@@ -67,6 +67,7 @@ def register_model(
     settings: type[Settings] | None = None,
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     modalities: str = "any",
+    needs: str = "features",
     backbones: tuple[str, ...] = (),
     staged: bool = False,
 ) -> Decorator:
@@ -78,18 +79,14 @@ def register_model(
         settings: the model's keys, see :mod:`recbole_mm.settings`; those of the class it derives from if not given.
         variants: configurations with a name of their own, each with the defaults in which it differs.
         modalities: which modalities the model reads, in words.
+        needs: what it reads and makes of it before and beside its steps, in words.
         backbones: values of the ``backbone`` key the model takes, if it has one.
         staged: train in the stages the model names, one after the other.
     """
     facts = {
-        "paper": paper,
-        "year": year,
-        "settings": settings,
-        "variants": {} if variants is None else variants,
-        "modalities": modalities,
-        "backbones": backbones,
-        "staged": staged,
-    }
+        "paper": paper, "year": year, "settings": settings, "variants": {} if variants is None else variants,
+        "modalities": modalities, "needs": needs, "backbones": backbones, "staged": staged,
+    }  # fmt: skip
 
     def enter(target: Part) -> Part:
         name = getattr(target, "__name__", repr(target))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from recbole.config import Config
 
 from recbole_mm.data.dataset_settings import DatasetSettings
@@ -23,6 +24,7 @@ from recbole_mm.plugins import import_plugins
 from recbole_mm.registry import ADAPTERS, MODELS, TUNINGS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL, RunSettings, SearchSettings
 from recbole_mm.settings import Settings
+from recbole_mm.settings_text import allowed_values
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
 PATH_KEYS = (
@@ -57,6 +59,14 @@ def model_settings(name: str, backbone: str | None = None) -> list[type[Settings
     if entry.facts["staged"]:
         of_parts.append(StageSettings)
     return [*of_parts, entry.target.settings_class]
+
+
+def allowed_of(model: str, key: str, field: FieldInfo) -> str:
+    """What a key of a model of ours may be, in words: of ``backbone`` the models it can wrap."""
+    kind = MODELS.get(model)
+    if key == "backbone" and issubclass(kind, BackboneModel):
+        return f"one of {', '.join(kind.backbones())}"
+    return allowed_values(field)
 
 
 def own_settings(config: Config) -> list[type[Settings]]:

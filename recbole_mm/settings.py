@@ -173,6 +173,7 @@ def _one_line(
     own_reason = first["type"] == "value_error" and "truth value" not in first["msg"]
     reason = f" ({_own_message(first)})" if own_reason else ""
     allowed = allowed_values(field, beyond=isinstance(value, int) and value > UNLIMITED)
+    allowed += first["msg"] if first["type"] == "unknown_name" else ""
     meaning = f"; {field.description.splitlines()[0]}" if field.description else ""
     return (
         f"{place}{'.'.join(path)}: {shown(value)} is not allowed{of_part}{reason}; "

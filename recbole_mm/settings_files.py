@@ -1,4 +1,4 @@
-"""The yaml files of ``properties/`` from the declared settings: ``make properties``.
+"""The yaml files of ``properties/`` from the declared settings, and the pages' tables of models: ``make properties``.
 
 They are for reading, and as a start for files of one's own; what holds are the declarations. RecBole reads them as any
 other yaml.
@@ -16,6 +16,8 @@ import yaml
 from recbole_mm.io.files import atomic_file
 from recbole_mm.model.backbone_model import BackboneModelSettings
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.model_tables import pages
+from recbole_mm.parts import is_ours
 from recbole_mm.registry import MODELS, variants
 from recbole_mm.run_settings import SHARED_PROTOCOL
 from recbole_mm.setting_rules import common_settings, model_settings, properties_dir, published_protocol
@@ -30,7 +32,7 @@ def settings_files() -> dict[str, str]:
     """Text of each generated file by its name within the folder of properties."""
     files = {"overall.yaml": _overall()}
     for name in MODELS:
-        if MODELS.get(name).__module__.startswith("recbole_mm.model."):
+        if is_ours(MODELS.get(name)):
             files[f"model/{name}.yaml"] = _model(name)
     for name, base in variants().items():
         files[f"model/{name}.yaml"] = _variant(name, base)
@@ -39,8 +41,8 @@ def settings_files() -> dict[str, str]:
 
 def main() -> int:
     """Write the files that differ, and say which."""
-    for name, text in settings_files().items():
-        file = properties_dir() / name
+    files = {properties_dir() / name: text for name, text in settings_files().items()}
+    for file, text in {**files, **pages(properties_dir().parent)}.items():
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             with atomic_file(file) as temporary:
                 temporary.write_text(text, encoding="utf-8")

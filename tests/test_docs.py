@@ -18,6 +18,7 @@ import recbole_mm_command
 from recbole_mm.data.default_data import build_default_data
 from recbole_mm.experiment.experiment import checked_rows
 from recbole_mm.experiment.plan import read_plan
+from recbole_mm.model_tables import pages
 from recbole_mm.quick_start import main as run_main
 from recbole_mm.quick_start import run
 from recbole_mm.registry import (
@@ -74,7 +75,10 @@ def test_the_readme_is_short():
     assert len(README.read_bytes()) < 8192
 
 
-def test_the_table_of_models_is_the_registry():
+def test_the_tables_of_models_are_the_registrys():
+    """``make properties`` writes them."""
+    written = pages(ROOT)
+    assert written == {page: page.read_text(encoding="utf-8") for page in (README, ROOT / "docs" / "models.md")}
     text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (\d{4}) \|", text, flags=re.MULTILINE)
     entries = {name: MODELS.entry(name).facts for name in MODELS if is_ours(name)}

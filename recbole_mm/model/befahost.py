@@ -39,6 +39,7 @@ class BeFAHostSettings(ModelSettings):
     settings=BeFAHostSettings,
     paper="BeFA: a general behavior-driven feature adapter for multimedia recommendation (host of its released code)",
     year=2025,
+    needs="features, trained as copies; item graphs are built and cached",
 )
 class BeFAHost(MGCN):
     r"""MGCN's skeleton without its contrast and its fusion: what BeFA's code has under LATTICE's name.

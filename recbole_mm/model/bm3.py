@@ -51,6 +51,7 @@ class BM3Settings(ModelSettings):
     settings=BM3Settings,
     paper="Bootstrap latent representations for multi-modal recommendation",
     year=2023,
+    needs="features, trained as copies; no negative items",
 )
 class BM3(MultimodalRecommender):
     r"""LightGCN without negative items: each view of an interaction predicts a perturbed copy of another.

@@ -46,6 +46,7 @@ class BUIRSettings(ModelSettings):
     paper="Bootstrapping user and item representations for one-class collaborative filtering",
     year=2021,
     modalities="none: IDs only",
+    needs="interactions only; no negative items",
 )
 class BUIR(GraphRecommender):
     r"""Two LightGCN encoders, of which the online one learns to predict the target one; no negative items.

@@ -62,6 +62,7 @@ class COHESIONSettings(LateFusionSettings):
     paper="COHESION: composite graph convolutional network with dual-stage fusion for multimodal recommendation",
     year=2025,
     modalities="any number, and the item ID as one more",
+    needs="features; user and item graphs are built and cached",
 )
 class COHESION(ListeningRecommender):
     r"""Branches of IDs and of each modality, blended with the IDs early, with item and user graphs behind them.

@@ -39,6 +39,7 @@ class ContentEASESettings(ModelSettings):
     paper="Closed-form models for collaborative filtering with side-information",
     year=2020,
     modalities="any number; without any it is EASE",
+    needs="interactions, and features where there are any; solved, not trained",
 )
 class ContentEASE(ClosedFormRecommender):
     r"""Item-item weights B of least squares, none of an item for itself; the score is ``X B``.

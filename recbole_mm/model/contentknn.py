@@ -15,8 +15,8 @@ from recbole.config import Config
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph.item_graph import largest_per_row
-from recbole_mm.model.base import no_features
 from recbole_mm.model.closed_form import ClosedFormRecommender, ItemVectors, ItemWeights, Solution
+from recbole_mm.model.features import no_features
 from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.content_similarity import (
     HybridRows,
@@ -60,6 +60,7 @@ class ContentKNNSettings(ModelSettings):
     paper="Are we really making much progress? (ItemKNN on content)",
     year=2019,
     modalities="any number",
+    needs="features; solved, not trained",
 )
 class ContentKNN(ClosedFormRecommender):
     r"""``y_{uj} = \sum_{i \in I_u} W_{ij}``, with W the similarities of items by content, k of them kept per item.

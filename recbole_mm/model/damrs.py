@@ -60,6 +60,7 @@ class DAMRSSettings(ModelSettings):
     settings=DAMRSSettings,
     paper="Improving multi-modal recommender systems by denoising and aligning multi-modal content and user feedback",
     year=2024,
+    needs="features; item graphs are built and cached",
 )
 class DAMRS(MultimodalRecommender):
     r"""LightGCN and item graphs of what modalities agree on, trained on feedback that the graphs weigh.

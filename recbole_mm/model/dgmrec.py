@@ -29,6 +29,7 @@ from recbole_mm.registry import register_model
     settings=DGMRecSettings,
     paper="Disentangling and generating modalities for recommendation in missing modality scenarios",
     year=2025,
+    needs="features, trained as copies and generated where they are missing; item graphs are built and cached",
 )
 class DGMRec(GeneratedFeatures):
     r"""Content in a general and a specific part per modality, from which missing features are generated.

@@ -30,6 +30,7 @@ _SLOPE = 0.2
     paper="DiffMM: multi-modal diffusion model for recommendation",
     year=2024,
     modalities="any number; two where modalities are contrasted",
+    needs="features; user-item graphs are rebuilt each epoch, by networks as wide as there are items",
 )
 class DiffMM(DiffusedGraphs):
     r"""A diffusion model per modality rebuilds the user-item graph at the start of each epoch.

@@ -50,6 +50,7 @@ class DRAGONSettings(LateFusionSettings):
     paper="Enhancing dyadic relations with homogeneous graphs for multimodal recommendation",
     year=2023,
     modalities="any number",
+    needs="features; user and item graphs are built and cached",
 )
 class DRAGON(ListeningRecommender):
     r"""DualGNN's modalities side by side, with a user-user graph on one side and an item graph on the other.

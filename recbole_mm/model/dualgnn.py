@@ -46,6 +46,7 @@ class DualGNNSettings(LateFusionSettings):
     paper="DualGNN: dual graph neural network for multimedia recommendation",
     year=2021,
     modalities="any number",
+    needs="features; the user graph is built and cached",
 )
 class DualGNN(DualGraphRecommender):
     r"""Each modality propagated over the user-item graph; users fuse them and listen to similar users.

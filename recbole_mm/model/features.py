@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from recbole.config import Config
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
@@ -69,3 +70,14 @@ class FeatureTables:
 
 def _attribute(name: str) -> str:
     return f"{name}_feature"
+
+
+def no_features(model: str, config: Config) -> str:
+    """The one line for a model that needs features where a run has none."""
+    if config["modalities"] == []:
+        return f"{model} needs modality features, and modalities: [] leaves out all; name some, or leave the key out"
+    name = config["dataset"]
+    return (
+        f"{model} needs modality features, and data set '{name}' has none: put a file such as {name}.visual beside its "
+        ".inter (python -m recbole_mm convert --help)"
+    )

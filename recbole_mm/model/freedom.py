@@ -52,6 +52,7 @@ class FREEDOMSettings(ModelSettings):
     settings=FREEDOMSettings,
     paper="A tale of two graphs: freezing and denoising graph structures for multimodal recommendation",
     year=2023,
+    needs="features, trained as copies; item graphs are built and cached",
 )
 class FREEDOM(MultimodalRecommender):
     r"""LightGCN on a user-item graph thinned anew each epoch, plus one frozen item graph of all modalities.

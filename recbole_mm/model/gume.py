@@ -63,6 +63,7 @@ class GUMESettings(MGCNSettings):
     paper="GUME: graphs and user modalities enhancement for long-tail multimodal recommendation",
     year=2024,
     modalities="any number",
+    needs="features, trained as copies; item graphs are built and cached",
 )
 class GUME(MGCN):
     r"""MGCN on a graph that joins items alike in all modalities, with users' extended interest beside it in the loss.

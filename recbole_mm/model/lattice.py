@@ -53,6 +53,7 @@ class LATTICESettings(ModelSettings):
     settings=LATTICESettings,
     paper="Mining latent structures for multimedia recommendation",
     year=2021,
+    needs="features, trained as copies; item graphs are built, cached and learned further",
 )
 class LATTICE(MultimodalRecommender):
     r"""LightGCN whose items also gather from similar items, in a graph learned from the projected features.

@@ -45,6 +45,7 @@ class LayerGCNSettings(ModelSettings):
     paper="Layer-refined graph convolutional networks for recommendation",
     year=2023,
     modalities="none: IDs only",
+    needs="interactions only",
 )
 class LayerGCN(GraphRecommender):
     r"""``X_l = \cos(Z_l, X_0) Z_l`` with ``Z_l = G X_{l-1}``; the vectors are the sum of the layers 1 to L.

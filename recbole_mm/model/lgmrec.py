@@ -65,6 +65,7 @@ class LGMRecSettings(ModelSettings):
     paper="LGMRec: Local and global graph learning for multimodal recommendation",
     year=2024,
     modalities="any number; the contrast needs two",
+    needs="features; two modalities for its contrast",
 )
 class LGMRec(MultimodalRecommender):
     r"""Local vectors from the interaction graph, and global ones from learned hyperedges per modality.

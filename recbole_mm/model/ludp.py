@@ -29,6 +29,7 @@ GRAPH_WEIGHTINGS = {"literal": "inverse_sqrt_k", "BIN": "binary", "WSYM": "simil
     settings=LUDPSettings,
     paper="Learning the user's deeper preferences for multi-modal recommendation systems",
     year=2023,
+    needs="features; item graphs are built and cached",
 )
 class LUDP(MultimodalRecommender):
     r"""LightGCN on IDs, item graphs per modality, and user preferences that are means of item features.

@@ -74,6 +74,7 @@ class MENTORSettings(LateFusionSettings):
     paper="MENTOR: multi-level self-supervised learning for multimodal recommendation",
     year=2025,
     modalities="any number",
+    needs="features; item graphs are built and cached",
 )
 class MENTOR(DualGraphRecommender):
     r"""DRAGON without its user graph, whose views share their moments with those of an ID branch.

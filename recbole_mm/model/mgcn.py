@@ -52,6 +52,7 @@ class MGCNSettings(ModelSettings):
     settings=MGCNSettings,
     paper="Multi-view graph convolutional network for multimedia recommendation",
     year=2023,
+    needs="features, trained as copies; item graphs are built and cached",
 )
 class MGCN(MultimodalRecommender):
     r"""LightGCN on IDs, and beside it modality views that behaviour purifies, smooths and weights.

@@ -34,6 +34,7 @@ class MICROSettings(LATTICESettings):
     settings=MICROSettings,
     paper="Latent structure mining with contrastive modality fusion for multimedia recommendation",
     year=2022,
+    needs="features, trained as copies; item graphs are built, cached and learned further",
 )
 class MICRO(LATTICE):
     r"""LATTICE with one item graph per modality, fused by attention, and a contrast of parts and whole.

@@ -29,6 +29,7 @@ Pair = tuple[Tensor, Tensor]
     settings=MMSSLSettings,
     paper="Multi-modal self-supervised learning for recommendation",
     year=2023,
+    needs="features; a critic that is as wide as there are items",
 )
 class MMSSL(RenewedGraphs):
     r"""Propagated features and ID views per modality, and a critic of the similarities that features make.

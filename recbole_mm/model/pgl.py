@@ -72,6 +72,8 @@ class PGLSettings(LateFusionSettings):
     paper="Mind individual information! Principal graph learning for multimedia recommendation",
     year=2025,
     modalities="any number",
+    needs="features, trained as copies; item graphs, and with `principal_graph: global` a spectral graph, are "
+    "built and cached",
 )
 class PGL(LateFusionRecommender):
     r"""Trained on the principal part of the user-item graph, and asked on the whole of it; no item IDs.

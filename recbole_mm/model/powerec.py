@@ -75,6 +75,7 @@ def _uses_graph(propagation: str) -> bool:
     paper="Prompt-based and weak-modality enhanced multimodal recommendation",
     year=2024,
     modalities="any number, and the item ID as one more",
+    needs="features; propagations LayerGCN, LightGCN, BPR or one of yours",
 )
 class POWERec(LateFusionRecommender):
     r"""One user table adapted to each modality by prompts, and a loss on the weakest modality of each pair.

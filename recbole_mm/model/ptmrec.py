@@ -31,6 +31,7 @@ BACKBONES = ("FREEDOM", "MGCN", "SMORE", "VBPR", "BM3", "LATTICE", "DRAGON")
     modalities="visual and textual, one or both, made by the encoder; others stay as they are",
     backbones=BACKBONES,
     staged=True,
+    needs="features, pictures and texts, and the CLIP that made them",
 )
 class PTMRec(BackboneModel):
     r"""A recommender on features of a CLIP, then both tuned together, the CLIP in few parameters.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+from recbole_mm.registry import ADAPTERS, NameIn
 from recbole_mm.setting_conditions import ActsWhere, acts_where
 from recbole_mm.settings import Few, Place, Positive, Settings, Weight, Width
 
@@ -26,8 +27,8 @@ class ModelSettings(Settings):
     """Width d of user and item vectors."""
     trainable_features: bool = False
     """Whether a copy of the features is trained, from their values as loaded."""
-    feature_adapter: str = "none"
-    """Network behind the projected features: none, befa, lora, soft_prompt or one of yours."""
+    feature_adapter: Annotated[str, NameIn(ADAPTERS)] = "none"
+    """Network behind the projected features."""
     adapter_projections: Literal["trained", "frozen"] = "trained"
     """frozen: the projections stay as drawn; with constant features, the adapters alone learn from these."""
     graph_dir: Place | None = None

@@ -45,6 +45,7 @@ class SiBraRTableSettings(ModelSettings):
     paper="SiBraR as DGMRec compares with it: ID tables instead of interactions",
     year=2025,
     modalities="any number, and the item ID as one more",
+    needs="features, trained as copies",
 )
 class SiBraRTable(MultimodalRecommender):
     r"""One network g for an item's ID vector and its modalities, two of which are drawn for each pair of a batch.

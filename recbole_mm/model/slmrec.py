@@ -50,6 +50,7 @@ class SLMRecSettings(ModelSettings):
     paper="Self-supervised learning for multimedia recommendation",
     year=2023,
     modalities="any number, and the item ID as one more",
+    needs="features; no negative items",
 )
 class SLMRec(MultimodalRecommender):
     r"""LightGCN per modality over shared users, one linear map of all of them, and contrasts in place of BPR.

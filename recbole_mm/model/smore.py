@@ -38,6 +38,7 @@ class SMORESettings(MGCNSettings):
     paper="Spectrum-based modality representation fusion graph convolutional network for multimodal "
     "recommendation",
     year=2025,
+    needs="features, trained as copies; item graphs are built and cached",
 )
 class SMORE(MGCN):
     r"""MGCN whose modalities are filtered in the frequency domain and there fused into one more view.

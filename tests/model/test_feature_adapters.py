@@ -133,7 +133,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("name", "settings", "message"),
         [
-            ("VBPR", {"feature_adapter": "beffa"}, r"adapter 'beffa' \(did you mean befa\?\); registered: "),
+            ("VBPR", {"feature_adapter": "beffa"}, r"none \(did you mean befa\?\), or one that the key plu"),
             ("BUIR", {"feature_adapter": "befa"}, "feature_adapter: BUIR has no place for 'befa'"),
             ("LUDP", {"feature_adapter": "befa", "user_preference": False}, "for its user preferences only"),
             ("LUDP", {"feature_adapter": "befa", "preference_size": 5}, "preference_size: 5 must equal"),
