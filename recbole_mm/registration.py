@@ -33,7 +33,8 @@ from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.data.field_checks import check_fields, check_files_there, nothing_left
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.host import config as host_config
-from recbole_mm.host import hyper_files, saved_data
+from recbole_mm.host import hyper_files, saved_data, splits
+from recbole_mm.host.cold_items import draw_warm_items
 from recbole_mm.host.config import user_settings
 from recbole_mm.host.datasets import add_dataset_keys
 from recbole_mm.host.mend import patch_in_place
@@ -53,7 +54,7 @@ from recbole_mm.trainer.trainer import MultimodalTrainer
 
 OUR_DATASET_KEYS = (
     "modalities", "missing_modality", "center_feature", "standardize_feature", "normalize_feature", "knock_out",
-    "eval_history", "swap_valid_test",
+    "eval_history", "swap_valid_test", "cold_items", "cold_seed",
 )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def apply() -> None:
     hyper_files.apply(lambda file: recbole_form(read_searchable(file)))
     _name_unknown_models()
     _check_data()
-    _swap_splits()
+    splits.apply()
     _evaluate_as_configured()
     _count_no_flops()
     MODELS.subscribe(_publish_model)
@@ -158,27 +159,6 @@ def _check_data() -> None:
     reset = patch_in_place(kind._reset_index, reset_index)
 
 
-def _swap_splits() -> None:
-    """``swap_valid_test``, for data sets of whosever model."""
-
-    def swapped(dataset: Any) -> list[Any]:
-        splits = build(dataset)
-        if not dataset.config["swap_valid_test"]:
-            return splits
-        if not all(map(len, splits)):
-            raise ValueError(
-                f"swap_valid_test: True needs a validation and a test split, and '{dataset.dataset_name}' has rows "
-                f"{list(map(len, splits))} of training, validation and test"
-            )
-        logging.getLogger(__name__).warning(
-            "swap_valid_test: what is called validation from here on is the test split, and the other way round"
-        )
-        training, validation, test = splits
-        return [training, test, validation]
-
-    build = patch_in_place(recbole.data.dataset.Dataset.build, swapped)
-
-
 def check_model(name: str) -> None:
     """Raise ValueError listing the models there are, and the closest name, if `name` is none of them."""
     ours = sorted({*MODELS, *variants()})
@@ -196,6 +176,7 @@ def _evaluate_as_configured() -> None:
     def create_samplers(config: Config, dataset: Dataset, built_datasets: Any) -> Any:
         check_negative_items(config, built_datasets)
         samplers = create(config, dataset, built_datasets)
+        draw_warm_items(config, samplers[0], built_datasets[0])
         _set_eval_batch_size(config, dataset)
         if not issubclass(config.model_class, ClosedFormRecommender):
             split = "the test split, which swap_valid_test has for" if config["swap_valid_test"] else ""

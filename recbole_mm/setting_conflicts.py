@@ -30,6 +30,7 @@ def check_conflicts(config: Config) -> None:
     _check_adapter(config)
     _check_metrics(final["metrics"])
     _check_mode(final)
+    _check_cold_items(config)
     _check_valid_metric(final)
     _check_negative_items(config)
     _check_split_data(config)
@@ -109,6 +110,19 @@ def _check_mode(final: Mapping[str, Any]) -> None:
             f"eval_args: mode: labeled measures values such as AUC, and metrics: {final['metrics']} are of rankings; "
             f"set another mode, such as full, or other metrics"
         )
+
+
+def _check_cold_items(config: Config) -> None:
+    """Candidate sets are of lists of all items."""
+    share, modes = config["cold_items"], config["eval_args"].get("mode", "full")
+    modes = set(modes.values()) - {None} if isinstance(modes, dict) else {modes}
+    if share is not None and modes != {"full"}:
+        raise ValueError(
+            f"cold_items: {share} ranks all items, and eval_args: mode: {', '.join(sorted(modes))} does not; set "
+            "mode: full, or leave cold_items out"
+        )
+    if share is not None and config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        raise ValueError(f"cold_items: {config.model} is a sequential model, which has no such split; leave it out")
 
 
 def _check_valid_metric(final: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from recbole_mm import registration  # noqa: E402  RecBole's modules import clea
 from recbole_mm.host import (  # noqa: E402
     atomic_files,
     baselines,
+    candidates,
+    cold_items,
     distributed,
     divergence,
     eager_optimizers,
@@ -30,7 +32,8 @@ from recbole_mm.plugins import import_installed  # noqa: E402
 # in this order: first mends, which change lines, then what wraps whole functions
 mending = (
     *(baselines, distributed, interactions, metrics, negative_items, divergence),
-    *(evaluations, logs, training, run_names, atomic_files, times, evaluation_users, terminal, eager_optimizers),
+    *(evaluations, candidates, cold_items, logs, training, run_names, atomic_files, times, evaluation_users, terminal),
+    eager_optimizers,
 )
 for mends in mending:
     mends.apply()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool
 
 from recbole_mm.data.knock_out import KnockOut
-from recbole_mm.settings import Names, Settings
+from recbole_mm.setting_conditions import ActsWhere
+from recbole_mm.settings import Names, Real, Settings, Whole
+
+Inner = Annotated[Real, Field(gt=0, lt=1)]
+_COLD = ActsWhere("cold_items", bool, "a share of the items or natural")
+_DRAWN = ActsWhere("cold_items", lambda value: isinstance(value, float), "a share of the items")
 
 
 class DatasetSettings(Settings):
@@ -26,3 +33,11 @@ class DatasetSettings(Settings):
     """What the features of modalities are replaced by before anything is built from them, such as {visual: shuffle}."""
     swap_valid_test: bool = False
     """Choose epochs on the test split and report the validation split, as DA-MRS's and DGMRec's rows on TikTok do."""
+    cold_items: Inner | Literal["natural"] | None = None
+    """Share of the items that are held out with all their interactions, half of them in validation and half in test;
+    natural: those without a training interaction as the data are split. Test metrics are then of three candidate sets:
+    all items, warm_ and cold_ ones alone."""
+    cold_seed: Annotated[Whole, Field(ge=0, lt=2**32), _DRAWN] | None = None
+    """Seed that draws the cold items; the run's if not set."""
+    cold_negatives: Annotated[StrictBool, _COLD] = False
+    """Whether cold items may be drawn as negative items in training."""

@@ -16,6 +16,7 @@ import torch
 
 from recbole_mm.analysis.command import checkpoint_labels
 from recbole_mm.analysis.items import item_fields, item_ids, item_pictures, item_titles
+from recbole_mm.experiment.cold_section import cold_sections
 from recbole_mm.experiment.examples import Shares, check_users, examples_of
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.measured import (
@@ -183,6 +184,7 @@ def _sections(results: DatasetResults, checkpoints: dict[str, OpenedCheckpoint])
         for base in results.bases:
             yield differences_section(results, base)
     yield strata_section(results)
+    yield from cold_sections(results)
     yield beyond_section(results)
     yield from published_sections(results)
     yield from _settings_sections(results.dataset, {name: settings(one.config) for name, one in checkpoints.items()})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.analysis.pages import write_page
+from recbole_mm.experiment.cold_section import cold_sections
 from recbole_mm.experiment.examples import MOST_ROWS, Example, check_users, examples_of
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.latex import latex
@@ -103,12 +104,18 @@ def write_report(folder: Path, compare_with: list[str] | None = None, users: int
     return Report(
         folder.name,
         [_WORDS, "± is the standard deviation over seeds."],
-        [section for results in found for section in (*sections_of(results), *published_sections(results))],
+        [section for results in found for section in _sections(results)],
         [plot for results in found for plot in plots_of(results, folder / "figures")],
         {results.dataset: list(_examples(results, users)) for results in found},
         failed=list(_failed(tables)),
         made_with=list(_made_with(tables)),
     ).write(folder)
+
+
+def _sections(results: DatasetResults) -> Iterator[Section]:
+    yield from sections_of(results)
+    yield from cold_sections(results)
+    yield from published_sections(results)
 
 
 def _examples(results: DatasetResults, users: int | list[str]) -> Iterator[Example]:

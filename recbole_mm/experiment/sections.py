@@ -103,7 +103,7 @@ def _headline_row(results: DatasetResults, label: str, base: str) -> dict[str, o
 def strata_section(results: DatasetResults) -> Section:
     """The metric for each kind of items and users."""
     note = f"{results.metric} with the held-out items, or the users, of each kind alone."
-    table, name = _texts(results.strata), f"{results.dataset}-strata"
+    table, name = texts_of(results.strata), f"{results.dataset}-strata"
     return Section(results.dataset, name, "Where it is", note, table, best_marks(results.strata))
 
 
@@ -212,7 +212,7 @@ def _listed(settings: dict[str, Any]) -> str:
     return ", ".join(f"{key}: {json.dumps(value)}" for key, value in settings.items())
 
 
-def _texts(values: pd.DataFrame) -> pd.DataFrame:
+def texts_of(values: pd.DataFrame) -> pd.DataFrame:
     """Lists of the seeds' values as texts."""
     return values.map(lambda cell: _mean(pd.Series(cell)) if isinstance(cell, list) else cell)
 

@@ -15,6 +15,7 @@ import numpy as np
 from recbole.config import Config
 from recbole.sampler import Sampler
 
+from recbole_mm.host.cold_items import negative_items
 from recbole_mm.host.mend import mend
 
 _SPLITS = ("training", "validation", "test")
@@ -44,6 +45,8 @@ def check_negative_items(config: Config, splits: list[Any]) -> None:
             continue
         popular = sampling["distribution"] == "popularity"
         drawable = np.unique(np.concatenate(items)) if popular else np.arange(1, split.item_num)
+        warm = negative_items(config, split) if position == 0 else None
+        drawable = drawable if warm is None else np.intersect1d(drawable, warm)
         history = splits[: position + 1]
         if config["eval_history"] == "train" and position == 2:
             history = [splits[0], split]

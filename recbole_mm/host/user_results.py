@@ -11,6 +11,8 @@ from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
 
+from recbole_mm.host.candidates import candidate_loaders
+
 
 @dataclass(frozen=True)
 class UserResults:
@@ -20,7 +22,7 @@ class UserResults:
         users: their ids in the files, in the order of the rows below.
         metrics: by name, such as ``ndcg@20``: ``float32 [n_users]``.
         items: internal ids of the recommended items, best first, ``int64 [n_users, max(topk)]``.
-        averages: over all users.
+        averages: over all users, and with cold items those of each candidate set too, such as ``cold_ndcg@20``.
     """
 
     users: list[str]
@@ -42,12 +44,12 @@ def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> U
         loader: full-sort evaluation data.
         load_best_model: whether the weights of the trainer's best epoch are evaluated, which its `fit` has saved.
     """
-    evaluator, kept = trainer.evaluator, {}
+    evaluator, kept = trainer.evaluator, []
     setattr(trainer.eval_collector.register, "rec.items", True)  # RecBole collects them for some metrics alone
     evaluate = evaluator.evaluate
 
     def keep(struct: DataStruct) -> dict[str, float]:
-        kept["struct"] = struct
+        kept.append(struct)
         return evaluate(struct)
 
     evaluator.evaluate = keep
@@ -56,11 +58,13 @@ def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> U
     finally:
         evaluator.evaluate = evaluate
     tokens = loader._dataset.id2token(loader._dataset.uid_field, loader.uid_list.cpu().numpy())
-    metrics = _by_user(evaluator, kept["struct"])
     averages = {name.lower(): float(value) for name, value in averages.items()}  # which RecBole rounds to 4 digits
-    averages |= {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
-    items = kept["struct"].get("rec.items").cpu().numpy()
-    return UserResults([str(token) for token in tokens], metrics, items, averages)
+    by_set = [_by_user(evaluator, struct) for struct in kept]
+    prefixes = ["", *(f"{name}_" for name in candidate_loaders(loader))]
+    for prefix, found in zip(prefixes, by_set, strict=True):
+        averages |= {f"{prefix}{name}": float(values.mean(dtype=np.float64)) for name, values in found.items()}
+    items = kept[0].get("rec.items").cpu().numpy()
+    return UserResults([str(token) for token in tokens], by_set[0], items, averages)
 
 
 def _by_user(evaluator: Evaluator, struct: DataStruct) -> dict[str, np.ndarray]:

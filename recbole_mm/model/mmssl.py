@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import tell_of_no_edges
+from recbole_mm.host.cold_items import negative_items
 from recbole_mm.model.mmssl_settings import MMSSLSettings
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.renewed_graphs import RenewedGraphs
@@ -88,7 +89,7 @@ class MMSSL(RenewedGraphs):
         remedy = f"give at least 1/{self.n_items - 1}, or graph_refresh: epoch"
         tell_of_no_edges(not self.n_similar, share, remedy)
         fields = (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID)
-        self.user_batches = UserBatches(self.graph, self.train_batch_size, fields)
+        self.user_batches = UserBatches(self.graph, self.train_batch_size, fields, negative_items(config, dataset))
 
     # ---------------------------------------------------------------- vectors
 

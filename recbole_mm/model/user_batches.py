@@ -21,17 +21,25 @@ class UserBatches:
         graph: the training interactions.
         batch_size: users per batch.
         fields: names of the columns of users, positive and negative items.
+        negatives: ids of the items that negative ones are drawn from; all items if not given.
 
     Raises:
-        ValueError: a user with all items has no negative one.
+        ValueError: a user with all these items has no negative one.
     """
 
     shuffle = True
 
-    def __init__(self, graph: BipartiteGraph, batch_size: int, fields: tuple[str, str, str]):
-        if graph.n_edges and graph.user_degrees.max() >= graph.n_items - 1:
-            user = int(graph.user_degrees.argmax())
-            raise ValueError(f"user id {user} has all {graph.n_items - 1} items in training: no negative one is left")
+    def __init__(
+        self,
+        graph: BipartiteGraph,
+        batch_size: int,
+        fields: tuple[str, str, str],
+        negatives: np.ndarray | None = None,
+    ):
+        self._drawn_from = np.arange(1, graph.n_items) if negatives is None else negatives
+        if graph.n_edges and graph.user_degrees.max() >= len(self._drawn_from):
+            user, n_drawn = int(graph.user_degrees.argmax()), len(self._drawn_from)
+            raise ValueError(f"user id {user} has all {n_drawn} items in training: no negative one is left")
         self.graph, self.batch_size, self.fields = graph, batch_size, fields
         self._users = np.flatnonzero(graph.user_degrees)
         self._starts = np.concatenate(([0], np.cumsum(graph.user_degrees)))
@@ -62,7 +70,7 @@ class UserBatches:
         items = np.zeros(len(users), dtype=np.int64)
         open_rows = np.arange(len(users))
         while len(open_rows):
-            items[open_rows] = self._random.integers(1, self.graph.n_items, len(open_rows))
+            items[open_rows] = self._drawn_from[self._random.integers(0, len(self._drawn_from), len(open_rows))]
             keys = users[open_rows] * self.graph.n_items + items[open_rows]
             places = np.minimum(np.searchsorted(self._edges, keys), len(self._edges) - 1)
             open_rows = open_rows[self._edges[places] == keys]

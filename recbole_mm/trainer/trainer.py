@@ -15,6 +15,7 @@ from recbole.utils import get_gpu_usage, set_color
 from torch import Tensor, optim
 from torch.nn.utils import clip_grad_norm_
 
+from recbole_mm.host.candidates import candidate_loaders
 from recbole_mm.host.divergence import check_batches
 from recbole_mm.host.eager_optimizers import eager
 from recbole_mm.host.terminal import progress_bar
@@ -200,7 +201,8 @@ class MultimodalTrainer(ResumingTrainer):
         The best weights are read from the safe pair; a `.pth` without one needs ``trust_pickle: True``.
         """
         if self._in_processes and eval_data:
-            processes.count_each_user_once(eval_data)
+            for loader in (eval_data, *candidate_loaders(eval_data).values()):
+                processes.count_each_user_once(loader)
             dist.barrier()  # the first process has written the best checkpoint
         if load_best_model and eval_data:
             self._load_best(model_file or self.saved_model_file)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from recbole_mm.data.converters.mmrec import convert_mmrec
+from recbole_mm.host.cold_items import cold_items
 from recbole_mm.host.datasets import data_set
 from recbole_mm.testing.toy import PRE_SPLIT, Run, start
 
@@ -59,6 +60,25 @@ def test_figures(tiktok, tmp_path, model, settings, valid, test):
         expected = [known * float(value) for value in test.split()]
         names = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
         np.testing.assert_allclose([found[name] for name in names], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "test", "cold"),
+    [
+        ("ContentKNN", {"keep": "none", "modality_weights": {"visual": 0.75, "acoustic": 0.25}},
+         ".0142 .0229 .0076 .0098", ".1830 .0924"),
+        ("ContentEASE", {"reg_weight": 30, "content_weight": 100}, ".0643 .0937 .0348 .0422", ".1629 .0865"),
+    ],
+)  # fmt: skip
+def test_figures_of_its_natural_cold_items(tiktok, tmp_path, model, settings, test, cold):
+    """465 items are in validation and test alone; users without training interactions are left out here."""
+    run = start(model, tiktok, "tiktok", **SETTINGS, **settings, cold_items="natural", checkpoint_dir=str(tmp_path))
+    assert len(cold_items(data_set(run.train_data))) == 465
+    trainer = run.trainer()
+    trainer.fit(run.train_data, run.valid_data, saved=False)
+    found = trainer.evaluate(run.test_data, load_best_model=False)
+    names = ["recall@10", "recall@20", "ndcg@10", "ndcg@20", "cold_recall@20", "cold_ndcg@20"]
+    assert [f"{found[name]:.4f}".removeprefix("0") for name in names] == [*test.split(), *cold.split()]
 
 
 def users_of(loader) -> set[int]:
