@@ -1,4 +1,4 @@
-"""Candidate sets of an evaluation: with cold items, test metrics among all items, and among warm and cold ones alone."""
+"""Candidate sets: with cold items, test metrics among all items, and among warm and cold ones alone."""
 
 from __future__ import annotations
 
