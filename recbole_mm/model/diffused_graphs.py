@@ -104,6 +104,22 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
                 self.rebuilt_items[number, users] = 1 + values.topk(self.settings.rebuilt_k, dim=1).indices
         self._forget_graphs()
 
+    def install(self, items: Tensor, graphs: list[SparseOperator] | None = None) -> None:
+        """Take rebuilt items, and what is kept of their graphs, from elsewhere, until the next :meth:`rebuild`.
+
+        Args:
+            items: as :attr:`rebuilt_items`; row 0 ([PAD]) has none, whatever it holds.
+            graphs: as :attr:`training_graphs`; drawn as in training if not given.
+
+        Raises ValueError for items of another shape or without such ids.
+        """
+        if items.shape != self.rebuilt_items.shape or not ((items >= 0) & (items < self.n_items)).all():
+            shape = list(self.rebuilt_items.shape)
+            raise ValueError(f"items: {list(items.shape)} must be ids below {self.n_items}, of shape {shape}")
+        self.rebuilt_items[:, 1:] = items[:, 1:]
+        self._forget_graphs()
+        self._training_graphs = graphs
+
     def _forget_graphs(self) -> None:
         self._whole_graphs: list[SparseOperator] | None = None
         self._training_graphs: list[SparseOperator] | None = None

@@ -101,7 +101,9 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
         """Train the bounds, generate what is missing, and every few epochs renew the graphs."""
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence((self.seed, epoch)).generate_state(1)[0]))
         if self.settings.club_weight:
-            self.train_clubs(generator)
+            n_items = min(self.settings.club_items, self.n_items - 1)
+            drawn = (torch.randperm(self.n_items - 1, generator=generator) for _ in range(self.settings.club_steps))
+            self.train_clubs([1 + items[:n_items] for items in drawn])
         if self.has_missing:
             width = 2 * self.embedding_size
             noise = [torch.rand(self.n_items, width, generator=generator) for _ in self.modalities]
@@ -109,14 +111,12 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
             if (epoch + 1) % self.settings.rebuild_epochs == 0:
                 self.rebuild()
 
-    def train_clubs(self, generator: torch.Generator) -> None:
-        """A few steps of each bound on the content as it is."""
+    def train_clubs(self, drawn: list[Tensor]) -> None:
+        """Steps of each bound on the content as it is, each of some item ids."""
         with torch.no_grad():
             general, specific, _ = self.raw_content()
-        n_items = min(self.settings.club_items, self.n_items - 1)
-        for _ in range(self.settings.club_steps):
-            items = 1 + torch.randperm(self.n_items - 1, generator=generator)[:n_items]
-            items = items.to(self.item_embedding.device)
+        for one in drawn:
+            items = one.to(self.item_embedding.device)
             for number, (name, club) in enumerate(self.clubs.items()):
                 assert isinstance(club, Club)
                 with self.training_part(club), torch.enable_grad():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mm.graph import SparseOperator
 from recbole_mm.nn.diffusion import Draw, draw
 from recbole_mm.testing.models import ModelConformance
 from tests.diffmm_reference import dense_loss
@@ -147,6 +148,26 @@ def test_entries_are_dropped_apart_and_scaled(example):
     assert 0.4 < there.sum() / whole.ne(0).sum() < 0.8
     assert not torch.equal(there, there.T)
     assert not torch.equal(*(model.training_graphs[m].to_dense().diagonal().ne(0) for m in (0, 1)))
+
+
+def test_graphs_from_elsewhere(example):
+    """A user's edge and its own loop, dropped or doubled; a rebuilding has other graphs again."""
+    model = start_example("DiffMM", example, **SMALL, keep_rate=0.5).model
+    items = torch.zeros_like(model.rebuilt_items)
+    items[:, 1:] = 3
+    kept = [SparseOperator.from_scipy(2 * graph.to_scipy()) for graph in model.whole_graphs]
+    model.install(items, kept)
+    assert model.training_graphs is kept
+    edges = model.whole_graphs[1].to_dense()[1 : model.n_users, model.n_users :]
+    assert edges[:, 3].all() and not edges[:, [1, 2, 4]].any()
+    drawn = start_example("DiffMM", example, **SMALL, keep_rate=0.5).model
+    drawn.install(items)
+    assert not torch.equal(torch.cat(drawn.encode()), torch.cat(model.encode()))
+    model.rebuild()
+    assert model.training_graphs is not kept
+    for wrong in (items[:1], items + model.n_items):
+        with pytest.raises(ValueError, match="must be ids below"):
+            model.install(wrong)
 
 
 def test_evaluation_on_whole_graphs_or_as_trained(example):
