@@ -21,6 +21,7 @@ from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.data.feature_file import find_modalities, has_modality, read_features
 from recbole_mm.data.feature_scaling import FeatureScaling, check_magnitude
 from recbole_mm.data.file_form import FileForm
+from recbole_mm.data.hidden_features import hidden_items
 from recbole_mm.data.knock_out import knock_out
 from recbole_mm.io.names import closest
 
@@ -34,9 +35,9 @@ class MultimodalDataset(Dataset):
     changed file is always noticed.
 
     Configuration keys: ``modalities`` (names; default: every modality file there is), ``missing_modality``
-    (``mean`` | ``zero`` | ``error``), ``center_feature`` and ``standardize_feature`` (columns, over the items that have
-    a row), ``normalize_feature`` (L2-normalise each row, after that), ``knock_out``
-    (:mod:`recbole_mm.data.knock_out`).
+    (``mean`` | ``zero`` | ``error``), ``missing_share`` (:mod:`recbole_mm.data.hidden_features`), ``center_feature`` and
+    ``standardize_feature`` (columns, over the items that have a row), ``normalize_feature`` (L2-normalise each row,
+    after that), ``knock_out`` (:mod:`recbole_mm.data.knock_out`).
     """
 
     item_feat: pd.DataFrame | Interaction | None
@@ -148,10 +149,11 @@ class MultimodalDataset(Dataset):
 
     def _choose_modalities(self) -> list[str]:
         chosen = self._chosen_modalities()
-        for name in self.config["knock_out"] or ():
-            if name not in chosen:
-                there = ", ".join(chosen) or "none"
-                raise ValueError(f"knock_out: '{name}' is no modality in use{closest(name, chosen)}; there are {there}")
+        for key in ("knock_out", "missing_share"):
+            for name in self.config[key] or ():
+                if name not in chosen:
+                    there = ", ".join(chosen) or "none"
+                    raise ValueError(f"{key}: '{name}' is no modality in use{closest(name, chosen)}; there are {there}")
         return chosen
 
     def _chosen_modalities(self) -> list[str]:
@@ -174,6 +176,7 @@ class MultimodalDataset(Dataset):
         table = read_features(Path(self.dataset_path), self.dataset_name, name, self._file_form)
         policy = self.config["missing_modality"] or "mean"
         feature, present = align(table, self.field2token_id[self.iid_field], self.item_num)
+        self._hide(name, feature, present)
         check_coverage(table, name, present, self.field2id_token[self.iid_field], self.dataset_name, policy)
         kind = (self.config["knock_out"] or {}).get(name)
         if kind is not None:
@@ -189,6 +192,16 @@ class MultimodalDataset(Dataset):
         self._features[name] = torch.from_numpy(feature)
         self._present[name] = torch.from_numpy(present)
         self._scalings[name] = scaling
+
+    def _hide(self, name: str, feature: np.ndarray, present: np.ndarray) -> None:
+        """Take the rows of the items that lose them, ``missing_share``."""
+        share = (self.config["missing_share"] or {}).get(name)
+        if share is None:
+            return
+        seed = self.config["seed"] if self.config["missing_seed"] is None else self.config["missing_seed"]
+        tokens = self.field2id_token[self.iid_field]
+        hidden = hidden_items(tokens, share, name, seed, self.config["missing_together"])
+        feature[hidden], present[hidden] = 0, False
 
     def _tell(self, name: str, width: int, n_absent: int, policy: str, kind: str | None) -> None:
         knocked_out = f"; knocked out ({kind})" if kind else ""

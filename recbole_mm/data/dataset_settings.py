@@ -11,6 +11,7 @@ from recbole_mm.setting_conditions import ActsWhere
 from recbole_mm.settings import Names, Real, Settings, Whole
 
 Inner = Annotated[Real, Field(gt=0, lt=1)]
+_MISSING = ActsWhere("missing_share", bool, "shares of modalities, such as {visual: 0.5}")
 _COLD = ActsWhere("cold_items", bool, "a share of the items or natural")
 _DRAWN = ActsWhere("cold_items", lambda value: isinstance(value, float), "a share of the items")
 
@@ -23,6 +24,12 @@ class DatasetSettings(Settings):
     modalities differently, the first has the part of the pictures; the default of modality_weights goes by names."""
     missing_modality: Literal["mean", "zero", "error"] = "mean"
     """Features of an item without a row."""
+    missing_share: dict[str, Inner] | None = None
+    """Shares of the items that lose their row of a modality, such as {visual: 0.5}, as if the file lacked it."""
+    missing_seed: Annotated[Whole, Field(ge=0, lt=2**32), _MISSING] | None = None
+    """Seed that draws them; the run's if not set."""
+    missing_together: Annotated[StrictBool, _MISSING] = False
+    """Whether all modalities lose the same items, or each its own."""
     center_feature: bool = False
     """Subtract from every feature row the mean of the rows that items have."""
     standardize_feature: bool = False

@@ -172,10 +172,11 @@ def _check_modalities(config: Config, dataset: str) -> None:
         if not has_modality(folder, dataset, name, form):
             known = ", ".join(there) or "none"
             raise ValueError(f"modalities: '{name}' has no file in {folder}{closest(name, there)}; there are {known}")
-    for name in config["knock_out"] or () if names else ():
-        if name not in names:
-            raise ValueError(
-                f"knock_out: '{name}' is no modality in use{closest(name, names)}; there are {', '.join(names)}"
-            )
+    for key in ("knock_out", "missing_share") if names else ():
+        for name in config[key] or ():
+            if name not in names:
+                raise ValueError(
+                    f"{key}: '{name}' is no modality in use{closest(name, names)}; there are {', '.join(names)}"
+                )
     if not names and issubclass(config.model_class, (MultimodalRecommender, BackboneModel)):
         raise ValueError(f"modalities: {config.model} needs features, and it has none of {folder}")

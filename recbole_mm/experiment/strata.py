@@ -13,7 +13,7 @@ _THIRDS = 3
 
 
 def item_strata(items: pd.DataFrame) -> dict[str, set[str]]:
-    """Items by popularity in training, and those whose modality is imputed.
+    """Items by popularity in training, and those with a modality and those whose is imputed, where there are any.
 
     ``head``, ``middle`` and ``tail`` gather a third of the training interactions each, the most popular items first;
     ``cold`` items have none.
@@ -28,7 +28,10 @@ def item_strata(items: pd.DataFrame) -> dict[str, set[str]]:
     strata["cold"] = set(items["item"][items["training_rows"] == 0])
     for column in items.columns:
         if column.startswith("imputed_"):
-            strata[f"without {column.removeprefix('imputed_')}"] = set(items["item"][items[column]])
+            is_missing, modality = items[column].astype(bool), column.removeprefix("imputed_")
+            if is_missing.any():
+                strata[f"with {modality}"] = set(items["item"][~is_missing])
+            strata[f"without {modality}"] = set(items["item"][is_missing])
     return {name: members for name, members in strata.items() if members}
 
 

@@ -20,7 +20,8 @@ ITEMS = pd.DataFrame(
 def test_items_by_popularity_and_by_what_they_lack():
     strata = item_strata(ITEMS)
     # a third of 12 interactions is 4: a begins the first third, b (before it 6) the second, c (9) and d (11) the last
-    assert strata == {"head": {"a"}, "middle": {"b"}, "tail": {"c", "d"}, "cold": {"e", "f"}, "without visual": {"e"}}
+    of_modality = {"with visual": {"a", "b", "c", "d", "f"}, "without visual": {"e"}}
+    assert strata == {"head": {"a"}, "middle": {"b"}, "tail": {"c", "d"}, "cold": {"e", "f"}, **of_modality}
 
 
 def test_users_by_activity():
