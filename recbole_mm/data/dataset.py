@@ -35,8 +35,8 @@ class MultimodalDataset(Dataset):
     changed file is always noticed.
 
     Configuration keys: ``modalities`` (names; default: every modality file there is), ``missing_modality``
-    (``mean`` | ``zero`` | ``error``), ``missing_share`` (:mod:`recbole_mm.data.hidden_features`), ``center_feature`` and
-    ``standardize_feature`` (columns, over the items that have a row), ``normalize_feature`` (L2-normalise each row,
+    (``mean`` | ``zero`` | ``error``), ``missing_share`` (:mod:`recbole_mm.data.hidden_features`), ``center_feature``
+    and ``standardize_feature`` (columns, over the items that have a row), ``normalize_feature`` (L2-normalise each row,
     after that), ``knock_out`` (:mod:`recbole_mm.data.knock_out`).
     """
 
