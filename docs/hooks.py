@@ -26,7 +26,8 @@ def on_files(files, config):
         files.append(File.generated(config, f"models/{name}.md", content=page(name)))
     content = (ROOT / "benchmarks" / "results" / "README.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "results.md", content=content))
-    for file in [*RESULTS.glob("*/report.md"), *RESULTS.glob("*/figures/*.png"), *RESULTS.glob("sentinel-*.md")]:
+    for file in [*RESULTS.glob("*/report.md"), *RESULTS.glob("*/figures/*.png"), *RESULTS.glob("*-tiktok.md"),
+                 *RESULTS.glob("sentinel-*.md")]:  # fmt: skip
         files.append(File.generated(config, file.relative_to(RESULTS).as_posix(), abs_src_path=str(file)))
     return files
 
