@@ -104,6 +104,10 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
                 self.rebuilt_items[number, users] = 1 + values.topk(self.settings.rebuilt_k, dim=1).indices
         self._forget_graphs()
 
+    def _forget_graphs(self) -> None:
+        self._whole_graphs: list[SparseOperator] | None = None
+        self._training_graphs: list[SparseOperator] | None = None
+
     def install(self, items: Tensor, graphs: list[SparseOperator] | None = None) -> None:
         """Take rebuilt items, and what is kept of their graphs, from elsewhere, until the next :meth:`rebuild`.
 
@@ -119,10 +123,6 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
         self.rebuilt_items[:, 1:] = items[:, 1:]
         self._forget_graphs()
         self._training_graphs = graphs
-
-    def _forget_graphs(self) -> None:
-        self._whole_graphs: list[SparseOperator] | None = None
-        self._training_graphs: list[SparseOperator] | None = None
 
     @property
     def whole_graphs(self) -> list[SparseOperator]:
