@@ -13,7 +13,15 @@ from recbole_mm.data.file_form import FileForm
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.first_line import check_separator
 from recbole_mm.io.reading import decoded, open_regular, regular_file
-from recbole_mm.io.tables import bad_value, check_letters, unquoted, unquoted_ids
+from recbole_mm.io.tables import (
+    MARK,
+    bad_value,
+    check_letters,
+    check_marked_alike,
+    is_marked,
+    unquoted,
+    unquoted_ids,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,6 +145,7 @@ def check_header(path: Path, form: FileForm = RECBOLES) -> None:
     if regular_file(path).stat().st_size == 0:
         raise ValueError(f"{path} is empty; make it again, or delete it")
     if has_feature_header(path, form):
+        _check_marked_alike(path, form)
         return
     with open_regular(path) as file:
         check_letters(path, decoded(path, file.readline(HEADER_BYTES), form.encoding), 1)
@@ -147,6 +156,15 @@ def check_header(path: Path, form: FileForm = RECBOLES) -> None:
     is_renamed = len(cells) == 2 and cells[0].endswith(":token") and cells[1].endswith(":float_seq")
     remedy = f"; if '{other}' is the column of item ids, set ITEM_ID_FIELD: {other}" if is_renamed else ""
     raise ValueError(f"{path}, line 1: the header must be {expected!r}, found {found!r}{remedy}")
+
+
+def _check_marked_alike(path: Path, form: FileForm) -> None:
+    """As of tables, by the first row."""
+    with open_regular(path) as file:
+        first, row = (file.readline(HEADER_BYTES).decode(form.encoding, errors="replace") for _ in range(2))
+    cells = first.lstrip("\ufeff").rstrip("\r\n").split(form.separator)
+    if all(map(is_marked, cells)) and MARK not in row:
+        check_marked_alike(path, row.partition(form.separator)[0].strip() or None)
 
 
 def _split_line(path: Path, number: int, line: bytes, form: FileForm) -> tuple[str, str]:

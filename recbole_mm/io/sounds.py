@@ -43,7 +43,8 @@ def open_sound(file: Path, rate: int) -> np.ndarray:
         with open_sound_file(file) as opened, soundfile.SoundFile(opened) as sound:
             own_rate = int(sound.samplerate)
             blocks, n = [], 0
-            for block in sound.blocks(BLOCK, dtype="float32", always_2d=True):
+            # not sound.blocks, which fills up what a file that is cut short lacks with whatever the memory holds
+            while len(block := sound.read(BLOCK, dtype="float32", always_2d=True)):
                 blocks.append(block.mean(axis=1))
                 n += len(block)
                 if n > MOST_SECONDS * own_rate:

@@ -54,6 +54,9 @@ def read_table(
     table = _split(text, separator) if MARK in text else _split_without_marks(text, separator)
     if isinstance(table, str):
         raise ValueError(f"{path}, {table}")
+    first, _, below = text.partition("\n")
+    if MARK not in below and all(is_marked(name) for name in first.removesuffix("\r").split(separator)):
+        check_marked_alike(path, next((cell for column in table for cell in table[column] if _is_bare(cell)), None))
     _check_names(path, list(table.columns), columns)
     _check_repeated_header(path, table)
     return table if columns is None else table[columns]
@@ -66,6 +69,22 @@ def _check_repeated_header(path: str | os.PathLike[str], table: pd.DataFrame) ->
         again &= (table == list(table.columns)).all(axis=1)
         if again.any():
             raise ValueError(f"{path}, line {again.idxmax()}: the first line stands there again; delete it")
+
+
+def check_marked_alike(path: str | os.PathLike[str], bare: str | None) -> None:
+    """Raise ValueError for names of columns in quotation marks above a text without any, the first one.
+
+    No program writes both, though some leave numbers bare: what marks mean in the rows nobody can say.
+    """
+    if bare is not None:
+        raise ValueError(
+            f"{path}, line 1: the names of the columns stand in quotation marks, and {bare[:40]!r} below does not; "
+            "leave the marks out, or put all texts in them"
+        )
+
+
+def _is_bare(cell: str) -> bool:
+    return bool(cell) and not reads_as_number(cell)
 
 
 def check_letters(path: str | os.PathLike[str], text: str, first_line: int = 1) -> None:
@@ -195,6 +214,11 @@ def reads_as_number(word: str) -> bool:
     except ValueError:
         return False
     return "_" not in word
+
+
+def is_marked(cell: str) -> bool:
+    """Whether a cell stands in quotation marks, as pandas and spreadsheets write it."""
+    return _QUOTED.fullmatch(cell) is not None
 
 
 def unquoted(cell: str) -> str:

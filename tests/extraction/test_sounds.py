@@ -52,6 +52,14 @@ class TestDecoding:
         assert spectrum.argmax() * RATE / 10_000 == pytest.approx(440, abs=2)
         assert np.abs(samples[2000:12_000]).max() == pytest.approx(0.5, rel=0.02)
 
+    def test_of_an_mp3_that_is_cut_short_what_there_is_of_it(self, tmp_path):
+        """Its header tells of more than there is, which must not be filled up with what the memory holds."""
+        soundfile.write(tmp_path / "a.mp3", tone(1), RATE)
+        content = (tmp_path / "a.mp3").read_bytes()
+        (tmp_path / "cut.mp3").write_bytes(content[: len(content) * 2 // 3])
+        samples = open_sound(tmp_path / "cut.mp3", RATE)
+        assert RATE // 2 < len(samples) < RATE * 3 // 4 and np.abs(samples).max() < 0.6
+
     @pytest.mark.parametrize(
         ("content", "reason"),
         [(b"", "Format not recognised"), (b"RIFF" * 99, "Format not recognised")],

@@ -83,9 +83,14 @@ def tokens(dataset: Any, name: str) -> list[str]:
     return [str(one) for one in dataset.field2id_token[name][1:]]
 
 
+def counted(dataset: Any, test: Any) -> None:
+    """All interactions."""
+    assert (dataset.user_num - 1, dataset.item_num - 1, dataset.inter_num) == (N_USERS, N_ITEMS, len(PAIRS))
+
+
 def whole(dataset: Any, test: Any) -> None:
     """All interactions, and each item's own vector."""
-    assert (dataset.user_num - 1, dataset.item_num - 1, dataset.inter_num) == (N_USERS, N_ITEMS, len(PAIRS))
+    counted(dataset, test)
     own_vectors(dataset, test)
 
 

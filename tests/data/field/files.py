@@ -44,6 +44,8 @@ FEATURES = [
     features("marks around all cells", "the same",
              visual(lambda item: f'"{item} 1 2"', item='"i{}"'.format,
                     header='"item_id:token"\t"v:float_seq"'), whole),
+    features("marks around the names alone", "line 1: the names of the columns stand in quotation marks, and 'i0' below does not; "
+             "leave the marks out, or put all texts in them", visual(header='"item_id:token"\t"v:float_seq"')),
     features("a row that stands there twice", "the same", visual(more="i3\t3 0 0.25\n"), whole),
     features("rows of further items", "left out, as they have no interactions", visual(more="i99\t99 0 0.25\n"), whole),
     features("another name of the id column", _header("ITEM_ID:token\tv:float_seq") +

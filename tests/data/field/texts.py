@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from typing import Any
 
-from tests.data.field.cases import HEADER, N_ITEMS, PAIRS, Case, inter, items, titled, tokens, visual, whole
+from tests.data.field.cases import HEADER, N_ITEMS, PAIRS, Case, counted, inter, items, titled, tokens, visual, whole
 from tests.data.field.files import features, of_item
 
 TITLES = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "title"]}}
@@ -105,6 +105,15 @@ INTERACTIONS = [
     Case("all cells in marks, as `csv.QUOTE_ALL` writes them", "as without",
          {"inter": "\n".join("\t".join(f'"{cell}"' for cell in line.split("\t")) for line in inter().splitlines()),
           "visual": visual()}, expect=whole),
+    Case("names and texts in marks and numbers bare, as `csv.QUOTE_NONNUMERIC` and R write them", "as without",
+         {"inter": inter(user='"u{}"'.format, item='"i{}"'.format, header="\t".join(f'"{name}"' for name in HEADER.split("\t"))),
+          "visual": visual()}, expect=whole),
+    Case("names in marks above numbers", "as without",
+         {"inter": inter(user=str, item=str, header="\t".join(f'"{name}"' for name in HEADER.split("\t")))}, expect=counted,
+         model="BPR"),
+    broken("names in marks above texts without", ", line 1: the names of the columns stand in quotation marks, and 'u0' below "
+           "does not; leave the marks out, or put all texts in them",
+           inter(header="\t".join(f'"{name}"' for name in HEADER.split("\t")))),
     Case("columns in another order", "by their names",
          {"inter": "\n".join("\t".join(line.split("\t")[::-1]) for line in inter().splitlines()), "visual": visual()},
          expect=whole),
