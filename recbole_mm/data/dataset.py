@@ -23,6 +23,7 @@ from recbole_mm.data.feature_scaling import FeatureScaling, check_magnitude
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.data.hidden_features import hidden_items
 from recbole_mm.data.knock_out import knock_out
+from recbole_mm.data.unread_forms import unused_arrays
 from recbole_mm.io.names import closest
 
 
@@ -159,7 +160,10 @@ class MultimodalDataset(Dataset):
     def _chosen_modalities(self) -> list[str]:
         folder, wanted = Path(self.dataset_path), self.config["modalities"]
         if wanted is None:
-            return find_modalities(folder, self.dataset_name, self._file_form)
+            found = find_modalities(folder, self.dataset_name, self._file_form)
+            for line in unused_arrays(folder, self.dataset_name, self._file_form):
+                self.logger.warning(line)
+            return found
         for name in wanted:
             if not has_modality(folder, self.dataset_name, name, self._file_form):
                 there = find_modalities(folder, self.dataset_name, self._file_form)

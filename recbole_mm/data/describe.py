@@ -12,6 +12,7 @@ from recbole_mm.data.feature_file import FeatureTable, dataset_name, find_modali
 from recbole_mm.data.feature_table import row_blocks
 from recbole_mm.data.file_form import FileForm, check_id_columns
 from recbole_mm.data.quality import warnings
+from recbole_mm.data.unread_forms import unused_arrays
 from recbole_mm.io.files import is_folder
 from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import read_table
@@ -59,7 +60,8 @@ def describe(dataset_dir: Path, form: FileForm | None = None) -> dict[str, Any]:
         "modalities": modalities,
     }
     left_out = _left_out(dataset_dir / f"{name}.yaml", [one["name"] for one in modalities])
-    return {**description, "warnings": warnings(description) + left_out}
+    unused = unused_arrays(dataset_dir, name, form)
+    return {**description, "warnings": warnings(description) + left_out + unused}
 
 
 def _left_out(settings: Path, modalities: list[str]) -> list[str]:

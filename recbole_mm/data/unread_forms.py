@@ -1,4 +1,4 @@
-"""Features in a data set's folder that no run reads, such as NAME.visual.npy or features.npy: refused."""
+"""Features in a data set's folder that no run reads, such as NAME.visual.npy: refused; other arrays are told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from recbole_mm.data.arrow_form import read_metadata
 from recbole_mm.data.file_form import FileForm
@@ -17,6 +19,7 @@ from recbole_mm.io.tables import read_table
 
 ARRAYS = ("npy", "npz", "pt", "pth", "pkl", "pickle", "parquet", "h5", "mat", "safetensors", "b", "bin")
 TEXTS = ("txt", "csv", "tsv")
+_OF_USERS = ("user", "uid")
 
 
 def check_unread_forms(folder: Path, dataset: str, form: FileForm, there: Container[str]) -> None:
@@ -43,8 +46,9 @@ def check_unread_forms(folder: Path, dataset: str, form: FileForm, there: Contai
 def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Container[str]) -> None:
     """Raise ValueError for features of items under a name that does not begin with the data set's.
 
-    An array is one where its name says so or it has a row for each item; a pickle or an archive, which is not opened,
-    where its name says so; a text file where it holds vectors; an Arrow file where it is of the binary form.
+    An array is one where its name says so, or it has a row for each item and decimals in it; a pickle or an archive,
+    which is not opened, where its name says so; a text file where it holds vectors; an Arrow file where it is of the
+    binary form.
 
     Args:
         there: modalities that have a file or a column; what they were made from may lie beside them.
@@ -65,6 +69,33 @@ def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Cont
             raise ValueError(f"{path} holds features that no run reads under this name; {remedy}, or move it away")
 
 
+def unused_arrays(folder: Path, dataset: str, form: FileForm) -> list[str]:
+    """Lines that name arrays with a row for each item that seem to be no features, as nothing uses them."""
+    lines = []
+    for path in sorted(folder.glob("*.npy")):
+        if path.name.startswith((f"{dataset}.", ".")) or not path.is_file() or _says_features(path.stem):
+            continue
+        values = _array(path)
+        other = None if values is None else _other_than_features(path.stem, values)
+        if path.name in _sources(folder, dataset):
+            continue
+        if values is not None and other and len(values) in _item_counts(folder, dataset, form):
+            lines.append(
+                f"{path.name} is not used: it has a row for each item, and {other}; if it holds features of items, "
+                "make a modality of it with recbole-mm convert npy"
+            )
+    return lines
+
+
+def _other_than_features(name: str, values: np.ndarray) -> str | None:
+    """What a table with a row for each item seems to be where its name does not say features."""
+    if name.lower().startswith(_OF_USERS):
+        return "its name is not one of items"
+    if values.dtype.kind not in "fc":
+        return "its values are whole numbers"
+    return "as many columns as rows" if values.shape[0] == values.shape[1] else None
+
+
 def _meant_modality(path: Path) -> tuple[str, str]:
     """Which modality a file would be, and its suffix where that is one of a format."""
     stem, _, kind = path.name.rpartition(".")
@@ -76,8 +107,10 @@ def _meant_modality(path: Path) -> tuple[str, str]:
 def _is_of_features(path: Path, folder: Path, dataset: str, form: FileForm) -> bool:
     name, kind = path.name.rpartition(".")[0], path.name.rpartition(".")[2]
     if kind == "npy":
-        shape = _shape(path)
-        return len(shape) == 2 and (_says_features(name) or shape[0] in _item_counts(folder, dataset, form))
+        values = _array(path)
+        if values is None or _says_features(name):
+            return values is not None
+        return not _other_than_features(name, values) and len(values) in _item_counts(folder, dataset, form)
     if kind in ARRAYS:
         return _says_features(name) and re.search("feat|emb|vec", name.lower()) is not None
     if kind in TEXTS:
@@ -87,13 +120,13 @@ def _is_of_features(path: Path, folder: Path, dataset: str, form: FileForm) -> b
     return _says_features(path.name) and has_feature_header(path, form)
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    """Of a table of numbers; nothing where the file holds anything else."""
+def _array(path: Path) -> np.ndarray | None:
+    """A table of numbers; nothing where the file holds anything else."""
     try:
         values = load_npy(path)
     except ValueError:
-        return ()
-    return values.shape if values.dtype.kind in "fiu" else ()
+        return None
+    return values if values.dtype.kind in "bfiu" and values.ndim == 2 else None
 
 
 def _is_binary_form(path: Path) -> bool:
@@ -125,7 +158,9 @@ def _sources(folder: Path, dataset: str) -> set[str]:
 def _says_features(name: str) -> bool:
     """Whether a file's name says that it holds features."""
     parts = name.lower().split(".")
-    return any(names_modality(part) or part.endswith(("feat", "feats", "features", "emb", "embs")) for part in parts)
+    return not name.lower().startswith(_OF_USERS) and any(
+        names_modality(part) or part.endswith(("feat", "feats", "features", "emb", "embs")) for part in parts
+    )
 
 
 def _holds_vectors(path: Path, form: FileForm) -> bool:

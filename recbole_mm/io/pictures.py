@@ -8,6 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_mm.io.file_kinds import kind_of
 from recbole_mm.io.reading import open_media
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def open_picture(file: Path, content: bytes | None = None) -> Picture:
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers raise of every kind, whatever the damage leads them to
-        reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
+        reason = str(error)
+        if isinstance(error, UnidentifiedImageError):
+            reason = f"it is {kind_of(file) or 'no picture'}"
         raise PictureError(f"{file} cannot be read as a picture ({reason}); replace it") from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.file_kinds import kind_of
 from recbole_mm.io.reading import open_media
 
 MOST_BYTES = 1 << 30
@@ -52,7 +53,9 @@ def open_sound(file: Path, rate: int) -> np.ndarray:
     except SoundError:
         raise
     except Exception as error:  # of libsndfile's readers, whatever the damage leads them to
-        reason = getattr(error, "error_string", None) or one_line(error)  # its message has the open file's own name
+        kind = kind_of(file)
+        # libsndfile's own message has the open file's own name
+        reason = f"it is {kind}" if kind else getattr(error, "error_string", None) or one_line(error)
         raise SoundError(f"{file} cannot be read as a sound ({reason.rstrip('.')}); replace it") from error
     samples = np.concatenate(blocks) if n else np.zeros(0, dtype=np.float32)
     if not n or not np.isfinite(samples).all():

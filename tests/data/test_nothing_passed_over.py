@@ -91,6 +91,15 @@ def test_an_empty_file_of_a_usual_name_is_refused(folder):
         load(folder)
 
 
+def test_an_array_that_is_no_features_is_named(folder, caplog):
+    np.save(folder / "views.npy", np.ones((9, 3), int))
+    said = "views.npy is not used: it has a row for each item, and its values are whole numbers"
+    with caplog.at_level("WARNING"):
+        load(folder)
+    assert said in caplog.text
+    assert [line for line in describe(folder)["warnings"] if line.startswith(said)]
+
+
 def test_the_name_of_the_id_column_is_said_where_it_is_another(folder):
     (folder / "toy.itememb").write_text("\n".join(["iid:token\titem_emb:float_seq", *LINES]) + "\n")
     with pytest.raises(ValueError, match="if 'iid' is the column of item ids, set ITEM_ID_FIELD: iid"):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from recbole_mm.data.conversion.dates import parsed_dates, seconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +52,8 @@ def id_texts(values: Any, what: str, place: Place) -> pa.Array:
     whole = pa.types.is_integer(array.type) or (pa.types.is_decimal(array.type) and array.type.scale == 0)
     if not (_is_text(array.type) or whole):
         kind = "are missing" if pa.types.is_null(array.type) else f"are {array.type}"
-        raise ValueError(f"{place(0)}: the {what}s {kind}; ids are texts or integers: cast the column")
+        remedy = "give each a row of its own" if kind.startswith("are list<") else "cast the column"
+        raise ValueError(f"{place(0)}: the {what}s {kind}; ids are texts or integers: {remedy}")
     if array.null_count:
         raise ValueError(f"{place(_first(pc.is_null(array)))}: the {what} is missing; fill it, or delete the row")
     texts = pc.cast(array, pa.string())
@@ -108,10 +110,12 @@ def time_texts(values: Any, place: Place) -> tuple[pa.Array, bool]:
     if array.null_count:
         raise ValueError(f"{place(_first(pc.is_null(array)))}: {_absent('time')}")
     if pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
-        return _seconds(array), True
+        return seconds(array), True
     if _is_text(array.type) and len(array) and not _is_number(array[0].as_py()):
-        dates = _dates(pc.utf8_trim_whitespace(pc.cast(array, pa.string())), place)
-        return _seconds(dates), True
+        texts = pc.utf8_trim_whitespace(pc.cast(array, pa.string()))
+        if pc.any(pc.equal(texts, "")).as_py():
+            raise ValueError(f"{place(_first(pc.equal(texts, '')))}: {_absent('time')}")
+        return seconds(parsed_dates(texts, place)), True
     return number_texts(array, "time", place), False
 
 
@@ -140,7 +144,8 @@ def _numbers(texts: pa.Array, what: str, place: Place) -> pa.Array:
         return pc.cast(texts, pa.float64())
     except pa.ArrowInvalid as error:
         row, text = next((row, text) for row, text in enumerate(texts.to_pylist()) if not _is_number(text))
-        remedy = "decimals have points" if _is_number(text.replace(",", ".", 1)) else "correct it"
+        remedy = f"correct it, or leave the column out with --{what} none"
+        remedy = "decimals have points" if _is_number(text.replace(",", ".", 1)) else remedy
         said = _absent(what) if not text else f"the {what} is {text!r}, which is no number; {remedy}"
         raise ValueError(f"{place(row)}: {said}") from error
 
@@ -157,61 +162,6 @@ def _is_number(text: str) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
-
-
-def _dates(texts: pa.Array, place: Place) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for unit in ("us", "ns"):
-        for zone in (None, "UTC"):
-            try:
-                return pc.cast(texts, pa.timestamp(unit, zone))
-            except pa.ArrowInvalid:
-                continue
-    zones = [_zone_of_date(texts[row : row + 1]) for row in range(len(texts))]
-    row = next((row for row, zone in enumerate(zones) if zone is None), None)
-    if row is None:
-        row = next(row for row, zone in enumerate(zones) if zone != zones[0])
-        others = ("with", "without") if zones[row] == "UTC" else ("without", "with")
-        raise ValueError(
-            f"{place(row)}: the time is {texts[row].as_py()!r}, {others[0]} a time zone where those before are "
-            f"{others[1]}; write all alike"
-        )
-    text = texts[row].as_py()
-    said = _absent("time") if not text else f"the time is {text!r}, neither a number nor a date as 2024-05-31 10:00:00"
-    raise ValueError(f"{place(row)}: {said}")
-
-
-def _zone_of_date(text: pa.Array) -> str | None:
-    """`UTC` where a date has a time zone, nothing where it has none; None where it is no date."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for zone in ("", "UTC"):
-        try:
-            pc.cast(text, pa.timestamp("ns", zone or None))
-        except pa.ArrowInvalid:
-            continue
-        return zone
-    return None
-
-
-def _seconds(dates: pa.Array) -> pa.Array:
-    """Seconds since 1970 as texts, exact: of nanoseconds too."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    unit = dates.type.unit if pa.types.is_timestamp(dates.type) else "s"
-    digits = {"s": 0, "ms": 3, "us": 6, "ns": 9}[unit]
-    ticks = pc.cast(pc.cast(dates, pa.timestamp(unit, getattr(dates.type, "tz", None))), pa.int64())
-    while digits and pc.all(pc.equal(pc.multiply(pc.divide(ticks, 1000), 1000), ticks)).as_py():
-        ticks, digits = pc.divide(ticks, 1000), digits - 3
-    if not digits:
-        return pc.cast(ticks, pa.string())
-    tick = pa.scalar(Decimal(1).scaleb(-digits), pa.decimal128(digits + 1, digits))
-    texts = pc.cast(pc.multiply(pc.cast(ticks, pa.decimal128(19, 0)), tick), pa.string())
-    return pc.utf8_rtrim(pc.utf8_rtrim(texts, "0"), ".")
 
 
 def _plain_text(array: pa.Array) -> pa.Array:

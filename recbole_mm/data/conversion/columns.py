@@ -25,13 +25,18 @@ NAMES = {
         "restaurantid", "photoid", "pinid", "sku", "movie", "track", "artist", "song", "video", "book", "article",
         "recipe", "artikel", "artikelnummer", "produkt",
     ),
-    "rating": ("rating", "ratings", "overall", "stars", "starrating", "score", "rate", "grade", "bewertung"),
+    "rating": (
+        "rating", "ratings", "overall", "stars", "starrating", "score", "rate", "grade", "bewertung", "bookrating",
+        "userrating",
+    ),
     "time": (
         "timestamp", "time", "unixreviewtime", "sorttimestamp", "datetime", "date", "eventtime", "createdat", "created",
-        "reviewdate", "reviewtime", "ts", "submitted", "datum", "zeit",
+        "reviewdate", "reviewtime", "ts", "submitted", "datum", "zeit", "tdat", "dateadded",
+        "purchasedate", "orderdate",
     ),
 }  # fmt: skip
 POSITIONS = ("user", "item", "rating", "time")
+_OF_AMAZON_2018 = ("item", "user", "rating", "time")
 
 
 @dataclass(frozen=True)
@@ -75,28 +80,42 @@ def looks_like_header(cells: Sequence[str], named: tuple[str, ...] = ()) -> bool
     names = [cell.strip() for cell in cells]
     if any(name in names and not name.isdigit() for name in named) or any(guess(names, role) for role in NAMES):
         return True
+    if named and all(name.isdigit() and name not in names for name in named):  # places of columns
+        return False
     return not any(re.fullmatch(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", name) for name in names)
 
 
-def find_roles(path: Path, columns: Sequence[str], options: SourceOptions, *, has_header: bool = True) -> Roles:
+def positions(cells: Sequence[str]) -> tuple[str, ...]:
+    """What the columns of a file without a header are, by its first row: Amazon's of 2018 begin with the item."""
+    asin_first = len(cells) > 1 and re.fullmatch("B[0-9A-Z]{9}|[0-9]{9}[0-9X]", cells[0].strip())
+    return _OF_AMAZON_2018 if asin_first and re.fullmatch("A[0-9A-Z]{9,}", cells[1].strip()) else POSITIONS
+
+
+def find_roles(
+    path: Path, columns: Sequence[str], options: SourceOptions, positions: Sequence[str] | None = None
+) -> Roles:
     """The roles of the columns of a table of interactions.
 
-    A table without a header is user, item, rating, time, in this order, as far as it goes.
+    Args:
+        positions: of a table without a header, the roles of its first columns, where none of another order is named.
 
     Raises:
         ValueError: a named column is not there; there is no user or item column.
     """
     found: dict[str, str | None] = {}
-    for position, role in enumerate(POSITIONS):
+    places = dict(zip(positions or (), columns, strict=False))
+    if any(getattr(options, role) not in (None, LEFT_OUT, column) for role, column in places.items()):
+        places = {}  # another order is named, so that the others are in none that is known
+    for role in POSITIONS:
         given = getattr(options, role)
         if given is not None and given.lower() == LEFT_OUT and role in ("rating", "time"):
             found[role] = None
         elif given is not None:
             found[role] = _named(path, columns, role, given)
-        elif has_header:
+        elif positions is None:
             found[role] = guess(columns, role)
         else:
-            found[role] = columns[position] if position < min(len(columns), 4) else None
+            found[role] = places.get(role)
     missing = [role for role in ("user", "item") if found[role] is None]
     if missing:
         raise ValueError(

@@ -9,13 +9,14 @@ error with its line, since nobody can say where the cell ends.
 from __future__ import annotations
 
 import csv
+import re
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from recbole_mm.data.conversion.columns import looks_like_header
-from recbole_mm.data.conversion.text_lines import first_line, numbered_lines
+from recbole_mm.data.conversion.columns import looks_like_header, positions
+from recbole_mm.data.conversion.text_lines import numbered_lines
 from recbole_mm.data.conversion.vectors import VECTORS, is_vector
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
@@ -38,7 +39,8 @@ class DelimitedFile:
     Attributes:
         path: the file.
         columns: names of the header; ``1``, ``2``, ... where the file has none.
-        separator: between cells.
+        positions: what the columns are where there is no header.
+        separator: between cells, the one of a first line ``sep=;`` where there is such a line.
 
     Raises:
         OSError: it is no regular file.
@@ -50,17 +52,18 @@ class DelimitedFile:
     ):
         """`header`: whether the first line is one, guessed where not given; `named`: columns that a user named."""
         self.path = path
-        start = next(numbered_lines(path), None)
-        if start is None or not start[1].strip():
+        told, start = _beginning(numbered_lines(path))
+        if not start.strip():
             raise ValueError(f"{path} is empty; give a file with interactions or items")
-        self.separator = separator or find_separator(path.name, start[1])
+        self._tells_separator = told is not None
+        self.separator = separator or told or find_separator(path.name, start)
         _, cells = next(self._records(None))
         if header is None:
             header = looks_like_header(cells, named)
-        self.has_header = header
+        self.has_header, self.positions = header, positions(cells)
         self.columns = [cell.strip() for cell in cells] if header else [str(i) for i in range(1, len(cells) + 1)]
-        if len(set(self.columns)) < len(self.columns):
-            twice = next(column for column in self.columns if self.columns.count(column) > 1)
+        twice = next((column for column in self.columns if column and self.columns.count(column) > 1), None)
+        if twice is not None:
             raise ValueError(f"{path}, line 1: the column {twice!r} is there twice; rename one")
 
     def vector_columns(self) -> dict[str, int]:
@@ -70,9 +73,7 @@ class DelimitedFile:
         firsts = {column: next(filter(None, texts), "") for column, texts in cells.items()}
         return dict.fromkeys([*typed, *(column for column, text in firsts.items() if is_vector(text))], 0)
 
-    def batches(
-        self, columns: list[str], n_rows: int = CHUNK_ROWS
-    ) -> Iterator[tuple[dict[str, list[str]], list[int]]]:
+    def batches(self, columns: list[str], n_rows: int = CHUNK_ROWS) -> Iterator[tuple[dict[str, list[str]], list[int]]]:
         """Cells of some columns, a chunk of rows at a time, with the numbers of their lines.
 
         Raises ValueError, with file and line, where a row has more or fewer cells than the first.
@@ -96,6 +97,8 @@ class DelimitedFile:
     def _records(self, width: int | None) -> Iterator[tuple[int, list[str]]]:
         """Cells of each record that is not blank, with the number of its first line."""
         lines = _Lines(self.path)
+        if self._tells_separator:
+            lines.take()
         while (numbered := lines.take()) is not None:
             number, line = numbered
             if not line:
@@ -177,6 +180,13 @@ class _Lines:
         return line
 
 
+def _beginning(lines: Iterator[tuple[int, str]]) -> tuple[str | None, str]:
+    """The separator of a first line ``sep=;``, which is for Excel, and the line with the names or first cells."""
+    _, line = next(lines, (1, ""))
+    told = re.fullmatch('"?sep=(.)"?[,;]*', line, re.IGNORECASE)
+    return (told[1], next(lines, (2, ""))[1]) if told else (None, line)
+
+
 def find_separator(name: str, line: str) -> str:
     """What separates the cells of a file, by its name and first line."""
     suffix = Path(name.removesuffix(".gz")).suffix.lower()
@@ -188,5 +198,8 @@ def find_separator(name: str, line: str) -> str:
 
 def header_of(path: Path) -> list[str]:
     """Cells of the first line, without raising: to recognise a file by them."""
-    line = first_line(path)
-    return [] if not line else [cell.strip().strip('"') for cell in line.split(find_separator(path.name, line))]
+    try:
+        told, line = _beginning(numbered_lines(path))
+    except (OSError, ValueError):
+        return []
+    return [cell.strip().strip('"') for cell in line.split(told or find_separator(path.name, line))] if line else []

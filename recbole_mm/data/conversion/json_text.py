@@ -23,12 +23,13 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is no JSON that can be read ({error})") from error
 
 
-def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path, *, literals: bool = False, exact: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a file that has one a line, with the numbers of their lines; blank lines are skipped.
 
     Args:
         literals: whether a line may be a Python dictionary instead, as in the metadata of Amazon 2014. Literals alone
             are read; nothing is evaluated.
+        exact: whether numbers are the texts that the file has.
 
     Raises:
         ValueError: a line is none; names file and line.
@@ -37,7 +38,7 @@ def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dic
         if not line.strip():
             continue
         try:
-            record = _parse(line, literals)
+            record = _parse(line, literals, exact)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}: no JSON object ({error}); correct or delete it") from error
         if not isinstance(record, dict):
@@ -45,9 +46,9 @@ def json_lines(path: Path, *, literals: bool = False) -> Iterator[tuple[int, dic
         yield number, record
 
 
-def _parse(line: str, literals: bool) -> Any:
+def _parse(line: str, literals: bool, exact: bool) -> Any:
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_int=str, parse_float=str) if exact else json.loads(line)
     except ValueError:
         if not literals:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Container, Iterable
 from fnmatch import fnmatch
@@ -58,6 +59,17 @@ def told(near: list[str], what: str) -> list[str]:
     return [
         f"{len(near):,} {what} ids are others but for blanks around or how accents are composed, such as {near[0]!r}; "
         "they stay apart"
+    ]
+
+
+def rounded(ids: Iterable[str], what: str) -> list[str]:
+    """The note of ids that a spreadsheet has rounded; none where there are none."""
+    found = [one for one in ids if re.fullmatch(r"\d([.,]\d+)?E\+\d+", one)]
+    if not found:
+        return []
+    return [
+        f"{len(found):,} {what} ids, such as {found[0]!r}, seem to be numbers that a spreadsheet has rounded, so that "
+        "several may have become one; format their column as text, and save the table again"
     ]
 
 

@@ -73,18 +73,25 @@ class TableFolder(Converter):
             )
         splits = [split_of(path.name) or split_of(path.parent.name) for path in there]
         if None in splits or len(set(splits)) == 1:
-            self._check_alike(there)
             splits = [None] * len(there)
+        for split in dict.fromkeys(splits):
+            self._check_parts([path for path, its in zip(there, splits, strict=True) if its == split])
         order = [*SPLITS, None]
         return sorted(zip(there, splits, strict=True), key=lambda one: (order.index(one[1]), one[0]))
 
-    def _check_alike(self, there: list[Path]) -> None:
-        """Several tables without splits are one table in parts, as long as their columns are the same."""
+    def _check_parts(self, there: list[Path]) -> None:
+        """Several tables are one in parts where their columns are the same and their names differ in numbers alone.
+
+        Others, such as `ratings_old.csv` beside `ratings.csv`, may hold the same interactions.
+        """
         columns = {tuple(open_table(path, self.options).columns) for path in there}
-        if len(columns) > 1:
+        names = {re.sub(r"\d+", "0", str(path.relative_to(self.source))) for path in there if path != self.source}
+        if len(columns) > 1 or len(names) > 1 or any(re.search(r"\(\d+\)", path.stem) for path in there[1:]):
+            shown = ", ".join(path.name for path in there[:4]) + (", ..." if there[4:] else "")
+            what = "with different columns" if len(columns) > 1 else "which may be copies of one another"
             raise ValueError(
-                f"{self.source} holds several tables of interactions with different columns: "
-                f"{', '.join(path.name for path in there[:4])}; give the one that is meant"
+                f"{self.source} holds several tables of interactions {what}: {shown}; give the one that is meant with "
+                "--interactions FILE" + ("" if len(columns) > 1 else ", or name parts of one with a number each")
             )
 
     def item_files(self) -> list[Path]:

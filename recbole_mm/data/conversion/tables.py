@@ -14,13 +14,15 @@ import numpy as np
 
 from recbole_mm.data.conversion.arrow_tables import ArrowTable, ParquetTable
 from recbole_mm.data.conversion.cells import as_array, id_texts
-from recbole_mm.data.conversion.columns import find_roles, guess, is_index, typed_field
+from recbole_mm.data.conversion.columns import Roles, find_roles, guess, is_index, typed_field
 from recbole_mm.data.conversion.delimited import DelimitedFile, header_of, is_delimited
+from recbole_mm.data.conversion.json_table import JsonTable, is_json_table
+from recbole_mm.data.conversion.json_text import first_record
 from recbole_mm.data.conversion.layout import Features, Interactions, Items, SourceOptions
 from recbole_mm.data.conversion.vectors import parsed_vectors
 from recbole_mm.data.modality_name import modality_of
 
-Table = DelimitedFile | ArrowTable
+Table = DelimitedFile | JsonTable | ArrowTable
 PARQUET = ".parquet"
 VECTORS_A_BLOCK = 4096
 LEAST_SPREAD = 8  # columns with consecutive numbers that are taken for the values of a vector
@@ -28,7 +30,7 @@ LEAST_SPREAD = 8  # columns with consecutive numbers that are taken for the valu
 
 def is_table(path: Path) -> bool:
     """Whether the name is that of a table that can be read."""
-    return is_delimited(path) or path.suffix.lower() == PARQUET
+    return is_delimited(path) or is_json_table(path) or path.suffix.lower() == PARQUET
 
 
 def open_table(path: Path, options: SourceOptions | None = None) -> Table:
@@ -40,16 +42,22 @@ def open_table(path: Path, options: SourceOptions | None = None) -> Table:
     """
     if path.suffix.lower() == PARQUET:
         return ParquetTable(path)
+    if is_json_table(path):
+        return JsonTable(path)
     if not is_delimited(path):
-        raise ValueError(f"{path}: its suffix is none of a table; name it .csv, .tsv, .txt or .parquet, as it is")
+        raise ValueError(
+            f"{path}: its suffix is none of a table; name it .csv, .tsv, .txt, .json or .parquet, as it is"
+        )
     named = (options.user, options.item, options.rating, options.time) if options else ()
     return DelimitedFile(path, named=tuple(name for name in named if name))
 
 
 def columns_of(path: Path) -> list[str]:
     """The columns of a table, without raising: to recognise a file by them."""
-    if path.suffix.lower() != PARQUET:
+    if is_delimited(path):
         return header_of(path)
+    if is_json_table(path):
+        return list(first_record(path))
     try:
         return ParquetTable(path).columns
     except (OSError, ValueError):
@@ -68,9 +76,14 @@ def is_of_items(path: Path) -> bool:
     return len(columns) > 1 and guess(columns, "item") is not None and guess(columns, "user") is None
 
 
+def _roles(table: Table, options: SourceOptions) -> Roles:
+    places = None if table.has_header or not isinstance(table, DelimitedFile) else table.positions
+    return find_roles(table.path, table.columns, options, places)
+
+
 def table_plan(table: Table, options: SourceOptions) -> str:
     """How a table of interactions is read, for the plan."""
-    roles = find_roles(table.path, table.columns, options, has_header=table.has_header)
+    roles = _roles(table, options)
     header = "" if table.has_header else " (no header: columns by position)"
     unread = [column for column in table.columns if column not in roles.read()]
     shown = ", ".join(column or "one without a name" for column in unread)
@@ -79,7 +92,7 @@ def table_plan(table: Table, options: SourceOptions) -> str:
 
 def read_interactions(table: Table, options: SourceOptions, split: str | None = None) -> Iterator[Interactions]:
     """The interactions of a table, a chunk at a time."""
-    roles = find_roles(table.path, table.columns, options, has_header=table.has_header)
+    roles = _roles(table, options)
     for cells, lines in table.batches(roles.read()):
         rating = cells[roles.rating] if roles.rating is not None else None
         time = cells[roles.time] if roles.time is not None else None

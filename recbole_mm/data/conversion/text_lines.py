@@ -14,6 +14,17 @@ from recbole_mm.io.reading import open_regular
 LONGEST_LINE = 1 << 26
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_AS_CSV = "save the table as CSV, in UTF-8"
+# how files begin that are named as texts and are none
+_OTHERS = {
+    b"pk\x03\x04": f"an Excel file or an archive; {_AS_CSV}, or unpack it",
+    b"\xd0\xcf\x11\xe0": f"an old Excel file; {_AS_CSV}",
+    b"par1": "a Parquet file; name it .parquet",
+    b"%pdf": f"a PDF; {_AS_CSV}",
+    b"<!doctype html": "an HTML page; download the file itself",
+    b"<html": "an HTML page; download the file itself",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with git lfs pull",
+}
 
 
 @contextmanager
@@ -47,8 +58,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             number += 1
             if len(line) == LONGEST_LINE:
                 raise ValueError(f"{path}, line {number} is longer than {LONGEST_LINE >> 20} MiB; is it a text file?")
-            if number == 1 and line.startswith(_UTF_16):
-                raise ValueError(f"{path}, line 1, byte 0: this is UTF-16 text; save the file as UTF-8")
+            if number == 1:
+                _check_first(path, line)
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -58,6 +69,19 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
                 ) from error
             start += len(line)
             yield number, text.removesuffix("\n").removesuffix("\r")
+
+
+def _check_first(path: Path, line: bytes) -> None:
+    """Raise ValueError for a first line that no text in UTF-8 has, and say what the file is."""
+    if line.startswith(_UTF_16):
+        raise ValueError(f"{path}, line 1, byte 0: this is UTF-16 text; save the file as UTF-8")
+    other = next((what for start, what in _OTHERS.items() if line[:64].lower().startswith(start)), None)
+    if other is not None:
+        raise ValueError(f"{path} is no text but {other}")
+    if b"\0" in line:
+        raise ValueError(f"{path}, line 1, byte {line.index(0)}: a NUL, as in UTF-16 text; save the file as UTF-8")
+    if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r") and b'"' not in line:
+        raise ValueError(f"{path}, line 1: a carriage return that ends no line; save the file with line feeds")
 
 
 def first_line(path: Path) -> str | None:

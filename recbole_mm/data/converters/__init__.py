@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import cast
@@ -12,7 +13,11 @@ from recbole_mm.parts import discover
 from recbole_mm.registry import CONVERTERS
 
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".zst")
-OTHER_TABLES = (".xlsx", ".xls", ".ods", ".json", ".jsonl", ".feather", ".arrow", ".orc")
+OTHER_TABLES = (
+    ".xlsx", ".xls", ".ods", ".feather", ".arrow", ".orc", ".xml", ".sql", ".db", ".sqlite", ".mat", ".h5", ".hdf5",
+    ".rds", ".rdata", ".sas7bdat", ".dta", ".sav",
+)  # fmt: skip
+PICKLES = (".pkl", ".pickle", ".npy", ".npz", ".pt", ".pth", ".joblib")
 
 
 def load() -> None:
@@ -71,7 +76,8 @@ def find_layout(source: Path) -> tuple[str, str]:
     there = sorted(path.name for path in source.iterdir())[:8] if source.is_dir() else [source.name]
     raise ValueError(
         f"{source} is in no layout that can be converted: it holds {', '.join(there) or 'nothing'}; layouts: "
-        f"{', '.join(CONVERTERS)}. Name the columns of a table with convert table {source} --user ... --item ..."
+        f"{', '.join(CONVERTERS)}. Of a table give the file itself, and name its columns: convert auto "
+        f"{source if source.is_file() else source / 'FILE'} --user COLUMN --item COLUMN"
     )
 
 
@@ -81,13 +87,29 @@ def _check_file(source: Path) -> None:
         raise ValueError(f"{source} is an archive; unpack it, and give the folder")
     if source.suffix.lower() in OTHER_TABLES:
         raise ValueError(f"{source} is in no layout that can be converted; save the table as CSV, in UTF-8, or Parquet")
+    if source.suffix.lower() in PICKLES:
+        raise ValueError(
+            f"{source} is no table; load it where you trust it, and save a row for each interaction as CSV or Parquet"
+        )
     if is_table(source):
         open_table(source)  # says of an empty or damaged one what it is
-        found = ", ".join(columns_of(source))[:200]
+        columns = columns_of(source)
         raise ValueError(
-            f"{source}, line 1: no column looks like the user and the item; found {found}: say which they are with "
-            "--user COLUMN --item COLUMN"
+            f"{source}, line 1: no column looks like the user and the item; found {', '.join(columns)[:200]}: "
+            f"{_remedy(columns)}"
         )
+
+
+def _remedy(first: list[str]) -> str:
+    """What to do about a first line in which no column is known."""
+    if len(first) != 1:
+        return (
+            "say which they are with --user COLUMN --item COLUMN, of a file without a header by their places, such as "
+            "--user 1 --item 2"
+        )
+    if re.fullmatch(r"\d+:", first[0]):
+        return "in Netflix's form a line is not an interaction; write lines of user,item,rating,date"
+    return "separate the columns by commas, semicolons or tabs"
 
 
 def check_layout(layout: str, source: Path) -> type[Converter]:

@@ -1,4 +1,4 @@
-"""Plain tables: CSV, TSV or Parquet files with any column names.
+"""Plain tables: CSV, TSV or Parquet files, or files with a JSON object a line, with any column names.
 
 SRC is the file of interactions, or a folder with one (or one for each split: `train.csv`, `valid.csv`, `test.csv`), and
 tables of items beside it. `--user`, `--item`, `--rating` and `--time` name the columns; those that are not named are
@@ -13,13 +13,16 @@ from pathlib import Path
 
 from recbole_mm.data.conversion.columns import looks_like_header
 from recbole_mm.data.conversion.delimited import header_of, is_delimited
+from recbole_mm.data.conversion.json_table import is_json_table
 from recbole_mm.data.conversion.table_folder import TableFolder
 from recbole_mm.data.conversion.tables import is_table
 from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
 
-@register_converter("table", help="CSV, TSV or Parquet with any column names: --user, --item, --rating, --time")
+@register_converter(
+    "table", help="CSV, TSV, JSON lines or Parquet with any column names: --user, --item, --rating, --time"
+)
 class TableConverter(TableFolder):
     """See the module."""
 
@@ -28,13 +31,14 @@ class TableConverter(TableFolder):
         """The file, or the tables of the folder."""
         if source.is_dir():
             named = sorted(path for path in source.iterdir() if is_table(path))
-            return [path for path in named if (is_delimited(path) or not path.is_dir()) and has_file(path)]
+            text = [path for path in named if is_delimited(path) or is_json_table(path) or not path.is_dir()]
+            return [path for path in text if has_file(path)]
         return [source] if is_table(source) else []
 
     @classmethod
     def is_own(cls, path: Path) -> bool:
         """Texts; Parquet files of a folder are the layout `huggingface`."""
-        return is_delimited(path)
+        return is_delimited(path) or is_json_table(path)
 
     @classmethod
     def recognise(cls, source: Path) -> str | None:

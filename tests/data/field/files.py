@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,10 +127,15 @@ def loose(name: str, outcome: str = "", content: str | bytes | None = None, **mo
                 "away" or "left alone", files, expect=None if outcome else modality("textual"))  # fmt: skip
 
 
-def array(rows: int, columns: int = 2) -> bytes:
+def array(rows: int, columns: int = 2, kind: Any = float) -> bytes:
     stored = io.BytesIO()
-    np.save(stored, np.ones((rows, columns) if columns else rows))
+    np.save(stored, np.ones((rows, columns) if columns else rows, kind))
     return stored.getvalue()
+
+
+def unused(name: str, reason: str, content: bytes) -> Case:
+    """An array that is no features, as its numbers or name say: the log names it."""
+    return replace(loose(name, content=content), outcome=f"left alone; the log and `describe` say so ({reason})")
 
 
 CONVERT = "make a modality of it with recbole-mm convert npy"
@@ -147,6 +153,13 @@ LOOSE = [
     loose("visual.tsv", "name it shop.visual, separated by tabs"),
     loose("text_feat.npy", content=array(20)),
     loose("user_ages.npy", content=array(10)),
+    unused("bought_together.npy", "as many columns as rows", array(12, 12)),
+    unused("views_by_month.npy", "its values are whole numbers", array(12, 3, int)),
+    unused("is_new.npy", "its values are whole numbers", array(12, 1, bool)),
+    unused("user_emb.npy", "its name is not one of items", array(12, 4)),
+    loose("resnet50.npy", CONVERT, array(12, 8)),
+    loose("votes.npy", content=array(9, 3)),
+    loose("image_features_int8.npy", CONVERT, array(12, 3, "i1")),
     loose("image_ids.npy", content=array(12, 0)),
     loose("image_urls.pkl", content=b""),
     loose("products.csv", content="item_id,title,price\ni0,a b,3\ni1,c d,4\n"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.data.field.arrays import ARRAYS, LISTS
+from tests.data.field.downloads import DOWNLOADS
 from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES, LOOSE
+from tests.data.field.media import PICTURES, SOUNDS
 from tests.data.field.runs import LABELS, LENGTHS, SCALES, SPLITS
 from tests.data.field.tables import TABLES
 from tests.data.field.texts import ENCODINGS, IDS, INTERACTIONS, MARKS
@@ -29,7 +31,10 @@ KINDS = {
     "Small and large features": ("Of a run of FREEDOM.", SCALES, "run"),
     "Split files": ("`shop.train.inter`, `shop.valid.inter`, `shop.test.inter`.", SPLITS, "run"),
     "Tables": ("Of `convert auto r.csv --items i.csv`, or Parquet.", TABLES, "a data set"),
+    "Published data": ("Of `convert auto raw`, with a few rows in the form of the files.", DOWNLOADS, "a data set"),
     "Arrays": ("Of `convert npy`, with `ids.txt`.", ARRAYS, "converted"),
+    "Pictures": ("Of `extract --images`; an item whose picture is refused is listed, with the reason.", PICTURES, "seen"),
+    "Sounds": ("Of `extract --audio`, in the same way.", SOUNDS, "heard"),
     "Lists of users": ("Of `recommend --users users.txt`.", LISTS, "listed"),
 }
 HEAD = """# What is understood, and what is refused

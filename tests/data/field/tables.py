@@ -29,6 +29,10 @@ class Table:
         name: of the table of interactions.
         words: further options.
         said: what the command says of it.
+        items_name: of the table of items.
+        folder: files of the folder `raw`, which is converted instead of one table.
+        file: the one of them that is given.
+        layout: of the command.
     """
 
     what: str
@@ -40,6 +44,9 @@ class Table:
     words: tuple[str, ...] = ()
     said: str = ""
     items_name: str = "i.csv"
+    folder: dict[str, bytes] | None = None
+    file: str = ""
+    layout: str = "auto"
 
 
 def csv(header: str, row: Callable[[str, str, int], str] = "{0},{1}".format, encoding: str = "utf-8", end: str = "\n") -> bytes:
@@ -87,7 +94,26 @@ TABLES = [
     Table("separators at the ends of lines", "read", csv("user,item,", "{0},{1},".format), PLAIN, said="not read: one without a name"),
     Table("the index of pandas as first column", "read", csv(",user,item", "{2},{0},{1}".format), PLAIN, said="not read: one without a name"),
     Table("columns of other names, named", "read", csv("a,b"), PLAIN, words=("--user", "a", "--item", "b")),
-    Table("columns of other names", "r.csv, line 1: no column looks like the user and the item; found a, b: say which they are with --user COLUMN --item COLUMN", csv("a,b")),
+    Table("columns of other names", "r.csv, line 1: no column looks like the user and the item; found a, b: say which they are with --user COLUMN --item COLUMN, of a file without a header by their places, such as --user 1 --item 2", csv("a,b")),
+    Table("Excel's line `sep=;`, marks, a byte order mark", "read", csv('\ufeff"sep=;"\r\nuser;item', "{0};{1}".format, end="\r\n"), PLAIN),
+    Table("`sep=,` above tabs", "r.csv, line 1: no column looks like the user and the item; found user\\titem: separate the columns by commas, semicolons or tabs", csv("sep=,\nuser\titem", "{0}\t{1}".format)),
+    Table("two columns without a name", "read", csv(",user,item,", "{2},{0},{1},".format), PLAIN, said="not read: one without a name, one without a name"),
+    Table("ids that a spreadsheet has rounded", "kept, and told", csv("user,item", "{0},9.78014E+12".format), {"inter": [PLAIN["inter"][0], *([user, "9.78014E+12"] for user, _ in PAIRS)]},
+          said="1 item ids, such as '9.78014E+12', seem to be numbers that a spreadsheet has rounded, so that several may have become one"),
+    Table("UTF-16 without its mark", "r.csv, line 1, byte 1: a NUL, as in UTF-16 text; save the file as UTF-8", csv("user,item", encoding="utf-16-le")),
+    Table("line ends of old Macintoshes", "r.csv, line 1: a carriage return that ends no line; save the file with line feeds", csv("user,item", end="\r")),
+    Table("an Excel file called CSV", "r.csv is no text but an Excel file or an archive; save the table as CSV, in UTF-8, or unpack it", b"PK\x03\x04\x14\x00\x06\x00"),
+    Table("a page that says that there is no such file", "r.csv is no text but an HTML page; download the file itself", b"<!DOCTYPE html>\n<html>\n"),
+    Table("a pointer of Git LFS", "r.csv is no text but a pointer of Git LFS; fetch the file itself with git lfs pull", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"),
+    Table("blanks between cells", "r.txt, line 1: no column looks like the user and the item; found user item: separate the columns by commas, semicolons or tabs", csv("user item", "{0} {1}".format), name="r.txt"),
+    Table("a database", "r.sqlite is in no layout that can be converted; save the table as CSV, in UTF-8, or Parquet", b"SQLite format 3\0", name="r.sqlite"),
+    Table("a row of sums below", "r.csv, line 7: the item id is empty; fill it, or delete the row", csv("user,item") + b"Total,\n"),
+    Table("`\\N` of a database", "r.csv, line 2: the rating is '\\\\N', which is no number; correct it, or leave the column out with --rating none", csv("user,item,rating", "{0},{1},\\N".format)),
+    Table("commas between thousands", "r.csv, line 2: the rating is '1,000', which is no number; decimals have points", csv("user,item,rating", '{0},{1},"1,000"'.format)),
+    times("dates as Amazon's reviewTime", "seconds since 1970", [f'"05 3{n % 2}, 2014"' for n in range(5)], [str(1401408000 + 86400 * (n % 2)) for n in range(5)]),
+    times("dates with a month first", "r.csv, line 2: the time is '5/31/2024', neither a number nor a date as 2024-05-31 10:00:00", 5 * ["5/31/2024"]),
+    times("a gap among dates", "r.csv, line 4: the time is missing; fill it, delete the row, or leave the column out with --time none", ["2024-05-31"] * 2 + [""] + ["2024-05-31"] * 2),
+    times("days as eight digits", "numbers, in their order", [f"2020070{n}" for n in range(5)], [f"2020070{n}" for n in range(5)]),
     Table("decimal commas", "r.csv, line 2: the rating is '4,5', which is no number; decimals have points", csv("user;item;rating", "{0};{1};4,5".format)),
     Table("empty rows of a spreadsheet", "r.csv, line 7: the user id is empty; fill it, or delete the row", csv("user;item", "{0};{1}".format) + b";\n"),
     Table("cp1252", "r.csv, line 2, byte 10: not UTF-8 text (invalid start byte); save the file as UTF-8", csv("user,item", "\xfc{0},{1}".format, "cp1252")),

@@ -11,13 +11,18 @@ from recbole.data import create_dataset, data_preparation
 from recbole_mm.__main__ import main
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_arrow
+from recbole_mm.io.pictures import PictureError, open_picture
+from recbole_mm.io.sounds import SoundError, open_sound
 from recbole_mm.io.tables import read_table
 from recbole_mm.recommend.ranking import read_users
 from tests.data.field.arrays import ARRAYS, LISTS, USERS, Array, Listed
 from tests.data.field.cases import Case, inter, write
+from tests.data.field.downloads import DOWNLOADS
+from tests.data.field.media import PICTURES, SIZE, SOUNDS, Media, file_of
 from tests.data.field.page import KINDS, PAGE, rendered
 from tests.data.field.tables import TABLES, Table
 
+RATE = 16_000
 LOADED = [(kind, case) for kind, (_, cases, how) in KINDS.items() if how == "loaded" for case in cases]
 RUN = [(kind, case) for kind, (_, cases, how) in KINDS.items() if how == "run" for case in cases]
 
@@ -99,11 +104,15 @@ def test_an_array_is_converted_or_refused(array: Array, tmp_path, capsys, monkey
     assert table.values.dtype == array.expected.dtype and table.values.tobytes() == array.expected.tobytes()
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.what)
+@pytest.mark.parametrize("table", [*TABLES, *DOWNLOADS], ids=lambda table: table.what)
 def test_a_table_becomes_a_data_set_or_is_refused(table: Table, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / table.name).write_bytes(table.content)
-    words = ["convert", "auto", table.name, "--name", "shop", "--out", "data", *table.words]
+    source = table.name if table.folder is None else f"raw/{table.file}".rstrip("/")
+    for name, content in {table.name: table.content}.items() if table.folder is None else table.folder.items():
+        file = tmp_path / name if table.folder is None else tmp_path / "raw" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
+    words = ["convert", table.layout, source, "--name", "shop", "--out", "data", *table.words]
     if table.items is not None:
         (tmp_path / table.items_name).write_bytes(table.items)
         words += ["--items", table.items_name]
@@ -123,6 +132,38 @@ def test_a_table_becomes_a_data_set_or_is_refused(table: Table, tmp_path, capsys
             features = read_arrow(found[suffix])
             rows = np.array(list(expected.values()), np.float32)
             assert features.ids == list(expected) and features.values.tobytes() == rows.tobytes()
+
+
+@pytest.mark.parametrize("media", PICTURES, ids=lambda media: media.what)
+def test_a_picture_is_seen_or_refused(media: Media, tmp_path):
+    file = file_of(media, tmp_path)
+    if media.expected is None:
+        with pytest.raises(PictureError) as caught:
+            open_picture(file)
+        assert str(caught.value) == f"{file} {media.outcome}"
+        return
+    picture = open_picture(file)
+    assert picture.mode == "RGB" and picture.size == SIZE
+    found = [picture.getpixel(place) for place in ((5, 5), (55, 35))]
+    np.testing.assert_allclose(found, media.expected, atol=4)  # of compression
+
+
+@pytest.mark.parametrize("media", SOUNDS, ids=lambda media: media.what)
+def test_a_sound_is_heard_or_refused(media: Media, tmp_path):
+    pytest.importorskip("soundfile")
+    pytest.importorskip("soxr")
+    file = file_of(media, tmp_path)
+    if media.expected is None:
+        with pytest.raises(SoundError) as caught:
+            open_sound(file, RATE)
+        assert str(caught.value) == f"{file} {media.outcome}"
+        return
+    samples, (seconds, pitch) = open_sound(file, RATE), media.expected
+    assert samples.dtype == np.float32 and abs(len(samples) / RATE - seconds) < 0.1
+    middle = samples[len(samples) // 4 : len(samples) * 3 // 4]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert spectrum.argmax() * RATE / len(middle) == pytest.approx(pitch, abs=4)
+    assert np.abs(middle).max() == pytest.approx(0.5 if pitch else 0, abs=0.03)
 
 
 @pytest.fixture(scope="module")
