@@ -22,6 +22,11 @@ _KINDS = {
     b"\x89HDF": f"an HDF5 file; save the array of it: {_SAVE}",
     b"MATLAB": f"a MATLAB file; save the array of it: {_SAVE} of scipy.io.loadmat(...)['NAME']",
     b"\x1f\x8b": "a gzip archive; unpack it",
+    b"IxF": f"a faiss index; save its vectors: {_SAVE} of faiss.read_index(...).reconstruct_n()",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the file itself with git lfs pull",
+    b"<!DOCTYPE": "an HTML page; download the file itself",
+    b"<html": "an HTML page; download the file itself",
+    b'{"': f"JSON; save its vectors, {_SAVE} of a list of lists, and the ids of its rows one a line",
 }
 _TORCH = f"a torch file (.pt), a pickle; load it if you trust it and save its numbers: {_SAVE} of TENSOR.numpy()"
 _OBJECTS = (

@@ -6,6 +6,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_mm.io.file_kinds import kind_of
 from recbole_mm.io.pictures import check_sides
 from recbole_mm.io.reading import open_media
 
@@ -52,7 +53,10 @@ def open_frames(file: Path, count: int) -> list[Picture]:
     except VideoError:
         raise
     except Exception as error:  # of ffmpeg's readers, whatever the damage leads them to
-        reason = "it is no video" if isinstance(error, av.InvalidDataError | IndexError) else str(error)
+        reason = "it has no frames" if isinstance(error, av.EOFError) else str(error)
+        if isinstance(error, av.InvalidDataError | IndexError):
+            kind = kind_of(file) or "no video"
+            reason = f"it is {'no whole video' if kind.startswith(('MP4', 'Matroska')) else kind}"
         raise VideoError(f"{file} cannot be read as a video ({reason}); replace it") from error
 
 

@@ -50,6 +50,15 @@ def test_few_frames_are_given_again(tmp_path):
     assert numbers(open_frames(tmp_path / "a.mp4", 4)) == [0, 0, 1, 1]
 
 
+def test_a_container_without_frames(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.start_encoding()
+    with pytest.raises(VideoError, match=r"a\.mkv cannot be read as a video \(it has no frames\); replace it"):
+        open_frames(tmp_path / "a.mkv", 3)
+
+
 @pytest.mark.parametrize("content", [b"", b"no video" * 99])
 def test_no_video(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)
