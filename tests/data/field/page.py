@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.data.field.arrays import ARRAYS, LISTS
 from tests.data.field.downloads import DOWNLOADS
 from tests.data.field.files import FEATURES, FILE_NAMES, ITEM_FILES, LOOSE
+from tests.data.field.frames import FRAMES
 from tests.data.field.media import PICTURES, SOUNDS
 from tests.data.field.runs import LABELS, LENGTHS, SCALES, SPLITS
 from tests.data.field.tables import TABLES
@@ -32,6 +33,7 @@ KINDS = {
     "Split files": ("`shop.train.inter`, `shop.valid.inter`, `shop.test.inter`.", SPLITS, "run"),
     "Tables": ("Of `convert auto r.csv --items i.csv`, or Parquet.", TABLES, "a data set"),
     "Published data": ("Of `convert auto raw`, with a few rows in the form of the files.", DOWNLOADS, "a data set"),
+    "Data frames": ("Of `from_frames(interactions, items, features)`, of pandas where nothing is said.", FRAMES, "a data set"),
     "Arrays": ("Of `convert npy`, with `ids.txt`.", ARRAYS, "converted"),
     "Pictures": ("Of `extract --images`; an item whose picture is refused is listed, with the reason.", PICTURES, "seen"),
     "Sounds": ("Of `extract --audio`, in the same way.", SOUNDS, "heard"),

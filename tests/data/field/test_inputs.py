@@ -9,6 +9,7 @@ from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 
 from recbole_mm.__main__ import main
+from recbole_mm.data import from_frames
 from recbole_mm.data.describe import describe
 from recbole_mm.data.feature_file import read_arrow
 from recbole_mm.io.pictures import PictureError, open_picture
@@ -18,6 +19,7 @@ from recbole_mm.recommend.ranking import read_users
 from tests.data.field.arrays import ARRAYS, LISTS, USERS, Array, Listed
 from tests.data.field.cases import Case, inter, write
 from tests.data.field.downloads import DOWNLOADS
+from tests.data.field.frames import FRAMES, Frame
 from tests.data.field.media import PICTURES, SIZE, SOUNDS, Media, file_of
 from tests.data.field.page import KINDS, PAGE, rendered
 from tests.data.field.tables import TABLES, Table
@@ -122,9 +124,13 @@ def test_a_table_becomes_a_data_set_or_is_refused(table: Table, tmp_path, capsys
         assert (code, shown.err) == (2, f"error: {table.outcome}\n") and not folder.exists()
         return
     assert code == 0 and table.said in shown.out
+    _is_written(folder, table.expected)
+
+
+def _is_written(folder, wanted):
     found = {path.name.split(".")[1]: path for path in folder.iterdir()}
-    assert found.pop("yaml") and found.keys() == table.expected.keys()
-    for suffix, expected in table.expected.items():
+    assert found.pop("yaml") and found.keys() == wanted.keys()
+    for suffix, expected in wanted.items():
         if suffix in ("inter", "item"):
             rows = read_table(found[suffix])
             assert [list(rows.columns), *rows.to_numpy().tolist()] == expected
@@ -132,6 +138,19 @@ def test_a_table_becomes_a_data_set_or_is_refused(table: Table, tmp_path, capsys
             features = read_arrow(found[suffix])
             rows = np.array(list(expected.values()), np.float32)
             assert features.ids == list(expected) and features.values.tobytes() == rows.tobytes()
+
+
+@pytest.mark.parametrize("frame", FRAMES, ids=lambda frame: frame.what)
+def test_frames_become_a_data_set_or_are_refused(frame: Frame, tmp_path):
+    if "polars" in frame.what:
+        pytest.importorskip("polars")
+    if frame.expected is None:
+        with pytest.raises(ValueError) as caught:
+            from_frames(*frame.given(), name="shop", out=tmp_path)
+        assert str(caught.value) == frame.outcome and not list(tmp_path.iterdir())
+        return
+    from_frames(*frame.given(), name="shop", out=tmp_path)
+    _is_written(tmp_path / "shop", frame.expected)
 
 
 @pytest.mark.parametrize("media", PICTURES, ids=lambda media: media.what)
