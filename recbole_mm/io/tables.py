@@ -54,8 +54,8 @@ def read_table(
     table = _split(text, separator) if MARK in text else _split_without_marks(text, separator)
     if isinstance(table, str):
         raise ValueError(f"{path}, {table}")
-    first, _, below = text.partition("\n")
-    if MARK not in below and all(is_marked(name) for name in first.removesuffix("\r").split(separator)):
+    first = _first_line(text)
+    if all(is_marked(name) for name in first.split(separator)) and text.find(MARK, len(first)) < 0:
         check_marked_alike(path, next((cell for column in table for cell in table[column] if _is_bare(cell)), None))
     _check_names(path, list(table.columns), columns)
     _check_repeated_header(path, table)
@@ -234,7 +234,8 @@ def unquoted_ids(ids: list[str]) -> list[str]:
 
 
 def _first_line(text: str) -> str:
-    return text.split("\n", 1)[0].removesuffix("\r")
+    end = text.find("\n")
+    return (text if end < 0 else text[:end]).removesuffix("\r")
 
 
 def _frame(rows: _Rows, names: list[str], lines: list[int]) -> pd.DataFrame:
