@@ -70,12 +70,17 @@ def check_head() -> None:
 
 
 def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        _call(address)
     except OSError:
         return False
     return True
+
+
+def _call(address: str) -> None:
+    """Raise OSError where no process listens at ``host:port``, ValueError or OverflowError where that is no address."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
 @contextmanager
@@ -136,15 +141,15 @@ def ray_session(address: str | None = None, go_on: str = AGAIN) -> Iterator[None
 
 def _check_address(address: str) -> None:
     """Raise ValueError where no process listens at ``host:port``; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
     if address in ("auto", "local"):
         return
-    if not host or not port.isdigit():
-        raise ValueError(f"--ray_address: '{address}' is no address; write host:port, such as 10.0.0.1:6379, or auto")
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+        _call(address.removeprefix("ray://"))
     except OSError as error:
         raise ValueError(f"--ray_address: nothing answers at {address} ({error}); is the cluster up?") from error
+    except (ValueError, OverflowError) as error:
+        no_address = f"'{address}' is no address; write host:port, such as 10.0.0.1:6379, or auto"
+        raise ValueError(f"--ray_address: {no_address}") from error
 
 
 def process_per_node() -> dict[str, Any]:

@@ -139,6 +139,7 @@ def test_all_trials_fail(session, arguments, capsys):
     [
         (["--ray_address=127.0.0.1:1"], r"--ray_address: nothing answers at 127.0.0.1:1 \(.*refused.*\)"),
         (["--ray_address=nowhere"], "--ray_address: 'nowhere' is no address; write host:port"),
+        (["--ray_address=127.0.0.1:70000"], "--ray_address: '127.0.0.1:70000' is no address; write host:port"),
         (["--cpus_per_trial=1000"], r"cpus_per_trial: 1000 is more than any node has \(\d+ CPU\); lower it"),
         (["--gpus_per_trial=99"], r"gpus_per_trial: 99 is more than any node has \(\d+ GPU\); lower it"),
         (["--resume"], "--resume: .*search holds no search; leave --resume out"),
