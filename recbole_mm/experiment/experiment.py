@@ -11,7 +11,6 @@ from typing import Any
 
 from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.audit import audit_rows, id_only_rows
-from recbole_mm.experiment.choose import ranges_of
 from recbole_mm.experiment.evaluation_audit import audited_keys
 from recbole_mm.experiment.jobs import ray_when_needed, results_of
 from recbole_mm.experiment.leak_checks import LeakCheck, leak_checks, run_leak_check
@@ -61,23 +60,26 @@ def run_experiment(
     if audit is not None:
         plan = plan.model_copy(update={"audit": list(audit)})
     rows = checked_rows(plan, file, plugins)
+    searches = searches_of(rows, plan)
     folder = folder.absolute()
     check_folder_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with only_holder(folder.with_name(f".{folder.name}.lock"), f"the experiment {folder}"):
-        return _run_rows(plan, rows, _opened_store(folder, rows, resume), jobs, ray_address, tell)
+        store = _opened_store(folder, rows, resume)
+        with ray_when_needed(ray_address, "add --resume to the same command"):
+            return _run_rows(plan, rows, searches, store, jobs, tell)
 
 
-def _run_rows(plan: Plan, rows: list[Row], store: Store, jobs: int, ray_address: str | None, tell: Tell) -> Store:
-    """Choose, train, test; gives the store, whose tables are of these rows."""
-    with ray_when_needed(ray_address, "add --resume to the same command"):
-        searches = [_search_of(row, plan) for row in rows]
-        _search([one for one in searches if one is not None], store, jobs, tell)
-        chosen = _chosen(rows, searches, store, tell)
-        audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
-        checks = leak_checks(rows, plan.seeds[0]) if LEAK in plan.audit else []
-        _check_leaks(checks, store, jobs, tell)
-        wanted = _run(plan, [*chosen, *audited], store, jobs, tell)
+def _run_rows(
+    plan: Plan, rows: list[Row], searches: list[RowSearch | None], store: Store, jobs: int, tell: Tell
+) -> Store:
+    """Choose, train, test; gives the store, whose tables are of these rows, each with its search."""
+    _search([one for one in searches if one is not None], store, jobs, tell)
+    chosen = _chosen(rows, searches, store, tell)
+    audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
+    checks = leak_checks(rows, plan.seeds[0]) if LEAK in plan.audit else []
+    _check_leaks(checks, store, jobs, tell)
+    wanted = _run(plan, [*chosen, *audited], store, jobs, tell)
     asked = {search.identity for search in searches if search is not None}
     store.write_tables(wanted, asked, {check.name for check in checks})
     shutil.rmtree(store.folder / "work", ignore_errors=True)
@@ -98,13 +100,11 @@ def _opened_store(folder: Path, rows: list[Row], resume: bool) -> Store:
 
 
 def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
-    """The rows of a plan; raises for what its searches and audits cannot do, before anything runs."""
+    """The rows of a plan; raises for what its audits cannot do, before anything runs."""
     rows = rows_of(plan, file, plugins)
     if ID_ONLY in plan.audit:
         rows += id_only_rows(rows)
     for row in rows:
-        if plan.search is not None and not row.sweep:
-            ranges_of(row, plan.search)
         audit_rows(row, plan.audit)
     if EVALUATION in plan.audit and not set(plan.audit) & set(KNOCK_OUTS):
         raise ValueError(f"{file}: audit: {EVALUATION} says when features are replaced; add by what, such as shuffle")
@@ -113,11 +113,12 @@ def checked_rows(plan: Plan, file: Path, plugins: Sequence[str]) -> list[Row]:
     return rows
 
 
-def _search_of(row: Row, plan: Plan) -> RowSearch | None:
-    """What is tried of a row; None where its settings are given."""
-    if plan.search is None or row.sweep or not ranges_of(row, plan.search):
-        return None
-    return RowSearch.of(row, plan.search, plan.seeds[0])
+def searches_of(rows: list[Row], plan: Plan) -> list[RowSearch | None]:
+    """What is tried of each row; None where its settings are given. Raises as `ranges_of` in choose.py."""
+    if plan.search is None:
+        return [None] * len(rows)
+    found = [None if row.sweep else RowSearch.of(row, plan.search, plan.seeds[0]) for row in rows]
+    return [search if search is not None and any(search.settings) else None for search in found]
 
 
 def _search(searches: list[RowSearch], store: Store, jobs: int, tell: Tell) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mm.data.converters.mmrec import convert_mmrec
-from recbole_mm.experiment.experiment import checked_rows
+from recbole_mm.experiment.experiment import checked_rows, searches_of
 from recbole_mm.experiment.plan import read_plan
 from tests.planted_contents import write_contents
 
@@ -35,5 +35,6 @@ def test_a_plan_can_run(file, folder, monkeypatch):
     monkeypatch.chdir(folder)
     plan = read_plan(file)
     rows = checked_rows(plan, file, ())
+    assert len(searches_of(rows, plan)) == len(rows)
     assert len(rows) >= len(plan.models) * len(plan.data)
     assert len(plan.seeds) >= 3 and (plan.search is None or plan.search.metric is not None)

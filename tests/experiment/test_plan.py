@@ -9,7 +9,7 @@ from recbole.config import Config
 
 from recbole_mm.experiment import experiment
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
-from recbole_mm.experiment.experiment import checked_rows
+from recbole_mm.experiment.experiment import checked_rows, searches_of
 from recbole_mm.experiment.plan import SearchPlan, read_plan
 from recbole_mm.experiment.plan_rows import rows_of
 from recbole_mm.experiment.rows import Row
@@ -140,7 +140,8 @@ search: {budget: 2, grid: {learning_rate: [0.1, 0.01]}}
 def test_what_is_no_grid_of_all_models(data, grid, message):
     with pytest.raises(ValueError, match=message) as caught:
         rows(data, f"models: [VBPR]\nsearch: {{grid: {{{grid}}}}}")
-        checked_rows(read_plan("plan.yaml"), Path("plan.yaml"), ())
+        plan = read_plan("plan.yaml")
+        searches_of(checked_rows(plan, Path("plan.yaml"), ()), plan)
     assert "\n" not in str(caught.value) and "plan.yaml" in str(caught.value)
 
 
