@@ -46,6 +46,7 @@ class FREEDOMSettings(ModelSettings):
 
     defaults: ClassVar = {"learning_rate": 0.001, "train_batch_size": 2048, "epochs": 1000}
     published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 20}
+    aliases: ClassVar = {"reg_weight": "modality_loss_weight"}
 
 
 @register_model(
