@@ -11,6 +11,7 @@ from dataclasses import replace
 from recbole_mm.experiment.audit import ALL
 from recbole_mm.experiment.inference_audit import KEPT, REBUILT, Key, replaced
 from recbole_mm.experiment.measured import evaluate_checkpoint, per_user_table
+from recbole_mm.experiment.plan_terms import AT_EVALUATION
 from recbole_mm.experiment.record import Record, RunResult
 from recbole_mm.experiment.rows import Row, digest, is_solved, modalities_of
 from recbole_mm.host.datasets import data_set
@@ -43,7 +44,7 @@ def audit_run(record: Record, file: str, keys: Sequence[Key], trusts_plugins: bo
     for key, opened in replaced(real, kinds, {"trust_plugins": trusts_plugins}):
         users = evaluate_checkpoint(opened)
         modality, kind, graphs = key
-        what = f"{kind} at evaluation, graphs {graphs}"
+        what = f"{kind}{AT_EVALUATION}, graphs {graphs}"
         own = replace(
             record, run=run_name(record.run, key), row=run_name(record.row, key),
             label=f"{record.label}, {modality} {what}", test=users.averages, beyond={},

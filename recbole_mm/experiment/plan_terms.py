@@ -6,4 +6,5 @@ from recbole_mm.data.knock_out import KNOCK_OUTS
 
 FIRST_SEED, MOST_SEEDS = 2020, 1000
 WITHOUT, ID_ONLY, LEAK, EVALUATION = "without", "id_only", "leak", "evaluation"
+AT_EVALUATION = " at evaluation"  # behind a knock-out of trained models, by the name of which runs are told
 AUDITS = (*KNOCK_OUTS, WITHOUT, ID_ONLY, EVALUATION, LEAK)

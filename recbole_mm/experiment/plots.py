@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, PercentFormatter
 
 from recbole_mm.analysis.figures import save_figure
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.sections import file_name
 from recbole_mm.experiment.statistics import Comparison
+from recbole_mm.experiment.tables import mean_and_spread
 
-_MOST_CURVES = 10  # colours that can be told apart
+_MOST_ROWS = 10  # colours that can be told apart
+_OUTSIDE: dict[str, Any] = {"fontsize": "small", "loc": "upper left", "bbox_to_anchor": (1, 1)}
+"""Of legends: beside a figure they hide nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,12 @@ class Plot:
 def plots_of(results: DatasetResults, folder: Path) -> Iterator[Plot]:
     """Write the figures about one data set into a folder: differences, curves, cost, strata, audits and sweeps."""
     metric, chosen_by = results.metric, results.tables.runs["chosen_by"].iloc[0]
+    of_rows = _which(results)
     captions = {
         f"{metric}: difference to {results.bases[0]}, with its interval over users and seeds": _differences(results),
-        f"Validation, {chosen_by}, a line for each seed; a dot at its best epoch": _curves(results),
+        f"Validation, {chosen_by}, a line for each seed; a dot at its best epoch{of_rows}": _curves(results),
         f"Cost against quality: test {metric}; the area of a dot is its peak memory": _cost(results.rows, metric),
-        f"{metric} of each kind of items and users; bars: spread over seeds": _strata(results),
+        f"{metric} of each kind of items and users; bars: spread over seeds{of_rows}": _strata(results),
     }
     if results.audits:
         captions[f"Change of {metric} where a modality is replaced; crosses: not shown"] = _audit(results.audits)
@@ -54,7 +60,7 @@ def plots_of_checkpoints(results: DatasetResults, folder: Path) -> Iterator[Plot
     """Write the figures that single checkpoints have: differences between them, and strata."""
     captions = {
         f"{results.metric}: difference to {results.bases[0]}, with its interval over users": _differences(results),
-        f"{results.metric} of each kind of items and users": _strata(results),
+        f"{results.metric} of each kind of items and users{_which(results)}": _strata(results),
     }
     yield from _written(results.dataset, captions, folder)
 
@@ -63,6 +69,20 @@ def _written(dataset: str, figures: dict[str, Figure | None], folder: Path) -> I
     for number, (caption, figure) in enumerate(figures.items(), start=1):
         if figure is not None:
             yield Plot(dataset, caption, save_figure(figure, folder / f"{file_name(dataset)}-{number}.png"))
+
+
+def _drawn(results: DatasetResults) -> list[str]:
+    """Rows that have a colour of their own: those that others are compared with, and the best of the others."""
+    bases = results.bases[:_MOST_ROWS]
+    others = [label for label in results.rows if label not in bases][: _MOST_ROWS - len(bases)]
+    return [label for label in results.rows if label in (*bases, *others)]
+
+
+def _which(results: DatasetResults) -> str:
+    """What a caption says of the rows that are drawn; nothing where all are."""
+    drawn = len(_drawn(results))
+    left_out = len(results.rows) - drawn
+    return f"; {drawn} of {drawn + left_out} rows: the best, and those compared with" if left_out else ""
 
 
 def _differences(results: DatasetResults) -> Figure | None:
@@ -78,7 +98,7 @@ def _differences(results: DatasetResults) -> Figure | None:
         axis.plot(one.difference, place, "o", color=colour)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(found)), list(found), parse_math=False)
-    axis.invert_yaxis()
+    axis.set_ylim(len(found) - 0.5, -0.5)
     axis.set_xlabel(f"difference of {results.metric} to {base}", parse_math=False)
     return figure
 
@@ -87,9 +107,10 @@ def _curves(results: DatasetResults) -> Figure | None:
     """A line for each seed."""
     tables = results.tables
     name = f"valid_{str(tables.runs['chosen_by'].iloc[0]).lower()}"
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axis = figure.subplots()
-    for number, (label, runs) in enumerate(list(results.rows.items())[:_MOST_CURVES]):
+    for number, label in enumerate(_drawn(results)):
+        runs = results.rows[label]
         for _, run in runs.iterrows():
             curve = tables.curves[(tables.curves["run"] == run["run"]) & (tables.curves["name"] == name)]
             if not len(curve):
@@ -102,14 +123,16 @@ def _curves(results: DatasetResults) -> Figure | None:
     if not axis.lines:
         return None
     axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel(name.removeprefix("valid_"))
-    axis.legend(fontsize="small")
+    axis.legend(**_OUTSIDE)
     return figure
 
 
 def _cost(groups: dict[str, pd.DataFrame], metric: str) -> Figure:
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, max(4.5, 0.2 * len(groups))), layout="constrained")
     axis = figure.subplots()
+    points: dict[str, tuple[float, float]] = {}
     most = max(runs["peak_memory"].max() for runs in groups.values())
     for label, runs in groups.items():
         seconds, value, memory = (
@@ -119,11 +142,10 @@ def _cost(groups: dict[str, pd.DataFrame], metric: str) -> Figure:
         )
         size = 300 * memory / most if np.isfinite(memory) else 60
         axis.scatter(seconds, value, s=size, alpha=0.5)
-        axis.annotate(
-            label, (seconds, value), fontsize="small", parse_math=False, xytext=(4, 4), textcoords="offset points"
-        )
+        points[label] = seconds, value
     axis.set_xscale("log")
-    axis.margins(0.2)
+    axis.margins(0.1)
+    _name_points(axis, points)
     for formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
         formatter(lambda value, _: f"{value:.3g}")
     axis.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -132,10 +154,26 @@ def _cost(groups: dict[str, pd.DataFrame], metric: str) -> Figure:
     return figure
 
 
+def _name_points(axis: Axes, points: dict[str, tuple[float, float]]) -> None:
+    """Names of points ``(x, y)`` below one another at the right, each with a line to its point: none hides another."""
+    low, high = axis.get_ylim()
+    step = min(0.05, 1 / len(points))
+    ordered = sorted(points.items(), key=lambda one: -one[1][1])
+    place = 1.0
+    for number, (label, (x, y)) in enumerate(ordered, start=1):
+        wanted = min((y - low) / (high - low), place - step)
+        place = max(wanted, (len(ordered) - number) * step)  # room for those below
+        axis.annotate(
+            label, (x, y), (1.03, place), textcoords="axes fraction", fontsize="small", parse_math=False, va="center",
+            arrowprops={"arrowstyle": "-", "color": "gray", "linewidth": 0.5},
+        )  # fmt: skip
+
+
 def _strata(results: DatasetResults) -> Figure:
-    values = results.strata[:_MOST_CURVES].set_index("row")
-    means, spreads = values.map(np.mean), values.map(np.std)
-    figure = Figure(figsize=(max(7, 0.9 * len(values.columns)), 4.5), layout="constrained")
+    values = results.strata.set_index("row").loc[_drawn(results)]
+    facts = values.map(lambda seeds: mean_and_spread(np.atleast_1d(seeds)))
+    means, spreads = facts.map(lambda fact: fact[0]), facts.map(lambda fact: fact[1])
+    figure = Figure(figsize=(2 + max(7, 0.9 * len(values.columns)), 4.5), layout="constrained")
     axis = figure.subplots()
     width = 0.8 / len(means)
     for number, label in enumerate(means.index):
@@ -143,7 +181,7 @@ def _strata(results: DatasetResults) -> Figure:
         axis.bar(places, means.loc[label], width, yerr=spreads.loc[label], label=label, error_kw={"linewidth": 0.8})
     axis.set_xticks(range(len(means.columns)), list(means.columns), rotation=30, ha="right", parse_math=False)
     axis.set_ylabel(results.metric)
-    axis.legend(fontsize="small")
+    axis.legend(**_OUTSIDE)
     return figure
 
 
@@ -151,11 +189,13 @@ def _audit(found: dict[str, dict[tuple[str, str], Comparison]]) -> Figure:
     """A map of rows and knock-outs."""
     columns = list(dict.fromkeys(key for own in found.values() for key in own))
     values = np.array([[own[key].relative if key in own else np.nan for key in columns] for own in found.values()])
-    figure = Figure(figsize=(2.5 + 0.6 * len(columns), 1.8 + 0.4 * len(found)), layout="constrained")
+    slanting = 0.06 * max(len(" ".join(key)) for key in columns)  # width and height of the longest name, in inches
+    width = 2 + max(slanting, 0.08 * max(map(len, found))) + 0.6 * len(columns)
+    figure = Figure(figsize=(width, 1 + slanting + 0.4 * max(3, len(found))), layout="constrained")
     axis = figure.subplots()
     most = max(float(np.nanmax(np.abs(values))), 1e-6)
     image = axis.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
-    figure.colorbar(image, format=PercentFormatter(1))
+    figure.colorbar(image, format=PercentFormatter(1), label="change")
     for row, own in enumerate(found.values()):
         for column, key in enumerate(columns):
             if key in own and own[key].verdict == "not shown":

@@ -9,7 +9,7 @@ from functools import cached_property
 import pandas as pd
 
 from recbole_mm.experiment.audit import ALL
-from recbole_mm.experiment.plan_terms import AUDITS, ID_ONLY
+from recbole_mm.experiment.plan_terms import AT_EVALUATION, AUDITS, ID_ONLY
 from recbole_mm.experiment.statistics import Comparison, compare
 from recbole_mm.experiment.strata import beyond_accuracy, item_strata, recall_and_ndcg, user_strata
 from recbole_mm.experiment.tables import StoreTables
@@ -116,13 +116,17 @@ class DatasetResults:
         found = {}
         for label, runs in self.tables.audits(self.dataset).items():
             if label in self.rows:
-                by_kind = runs.groupby(["modality", "kind"], sort=False)
-                values = {(str(one), str(kind)): self.tables.values(own, self.metric) for (one, kind), own in by_kind}
+                real = self.rows[label].sort_values("seed")
+                by_kind = runs.sort_values("seed").groupby(["modality", "kind"], sort=False)
+                kinds = {(str(one), str(kind)): own for (one, kind), own in by_kind}
+                values = {key: self.tables.values(own, self.metric) for key, own in kinds.items()}
+                retested = {key: own for key, own in kinds.items() if AT_EVALUATION in key[1]}
+                same_models = {key for key, own in retested.items() if list(own["seed"]) == list(real["seed"])}
                 backbone = self.id_only_row(label)
                 if backbone is not None:
                     values[ALL, ID_ONLY] = self.tables.values(self.rows[backbone], self.metric)
                 in_order = dict(sorted(values.items(), key=lambda item: _place(*item[0])))
-                found[label] = compare(in_order, self.tables.values(self.rows[label], self.metric))
+                found[label] = compare(in_order, self.tables.values(real, self.metric), paired=same_models)
         return found
 
     def id_only_row(self, label: str) -> str | None:
@@ -145,5 +149,5 @@ class DatasetResults:
 
 def _place(modality: str, kind: str) -> tuple[object, ...]:
     """Of a knock-out in a table: modality by modality, all at once last, the kinds in the order of plans' keys."""
-    name, _, at_evaluation = kind.partition(" at ")
+    name, _, at_evaluation = kind.partition(AT_EVALUATION)
     return modality == ALL, modality, bool(at_evaluation), AUDITS.index(name) if name in AUDITS else -1, at_evaluation

@@ -8,7 +8,7 @@ is below :data:`ALPHA`. So the words and the p-values on a page cannot contradic
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -57,17 +57,22 @@ class Comparison:
 Label = TypeVar("Label", bound=Hashable)
 
 
-def compare(rows: dict[Label, pd.DataFrame], other: pd.DataFrame, seed: int = 0) -> dict[Label, Comparison]:
+def compare(
+    rows: dict[Label, pd.DataFrame], other: pd.DataFrame, seed: int = 0, paired: Collection[Label] = ()
+) -> dict[Label, Comparison]:
     """Compare rows with another in one metric.
 
     Args:
         rows: by label, values of the metric ``[n_users, n_seeds]``, users in the index.
         other: what they are compared with, likewise.
         seed: of the resampling.
+        paired: labels of rows whose runs are the other's, seed by seed, such as its models on other features.
 
     Raises ValueError where a row has no user in common with the other.
     """
-    measured = {label: _measure(*_common(label, values, other), seed) for label, values in rows.items()}
+    measured = {
+        label: _measure(*_common(label, values, other), seed, label in paired) for label, values in rows.items()
+    }
     if not measured:
         return {}
     corrected = {
@@ -92,11 +97,13 @@ def _common(label: Hashable, values: pd.DataFrame, other: pd.DataFrame) -> tuple
     return values.loc[users].to_numpy(float), other.loc[users].to_numpy(float)
 
 
-def _measure(values: np.ndarray, other: np.ndarray, seed: int) -> dict[str, Any]:
+def _measure(values: np.ndarray, other: np.ndarray, seed: int, is_paired: bool = False) -> dict[str, Any]:
     """Everything about two rows ``[n_users, n_seeds]`` that does not depend on further rows."""
     by_user = values.mean(axis=1) - other.mean(axis=1)
     difference, deviation = float(by_user.mean()), float(by_user.std(ddof=1)) if len(by_user) > 1 else 0.0
-    resampled = resampled_differences(values, other, seed)
+    # of pairs the differences themselves are drawn: what a seed gives to both cancels
+    left, right = (values - other, np.zeros((len(other), 1))) if is_paired else (values, other)
+    resampled = resampled_differences(left, right, seed)
     low, high = np.quantile(resampled, [ALPHA / 2, 1 - ALPHA / 2])
     differs = bool(np.any(by_user != 0)) and len(by_user) > 1
     return {

@@ -167,7 +167,7 @@ def test_each_thing_is_computed_once_for_tables_and_figures(folder, monkeypatch)
 
     def counted(name):
         original = getattr(results, name)
-        return lambda *arguments: calls.update([name]) or original(*arguments)
+        return lambda *arguments, **options: calls.update([name]) or original(*arguments, **options)
 
     for name in ("compare", "beyond_accuracy", "item_strata", "user_strata"):
         monkeypatch.setattr(results, name, counted(name))

@@ -71,6 +71,21 @@ def test_what_thousands_of_users_agree_on_is_not_shown_where_seeds_do_not():
     assert found.verdict == "not shown"
 
 
+def test_models_that_are_tested_twice_are_compared_seed_by_seed():
+    """Seeds that differ by ten times what is lost: the same models on other features lose it all the same."""
+    generator = np.random.default_rng(8)
+    other = simulated(generator, 400, 3, 0.5, 0.1)
+    rows = {"same": row(other), "lost": row(other - 0.01 + generator.normal(0, 0.02, other.shape))}
+    alone, paired = compare(rows, row(other)), compare(rows, row(other), paired=["same", "lost"])
+    assert alone["lost"].low < -0.03 and alone["lost"].verdict == "not shown"
+    standard_error = 0.02 / np.sqrt(3 * 400)
+    width = 1.96 * np.sqrt(2) * standard_error  # noise counts once by its users and once by its seeds
+    assert paired["lost"].low == pytest.approx(-0.01 - width, abs=2 * standard_error)
+    assert paired["lost"].high == pytest.approx(-0.01 + width, abs=2 * standard_error)
+    assert paired["lost"].verdict == "worse"
+    assert (paired["same"].low, paired["same"].high, paired["same"].verdict) == (0, 0, "not shown")
+
+
 def test_one_seed_shows_nothing():
     other = np.random.default_rng(1).random((200, 1))
     (found,) = compare({"other": row(other + 0.1)}, row(other)).values()
