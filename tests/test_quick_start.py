@@ -104,15 +104,16 @@ def test_run_gives_what_recboles_run_gives(folder, capsys):
 # ---------------------------------------------------------------- what is refused
 
 
-@pytest.mark.parametrize("name", ["2024", "1.5"])
+@pytest.mark.parametrize("name", ["2024", "./1.5"])
 def test_a_folder_whose_name_is_a_number(folder, arguments, name):
     shutil.copytree(folder / "toy", Path(name) / "toy")
     assert main(["--model=BPR", *arguments, f"--data_path={name}", "--epochs=1"]) == 0
 
 
-def test_a_number_that_names_no_folder(capsys, arguments):
-    assert main(["--model=BPR", *arguments, "--data_path=-1"]) == 2
-    assert capsys.readouterr().err.startswith("error: data_path: there is no folder -1")
+@pytest.mark.parametrize("value", ["-1", "1.5"])
+def test_a_number_that_is_no_name_of_a_folder(capsys, arguments, value):
+    line = refused(capsys, ["--model=BPR", *arguments, f"--data_path={value}"])
+    assert line.startswith(f"data_path: {value} is not allowed for BPR (") and f"write './{value}' where" in line
 
 
 @pytest.mark.parametrize(

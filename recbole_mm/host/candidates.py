@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from recbole.trainer.trainer import Trainer
 from torch import Tensor
 
 from recbole_mm.host.cold_items import cold_items
-from recbole_mm.host.mend import patch_in_place
 
 CANDIDATES = ("warm", "cold")
 
@@ -23,6 +21,9 @@ CANDIDATES = ("warm", "cold")
 def apply() -> None:
     """Let every trainer test on all candidate sets, trainer/trainer.py:557. Called once, at import."""
 
+    evaluate = Trainer.evaluate
+
+    @wraps(evaluate)
     def evaluate_sets(trainer: Any, eval_data: Any, *arguments: Any, **options: Any) -> Any:
         result = evaluate(trainer, eval_data, *arguments, **options)
         for name, loader in candidate_loaders(eval_data).items():
@@ -30,7 +31,7 @@ def apply() -> None:
             result |= {f"{name}_{metric}": value for metric, value in found.items()}
         return result
 
-    evaluate = patch_in_place(inspect.unwrap(Trainer.evaluate), evaluate_sets)
+    Trainer.evaluate = evaluate_sets
 
 
 class CandidateLoader(FullSortEvalDataLoader):

@@ -59,7 +59,7 @@ def test_optimizers_are_fused(begin, learner, kind):
 
 
 def test_other_optimizers_are_recboles(begin):
-    assert type(begin(learner="rmsprop").trainer().optimizer) is optim.RMSprop
+    assert isinstance(begin(learner="rmsprop").trainer().optimizer, optim.RMSprop)
 
 
 def test_frozen_parameters_are_left_out(begin):
