@@ -78,8 +78,10 @@ def _answers(address: str) -> bool:
 
 
 def _call(address: str) -> None:
-    """Raise OSError where no process listens at ``host:port``, ValueError or OverflowError where that is no address."""
+    """Raise OSError where no process listens at ``host:port``, ValueError where that is no address."""
     host, _, port = address.rpartition(":")
+    if not 0 < int(port) < 2**16:  # some systems take it modulo that
+        raise ValueError(f"{port} is no port")
     socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
 
 
@@ -147,7 +149,7 @@ def _check_address(address: str) -> None:
         _call(address.removeprefix("ray://"))
     except OSError as error:
         raise ValueError(f"--ray_address: nothing answers at {address} ({error}); is the cluster up?") from error
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         no_address = f"'{address}' is no address; write host:port, such as 10.0.0.1:6379, or auto"
         raise ValueError(f"--ray_address: {no_address}") from error
 

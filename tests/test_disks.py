@@ -158,8 +158,11 @@ def test_a_training_without_room_for_an_epoch_ends_before_the_first(disk, data_p
 
 @pytest.mark.parametrize(("epochs", "sets"), [(1, 1), (2, 2)])
 def test_what_a_training_asks_for_is_what_its_files_take(disk, data_path, capsys, epochs, sets):
-    """Those of an epoch beside those of the best one before, and the state of the last one."""
-    wide = {"embedding_size": 512, "epochs": epochs}
+    """Those of an epoch beside those of the best one before, and the state of the last one.
+
+    To 3 %: settings and paths, which stand in the files beside the weights, are not counted.
+    """
+    wide = {"embedding_size": 2048, "epochs": epochs}
     assert run_main(arguments(data_path, **wide, checkpoint_dir="saved")) == 0
     sizes = {file.name: file.stat().st_size for file in Path("saved").iterdir() if file.is_file()}
     state = next(size for name, size in sizes.items() if name.endswith(".resume.safetensors"))
@@ -167,7 +170,7 @@ def test_what_a_training_asks_for_is_what_its_files_take(disk, data_path, capsys
     capsys.readouterr()
     assert run_main(arguments(data_path, **wide, checkpoint_dir=disk.folder)) == 2
     asked = float(re.search(r"takes up to ([\d.]+) MB while it is renewed", capsys.readouterr().err)[1])
-    assert asked == pytest.approx((sets * sum(sizes.values()) + (sets - 1) * state) / 1e6, abs=0.15)
+    assert asked == pytest.approx((sets * sum(sizes.values()) + (sets - 1) * state) / 1e6, rel=0.03)
 
 
 def test_a_training_that_is_not_saved_needs_no_room(disk, data_path):

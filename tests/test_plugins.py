@@ -204,7 +204,7 @@ def test_a_missing_plugin_is_named_rather_than_the_model_it_holds():
         ("BPR", {"feature_adapter": "befa"}, "feature_adapter: BPR is RecBole's own model"),
         ("MARGO", {"backbone": "LightGCN", "embedding_size": 8}, "backbone: 'LightGCN' is no model of recbole_mm"),
         ("PTMRec", {"backbone": "BUIR", "embedding_size": 8}, "backbone: 'BUIR' cannot be tuned with PTMRec"),
-        ("BPR", {"feature_adapter": "beffa"}, "unknown feature adapter 'beffa'.*the key plugins"),
+        ("BPR", {"feature_adapter": "beffa"}, r"'beffa' is not allowed .*did you mean befa.*the key plugins"),
     ],
 )
 def test_keys_that_a_model_has_no_place_for(tmp_path, model, settings, message):

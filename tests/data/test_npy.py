@@ -49,7 +49,7 @@ KINDS = {
     "rows.npy": (lambda file: write_pickle(file, BY_ID), "a pickle, which could run code"),
     "rows.csv": (lambda file: np.savetxt(file, ROWS, delimiter=","), "text, such as a CSV table"),
     "rows.tsv": (lambda file: file.write_text("Müller\t1 2 3\n", encoding="utf-8"), "text, such as a CSV table"),
-    "rows.json": (lambda file: file.write_text('{"i1": [1, 2]}'), "text, such as a CSV table"),
+    "rows.json": (lambda file: file.write_text('{"i1": [1, 2]}'), "JSON; save its vectors, numpy.save"),
     "rows.parquet": (lambda file: pd.DataFrame({"v": list(ROWS)}).to_parquet(file), "a Parquet table"),
     "rows.arrow": (lambda file: write_arrow(file), "an Arrow file"),
     "rows.safetensors": (lambda file: save_file({"rows": ROWS}, file), "a safetensors file"),

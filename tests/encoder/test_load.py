@@ -136,7 +136,7 @@ class TestPictures:
         opened = open_picture(tmp_path / "grey.png")
         assert (opened.mode, opened.size, opened.getpixel((0, 0))) == ("RGB", (4, 3), (200, 200, 200))
 
-    @pytest.mark.parametrize(("content", "reason"), [(b"text", "it is no picture"), (b"", "it is no picture")])
+    @pytest.mark.parametrize(("content", "reason"), [(b"text", "it is no picture"), (b"", "it is empty")])
     def test_no_picture(self, tmp_path, content, reason):
         (tmp_path / "a.jpg").write_bytes(content)
         with pytest.raises(PictureError, match=reason):
