@@ -29,7 +29,7 @@ from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 
 PATH_KEYS = (
     *("data_path", "checkpoint_dir", "stage_one_checkpoint", "resume_from", "dataset_save_path"),
-    *("dataloaders_save_path", "graph_dir", "log_dir", "tensorboard_dir", "picture_cache"),
+    *("dataloaders_save_path", "graph_dir", "log_dir", "tensorboard_dir", "picture_cache", "images"),
 )
 TRUST_KEYS = ("trust_pickle", "trust_plugins")
 OF_THE_COMMAND = (  # nothing that a file can set

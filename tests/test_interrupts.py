@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENDLESS = {**PRE_SPLIT, "epochs": 10**6, "stopping_step": 10**6, "embedding_size": 8, "train_batch_size": 64,
            "topk": [5], "metrics": ["NDCG"], "valid_metric": "NDCG@5", "gpu_id": "",
            "show_progress": False}  # fmt: skip
-PATIENCE = 120  # seconds until a command has begun, on a machine that is busy with other things
+PATIENCE = 300  # seconds until a command has begun, on a machine that is busy with other things
 
 
 @pytest.fixture

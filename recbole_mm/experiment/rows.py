@@ -21,6 +21,7 @@ from recbole_mm.io.names import closest
 from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.closed_form import ClosedFormRecommender
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.registration import recbole_models
 from recbole_mm.setting_checks import check_value
 from recbole_mm.setting_effects import warn_of_search
@@ -180,3 +181,5 @@ def _check_modalities(config: Config, dataset: str) -> None:
                 )
     if not names and issubclass(config.model_class, (MultimodalRecommender, BackboneModel)):
         raise ValueError(f"modalities: {config.model} needs features, and it has none of {folder}")
+    if issubclass(config.model_class, Recommender):
+        config.model_class.check_files(config, names)

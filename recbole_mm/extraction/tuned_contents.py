@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,12 @@ class TunedContents:
             check_made_by(self.encoder, file, modality, widths[modality])
         self._ids = list(map(str, dataset.field2id_token[dataset.iid_field]))
         self._inputs: dict[str, ItemInputs] = {}
+
+    @staticmethod
+    def check(settings: Any, folder: Path, modalities: Collection[str]) -> None:
+        """Raise, before data are loaded, where a data set's folder has no pictures or texts that settings ask for."""
+        for kind, where in _sources(settings, folder, modalities).values():
+            kind(*where)
 
     @property
     def modalities(self) -> list[str]:
@@ -137,7 +143,7 @@ def _tuning_settings(settings: Any, config: Config) -> Any:
     return TuningSettings(**{key: getattr(settings, key) for key in TuningSettings.__annotations__})
 
 
-def _sources(settings: Any, folder: Path, modalities: Any) -> dict[str, Source]:
+def _sources(settings: Any, folder: Path, modalities: Collection[str]) -> dict[str, Source]:
     """By modality that the encoder makes: the kind of its contents and where they are."""
     sources: dict[str, Source] = {
         settings.image_modality: (Pictures, (folder, Path(settings.images or folder / "images"))),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -62,7 +63,7 @@ class PTMRec(BackboneModel):
     refusal = "cannot be tuned with PTMRec"
     without_stage_two = "peft: none"
     other_parameter_name = [*BackboneModel.other_parameter_name, "stage"]
-    contents_class: ClassVar[Callable[..., Any]]  # TunedContents of extraction, which stands above the models
+    contents_class: ClassVar[Any]  # TunedContents of extraction, which stands above the models
 
     @classmethod
     def backbones(cls) -> list[str]:
@@ -96,12 +97,10 @@ class PTMRec(BackboneModel):
         self.extracted: dict[str, Tensor] = {}
         tables = self.backbone.features
         for name in tables.names:
-            extracted = tables[name].detach()
-            if tables[name].requires_grad:
-                extracted = extracted.clone()
-            else:
-                tables.replace(name, extracted.clone())
-            self.extracted[name] = extracted
+            table = tables[name].detach()
+            self.extracted[name] = table.clone() if tables[name].requires_grad else table
+            if not tables[name].requires_grad:
+                tables.replace(name, table.clone())
 
     def _build_contents(self, config: Config, dataset: MultimodalDataset) -> Any:
         """Encoder and contents, outside torch's registration: of it only what trains is saved and copied."""
@@ -118,10 +117,11 @@ class PTMRec(BackboneModel):
         of_encoder = [] if self.contents is None else self.contents.encoder.parameters()
         return sum(parameter.numel() for parameter in {*self.parameters(), *of_encoder})
 
-    def find_contents(self) -> None:
-        """Raise where there are no pictures or texts, before hours are trained."""
-        if self.contents is not None:
-            self.contents.find()
+    @classmethod
+    def check_files(cls, config: Config, modalities: list[str]) -> None:
+        """Raise where a run would find no pictures or texts; see :meth:`Recommender.check_files`."""
+        if (settings := PTMRecSettings.of(config)).has_encoder:
+            cls.contents_class.check(settings, Path(config["data_path"]), modalities)
 
     @property
     def encoded(self) -> list[str]:

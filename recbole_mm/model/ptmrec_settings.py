@@ -51,7 +51,7 @@ class PTMRecSettings(BackboneModelSettings):
     """The modality of the encoder's image tower."""
     text_modality: str = "textual"
     """The modality of its text tower."""
-    images: str | None = None
+    images: Place | None = None
     """Folder of pictures by item id; images/ beside the .inter if not set."""
     text_fields: Names = ["title", "genres", "plot"]
     """Fields of the .item file that make an item's text."""

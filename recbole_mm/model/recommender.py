@@ -61,6 +61,13 @@ class Recommender(TableScores, GeneralRecommender):
         """Name of the model of IDs alone that one with these settings stands on; None where there is none."""
         return cls.id_only_model
 
+    @classmethod
+    def check_files(cls, config: Config, modalities: list[str]) -> None:
+        """Raise ValueError or OSError where files that the settings name, beside the data set's, are not there.
+
+        A plan of an experiment asks it of each row, before anything runs.
+        """
+
     @property
     def adapts_features(self) -> bool:
         """Whether the model has a place for a feature adapter."""

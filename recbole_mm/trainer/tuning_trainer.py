@@ -55,7 +55,8 @@ class TuningTrainer(StagedTrainer):
     ) -> tuple[float, dict[str, float] | None]:
         """As :meth:`StagedTrainer.fit`; then logs what each stage cost, and writes it where checkpoints are saved."""
         if "two" in self.model.stages:
-            self.model.find_contents()
+            if self.model.contents is not None:
+                self.model.contents.find()  # raises where there are none, before hours are trained
         result = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         for stage, cost in self._costs.items():
             seconds = cost["seconds_per_epoch"]

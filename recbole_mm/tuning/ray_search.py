@@ -140,7 +140,9 @@ def _absolute_paths(search: Search) -> dict[str, Any]:
     """The settings with paths that hold in a worker, which runs in a folder of its own."""
     graphs = search.config["graph_dir"] or Path(search.config["checkpoint_dir"]) / "graphs"
     settings = {**search.settings, "graph_dir": str(graphs)}
-    return {key: os.path.abspath(value) if key in PATH_KEYS and value else value for key, value in settings.items()}
+    encoder = settings.get("encoder")  # a folder, or a name at a hub
+    keys = (*PATH_KEYS, "encoder") if isinstance(encoder, str) and os.path.isdir(encoder) else PATH_KEYS
+    return {key: os.path.abspath(value) if key in keys and value else value for key, value in settings.items()}
 
 
 def _scheduler(search: Search) -> ASHAScheduler | None:

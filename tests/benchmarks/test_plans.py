@@ -26,6 +26,10 @@ def folder(shared_data, tmp_path_factory) -> Path:
         shutil.copy(shared_data / "amazon-interactions" / f"{name}.inter", folder / name)
         convert_mmrec(folder / name, name, folder / "dataset_atomic")
     write_contents(folder / "dataset_atomic", "films").joinpath("clip").rename(folder / "films-clip")
+    items = folder / "dataset_atomic" / "films" / "films.item"
+    first, *rows = items.read_text().splitlines()
+    more = [f"{first}\tgenres:token_seq\tplot:token_seq", *(f"{row}\tgenre\tplot" for row in rows)]
+    items.write_text("\n".join(more) + "\n")
     return folder
 
 

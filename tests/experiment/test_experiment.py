@@ -220,7 +220,7 @@ def test_a_killed_experiment_goes_on_to_the_same_store(data):
         [sys.executable, "-m", "recbole_mm", *arguments, "--out=killed"], env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 400
     while not (is_there(Path("killed"), "work/*/*.resume.safetensors") and is_there(Path("killed"), "runs/*.json")):
         assert time.monotonic() < limit and process.poll() is None
         time.sleep(0.02)

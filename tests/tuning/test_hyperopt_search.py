@@ -402,7 +402,7 @@ def test_a_search_that_did_not_end_is_not_begun_again_unasked(folder, arguments,
     assert "hyper_example.trials.json has epochs: 2, this one 3" in capsys.readouterr().err
     assert set(Path("saved").glob("*.*")) == left and left
     assert main([*arguments, "--checkpoint_dir=saved", "--overwrite"]) == 0
-    assert not left & set(Path("saved").glob("*.*"))
+    assert len(list(Path("saved").glob("*.pth"))) == 1  # the winner's, which may have a name that was deleted
     assert len(blocks()) == 4
     assert main([*arguments, "--resume"]) == 2
     assert "--resume: there is no hyper_example.trials.json of a search that did not end" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import ast
 import csv
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -13,6 +14,7 @@ from ray import tune
 
 from recbole_mm.quick_start import run
 from recbole_mm.ray_session import ray_session
+from recbole_mm.tuning import ray_search
 from recbole_mm.tuning.command import main
 
 if not hasattr(tune, "RunConfig"):
@@ -207,3 +209,17 @@ def test_without_an_address_no_other_cluster_is_joined(monkeypatch):
     with ray_session():
         assert len(ray.nodes()) == 1
     assert not ray.is_initialized()
+
+
+def test_folders_hold_in_a_workers_own_and_names_at_a_hub_stay():
+    Path("clip").mkdir()
+    settings = {"images": "pictures", "encoder": "clip", "checkpoint_dir": "saved", "learning_rate": 0.1}
+    search = SimpleNamespace(settings=settings, config={"graph_dir": None, "checkpoint_dir": "saved"})
+    found = ray_search._absolute_paths(search)
+    here = Path.cwd()
+    assert found == {
+        "images": f"{here}/pictures", "encoder": f"{here}/clip", "checkpoint_dir": f"{here}/saved",
+        "graph_dir": f"{here}/saved/graphs", "learning_rate": 0.1,
+    }  # fmt: skip
+    settings["encoder"] = "openai/clip-vit-base-patch16"
+    assert ray_search._absolute_paths(search)["encoder"] == settings["encoder"]
