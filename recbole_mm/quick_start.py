@@ -40,13 +40,15 @@ def main(argv: list[str] | None = None, program: str = "recbole-mm run") -> int:
 
 def run_command(action: Callable[[], object], settings: list[str]) -> int:
     """Run a command whose configuration keys are `settings`; gives its exit code, :func:`end`'s after an error."""
-    sys.argv[1:] = settings  # RecBole's Config reads the rest of the command line itself
+    before, sys.argv[1:] = sys.argv[1:], settings  # RecBole's Config reads the rest of the command line itself
     try:
         action()
     except expected() as error:
         if "--state=DEBUG" in settings:
             raise
         return end(error)
+    finally:
+        sys.argv[1:] = before  # for runs that follow in this process
     return 0
 
 
@@ -152,8 +154,7 @@ def _check_arguments(saved: Any, nproc: int, processes: dict[str, Any]) -> None:
     """Raise ValueError where :func:`run` has an argument of another type or name."""
     if not isinstance(saved, bool):
         raise ValueError(f"saved: {saved!r} is neither True nor False")
-    unknown = processes.keys() - _OF_PROCESSES
-    if unknown:
+    if unknown := processes.keys() - _OF_PROCESSES:
         name = min(unknown)
         raise ValueError(f"run takes no argument {name!r}{closest(name, _OF_PROCESSES)}; settings go into config_dict")
     check_processes(nproc, **{key: value for key, value in processes.items() if key != "ip"})

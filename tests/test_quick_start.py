@@ -101,6 +101,13 @@ def test_run_gives_what_recboles_run_gives(folder, capsys):
     assert shown == str({metric: float(value) for metric, value in result["test_result"].items()})
 
 
+def test_a_run_in_code_has_no_keys_of_the_command_before_it(folder, arguments):
+    keys = ["--n_layers=2", "--edge_dropout=0.2", "--epochs=1"]
+    assert main(["--model=LayerGCN", *arguments, *keys]) == 0
+    assert main(["--model=LayerGCN", *arguments, *keys[1:], "--n_layers=0"]) == 2  # nor of one that was refused
+    assert Path(run("BPR", "toy", [str(folder / "toy.yaml")], {"epochs": 1})["checkpoint"]).is_file()
+
+
 # ---------------------------------------------------------------- what is refused
 
 
