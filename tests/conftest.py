@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items):
     Those come first, then other slow files: the other process would have nothing left to do beside them at the end.
     xdist keeps that order where ``--no-loadscope-reorder`` says so: without it files of the most tests come first.
     What is in :data:`SLOW` and :data:`SLOW_TESTS`, the fuzzing and what is `long` is `slow`, with what its file marks:
-    ``-n 2 -m "not slow"`` answers in two minutes.
+    ``-n 2 --dist loadgroup -m "not slow"`` answers in two minutes.
     """
     items.sort(key=lambda item: (item.path.stem not in STARTS_RAY, item.path.stem not in SLOW))
     for item in items:
