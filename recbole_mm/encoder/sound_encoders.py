@@ -16,7 +16,7 @@ from recbole_mm.encoder.pretrained import folder_config, projected, provenance, 
 from recbole_mm.encoder.processor_settings import PROCESSOR_FILE
 from recbole_mm.encoder.safety import EncoderError
 from recbole_mm.encoder.sound_settings import check_sound_settings, check_strides
-from recbole_mm.io.errors import one_line
+from recbole_mm.encoder.trial import try_encoder
 from recbole_mm.io.reading import open_regular
 from recbole_mm.registry import register_encoder
 
@@ -94,18 +94,14 @@ class AutoSounds(ContentEncoder):
     def _try(self) -> None:
         """Raise EncoderError where the model and the extractor do not fit: they are tried on a second of a tone."""
         tone = np.sin(np.linspace(0, 2 * np.pi * 440, self.rate, dtype=np.float32))
-        try:
-            with torch.no_grad():
-                is_finite = bool(self.eval()([tone]).isfinite().all())
-        except MemoryError as error:
-            raise EncoderError(f"a second of a tone exhausts the memory ({error}); replace its files") from error
-        except Exception as error:  # of whatever kind the model has for it
-            raise EncoderError(
-                f"{PROCESSOR_FILE}: what {type(self.extractor).__name__} makes of a tone is not what "
-                f"{type(self.model).__name__} reads ({one_line(error)[:200]}); take both files from one model"
-            ) from error
-        if not is_finite:
-            raise EncoderError("its features of a tone are NaN or infinite; replace its files")
+        try_encoder(
+            lambda: self.eval()([tone]),
+            "a second of a tone exhausts",
+            f"{PROCESSOR_FILE}: what {type(self.extractor).__name__} makes of a tone is not what "
+            f"{type(self.model).__name__} reads",
+            "both files",
+            "its features of a tone are NaN or infinite; replace its files",
+        )
 
 
 def seconds_of(extractor: Any) -> float:

@@ -13,7 +13,7 @@ from recbole_mm.encoder.blip import load_blip
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.encoder.pretrained import folder_config, load_tokenizer, projected, provenance, reads, stored_weights
 from recbole_mm.encoder.safety import MODULES_FILE, EncoderError, is_number
-from recbole_mm.io.errors import one_line
+from recbole_mm.encoder.trial import try_encoder
 from recbole_mm.registry import register_encoder
 
 TOKENIZER_FILE = "tokenizer_config.json"
@@ -111,19 +111,13 @@ def check_reads_texts(
             f"it reads {context} tokens of a text, of which {n_special} are special ones; correct model_max_length in "
             f"{TOKENIZER_FILE}, or the positions in config.json"
         )
-    try:
-        with torch.no_grad():
-            rows = encode(TRIED)
-        is_finite = bool(rows.isfinite().all())
-    except MemoryError as error:
-        raise EncoderError(f"two texts exhaust the memory ({error}); replace its files") from error
-    except Exception as error:  # of whatever kind the model has for it
-        raise EncoderError(
-            f"its tokenizer: what {type(tokenizer).__name__} makes of a text is not what {reader} reads "
-            f"({one_line(error)[:200]}); take both from one model"
-        ) from error
-    if not is_finite:
-        raise EncoderError("its features of a text are NaN or infinite; replace its files, or choose another --dtype")
+    try_encoder(
+        lambda: encode(TRIED),
+        "two texts exhaust",
+        f"its tokenizer: what {type(tokenizer).__name__} makes of a text is not what {reader} reads",
+        "both",
+        "its features of a text are NaN or infinite; replace its files, or choose another --dtype",
+    )
 
 
 def _told(prefix: str, dtype: str) -> dict[str, str]:
