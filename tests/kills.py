@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from tests import waiting
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -62,10 +64,7 @@ def is_there(folder: Path, pattern: str) -> bool:
 
 def wait_until(is_under_way: Callable[[], bool], process: subprocess.Popen, folder: Path) -> None:
     """Until there is something to lose, or the command has ended."""
-    deadline = time.monotonic() + 180
-    while not is_under_way() and process.poll() is None:
-        assert time.monotonic() < deadline, output(folder)
-        time.sleep(0.005)
+    waiting.wait_until(lambda: is_under_way() or process.poll() is not None, process, folder / "output.txt")
 
 
 def kill_at_random(

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.commands import ROOT, run, start
+from tests.waiting import wait_for_end, wait_until
 
 TELLS = """
 import atexit, os, sys
@@ -58,18 +58,17 @@ def test_a_signal_reaches_it_and_its_children_alone(number, tmp_path):
     code = "import os, time\nif os.fork(): print(os.getpid(), os.getsid(0), flush=True)\ntime.sleep(60)"
     with open("out", "w") as out, open("err", "w") as err:
         first, second = (start(["-c", code], out, err, new_session=True) for _ in range(2))
-        while len(Path("out").read_text().splitlines()) < 2:
-            time.sleep(0.01)
+    wait_until(lambda: len(Path("out").read_text().splitlines()) == 2, first, Path("out"), Path("err"))
     assert first.pid != second.pid
     assert {f"{one.pid} {one.pid}" for one in (first, second)} == set(Path("out").read_text().splitlines())
     with pytest.raises(subprocess.TimeoutExpired):
         first.wait(timeout=0.01)
     assert first.poll() is None
     os.killpg(first.pid, number)
-    assert first.wait(timeout=30) == first.poll() == -number
+    assert wait_for_end(first) == first.poll() == -number
     assert second.poll() is None
     os.killpg(second.pid, signal.SIGKILL)
-    assert second.wait(timeout=30) == -signal.SIGKILL
+    assert wait_for_end(second) == -signal.SIGKILL
 
 
 def test_what_is_read_while_modules_are_imported_cannot_be_another():

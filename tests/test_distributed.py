@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty
 
 import pytest
 import torch
@@ -123,7 +125,11 @@ def one_and_several(request, folder, forking) -> tuple[dict, list[dict]]:
     context = mp.start_processes(
         in_process, args=arguments, nprocs=PROCESSES, join=False, start_method="forkserver"
     )
-    found = dict(queue.get(timeout=120) for _ in range(PROCESSES))
+    found = {}
+    while len(found) < PROCESSES:
+        context.join(timeout=0)  # raises what one of them raised
+        with suppress(Empty):
+            found.update([queue.get(timeout=1)])
     while not context.join():
         pass
     return one, [found[rank] for rank in range(PROCESSES)]

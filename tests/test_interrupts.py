@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,12 +16,13 @@ import pytest
 
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 from tests.commands import Command, start
+from tests.waiting import wait_for_end, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDLESS = {**PRE_SPLIT, "epochs": 10**6, "stopping_step": 10**6, "embedding_size": 8, "train_batch_size": 64,
            "topk": [5], "metrics": ["NDCG"], "valid_metric": "NDCG@5", "gpu_id": "",
            "show_progress": False}  # fmt: skip
-PATIENCE = 300  # seconds until a command has begun, on a machine that is busy with other things
+OUTPUT = (Path("out.txt"), Path("err.txt"))
 
 
 @pytest.fixture
@@ -48,16 +48,9 @@ def started_by_python(*command: str) -> subprocess.Popen:
         return subprocess.Popen(arguments, env=environment, stdout=out, stderr=err, start_new_session=True)
 
 
-def wait_until(is_so: Callable[[], object]) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < limit, Path("err.txt").read_text()[-3000:]
-        time.sleep(0.05)
-
-
 def last_line(process: subprocess.Popen | Command, code: int) -> str:
     """The last line on standard error of a command that ends with this code, and without a traceback."""
-    assert process.wait(timeout=PATIENCE) == code
+    assert wait_for_end(process, *OUTPUT) == code
     shown = Path("err.txt").read_text()
     assert "Traceback" not in shown
     return shown.splitlines()[-1]
@@ -87,7 +80,7 @@ def free_port() -> int:
 )
 def test_a_training_that_is_interrupted(settings, model, advice):
     process = train(model, settings)
-    wait_until(has_saved)
+    wait_until(has_saved, process, *OUTPUT)
     os.killpg(process.pid, signal.SIGINT)
     line = last_line(process, 130)
     assert line.startswith(f"interrupted; {advice}saved/{model}-")
@@ -97,7 +90,7 @@ def test_a_training_that_is_interrupted(settings, model, advice):
 @pytest.mark.parametrize("to_all", [True, False])
 def test_several_processes_that_are_interrupted(settings, to_all):
     process = train("LayerGCN", settings, "--nproc=2", f"--port={free_port()}")
-    wait_until(has_saved)
+    wait_until(has_saved, process, *OUTPUT)
     children = trained_by(process)
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
     assert last_line(process, 130).startswith("interrupted; go on with --resume_from=saved/LayerGCN-")
@@ -106,7 +99,7 @@ def test_several_processes_that_are_interrupted(settings, to_all):
 
 def test_one_of_several_processes_is_killed(settings):
     process = train("LayerGCN", settings, "--nproc=2", f"--port={free_port()}")
-    wait_until(has_saved)
+    wait_until(has_saved, process, *OUTPUT)
     children = trained_by(process)
     children[1].kill()
     line = last_line(process, 2)
@@ -118,7 +111,7 @@ def test_one_of_several_processes_is_killed(settings):
 def test_a_search_that_is_interrupted(settings):
     options = ["--params_file=few.hyper", "--model=BPR", "--dataset=toy", settings, "--epochs=3"]
     process = started(str(ROOT / "run_hyper_mm.py"), *options, "--tool=Hyperopt", "--stopping_step=2")
-    wait_until(lambda: "current best valid score" in Path("out.txt").read_text())
+    wait_until(lambda: "current best valid score" in Path("out.txt").read_text(), process, *OUTPUT)
     os.killpg(process.pid, signal.SIGINT)
     line = last_line(process, 130)
     assert line.startswith("interrupted; the trials so far are in hyper_example.result; go on with")
@@ -129,7 +122,7 @@ def test_a_ray_search_that_is_interrupted_goes_on(settings):
     options = ["--params_file=few.hyper", "--model=BPR", "--dataset=toy", settings, "--concurrent_trials=1"]
     process = started_by_python(str(ROOT / "run_hyper_mm.py"), *options, "--tool=Ray")
     folder = Path("saved/search/BPR-toy")
-    wait_until(lambda: any(folder.glob("trial-*/checkpoint_*")))
+    wait_until(lambda: any(folder.glob("trial-*/checkpoint_*")), process, *OUTPUT)
     os.killpg(process.pid, signal.SIGINT)
     assert last_line(process, 130) == "interrupted; go on with the same command and --resume"
     assert (folder / "search.json").is_file() and not (folder / "best.yaml").exists()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -68,8 +69,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(model, data, tmp_path):
     for number in range(KILLS):
         folder = tmp_path / f"killed-{number}"
         process = begin(model, data, folder)
-        while not list(folder.glob("saved/*.json")) and process.poll() is None:
-            time.sleep(0.005)
+        wait_until(lambda folder=folder: any(folder.glob("saved/*.json")), process, folder / "output.txt")
         time.sleep(randomly.random() * seconds / 2)
         process.kill()
         process.wait()

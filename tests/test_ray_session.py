@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mm.ray_session import HeadWatch
+from tests.waiting import LIMIT
 
 ROOT = Path(__file__).resolve().parents[1]
 WATCHER = """
@@ -48,7 +49,7 @@ def test_the_process_ends_with_one_line(head):
     time.sleep(0.5)
     assert process.poll() is None
     head.close()
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=LIMIT)
     assert process.returncode == 2
     assert said.splitlines()[-1] == (
         f"error: the head of the Ray cluster at {address} has ended; start it again, and add --resume to the same "

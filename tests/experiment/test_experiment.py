@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from recbole_mm.testing.toy import write_planted
 from recbole_mm_command import main
 from tests.experiment.in_this_process import in_this_process
 from tests.kills import is_there
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("ray")
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,14 +216,14 @@ def test_a_killed_experiment_goes_on_to_the_same_store(data):
     whole = plan(data, epochs=60).read_text()
     arguments = ["experiment", "plan.yaml", "--jobs=2"]
     assert main([*arguments, "--out=whole"]) == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recbole_mm", *arguments, "--out=killed"], env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    limit = time.monotonic() + 400
-    while not (is_there(Path("killed"), "work/*/*.resume.safetensors") and is_there(Path("killed"), "runs/*.json")):
-        assert time.monotonic() < limit and process.poll() is None
-        time.sleep(0.02)
+    printed = Path("printed.txt")
+    with open(printed, "w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recbole_mm", *arguments, "--out=killed"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    under_way = ("work/*/*.resume.safetensors", "runs/*.json")
+    wait_until(lambda: all(is_there(Path("killed"), pattern) for pattern in under_way), process, printed)
     children = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGKILL)
     for child in children:

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from recbole_mm.extraction.tfidf import _reduce
 from tests.commands import start
 from tests.extraction.shop import PLOTS, write_shop
 from tests.tiny_clip import write_dual_clip
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -178,7 +178,6 @@ class TestResume:
         assert extract(shop, "visual", Pictures(shop, Path("images")), Counting()).n_reused == 2
 
     @pytest.mark.slow
-    @pytest.mark.slow
     def test_after_a_kill_the_file_is_the_same(self, tmp_path, clip):
         """SIGKILL once some of the 300 rows are finished: the next run takes them and ends in the same bytes."""
         shop = write_shop(tmp_path, 300)
@@ -188,9 +187,7 @@ class TestResume:
         (shop / "shop.visual.arrow").unlink()
         with open("output.txt", "w") as output:
             process = start(["-m", "recbole_mm", *shlex.split(command)], output, output)
-        deadline = time.monotonic() + 120
-        while len(list(shop.glob(".shop.visual.*/0*.npz"))) < 5 and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_until(lambda: len(list(shop.glob(".shop.visual.*/0*.npz"))) >= 5, process, Path("output.txt"))
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (shop / "shop.visual.arrow").exists()

@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from recbole_mm.extraction.ray_job import EncodeBatch, EncodeJob, checked
 from recbole_mm.ray_session import ray_session
 from tests.extraction.shop import write_shop
 from tests.tiny_clip import write_dual_clip
+from tests.waiting import wait_until
 
 if not hasattr(tune, "RunConfig"):
     pytest.skip("this ray is older than the job asks for", allow_module_level=True)
@@ -108,13 +108,12 @@ def test_after_a_kill_finished_rows_are_not_computed_again(tmp_path, clip, addre
     whole = written("visual")
     command = f"--modality visual --images images --encoder {clip} --batch-size 1 --device cpu --ray_address={address}"
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recbole_mm", "extract", "--dataset", "shop", *shlex.split(command)],
-        env={**os.environ, "PYTHONPATH": path},
-    )
-    deadline = time.monotonic() + 120
-    while len(list(shop.glob(".shop.visual.*/0*.npz"))) < 5 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    with open("output.txt", "w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recbole_mm", "extract", "--dataset", "shop", *shlex.split(command)],
+            env={**os.environ, "PYTHONPATH": path}, stdout=output, stderr=output,
+        )  # fmt: skip
+    wait_until(lambda: len(list(shop.glob(".shop.visual.*/0*.npz"))) >= 5, process, Path("output.txt"))
     process.send_signal(signal.SIGKILL)
     process.wait()
     finished = len(list(shop.glob(".shop.visual.*/0*.npz")))

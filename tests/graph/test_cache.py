@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from recbole_mm.graph import GraphCache
+from tests.waiting import LIMIT
 
 ARRAY = np.arange(6, dtype=np.float32)
 
@@ -84,14 +85,13 @@ def _ask(folder, begin, answers):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_of_two_processes_one_builds(tmp_path):
     context = multiprocessing.get_context("spawn")
     begin, answers = context.Barrier(2), context.Queue()
     processes = [context.Process(target=_ask, args=(tmp_path / "graphs", begin, answers)) for _ in range(2)]
     for process in processes:
         process.start()
-    first, second = (answers.get(timeout=60) for _ in processes)
+    first, second = (answers.get(timeout=LIMIT) for _ in processes)
     for process in processes:
         process.join()
     assert first == second

@@ -11,6 +11,7 @@ import pytest
 
 from recbole_mm.io.locks import only_holder, waiting_lock
 from tests.io.test_files import killed, names
+from tests.waiting import LIMIT
 
 
 def hold(path, held, until) -> int:
@@ -19,11 +20,12 @@ def hold(path, held, until) -> int:
     if child == 0:
         with only_holder(path, "work"):
             held.touch()
-            deadline = time.monotonic() + 60
-            while not until.exists() and time.monotonic() < deadline:
+            limit = time.monotonic() + LIMIT
+            while not until.exists() and time.monotonic() < limit:
                 time.sleep(0.005)
         os._exit(0)
     while not held.exists():
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it had the lock"
         time.sleep(0.005)
     return child
 

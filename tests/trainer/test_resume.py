@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from recbole.trainer import Trainer
 from recbole_mm.io.run_files import RunFiles
 from recbole_mm.io.tensor_file import read_content, read_tensor_file, write_tensor_file
 from recbole_mm.testing.toy import PRE_SPLIT, Run, start, write_dataset, write_planted
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -142,27 +142,18 @@ def test_a_killed_process_is_resumed(data_path, tmp_path):
     script, saved = tmp_path / "slow.py", tmp_path / "killed"
     script.write_text(SLOW_RUN)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen([sys.executable, str(script), str(data_path), str(saved)], env=environment)
-    try:
-        file = wait_for_checkpoint(saved, process)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL  # it was still training
+    printed = tmp_path / "printed.txt"
+    with open(printed, "w") as output:
+        arguments = [sys.executable, str(script), str(data_path), str(saved)]
+        process = subprocess.Popen(arguments, env=environment, stdout=output, stderr=output)
+    wait_until(lambda: any(saved.glob("POWERec-*.json")), process, printed)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL  # it was still training
+    file = next(saved.glob("POWERec-*.json")).with_suffix(".pth")
     assert json.loads(file.with_suffix(".json").read_text())["model"] == "POWERec"
     resumed = end(begin(data_path, saved, resume_from=str(file)))
     assert_same_end(resumed, end(begin(data_path, tmp_path / "whole")))
     assert 0 < len(resumed["losses"]) < SETTINGS["epochs"]
-
-
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen) -> Path:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        pairs = [file.with_suffix(".pth") for file in folder.glob("POWERec-*.json")]
-        if pairs:
-            return pairs[0]
-        assert process.poll() is None, "the run ended by itself"
-        time.sleep(0.02)
-    raise AssertionError("no checkpoint within a minute")
 
 
 # ---------------------------------------------------------------- the state after the last epoch

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import ray
 from ray import tune
 
 from recbole_mm.tuning.command import main
+from tests.waiting import wait_for_end, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 if not hasattr(tune, "RunConfig"):
@@ -78,14 +78,6 @@ def result_lines(folder: str) -> dict[Path, int]:
     return {file: len(file.read_text().splitlines()) for file in Path(folder).glob("trial-*/result.json")}
 
 
-def wait_for(condition, process: subprocess.Popen, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, Path("output.txt").read_text()
-        assert time.monotonic() < deadline, Path("output.txt").read_text()
-        time.sleep(0.1)
-
-
 def best(output: str) -> tuple[str, ...]:
     return tuple(re.findall(r"^(?:best parameters|valid result|test result): (.*)$", output, re.MULTILINE))
 
@@ -96,7 +88,8 @@ def test_a_killed_search_goes_on_to_the_same_winner(command, capsys):
     The state on disk is cut off, as where the kill comes while Ray writes it.
     """
     process = start("slow.py", command)
-    wait_for(lambda: len(result_lines("search")) >= 4, process)  # the first two have ended, two are under way
+    # The first two have ended, two are under way.
+    wait_until(lambda: len(result_lines("search")) >= 4, process, Path("output.txt"))
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = result_lines("search")
@@ -121,9 +114,9 @@ def test_a_node_is_lost_and_all_trials_are_accounted_for(command):
     try:
         second = cluster.add_node(num_cpus=1)
         process = start("slow.py", [*command, f"--ray_address={cluster.address}"])
-        wait_for(lambda: sum(result_lines("search").values()) >= 4, process)
+        wait_until(lambda: sum(result_lines("search").values()) >= 4, process, Path("output.txt"))
         cluster.remove_node(second, allow_graceful=False)
-        assert process.wait(timeout=180) == 0, Path("output.txt").read_text()
+        assert wait_for_end(process, Path("output.txt")) == 0, Path("output.txt").read_text()
     finally:
         cluster.shutdown()
         ray.shutdown()
