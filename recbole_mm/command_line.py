@@ -26,6 +26,7 @@ def run_parsed(add: Callable[[Any], None], argv: list[str], program: str) -> int
     """
     plugins = ArgumentParser(prog=program, add_help=False, allow_abbrev=False)
     _add_plugins(plugins)
+    before = sys.argv[1:]
     try:
         found, rest = plugins.parse_known_args(argv)
         names = [name for text in found.plugins for name in _names(text)]
@@ -45,6 +46,8 @@ def run_parsed(add: Callable[[Any], None], argv: list[str], program: str) -> int
         return 0
     except expected() as error:
         return end(error)
+    finally:
+        sys.argv[1:] = before  # whoever called us in a script of their own has options too
 
 
 def _add_plugins(parser: argparse.ArgumentParser) -> None:

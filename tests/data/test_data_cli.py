@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 
 import numpy as np
 import pytest
@@ -36,6 +37,17 @@ def test_convert_and_describe_a_data_set(source, capsys):
     assert run("describe dataset_atomic/toy") == 0
     assert by_name == capsys.readouterr().out
     assert run(f"convert mmrec {source} --name toy --out dataset_atomic --overwrite") == 0
+
+
+@pytest.mark.parametrize("command, code", [("models", 0), ("describe nowhere", 2), ("models --help", None)])
+def test_a_script_of_the_users_has_its_own_arguments_afterwards(monkeypatch, command, code):
+    monkeypatch.setattr(sys, "argv", ["mine.py", "--epochs=3", "folder"])
+    if code is None:
+        with pytest.raises(SystemExit):
+            run(command)
+    else:
+        assert run(command) == code
+    assert sys.argv == ["mine.py", "--epochs=3", "folder"]
 
 
 def test_add_modalities(source, tmp_path, capsys):
