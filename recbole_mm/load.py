@@ -122,8 +122,7 @@ def add_opening_options(parser: argparse.ArgumentParser) -> None:
 def run_files(checkpoint: str | Path) -> list[Path]:
     """The files of a run, any of which `checkpoint` is, and of its earlier stages; they need not be there."""
     files = RunFiles.of(checkpoint)
-    earlier = files.stages() if files.pickle.parent.is_dir() else []
-    return [file for one in (files, *earlier) for file in one.all]
+    return [file for one in (files, *files.stages()) for file in one.all]
 
 
 def opening_options(arguments: argparse.Namespace) -> dict[str, Any]:

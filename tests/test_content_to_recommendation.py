@@ -54,10 +54,10 @@ def test_both_stages(films):
     }  # fmt: skip
     result = run("PTMRec", "films", config_dict=settings)
     assert 0 < result["test_result"]["recall@20"] < 1
-    (final,) = (file for file in Path("saved").glob("PTMRec*.pth") if "stage" not in file.name)
+    (final,) = Path("saved").glob("PTMRec*.pth")
     model = open_checkpoint(final).model
     assert model.stage == "two"
-    stage_one = open_checkpoint(next(Path("saved").glob("*stage-one.pth"))).model
+    stage_one = open_checkpoint(next(Path("saved").glob("*-stages/stage-one.pth"))).model
     for name, prompts in model.tuned.items():  # the gradient reached all of them
         assert (prompts != stage_one.tuned[name]).any(dim=-1).all()
     for modality in ("visual", "textual"):

@@ -69,14 +69,14 @@ def test_a_killed_run_goes_on_to_the_same_numbers(model, data, tmp_path):
     for number in range(KILLS):
         folder = tmp_path / f"killed-{number}"
         process = begin(model, data, folder)
-        wait_until(lambda folder=folder: any(folder.glob("saved/*.json")), process, folder / "output.txt")
+        wait_until(lambda folder=folder: any(folder.glob("saved/**/*.json")), process, folder / "output.txt")
         time.sleep(randomly.random() * seconds / 2)
         process.kill()
         process.wait()
         before = (folder / "output.txt").read_text()
         if results(folder):  # it had ended
             continue
-        newest = max(folder.glob("saved/*.json"), key=lambda file: file.stat().st_mtime)
+        newest = max(folder.glob("saved/**/*.json"), key=lambda file: file.stat().st_mtime)
         assert begin(model, data, folder, f"--resume_from={newest}").wait() == 0
         assert results(folder) == [expected]
         after = epochs_ended((folder / "output.txt").read_text()[len(before) :])

@@ -28,7 +28,7 @@ from recbole_mm.experiment.rows import Row, digest, is_solved, without_paths
 from recbole_mm.experiment.watch import Progress, Watch
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import evaluate_users
-from recbole_mm.io.run_files import RunFiles
+from recbole_mm.io.run_files import RunFiles, unfinished_in
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.quick_start import prepare_training
 from recbole_mm.trainer.fingerprints import feature_fingerprints, fingerprint
@@ -153,8 +153,7 @@ def shared_dataset(config: Config) -> Any:
 
 def _state_of(folder: Path) -> str | None:
     """A file of the killed run in a folder from which ours go on; RecBole's own models begin again."""
-    states = [file for pattern in ("*.resume.safetensors", "*-last.safetensors") for file in folder.glob(pattern)]
-    latest = max(map(RunFiles.of, states), key=_newest, default=None)
+    latest = max(unfinished_in(folder), key=_newest, default=None)
     return None if latest is None else str(latest.pickle)
 
 

@@ -144,9 +144,10 @@ def how_to_go_on(note: Path) -> str:
 
 
 def _how_to_go_on(file: str, resumes: bool) -> str:
-    best = Path(file)
-    last = best.with_name(f"{best.stem}-last.safetensors")
-    saved = next((path for path in (best, last) if path.is_file() and path.stat().st_size), None)
+    files = RunFiles.of(file)
+    saved = next((path for path in (files.pickle, files.last) if path.is_file() and path.stat().st_size), None)
+    if saved is None and resumes:
+        saved = files.state()  # of the stage before, until this one has its own
     if saved is None:
         return "no epoch was saved yet"
     return f"go on with --resume_from={saved}" if resumes else f"the best epoch so far is in {saved}"

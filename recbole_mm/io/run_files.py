@@ -5,15 +5,19 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from recbole_mm.io.locks import try_lock, unlock
+from recbole_mm.io.temporaries import delete_leftovers
 
 _RESUME, _LAST, _REPORT = ".resume.safetensors", "-last.safetensors", ".report.json"
 _OWN_SUFFIXES = (".pth", ".safetensors", ".json")
+_STAGES = "-stages"
+_STAGE = re.compile(r"stage-[a-z]+")
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,34 @@ class RunFiles:
         """Every file that a run may have."""
         return self.pickle, self.weights, self.description, self.resume, self.last, self.report
 
+    @property
+    def stages_folder(self) -> Path:
+        """``<stem>-stages/``: earlier stages lie here, so that a list of the folder's checkpoints is one of runs."""
+        return self.pickle.with_name(self.pickle.stem + _STAGES)
+
+    def stage(self, name: str) -> RunFiles:
+        """Those of an earlier stage, ``<stem>-stages/stage-<name>.pth``; they need not be there."""
+        return RunFiles(self.stages_folder / f"stage-{name}.pth")
+
+    def after_stage(self, stage: str, last: str) -> RunFiles:
+        """Those of the run, whose last stage is `last`, that these of its earlier `stage` belong to.
+
+        They need not have the names that :meth:`stage` gives: earlier versions wrote ``<stem>-stage-<name>.pth`` beside
+        the run's own, and a user may have renamed them.
+        """
+        folder, own, beside = self.pickle.parent, f"stage-{stage}", f"-stage-{stage}"
+        folder = folder if folder.name else folder.absolute()
+        run = folder.name.removesuffix(_STAGES)
+        if self.pickle.stem == own and run not in ("", folder.name):
+            return RunFiles(folder.with_name(f"{run}.pth"))
+        run = self.pickle.stem.removesuffix(beside)
+        return RunFiles(self.pickle.with_stem(run if run not in ("", self.pickle.stem) else f"{run}-stage-{last}"))
+
     def stages(self) -> list[RunFiles]:
-        """Those of the run's earlier stages, which are there."""
-        form = re.compile(re.escape(self.pickle.stem) + r"-stage-[a-z]+")
-        found = {RunFiles.of(file) for file in self.pickle.parent.iterdir() if file.suffix in _OWN_SUFFIXES}
-        return [files for files in found if form.fullmatch(files.pickle.stem)]
+        """Those of the run's earlier stages, which are there, where earlier versions wrote them too."""
+        inside = [files for files in _runs_of(self.stages_folder) if _STAGE.fullmatch(files.pickle.stem)]
+        beside = re.compile(f"{re.escape(self.pickle.stem)}-{_STAGE.pattern}")
+        return inside + [files for files in _runs_of(self.pickle.parent) if beside.fullmatch(files.pickle.stem)]
 
     def state(self) -> Path | None:
         """The checkpoint, of its last stage, whose state training goes on from; None where none was written."""
@@ -85,6 +112,22 @@ class RunFiles:
         for files in (self, *self.stages()):
             for file in files.all:
                 file.unlink(missing_ok=True)
+        delete_leftovers(self.stages_folder)
+        with suppress(OSError):  # there is none, or something else lies in it
+            self.stages_folder.rmdir()
+
+
+def _runs_of(folder: Path) -> list[RunFiles]:
+    """Those that have a file in a folder, which need not be there, by name."""
+    found = {RunFiles.of(file) for file in folder.glob("*") if file.suffix in _OWN_SUFFIXES}
+    return sorted(found, key=lambda files: files.pickle)
+
+
+def unfinished_in(folder: Path) -> list[RunFiles]:
+    """Those of the runs in a folder, and of their earlier stages, that have a state which training goes on from."""
+    runs = _runs_of(folder)
+    stages = [files for inside in sorted(folder.glob(f"*{_STAGES}")) for files in _runs_of(inside)]
+    return [files for files in (*runs, *stages) if files.resume.is_file() or files.last.is_file()]
 
 
 def reserve(path: Path) -> tuple[Path, FileLock]:
@@ -120,7 +163,8 @@ def _first_free(path: Path) -> tuple[Path, FileLock]:
         lock = try_lock(name.with_name(f".{name.stem}.reserved"))
         if lock is None:
             continue
-        if not any(file.exists() for file in RunFiles(name).all):
+        files = RunFiles(name)
+        if not any(file.exists() for file in files.all) and not files.stages():
             return name, lock
         unlock(lock)
     raise AssertionError("numbers have no end")

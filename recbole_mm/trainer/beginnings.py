@@ -14,7 +14,7 @@ from recbole_mm.run_settings import RunSettings
 from recbole_mm.trainer.resume import best_is_there, check_epochs, check_same_run, check_same_settings, find_state
 from recbole_mm.trainer.settings import StageSettings, TrainerSettings
 from recbole_mm.trainer.stage_one import check_has_stage_one, check_stage_one
-from recbole_mm.trainer.staged import check_stage, final_file, is_in_last_stage
+from recbole_mm.trainer.staged import check_stage, final_files, is_in_last_stage
 from recbole_mm.trainer.training_state import newest_facts
 
 
@@ -43,7 +43,7 @@ def _check_resume(config: Config, file: str) -> None:
     stages = _stages(config)
     if stages:
         check_stage(facts.stage, stages, files)
-        final = RunFiles.of(final_file(files.pickle, str(facts.stage), stages))
+        final = final_files(files, str(facts.stage), stages)
         later = newest_facts(final) if facts.stage != stages[-1] and is_in_last_stage(files, final) else None
         if later is not None:
             files, (state, facts) = final, later

@@ -131,6 +131,9 @@ def _check_pickle(files: RunFiles, file: str | Path, trust_pickle: bool) -> None
     """Raise where a run without a safe state cannot be resumed from its `.pth`."""
     if not files.pickle.exists():
         reason = "does not exist" if not Path(file).exists() else f"has no {files.resume.name} beside it; restore it"
+        earlier = files.state()
+        if earlier is not None:
+            reason += f"; set {earlier}, of the stage that its run was in"
         raise FileNotFoundError(f"resume_from: checkpoint {file} {reason}")
     if not trust_pickle:
         raise ValueError(

@@ -102,8 +102,13 @@ class ResumingTrainer(Trainer):
 
     def _only_writer(self) -> AbstractContextManager[None]:
         """Keep other processes from going on with the same run, whose files both would write."""
-        file = Path(self.saved_model_file)
+        file = self.run_file
         return only_holder(file.with_name(f".{file.stem}.lock"), f"training {file}")
+
+    @property
+    def run_file(self) -> Path:
+        """The checkpoint that the run leaves."""
+        return Path(self.saved_model_file)
 
     def _load_best(self, file: str) -> None:
         is_trusted = self._trusts_pickle and not has_safe_pair(file)

@@ -33,11 +33,11 @@ class StagedTrainer(MultimodalTrainer):
 
     The model names its stages in ``model.stages`` (such as ``("one", "two")``), the setting that leaves stage one alone
     in ``model.without_stage_two``, and is told by ``model.enter_stage(name)`` which one begins. Each stage has its own
-    optimizer, early stopping and checkpoint: the last stage's is the run's, an earlier stage's has the stage in its
-    name. Keys, each falling back on the key without the prefix where it is not set: ``stage_<name>_epochs``,
-    ``stage_<name>_stopping_step``, ``stage_<name>_learning_rate``. ``stage_one_checkpoint: FILE`` takes the weights of
-    an earlier run's first stage instead of training it. A run interrupted in any stage goes on there with
-    ``resume_from``. A model with a static ``stages_for(settings)`` that gives its stages has mistakes in
+    optimizer, early stopping and checkpoint: the last stage's is the run's, an earlier one's lies in
+    ``<checkpoint>-stages/``. Keys, each falling back on the key without the prefix where it is not set:
+    ``stage_<name>_epochs``, ``stage_<name>_stopping_step``, ``stage_<name>_learning_rate``. ``stage_one_checkpoint:
+    FILE`` takes the weights of an earlier run's first stage instead of training it. A run interrupted in any stage goes
+    on there with ``resume_from``. A model with a static ``stages_for(settings)`` that gives its stages has mistakes in
     ``stage_one_checkpoint`` and ``resume_from`` noticed before its data are loaded.
     """
 
@@ -58,6 +58,7 @@ class StagedTrainer(MultimodalTrainer):
         self._final_file: Path | None = None
         self._writer, self._log = self.tensorboard, self.logger
         self._resumed_stage: str | None = None
+        self._begun: list[RunFiles] = []  # by an interrupted run, under names that may not be today's
 
     def fit(
         self,
@@ -80,6 +81,8 @@ class StagedTrainer(MultimodalTrainer):
             if stage != self._resumed_stage:
                 self._begin(stage)
             self.logger.info(f"at most {self.epochs} epochs")
+            if saved:
+                Path(self.saved_model_file).parent.mkdir(exist_ok=True)
             best = _BestWeights(self, callback_fn, self._resume_point)
             on_evaluation = evaluation_callback(self, best.on_evaluation)
             result = super().fit(train_data, valid_data, verbose, saved, show_progress, on_evaluation)
@@ -89,7 +92,8 @@ class StagedTrainer(MultimodalTrainer):
                 self.model.load_state_dict(best.weights)
         self.logger = self._log
         if saved:
-            self._delete_at_the_end([RunFiles.of(self._file_of(stage)).last for stage in self.model.stages])
+            run = RunFiles(self.run_file)
+            self._delete_at_the_end([files.last for files in {run, *run.stages(), *self._begun}])
         return result
 
     def _end_well(self) -> None:
@@ -120,9 +124,13 @@ class StagedTrainer(MultimodalTrainer):
     def _file_of(self, stage: str) -> Path:
         if self._final_file is None:  # not in the constructor: a caller may name the file after it
             self._final_file = Path(self.saved_model_file)
-        if stage == self.model.stages[-1]:
-            return self._final_file
-        return self._final_file.with_name(f"{self._final_file.stem}-stage-{stage}.pth")
+        is_last = stage == self.model.stages[-1]
+        return self._final_file if is_last else RunFiles(self._final_file).stage(stage).pickle
+
+    @property
+    def run_file(self) -> Path:
+        """The checkpoint of the run's last stage."""
+        return self._file_of(self.model.stages[-1])
 
     @property
     def stages_left(self) -> int:
@@ -142,8 +150,9 @@ class StagedTrainer(MultimodalTrainer):
         """As :meth:`MultimodalTrainer._take_on`, in the stage that the run was in."""
         stages = self.model.stages
         stage = check_stage(point.state.stage, stages, point.files)
-        self._final_file = final_file(point.files.pickle, stage, stages)
-        if stage != stages[-1] and is_in_last_stage(point.files, RunFiles.of(self._final_file)):
+        final = final_files(point.files, stage, stages)
+        self._final_file, self._begun = final.pickle, [point.files]
+        if stage != stages[-1] and is_in_last_stage(point.files, final):
             point = find_resume_point(self._final_file, trust_pickle=False)
             stage = check_stage(point.state.stage, stages, point.files)
         self._begin(stage)
@@ -161,13 +170,9 @@ def check_stage(stage: str | None, stages: tuple[str, ...], files: RunFiles) -> 
     return stage
 
 
-def final_file(file: Path, stage: str, stages: tuple[str, ...]) -> Path:
-    """Where the last stage of a run is saved that goes on from `file`, which may be renamed, of `stage`."""
-    last = stages[-1]
-    if stage == last:
-        return file
-    stem, ending = file.stem, f"-stage-{stage}"
-    return file.with_name(f"{stem.removesuffix(ending) if stem.endswith(ending) else f'{stem}-stage-{last}'}.pth")
+def final_files(files: RunFiles, stage: str, stages: tuple[str, ...]) -> RunFiles:
+    """Those of the last stage of a run that goes on from `files` of `stage`."""
+    return files if stage == stages[-1] else files.after_stage(stage, stages[-1])
 
 
 def is_in_last_stage(earlier: RunFiles, final: RunFiles) -> bool:

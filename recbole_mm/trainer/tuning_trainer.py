@@ -67,7 +67,7 @@ class TuningTrainer(StagedTrainer):
             )
         if saved:
             text = json.dumps({"peft": self.model.settings.peft, "stages": self._costs}, indent=2)
-            with atomic_file(RunFiles.of(self._file_of(self.model.stages[-1])).report) as temporary:
+            with atomic_file(RunFiles.of(self.run_file).report) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         return result
 

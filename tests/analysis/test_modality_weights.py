@@ -20,6 +20,7 @@ from recbole_mm.analysis.modality_weights import write_modality_weights
 from recbole_mm.analysis.modality_weights.figures import histograms
 from recbole_mm.analysis.modality_weights.weight_tables import ModalityWeights, extreme_items, modality_weights
 from recbole_mm.io.pictures import PICTURE_SUFFIXES
+from recbole_mm.io.run_files import RunFiles
 from recbole_mm.load import open_checkpoint
 
 
@@ -338,7 +339,7 @@ class TestTitles:
 
 
 def test_models_without_weights_are_refused(margo, train, capsys):
-    assert run(margo.with_name(f"{margo.stem}-stage-one.pth")) == 2
+    assert run(RunFiles(margo).stage("one").pickle) == 2
     assert "MARGO in stage one weights no modalities" in capsys.readouterr().err
     assert run(train("POWERec", n_layers=1)) == 2
     assert "POWERec weights no modalities" in capsys.readouterr().err

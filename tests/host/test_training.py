@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from recbole.quick_start import run_recbole
 from recbole.trainer import HyperTuning, Trainer
 
 from recbole_mm import quick_start
+from recbole_mm.host.training import how_to_go_on
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, start, write_planted
 from recbole_mm.trainer.staged import StagedTrainer
 from recbole_mm.trainer.trainer import MultimodalTrainer
@@ -103,3 +105,20 @@ def test_a_disk_without_room_for_a_checkpoint(folder):
     run.model.register_buffer("table", run.model.user_embedding.weight.new_empty(1).expand(1 << 48))
     with pytest.raises(OSError, match=r"^checkpoint_dir: .*saved has [\d,.]+ MB left, and a checkpoint of BPR takes"):
         run.trainer().fit(run.train_data, run.valid_data)
+
+
+@pytest.mark.parametrize("saved, advice", [
+    (["run.pth"], "go on with --resume_from={}/run.pth"),
+    (["run-last.safetensors"], "go on with --resume_from={}/run-last.safetensors"),
+    (["run-stages/stage-one.resume.safetensors"], "go on with --resume_from={}/run-stages/stage-one.pth"),
+    (["run-stage-one.resume.safetensors"], "go on with --resume_from={}/run-stage-one.pth"),  # of an earlier version
+    ([], "no epoch was saved yet"),
+])  # fmt: skip
+def test_how_an_interrupted_run_goes_on(tmp_path, saved, advice):
+    """In stage two, before its first epoch ends, from stage one."""
+    for name in saved:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("state")
+    note = tmp_path / "note"
+    note.write_text(json.dumps({"file": str(tmp_path / "run.pth"), "resumes": True}))
+    assert how_to_go_on(note) == advice.format(tmp_path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -169,9 +171,9 @@ class TestStages:
     def test_stage_two_starts_from_the_best_of_stage_one(self, data_path):
         run = self.start(data_path, stage_two_epochs=1, stage_two_learning_rate=0.0, stage_one_epochs=5)
         trainer, *_ = self.finish(run)
-        files = sorted(Path("saved").glob("*.pth"))
-        assert len(files) == 2 and trainer.saved_model_file == str(files[-1] if "stage" in files[0].name else files[0])
-        stage_one = next(file for file in files if "stage-one" in file.name)
+        (final,), (stage_one,) = Path("saved").glob("*.pth"), Path("saved").glob("*/*.pth")
+        assert trainer.saved_model_file == str(final)
+        assert stage_one == final.with_suffix("").with_name(f"{final.stem}-stages") / "stage-one.pth"
         one, two = open_checkpoint(stage_one), open_checkpoint(trainer.saved_model_file)
         assert (one.model.stage, two.model.stage) == ("one", "two")
         for name, value in one.model.backbone.state_dict().items():
@@ -187,7 +189,7 @@ class TestStages:
 
     def test_interrupted_in_either_stage_it_reaches_the_same_numbers(self, data_path):
         _, best, result = self.finish(self.start(data_path))
-        for file in sorted(Path("saved").glob("*.pth")):
+        for file in sorted(Path("saved").rglob("*.pth")):
             resumed = self.start(data_path, resume_from=str(file))
             _, best_resumed, result_resumed = self.finish(resumed)
             assert (best_resumed, result_resumed) == (best, result)
@@ -195,7 +197,7 @@ class TestStages:
     @pytest.mark.parametrize("name", ["mine.pth", "mine-stage-one.pth"])
     def test_resuming_a_renamed_stage_one_leaves_it_and_names_the_final_checkpoint(self, data_path, name, capsys):
         self.finish(self.start(data_path))
-        files, renamed = RunFiles(next(Path("saved").glob("*stage-one.pth"))), RunFiles(Path("saved") / name)
+        files, renamed = RunFiles(next(Path("saved").glob("*-stages/stage-one.pth"))), RunFiles(Path("saved") / name)
         files.resume.rename(renamed.resume)
         stage_one = files.pickle.rename(renamed.pickle)
         settings = {**SMALL, **BACKBONE, "learning_rate": 0.01, "epochs": 4, "resume_from": str(stage_one)}
@@ -204,6 +206,25 @@ class TestStages:
         final = Path("saved") / {"mine.pth": "mine-stage-two.pth"}.get(name, "mine.pth")
         assert open_checkpoint(final).model.stage == "two"
         assert f"checkpoint: {final}" in capsys.readouterr().out.splitlines()
+
+    @pytest.mark.parametrize("killed_in", ["one", "two"])
+    def test_a_killed_run_of_an_earlier_version_goes_on(self, data_path, killed_in, monkeypatch):
+        """Its stage one lay beside the run's own files."""
+        _, *expected = self.finish(self.start(data_path))
+        files = RunFiles(next(Path("saved").glob("*.pth")))
+        earlier = RunFiles(files.pickle.with_stem(f"{files.pickle.stem}-stage-one"))
+        for now, then in zip(files.stage("one").all, earlier.all, strict=True):
+            if now.exists():
+                now.rename(then)
+        shutil.copy(earlier.resume, earlier.last)
+        for file in files.all if killed_in == "one" else ():
+            file.unlink(missing_ok=True)
+        files.stages_folder.rmdir()
+        trainer, *reached = self.finish(self.start(data_path, resume_from=str(earlier.pickle)))
+        assert reached == expected and trainer.saved_model_file == str(files.pickle)
+        del trainer
+        gc.collect()
+        assert [file.name for file in Path("saved").iterdir() if "stage" in file.name and "-last" in file.name] == []
 
     def test_resuming_a_checkpoint_of_another_model_names_both(self, data_path):
         powerec = start("POWERec", data_path, **{**SMALL, "n_layers": 2, "epochs": 1, "checkpoint_dir": "saved"})
@@ -215,7 +236,7 @@ class TestStages:
 
     def test_stage_one_checkpoint_skips_stage_one(self, data_path):
         trainer, best, result = self.finish(self.start(data_path))
-        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        stage_one = next(Path("saved").glob("*-stages/stage-one.pth"))
         run = self.start(data_path, stage_one_checkpoint=str(stage_one), checkpoint_dir="again")
         trainer = run.trainer()
         trainer.fit(run.train_data, run.valid_data)
@@ -257,7 +278,7 @@ class TestStages:
     def test_other_features_or_another_order_of_them_are_refused(self, same_widths, key):
         one, other = same_widths
         self.finish(self.start(one, epochs=1))
-        stage_one = str(next(Path("saved").glob("*stage-one.pth")))
+        stage_one = str(next(Path("saved").glob("*-stages/stage-one.pth")))
         for path, settings, message in (
             (other, {}, "trained on other textual features than this run"),
             (one, {"modalities": ["textual", "visual"]}, "visual, textual in this order, this run has textual, visual"),
@@ -269,7 +290,7 @@ class TestStages:
     def test_features_are_not_compared_where_a_checkpoint_has_no_fingerprint_of_them(self, same_widths):
         one, other = same_widths
         self.finish(self.start(one, epochs=1))
-        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        stage_one = next(Path("saved").glob("*-stages/stage-one.pth"))
         described, weighed = stage_one.with_suffix(".json"), stage_one.with_suffix(".safetensors")
         older = json.loads(described.read_text()) | {"format": 1}
         for field in ("features", "write_id", "replaces", "sha256"):
@@ -281,7 +302,7 @@ class TestStages:
 
     def test_another_stage_and_other_settings_are_refused(self, data_path):
         trainer, *_ = self.finish(self.start(data_path, epochs=1))
-        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        stage_one = next(Path("saved").glob("*-stages/stage-one.pth"))
         dragon = {**SMALL, "knn_k": 3, "user_graph_width": 4, "epochs": 1, "checkpoint_dir": "dragon"}
         alone = start("DRAGON", data_path, **dragon)
         of_dragon = alone.trainer()
@@ -300,7 +321,7 @@ class TestStages:
 
     def test_a_trusted_pickle_serves_as_stage_one(self, data_path):
         self.finish(self.start(data_path, epochs=1))
-        bare = next(Path("saved").glob("*stage-one.pth")).rename("bare.pth")
+        bare = next(Path("saved").glob("*-stages/stage-one.pth")).rename("bare.pth")
         run = self.start(data_path, epochs=1, stage_one_checkpoint=str(bare), trust_pickle=True)
         assert self.finish(run)[0].stage == "two"
 

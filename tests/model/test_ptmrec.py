@@ -196,7 +196,7 @@ class TestStages(PTMRuns):
     def test_a_frozen_backbone_stays(self, data_path):
         run = self.start(data_path, tune_backbone=False, stage_one_epochs=1, stage_two_epochs=1)
         self.finish(run)
-        one, two = (open_checkpoint(file).model for file in Path("saved").glob("*.pth"))
+        one, two = (open_checkpoint(file).model for file in Path("saved").rglob("*.pth"))
         assert {one.stage, two.stage} == {"one", "two"}
         assert torch.equal(one.backbone.item_embedding, two.backbone.item_embedding)
 
@@ -213,7 +213,7 @@ class TestStages(PTMRuns):
 
     def test_interrupted_in_either_stage_it_reaches_the_same_numbers(self, data_path):
         _, best, result = self.finish(self.start(data_path, epochs=3))
-        for file in sorted(Path("saved").glob("*.pth")):
+        for file in sorted(Path("saved").rglob("*.pth")):
             run = self.start(data_path, epochs=3, resume_from=str(file))
             _, best_resumed, result_resumed = self.finish(run)
             assert (best_resumed, result_resumed) == (best, result)
@@ -252,15 +252,13 @@ class TestStages(PTMRuns):
         run.model.start_epoch = end_in_the_third_epoch
         with pytest.raises(InterruptedError):
             trainer.fit(run.train_data, run.valid_data)
-        (state,) = Path("killed").glob(f"*stage-{stage}-last.*") if stage == "one" else (
-            file for file in Path("killed").glob("*-last.safetensors") if "stage" not in file.name
-        )
+        (state,) = Path("killed").glob("*-stages/*-last.*" if stage == "one" else "*-last.*")
         self.evaluated = {}
         run = self.start(data_path, **settings, resume_from=str(state))
         assert finish(worse_later(run.trainer()), run) == whole
         assert self.evaluated == ({"one": 2, "two": 4} if stage == "one" else {"two": 2})
         gc.collect()  # the trainer, with which its last state goes
-        assert not list(Path("killed").glob("*-last.*"))
+        assert not list(Path("killed").rglob("*-last.*"))
 
     @pytest.mark.parametrize("backbone", ["VBPR", "MGCN", "BM3"])
     def test_accumulated_gradients_are_those_of_one_batch(self, data_path, backbone):
@@ -357,7 +355,7 @@ class TestTarget(PTMRuns):
 
     def test_a_run_with_a_snapshot_goes_on_to_the_same_numbers(self, data_path):
         _, best, result = self.finish(self.start(data_path, epochs=3, transfer_target="snapshot"))
-        for file in sorted(Path("saved").glob("*.pth")):
+        for file in sorted(Path("saved").rglob("*.pth")):
             run = self.start(data_path, epochs=3, transfer_target="snapshot", resume_from=str(file))
             _, best_resumed, result_resumed = self.finish(run)
             assert (best_resumed, result_resumed) == (best, result)
@@ -429,7 +427,7 @@ class TestItemGraphs(PTMRuns):
             torch.testing.assert_close(ours, theirs)
         assert torch.equal(self.graph(trainer.model), self.graph(opened))
         assert len(list(Path("graphs").glob("item-graph-*"))) == 2  # of the features as loaded, one for each modality
-        for file in sorted(Path("saved").glob("*.pth")):
+        for file in sorted(Path("saved").rglob("*.pth")):
             _, *resumed = self.finish(self.start(data_path, **settings, resume_from=str(file)))
             assert resumed == [best, result]
 
@@ -509,7 +507,7 @@ class TestBadInput(PTMRuns):
         run = self.start(data_path, **settings)
         with pytest.raises((FileNotFoundError, ValueError), match=message):
             run.trainer().fit(run.train_data, run.valid_data)
-        assert not list(Path("saved").glob("*.pth"))
+        assert not list(Path("saved").rglob("*.pth"))
 
     def test_features_of_another_encoder(self, data_path, tmp_path):
         torch.manual_seed(1)
@@ -520,7 +518,7 @@ class TestBadInput(PTMRuns):
     def test_features_that_changed_since_stage_one(self, tmp_path):
         data = write_contents(tmp_path / "data")
         trainer, *_ = self.finish(self.start(data, epochs=1))
-        stage_one = next(Path("saved").glob("*stage-one.pth"))
+        stage_one = next(Path("saved").glob("*-stages/stage-one.pth"))
         extract(data, write_dual_clip(tmp_path / "wider", width=WIDTH + 2))
         run = self.start(data, encoder=str(tmp_path / "wider"), stage_one_checkpoint=str(stage_one))
         with pytest.raises(ValueError, match="trained on other visual and textual features than this run"):
@@ -535,4 +533,4 @@ class TestBadInput(PTMRuns):
         monkeypatch.setattr(run.model.contents.encoder, "image_features", exhausted)
         with pytest.raises(ValueError, match="micro_batch_size .*gradient_checkpointing: True"):
             run.trainer().fit(run.train_data, run.valid_data)
-        assert list(Path("saved").glob("*stage-one.pth"))  # nothing is lost
+        assert list(Path("saved").glob("*-stages/stage-one.pth"))  # nothing is lost

@@ -142,6 +142,15 @@ def test_a_file_of_another_stage(margo, settings, part, message):
         begin("MARGO", {**SETTINGS, **settings}, resume_from=str(file.pickle))
 
 
+def test_a_run_that_has_only_stage_one_names_it(margo, tmp_path):
+    killed = RunFiles(tmp_path / "run.pth").stage("one")
+    killed.pickle.parent.mkdir()
+    shutil.copy(stage_one(margo).resume, killed.resume)
+    with pytest.raises(FileNotFoundError, match=f"run.pth does not exist; set {killed.pickle}, of the stage that"):
+        begin("MARGO", SETTINGS, resume_from=str(tmp_path / "run.pth"))
+    assert begin("MARGO", SETTINGS, resume_from=str(killed.pickle))
+
+
 def test_epochs_are_those_of_the_stage_that_the_run_is_in(margo, tmp_path):
     """A run that was interrupted in stage two is not measured by the epochs of its stage one."""
     one, copied = stage_one(margo), RunFiles(tmp_path / "run-stage-one.pth")

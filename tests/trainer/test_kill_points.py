@@ -26,14 +26,14 @@ rename = os.replace
 def train(folder, *arguments):
     done = train_and_test(folder, *arguments)
     gc.collect()  # the trainer, with which the last state goes
-    return {**done, "left": sorted(file.name for file in folder.glob("*-last.safetensors"))}
+    return {**done, "left": sorted(file.name for file in folder.rglob("*-last.safetensors"))}
 
 
 def train_and_test(folder, kill_at=None, resume_from=None):
     renames, epochs = [], []
 
     def replace(source, target):
-        if Path(target).parent == folder and not Path(target).name.startswith("."):  # whose run it is, while it is
+        if folder in Path(target).parents and not Path(target).name.startswith("."):  # whose run it is, while it is
             if len(renames) == kill_at:
                 (folder / "killed").write_text(json.dumps([Path(target).name, epochs]))
                 os._exit(9)
@@ -98,7 +98,7 @@ whole = forked("whole")
 print(json.dumps(whole))
 for point in points(whole["renames"]):
     target, epochs = forked(f"kill-{point}", point)
-    files = [file for file in Path(f"kill-{point}").iterdir() if not file.name.startswith(".")]
+    files = [file for file in Path(f"kill-{point}").rglob("*") if file.is_file() and not file.name.startswith(".")]
     runs = [file for file in files if file.suffix in (".pth", ".safetensors")]
     assert all(opens(files)), target
     if not runs:
