@@ -30,7 +30,8 @@ import recbole_mm.encoder
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.data.field_checks import check_fields, check_files_there, nothing_left
+from recbole_mm.data.field_checks import check_fields, check_files_there, nothing_left, reads_labels
+from recbole_mm.data.label_checks import check_are_read
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.host import config as host_config
 from recbole_mm.host import hyper_files, saved_data, splits
@@ -154,9 +155,14 @@ def _check_data() -> None:
             raise ValueError(nothing_left(dataset.config))
         reset(dataset)
 
+    def set_label_by_threshold(dataset: Any) -> None:
+        check_are_read(dataset, reads_labels(dataset.config))
+        set_label(dataset)
+
     load = patch_in_place(kind._load_data, load_data)
     initialise = patch_in_place(kind._init_alias, init_alias)
     reset = patch_in_place(kind._reset_index, reset_index)
+    set_label = patch_in_place(kind._set_label_by_threshold, set_label_by_threshold)
 
 
 def check_model(name: str) -> None:

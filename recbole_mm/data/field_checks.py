@@ -93,12 +93,12 @@ def check_fields(dataset: Any) -> None:
             raise ValueError(_missing(dataset, key, field))
     _check_time(dataset)
     _check_splits_alike(dataset)
-    if _reads_labels(config) and config["threshold"] is None and dataset.label_field not in dataset.inter_feat:
+    if reads_labels(config) and config["threshold"] is None and dataset.label_field not in dataset.inter_feat:
         raise ValueError(
             f"{_missing(dataset, f'{config.model} and labelled rows need LABEL_FIELD', dataset.label_field)}; or make "
             f"labels of a column of numbers, such as threshold: {{rating: 3}}"
         )
-    if _reads_labels(config):
+    if reads_labels(config):
         check_labels(dataset)
 
 
@@ -172,7 +172,8 @@ def _named_fields(config: Any) -> Iterator[tuple[str, str]]:
         yield from ((key, field) for field in config[key] or () if isinstance(config[key], Mapping))
 
 
-def _reads_labels(config: Any) -> bool:
+def reads_labels(config: Any) -> bool:
+    """Whether a model, or its metrics, make something of labels."""
     mode = config["eval_args"].get("mode", "full")
     if "labeled" in (list(mode.values()) if isinstance(mode, Mapping) else [mode]):
         return True

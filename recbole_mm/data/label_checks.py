@@ -5,12 +5,51 @@ RecBole numbers labels of type token, fills gaps with their mean, and computes a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from recbole.utils import FeatureType
+from recbole.evaluator import metric_types
+from recbole.utils import EvaluatorType, FeatureType
 
 OF_TWO_CLASSES = ("auc", "logloss")
+
+
+def check_are_read(dataset: Any, is_read: bool) -> None:
+    """Say where interactions that a label calls negative are taken for positive ones, as RecBole does without a word.
+
+    Args:
+        dataset: RecBole's, or ours, when it has filtered its interactions.
+        is_read: whether the model, or the metrics, read labels.
+
+    Raises ValueError where metrics of values are measured on drawn items (RecBole's issue 2117).
+    """
+    config = dataset.config
+    key, field, least = _labels_of(dataset)
+    if field not in dataset.inter_feat or dataset.field2type[field] != FeatureType.FLOAT:
+        return
+    n_negative = int((dataset.inter_feat[field] < least).sum())
+    mode = config["eval_args"].get("mode", "full")
+    drawn = [one for one in (mode.values() if isinstance(mode, Mapping) else [mode]) if str(one)[:3] in ("uni", "pop")]
+    if n_negative and drawn and metric_types[config["metrics"][0].lower()] == EvaluatorType.VALUE:
+        raise ValueError(
+            f"eval_args: mode: {drawn[0]} measures {', '.join(config['metrics'])} with every interaction as a positive "
+            f"one, whatever {key} says; set mode: labeled"
+        )
+    if n_negative and not is_read:
+        dataset.logger.warning(
+            f"{key} is read neither by {config.model} nor by its metrics: the {n_negative:,} of "
+            f"{len(dataset.inter_feat):,} interactions whose {field} is below {least:g} count as positive ones; leave "
+            f"them out with val_interval: {{{field}: '[{least:g},inf)'}}"
+        )
+
+
+def _labels_of(dataset: Any) -> tuple[str, str, float]:
+    """The key that labels come from, the column they are of, and the least value of a positive one."""
+    if dataset.config["threshold"] is None:
+        return f"LABEL_FIELD: {dataset.label_field}", dataset.label_field, 1
+    ((field, least),) = dataset.config["threshold"].items()
+    return f"threshold: {{{field}: {least:g}}}", field, least
 
 
 def check_labels(dataset: Any) -> None:

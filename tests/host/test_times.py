@@ -105,6 +105,16 @@ def test_one_moment_for_all_goes_by_the_file(tmp_path, clock, order):
     }
 
 
+@pytest.mark.parametrize("ratios", [[0.6, 0.2, 0.2], [0.7, 0.1, 0.2]])
+def test_the_share_of_training_is_not_rounded_down(tmp_path, ratios):
+    """Of 8 interactions before the moment, six or seven are of training; RecBole's binary fractions give one fewer."""
+    rows = written(tmp_path, "seconds", each=8)
+    _, dataset, (train, valid, _) = prepared(tmp_path, "BPR", {"TS": ratios})
+    first, of_training = by_user(rows)["u0"], round(10 * ratios[0])
+    assert {item for user, item in pairs(dataset, train) if user == "u0"} == set(first[:of_training])
+    assert {item for user, item in pairs(dataset, valid) if user == "u0"} == set(first[of_training:])
+
+
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_sequences_are_in_the_order_of_the_file(tmp_path, clock):
     rows = written(tmp_path, clock)

@@ -182,9 +182,20 @@ def test_a_staged_model_whose_parameter_is_a_list(folder, arguments, capsys):
     last = summary(capsys.readouterr().out)
     assert len(blocks()) == 4
     assert re.fullmatch(r"saved/MARGO-[^/]*\.pth", last["checkpoint"])
-    assert len(list(Path("saved").glob("MARGO-*.pth"))) == 2  # of its two stages
+    assert [str(file) for file in Path("saved").glob("MARGO-*.pth")] == [last["checkpoint"]]
+    assert len(list(Path("saved").glob("MARGO-*-stages/*.pth"))) == 1  # of the other trials nothing is left
     again = run("MARGO", "toy", ["hyper_example.best.yaml"])
     assert again["test_result"] == ast.literal_eval(last["test result"])
+
+
+def test_a_parameter_that_is_a_dictionary(folder, arguments, capsys):
+    """RecBole's issue 1847: 'Apply' object has no attribute 'obj'."""
+    hyper, drawn = folder / "drawn.hyper", [{"distribution": "uniform", "sample_num": number} for number in (1, 2)]
+    hyper.write_text(f"train_neg_sample_args choice {drawn}\n")
+    assert main([*arguments[:2], "--model=BPR", f"--params_file={hyper}", "--epochs=1"]) == 0
+    assert len(blocks()) == 2
+    best = ast.literal_eval(summary(capsys.readouterr().out)["best parameters"])
+    assert any(best["train_neg_sample_args"].items() >= one.items() for one in drawn)  # RecBole adds its defaults
 
 
 @pytest.mark.parametrize("rates", ["1e30,0.01,0.001", "0.01,1e30,0.001"])
