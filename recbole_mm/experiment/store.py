@@ -19,7 +19,7 @@ modality whether its row is imputed, and ``title`` where there is an ``.item`` f
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +72,7 @@ class Store:
         with atomic_file(description) as temporary:
             temporary.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
 
-    def check_data(self, dataset: str, folder: Path, modalities: Container[str] | None = None) -> None:
+    def check_data(self, dataset: str, folder: Path, modalities: Iterable[str] | None = None) -> None:
         """Raise ValueError where a data set's files are not those of earlier runs; of the first, keep their digests.
 
         Args:

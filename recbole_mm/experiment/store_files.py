@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from recbole_mm.data.feature_file import find_modalities
+from recbole_mm.data.file_digests import file_digests, first_suffix, unused_modalities
 from recbole_mm.data.file_form import FileForm
 from recbole_mm.experiment.table_forms import Kind
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.json_text import parse_json
-from recbole_mm.io.reading import open_regular, sha256
+from recbole_mm.io.reading import open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ def _what(values: pd.Series) -> str:
 
 
 def changed_files(
-    folder: Path, dataset: str, kept: dict[str, dict[str, str]], modalities: Container[str] | None = None
+    folder: Path, dataset: str, kept: dict[str, dict[str, str]], modalities: Iterable[str] | None = None
 ) -> list[str]:
     """Names of a data set's files that are others than those kept, new or gone.
 
@@ -124,23 +124,10 @@ def changed_files(
         kept: digests by data set and file; those of a data set that is not in it are added.
         modalities: whose features count; all if not given.
     """
-    there = find_modalities(folder, dataset, FileForm.of_folder(folder)) if modalities is not None else []
-    unused = tuple(f"{dataset}.{name}" for name in there if modalities is not None and name not in modalities)
-    current = {
-        path.name: sha256(path)
-        for path in sorted(folder.iterdir())
-        if _is_of(path, dataset) and not _is_features_of(path.name, unused)
-    }
+    unused = unused_modalities(folder, dataset, modalities, FileForm.of_folder(folder))
+    current = file_digests(folder, dataset, unused)
     before = kept.setdefault(dataset, current)
     if modalities is not None:  # a modality that no run before has read
         before |= {name: value for name, value in current.items() if name not in before}
-    names = {name for name in before.keys() | current.keys() if not _is_features_of(name, unused)}
+    names = {name for name in before.keys() | current.keys() if first_suffix(name, dataset) not in unused}
     return sorted(name for name in names if before.get(name) != current.get(name))
-
-
-def _is_features_of(name: str, stems: Iterable[str]) -> bool:
-    return any(name == stem or name.startswith(f"{stem}.") for stem in stems)
-
-
-def _is_of(path: Path, dataset: str) -> bool:
-    return path.name.startswith(f"{dataset}.") and path.is_file()

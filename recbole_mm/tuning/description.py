@@ -8,9 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from recbole_mm.data.file_digests import file_digests, unused_modalities
+from recbole_mm.data.file_form import FileForm
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.json_text import parse_json
-from recbole_mm.io.reading import open_regular
+from recbole_mm.io.reading import open_regular, sha256
+from recbole_mm.io.run_files import RunFiles
+from recbole_mm.model.recommender import Recommender
 from recbole_mm.setting_rules import PATH_KEYS
 from recbole_mm.trainer.checkpoint import settings as plain_settings
 from recbole_mm.tuning.search import Search
@@ -27,6 +31,7 @@ class Description(BaseModel):
     ranges: list[Any]
     algo: str
     max_evals: int
+    files: dict[str, str] | None = None  # there are none where RecBole downloads the data
 
 
 def describe(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
@@ -38,8 +43,26 @@ def describe(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
         "ranges": [[one.name, one.kind, list(one.values)] for one in search.ranges],
         "algo": algo,
         "max_evals": max_evals,
+        "files": _file_digests(search),
     }
     return json.loads(json.dumps(description))
+
+
+def _file_digests(search: Search) -> dict[str, str] | None:
+    """Those of what the trials read: the data set's files, and the checkpoint that they begin with."""
+    config, folder = search.config, Path(search.config["data_path"])
+    if not folder.is_dir():
+        return None
+    is_searched = any(one.name == "modalities" for one in search.ranges)
+    modalities = None if is_searched else config["modalities"]
+    if not issubclass(config.model_class, Recommender):  # RecBole's models read no features
+        modalities = ()
+    unused = unused_modalities(folder, search.dataset, modalities, FileForm.of_settings(config))
+    digests = file_digests(folder, search.dataset, unused)
+    if config["stage_one_checkpoint"]:
+        begun = RunFiles.of(config["stage_one_checkpoint"])
+        digests |= {file.name: sha256(file) for file in (begun.pickle, begun.weights) if file.is_file()}
+    return digests
 
 
 def check_same_search(earlier: dict[str, Any], now: dict[str, Any], where: Path) -> None:
@@ -50,13 +73,27 @@ def check_same_search(earlier: dict[str, Any], now: dict[str, Any], where: Path)
         now: that of the command.
         where: the search lies, for the message.
     """
-    for key in (key for key in now if key != "settings"):
+    for key in (key for key in now if key not in ("settings", "files")):
         if earlier[key] != now[key]:
             raise ValueError(f"--resume: the search in {where} has {key} {earlier[key]}, this one {now[key]}")
     for key in sorted({*earlier["settings"], *now["settings"]}):
         if earlier["settings"].get(key) != now["settings"].get(key):
             theirs, ours = earlier["settings"].get(key), now["settings"].get(key)
             raise ValueError(f"--resume: the search in {where} has {key}: {theirs}, this one {ours}")
+    _check_same_files(earlier.get("files"), now.get("files"), where)
+
+
+def _check_same_files(earlier: dict[str, str] | None, now: dict[str, str] | None, where: Path) -> None:
+    """Raise ValueError where files are others than the search began with; its scores are of those."""
+    if earlier is None or now is None:  # of an earlier version, or downloaded since
+        return
+    changed = sorted(name for name in earlier.keys() | now.keys() if earlier.get(name) != now.get(name))
+    if changed:
+        raise ValueError(
+            f"--resume: {', '.join(changed)} changed since the search in {where} began; bring the files back, or "
+            "begin a new search"
+        )
+
 
 
 def read_kept(file: Path, kind: type[BaseModel], otherwise: str) -> dict[str, Any]:

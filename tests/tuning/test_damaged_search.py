@@ -52,3 +52,12 @@ def test_a_whole_one_goes_on(tmp_path):
     _check_folder(tmp_path, DESCRIPTION, resume=True)
     with pytest.raises(ValueError, match="has model VBPR, this one BM3"):
         _check_folder(tmp_path, {**DESCRIPTION, "model": "BM3"}, resume=True)
+
+
+def test_other_data_than_it_began_with_are_refused(tmp_path):
+    began = {**DESCRIPTION, "files": {"toys.inter": "a", "toys.visual": "b", "toys.item": "c"}}
+    (tmp_path / "search.json").write_text(json.dumps(began))
+    _check_folder(tmp_path, began, resume=True)
+    now = {**DESCRIPTION, "files": {"toys.inter": "a", "toys.visual": "d", "toys.user": "e"}}
+    with pytest.raises(ValueError, match="^--resume: toys.item, toys.user, toys.visual changed since the search in"):
+        _check_folder(tmp_path, now, resume=True)

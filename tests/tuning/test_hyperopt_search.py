@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
@@ -417,6 +418,51 @@ def test_a_search_that_did_not_end_is_not_begun_again_unasked(folder, arguments,
     assert len(blocks()) == 4
     assert main([*arguments, "--resume"]) == 2
     assert "--resume: there is no hyper_example.trials.json of a search that did not end" in capsys.readouterr().err
+
+
+def change_interactions(data: Path) -> str:
+    file = data / "toy.train.inter"
+    file.write_text(file.read_text().rsplit("\n", 2)[0] + "\n")
+    return file.name
+
+
+def change_features(data: Path) -> str:
+    (file,) = [one for one in data.glob("toy.visual*") if one.is_file()]
+    content = bytearray(file.read_bytes())
+    content[content.index(b"0.") + 2] ^= 1
+    file.write_bytes(content)
+    return file.name
+
+
+def add_users(data: Path) -> str:
+    (data / "toy.user").write_text("user_id:token\tage:float\n")
+    return "toy.user"
+
+
+@pytest.mark.parametrize("change", [change_interactions, change_features, add_users])
+def test_other_data_than_the_finished_trials_had_are_refused(folder, monkeypatch, capsys, tmp_path, change):
+    """Killed in the first epoch of the second trial, of which there is no state that would notice it."""
+    settings = json.loads((folder / "toy.yaml").read_text())
+    data = Path(shutil.copytree(Path(settings["data_path"]) / "toy", tmp_path / "data/toy"))
+    Path("own.yaml").write_text(json.dumps({**settings, "data_path": str(tmp_path / "data"), "modalities": ["visual"]}))
+    command = ["--dataset=toy", "--config_files=own.yaml", f"--params_file={folder / 'toy.hyper'}"]
+    with monkeypatch.context() as patches:
+        kill_in(patches, number=2, epoch=1)
+        with pytest.raises(Killed):
+            main(command)
+    before = KEPT.read_text()
+    for file in data.glob("toy.textual*"):  # which nothing here reads
+        file.write_bytes(file.read_bytes() + b"\n")
+    with monkeypatch.context() as patches:
+        kill_in(patches, number=1, epoch=1)
+        with pytest.raises(Killed):
+            main([*command, "--resume"])
+    changed = change(data)
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert f"error: --resume: {changed} changed since the search in {KEPT} began; bring the files back" in error
+    assert error.count("\n") == 1 and KEPT.read_text() == before
 
 
 def test_a_trial_that_failed_is_not_tried_again(folder, capsys, monkeypatch):
