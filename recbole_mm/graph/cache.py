@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from recbole_mm.io.files import atomic_file
 from recbole_mm.io.locks import waiting_lock
 from recbole_mm.io.reading import read_npz
 
+Made = TypeVar("Made")
 FORMAT = 1
 _writes: ContextVar[bool] = ContextVar("writes", default=True)
 
@@ -25,9 +26,9 @@ class GraphCache:
     """Arrays on disk under the hash of everything they were computed from.
 
     A file name is a hash of the inputs' bytes and of every parameter, so that a changed feature, interaction or
-    parameter never finds an old graph. Files are written beside their name and renamed, and a damaged file is built
-    again. Of several processes that ask for the same graph at once, one builds it and the others wait for its file.
-    Within :func:`writing_nothing`, and one that was made within it, only reads.
+    parameter never finds an old graph. Files are written beside their name and renamed, and a file that is damaged, or
+    of which no graph can be made, is built again. Of several processes that ask for the same graph at once, one builds
+    it and the others wait for its file. Within :func:`writing_nothing`, and one that was made within it, only reads.
 
     Args:
         folder: where the files lie; made on first use.
@@ -37,32 +38,34 @@ class GraphCache:
         self.folder = Path(folder)
         self._writes = _writes.get()
 
-    def arrays(
+    def get(
         self,
         kind: str,
         inputs: list[np.ndarray],
         parameters: dict[str, Any],
         build: Callable[[], dict[str, np.ndarray]],
-    ) -> dict[str, np.ndarray]:
-        """What `build()` gives, from disk where the same inputs and parameters were seen before.
+        make: Callable[[dict[str, np.ndarray]], Made],
+    ) -> Made:
+        """What `make` makes of `build()`, which is on disk where the same inputs and parameters were seen before.
 
         Args:
             kind: name of the computation; part of the file name.
             inputs: arrays the result depends on.
             parameters: plain values the result depends on.
             build: computes the named arrays.
+            make: raises KeyError, TypeError, ValueError or IndexError for other arrays, as somebody's file may hold.
         """
         file = self.folder / f"{kind}-{_key(kind, inputs, parameters)}.npz"
-        arrays = _load(file)
-        if arrays is not None:
-            return arrays
+        made = _load(file, make)
+        if made is not None:
+            return made
         if not (self._writes and _writes.get()):
-            return build()
+            return make(build())
         with naming(file):
             self.folder.mkdir(parents=True, exist_ok=True)
         with waiting_lock(file.with_name(f".{file.stem}.lock")):
-            arrays = _load(file)
-            return self._build(file, build) if arrays is None else arrays
+            made = _load(file, make)
+            return make(self._build(file, build)) if made is None else made
 
     def _build(self, file: Path, build: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         arrays = build()
@@ -82,13 +85,13 @@ def writing_nothing() -> Iterator[None]:
         _writes.reset(before)
 
 
-def _load(file: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a file; None where it is absent or damaged, or holds a number that is not finite."""
+def _load(file: Path, make: Callable[[dict[str, np.ndarray]], Made]) -> Made | None:
+    """What is made of a file's arrays; None where it is absent, damaged, or holds what nothing can be made of."""
     try:
         arrays = read_npz(file)
-    except (OSError, ValueError):
+        return make(arrays) if all(_is_finite(array) for array in arrays.values()) else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
-    return arrays if all(_is_finite(array) for array in arrays.values()) else None
 
 
 def _is_finite(array: np.ndarray) -> bool:

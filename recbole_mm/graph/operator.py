@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -198,6 +199,14 @@ class SparseOperator:
 
     def __repr__(self) -> str:
         return f"SparseOperator(shape={self.shape}, nnz={self.nnz}, symmetric={self.symmetric})"
+
+
+def square(n: int, symmetric: bool = False) -> Callable[[dict[str, np.ndarray]], SparseOperator]:
+    """What makes an operator ``[n, n]`` of the arrays `indptr`, `indices` and `values` of a file.
+
+    It raises TypeError for arrays of other names, ValueError for others than of such an operator.
+    """
+    return lambda arrays: SparseOperator(**arrays, shape=(n, n), symmetric=symmetric)
 
 
 def as_numpy(array: np.ndarray | torch.Tensor) -> np.ndarray:

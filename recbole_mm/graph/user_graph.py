@@ -25,6 +25,12 @@ class UserNeighbors(NamedTuple):
     users: np.ndarray
     counts: np.ndarray
 
+    @classmethod
+    def checked(cls, indptr: np.ndarray, users: np.ndarray, counts: np.ndarray, n_users: int) -> UserNeighbors:
+        """Those of a file; raises ValueError where they are none of so many users, as :class:`SparseOperator`."""
+        csr = SparseOperator(indptr, users, counts, (n_users, n_users)).to_scipy()
+        return cls(csr.indptr, csr.indices, csr.data)
+
 
 def cooccurrence_neighbors(
     graph: BipartiteGraph, limit: int = 200, block_pairs: int = 4_000_000

@@ -175,11 +175,13 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is damaged, or holds objects.
+        ValueError: it is damaged, holds objects, or is compressed.
     """
     with open_regular(path) as file:
         try:
             with np.load(file, allow_pickle=False) as stored:
+                if any(one.file_size != one.compress_size for one in stored.zip.infolist()):
+                    raise ValueError("it is compressed, as ours are not: a small file could fill the memory")
                 return {name: stored[name] for name in stored.files}
         except Exception as error:  # of zipfile, zlib, struct and numpy's own, whatever the damage leads them to
             raise ValueError(f"{path} is no whole .npz file ({error!r}); delete it") from error

@@ -124,11 +124,14 @@ class DAMRS(MultimodalRecommender):
 
         inputs = [feature.cpu().numpy() for feature in features]
         parameters = {"k": self.settings.knn_k, "pairs_at_the_mean": "kept"}  # not so in files of earlier versions
-        arrays = self.graph_cache.arrays("consistent-graphs", inputs, parameters, build)
-        return [
-            SparseOperator(arrays[f"indptr{number}"], arrays[f"indices{number}"], arrays[f"values{number}"], shape)
-            for number in range(len(features))
-        ]
+
+        def make(arrays: dict[str, np.ndarray]) -> list[SparseOperator]:
+            return [
+                SparseOperator(arrays[f"indptr{number}"], arrays[f"indices{number}"], arrays[f"values{number}"], shape)
+                for number in range(len(features))
+            ]
+
+        return self.graph_cache.get("consistent-graphs", inputs, parameters, build, make)
 
     def behaviour_tables(self) -> tuple[Tensor, Tensor]:
         """``U [n_users, d]`` and ``I [n_items, d]``, without the item graphs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from recbole.config import Config
 from torch import Tensor, nn
 
@@ -58,12 +59,16 @@ class DualGraphRecommender(LateFusionRecommender):
         limit = max(limit, width)
         parameters = {"n_users": self.n_users, "n_items": self.n_items, "limit": limit}
         inputs = [self.graph.users, self.graph.items]
-        arrays = self.graph_cache.arrays(
-            "user-neighbors", inputs, parameters, lambda: cooccurrence_neighbors(self.graph, limit)._asdict()
+
+        def make(arrays: dict[str, np.ndarray]) -> UserNeighbors:
+            return UserNeighbors.checked(**arrays, n_users=self.n_users)
+
+        neighbors = self.graph_cache.get(
+            "user-neighbors", inputs, parameters, lambda: cooccurrence_neighbors(self.graph, limit)._asdict(), make
         )
-        no_edges = not len(arrays["users"])
+        no_edges = not len(neighbors.users)
         tell_of_no_edges(no_edges, "the graph of users who have items together", "it takes more interactions")
-        return UserGraphSampler(UserNeighbors(**arrays), width, seed)
+        return UserGraphSampler(neighbors, width, seed)
 
     @property
     def user_graph(self) -> SparseOperator:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator, combine, joins_nothing, knn_graph, tell_of_no_edges
+from recbole_mm.graph.operator import square
 from recbole_mm.model.features import FeatureTables, no_features
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.nn.modality_weights import modality_weights
@@ -66,9 +67,8 @@ class FeatureRecommender(GraphRecommender):
             return {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data}
 
         parameters = {"k": k, "weighting": weighting}
-        arrays = self.graph_cache.arrays("item-graph", [feature.cpu().numpy()], parameters, build)
-        shape = (self.n_items, self.n_items)
-        graph = SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], shape)
+        inputs = [feature.cpu().numpy()]
+        graph = self.graph_cache.get("item-graph", inputs, parameters, build, square(self.n_items))
         remedy = "set more knn_k, of which an item takes one"
         tell_of_no_edges(joins_nothing(graph), f"the item graph of {modality}", remedy)
         return graph

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import SparseOperator, joins_nothing, knn_graph, masked_knn_graph, tell_of_no_edges
+from recbole_mm.graph.operator import square
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.dgmrec_settings import DGMRecSettings
 from recbole_mm.model.own_optimizers import OwnOptimizers
@@ -53,9 +54,9 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
             return {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data}
 
         inputs = [feature.cpu().numpy(), missing.numpy()]
-        arrays = self.graph_cache.arrays("masked-item-graph", inputs, {"k": self.settings.knn_k}, build)
-        shape = (self.n_items, self.n_items)
-        graph = SparseOperator(arrays["indptr"], arrays["indices"], arrays["values"], shape)
+        graph = self.graph_cache.get(
+            "masked-item-graph", inputs, {"k": self.settings.knn_k}, build, square(self.n_items)
+        )
         remedy = "set more knn_k, of which an item takes one"
         tell_of_no_edges(joins_nothing(graph), f"the item graph of {name}", remedy)
         return graph

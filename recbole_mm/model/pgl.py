@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.graph import EdgeSampler, SparseOperator, principal_graph
+from recbole_mm.graph.operator import square
 from recbole_mm.model.late_fusion import LateFusionRecommender
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.settings import LateFusionSettings
@@ -146,9 +147,8 @@ class PGL(LateFusionRecommender):
             return {"indptr": csr.indptr, "indices": csr.indices, "values": csr.data}
 
         inputs = [self.graph.users, self.graph.items]
-        arrays = self.graph_cache.arrays("principal-graph", inputs, parameters, build)
-        n_nodes = self.graph.n_nodes
-        return SparseOperator(**arrays, shape=(n_nodes, n_nodes), symmetric=True)
+        make = square(self.graph.n_nodes, symmetric=True)
+        return self.graph_cache.get("principal-graph", inputs, parameters, build, make)
 
     def before_epoch(self, epoch: int) -> None:
         """Draw the epoch's edges."""

@@ -28,7 +28,7 @@ def test_of_those_who_ask_at_once_one_builds(tmp_path):
     def ask():
         cache = GraphCache(tmp_path / "graphs")
         begin.wait()
-        found.append(cache.arrays("kind", [np.ones(2)], {"k": 1}, build)["values"].tolist())
+        found.append(cache.get("kind", [np.ones(2)], {"k": 1}, build, dict)["values"].tolist())
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
@@ -42,7 +42,7 @@ def test_of_those_who_ask_at_once_one_builds(tmp_path):
 def test_a_damaged_file_is_built_again(tmp_path):
     cache = GraphCache(tmp_path)
     for number in (1, 2):
-        arrays = cache.arrays("kind", [], {}, lambda number=number: {"values": np.full(2, number)})
+        arrays = cache.get("kind", [], {}, lambda number=number: {"values": np.full(2, number)}, dict)
         assert arrays["values"].tolist() == [number] * 2
         (file,) = tmp_path.glob("kind-*.npz")
         file.write_bytes(file.read_bytes()[:20])
@@ -51,8 +51,8 @@ def test_a_damaged_file_is_built_again(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_numbers_that_are_not_finite_are_built_again(tmp_path, value):
     cache = GraphCache(tmp_path)
-    cache.arrays("kind", [], {}, lambda: {"values": np.array([1.0, value])})
-    assert cache.arrays("kind", [], {}, lambda: {"values": np.array([2.0])})["values"].tolist() == [2]
+    cache.get("kind", [], {}, lambda: {"values": np.array([1.0, value])}, dict)
+    assert cache.get("kind", [], {}, lambda: {"values": np.array([2.0])}, dict)["values"].tolist() == [2]
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_numbers_that_are_not_finite_are_built_again(tmp_path, value):
 )
 def test_whatever_differs_is_built_by_itself(tmp_path, kind, inputs, parameters):
     cache = GraphCache(tmp_path)
-    first = cache.arrays("kind", [ARRAY], {"k": 1}, lambda: {"values": np.zeros(1)})
-    second = cache.arrays(kind, inputs, parameters, lambda: {"values": np.ones(1)})
-    again = cache.arrays("kind", [ARRAY], {"k": 1}, lambda: {"values": np.ones(1)})
+    first = cache.get("kind", [ARRAY], {"k": 1}, lambda: {"values": np.zeros(1)}, dict)
+    second = cache.get(kind, inputs, parameters, lambda: {"values": np.ones(1)}, dict)
+    again = cache.get("kind", [ARRAY], {"k": 1}, lambda: {"values": np.ones(1)}, dict)
     assert (first["values"], second["values"], again["values"]) == (0, 1, 0)
 
 
@@ -81,7 +81,7 @@ def _ask(folder, begin, answers):
         return {"values": np.full(2, os.getpid())}
 
     begin.wait()
-    answers.put(GraphCache(folder).arrays("kind", [ARRAY], {"k": 1}, build)["values"].tolist())
+    answers.put(GraphCache(folder).get("kind", [ARRAY], {"k": 1}, build, dict)["values"].tolist())
 
 
 @pytest.mark.slow

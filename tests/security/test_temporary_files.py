@@ -89,8 +89,8 @@ def test_links_for_the_old_names_of_a_graph_are_of_no_use(tmp_path, victim):
 
     stem = "knn-0"
     cache = GraphCache(tmp_path)
-    cache.arrays("knn", [np.ones(2)], {}, lambda: {"edges": np.arange(3)})
+    cache.get("knn", [np.ones(2)], {}, lambda: {"edges": np.arange(3)}, dict)
     stem = next(tmp_path.glob("knn-*.npz")).stem
     next(tmp_path.glob("knn-*.npz")).unlink()
-    cache.arrays("knn", [np.ones(2)], {}, build)
+    cache.get("knn", [np.ones(2)], {}, build, dict)
     assert victim.read_text() == "precious"
