@@ -101,7 +101,7 @@ class TensorBoardWriter:
 
     def __init__(self, folder: str):
         self._folder = folder
-        self._has_folder = False
+        self._place: Path | None = None
         self._writer: SummaryWriter | None = None
         self._is_lost = False
 
@@ -127,12 +127,13 @@ class TensorBoardWriter:
         return getattr(self._opened(), name)
 
     def _opened(self) -> SummaryWriter:
-        if not self._has_folder:
-            self._folder, self._has_folder = str(create_new_folder(self._folder)), True
+        if self._place is None:
+            folder = create_new_folder(self._folder)
+            self._folder, self._place = str(folder), folder.absolute()  # the thread writes wherever the process is then
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter  # which takes its time, and not every command logs
 
-            self._writer = SummaryWriter(self._folder)
+            self._writer = SummaryWriter(str(self._place))
         return self._writer
 
     def close(self) -> None:

@@ -30,7 +30,9 @@ def trained(data_path, tmp_path_factory):
     def model(name: str) -> torch.nn.Module:
         merged = {**SMALL, "epochs": 1, "checkpoint_dir": str(tmp_path_factory.mktemp("saved"))}
         run = start(name, data_path, **{**merged, **few_neighbours(name), **SETTINGS.get(name, {})})
-        run.trainer()._train_epoch(run.train_data, 0)
+        trainer = run.trainer()
+        trainer._train_epoch(run.train_data, 0)
+        trainer.tensorboard.close()  # as what trains more than an epoch does
         return run.model
 
     return model

@@ -282,6 +282,23 @@ def test_tensorboard_events(begin):
     assert len(events.Scalars("Vaild_score")) == 3  # RecBole's own spelling
 
 
+def test_tensorboard_events_of_a_process_that_changes_its_folder(begin, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = begin()
+    trainer, home = run.trainer(), Path.cwd()
+    Path("elsewhere").mkdir()
+    for epoch in range(4):  # by hand: the file is open until it is closed, and is another then
+        monkeypatch.chdir(home / "elsewhere" if epoch % 2 else home)
+        trainer._add_train_loss_to_tensorboard(epoch, float(epoch))
+        if epoch:
+            trainer.tensorboard.close()
+    (folder,) = (home / "log_tensorboard").iterdir()
+    losses = [scalar.value for scalar in EventAccumulator(str(folder)).Reload().Scalars("Loss/Train")]
+    assert losses == [0, 1, 2, 3]
+    assert not any((home / "elsewhere").iterdir())
+
+
 def test_cached_loaders_change_no_number(begin):
     """RecBole's `save_dataloaders` takes the generator away from the loaders that it has just saved."""
     ends = []
