@@ -11,6 +11,9 @@ from pathlib import Path
 # Before torch loads: the data are tiny, and threads that spin for work cost minutes beside another busy process.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before Ray starts: its workers are at niceness 15 unless told, and nearly stand still beside other tests' processes.
+os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")  # a start that is slow is no failure
 
 import pytest
 

@@ -50,7 +50,7 @@ def test_both_stages(films):
     settings = {
         **QUIET, "data_path": str(films), "encoder": str(films / "clip"), "prompt_depth": 2,
         "load_col": {"inter": ["user_id", "item_id", "rating"]}, "val_interval": {"rating": "[5,inf)"},
-        "stage_one_epochs": 3, "stage_two_epochs": 2, "stage_two_learning_rate": 0.01,
+        "stage_one_epochs": 2, "stage_two_epochs": 1, "stage_two_learning_rate": 0.01,
     }  # fmt: skip
     result = run("PTMRec", "films", config_dict=settings)
     assert 0 < result["test_result"]["recall@20"] < 1
@@ -64,7 +64,7 @@ def test_both_stages(films):
         changed = (model.backbone.feature(modality) != model.extracted[modality]).any(dim=1)
         assert changed[1:].float().mean() > 0.98  # eleven films have no poster
     report = json.loads(final.with_suffix(".report.json").read_text())
-    assert [len(report["stages"][stage]["seconds_per_epoch"]) for stage in ("one", "two")] == [3, 2]
+    assert [len(report["stages"][stage]["seconds_per_epoch"]) for stage in ("one", "two")] == [2, 1]
     pytest.importorskip("matplotlib")
     assert main(["analyse", "embedding-map", str(final), "--users", "2", "--out", "map"]) == 0
     assert Path("map/embedding-map.png").stat().st_size > 0
