@@ -23,6 +23,7 @@ _CONNECT_SECONDS = 5
 _WATCH_SECONDS = 2.0
 _LOST_SECONDS = 10.0  # without an answer; Ray itself gives up after 60
 AGAIN = "type the same command again"
+TOO_SLOW = "timed out during startup"  # what Ray says of its own processes
 
 
 class HeadWatch(threading.Thread):
@@ -111,7 +112,7 @@ def ray_session(address: str | None = None, go_on: str = AGAIN) -> Iterator[None
     where this process has it; on another machine it must be installed, or lie at the same path. Where the head goes in
     between, the process ends with a line that says to `go_on` (:class:`HeadWatch`).
 
-    Raises ValueError where nothing answers at the address, or the installed Ray is too old.
+    Raises ValueError where nothing answers at the address, Ray does not start here, or the installed one is too old.
     """
     if not hasattr(tune, "RunConfig"):
         raise ValueError(f"ray {ray.__version__} is too old for this; type: pip install -U 'ray[tune,data]'")
@@ -128,7 +129,7 @@ def ray_session(address: str | None = None, go_on: str = AGAIN) -> Iterator[None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     options |= {"address": "local", "include_dashboard": False} if address is None else {"address": address}
     try:
-        ray.init(runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+        _start(runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
     except ConnectionError as error:
         token = "" if "RAY_AUTH_MODE" in os.environ else ", or export RAY_AUTH_MODE=token if it asks for Ray's token"
         raise ValueError(
@@ -139,6 +140,23 @@ def ray_session(address: str | None = None, go_on: str = AGAIN) -> Iterator[None
             yield
     finally:
         ray.shutdown()
+
+
+def _start(**options: Any) -> None:
+    """``ray.init``, and again where Ray's processes took longer than the 30 seconds that it gives them."""
+    for is_last in (False, True):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # of no class of its own
+            if TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+            if is_last:
+                raise ValueError(
+                    "Ray's processes did not start within 30 seconds, twice; end what else keeps this machine busy or "
+                    "fills its memory, and try again"
+                ) from error
 
 
 def _check_address(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import socket
@@ -11,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
+from ray._private import node
 
-from recbole_mm.ray_session import HeadWatch
+from recbole_mm.ray_session import TOO_SLOW, HeadWatch, ray_session
 from tests.waiting import LIMIT
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,3 +80,33 @@ def test_a_session_that_is_over_is_not_watched(head):
     watch.join(timeout=5)
     assert not watch.is_alive()
     watch.look()  # nor when it is asked
+
+
+@pytest.mark.parametrize("n_slow", [1, 2])
+def test_a_start_that_is_too_slow_for_ray_is_tried_once_more(monkeypatch, n_slow):
+    """The machine is busy in the first starts; the session itself is Ray's own."""
+    assert TOO_SLOW in inspect.getsource(node)  # Ray's own words
+    slow, init = [Exception(f"The current node {TOO_SLOW}.")] * n_slow, ray.init
+
+    def start(**options):
+        if slow:
+            raise slow.pop()
+        return init(num_cpus=1, **options)
+
+    monkeypatch.setattr(ray, "init", start)
+    if n_slow == 2:
+        with pytest.raises(ValueError, match="did not start within 30 seconds, twice; end what else"), ray_session():
+            pass
+        return
+    with ray_session():
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+
+
+def test_another_failure_of_the_start_is_not_hidden(monkeypatch):
+    def start(**options):
+        raise RuntimeError("no disk left")
+
+    monkeypatch.setattr(ray, "init", start)
+    with pytest.raises(RuntimeError, match="no disk left"), ray_session():
+        pass
