@@ -17,8 +17,10 @@ from recbole_mm.data.text_form import has_feature_header, is_meant_as_features
 from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import read_table
 
-ARRAYS = ("npy", "npz", "pt", "pth", "pkl", "pickle", "parquet", "h5", "mat", "safetensors", "b", "bin")
+ARRAYS = tuple("npy npz pt pth pkl pickle parquet feather h5 hdf5 mat safetensors b bin".split())
 TEXTS = ("txt", "csv", "tsv")
+TABLES = ("json", "jsonl", "xlsx")
+PACKED = ("gz", "bz2", "xz", "zst", "zip", "tar", "tgz", "7z", "rar")
 _OF_USERS = ("user", "uid")
 
 
@@ -32,11 +34,14 @@ def check_unread_forms(folder: Path, dataset: str, form: FileForm, there: Contai
         modality, _, kind = path.name.removeprefix(f"{dataset}.").partition(".")
         if modality in there or modality_of(modality) in there or not path.is_file():
             continue
-        if kind in ARRAYS and (names_modality(modality) or modality.lower().endswith(("feat", "feats", "emb"))):
+        says_so = names_modality(modality) or modality.lower().endswith(("feat", "feats", "emb"))
+        if says_so and kind.lower().rpartition(".")[2] in PACKED:
+            raise ValueError(f"{path}: no run reads .{kind}; unpack it, or move it away")
+        if says_so and kind.lower() in (*ARRAYS, *TABLES):
             raise ValueError(
                 f"{path}: no run reads .{kind}; make a modality of it with recbole-mm convert npy, or move it away"
             )
-        if kind in TEXTS and _holds_vectors(path, form):
+        if kind.lower() in TEXTS and _holds_vectors(path, form):
             raise ValueError(
                 f"{path} holds vectors, and no run reads .{kind}; name it {dataset}.{modality}, separated by tabs, or "
                 "move it away"
@@ -63,7 +68,9 @@ def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Cont
         sources = _sources(folder, dataset) if sources is None else sources
         if path.name not in sources:
             remedy = "make a modality of it with recbole-mm convert npy"
-            if suffix[1:] not in ARRAYS:
+            if suffix[1:] in PACKED:
+                remedy = "unpack it"
+            elif suffix[1:] not in ARRAYS:
                 tabs = ", separated by tabs" if suffix[1:] in TEXTS else ""
                 remedy = f"name it {dataset}.{modality}{suffix if suffix == '.arrow' else ''}{tabs}"
             raise ValueError(f"{path} holds features that no run reads under this name; {remedy}, or move it away")
@@ -99,6 +106,8 @@ def _other_than_features(name: str, values: np.ndarray) -> str | None:
 def _meant_modality(path: Path) -> tuple[str, str]:
     """Which modality a file would be, and its suffix where that is one of a format."""
     stem, _, kind = path.name.rpartition(".")
+    if kind in PACKED:
+        return modality_of(stem.partition(".")[0]), f".{kind}"
     if kind in (*ARRAYS, *TEXTS, "arrow") and stem:
         return modality_of(stem.rpartition(".")[2]), f".{kind}"
     return modality_of(kind), ""
@@ -111,7 +120,7 @@ def _is_of_features(path: Path, folder: Path, dataset: str, form: FileForm) -> b
         if values is None or _says_features(name):
             return values is not None
         return not _other_than_features(name, values) and len(values) in _item_counts(folder, dataset, form)
-    if kind in ARRAYS:
+    if kind in (*ARRAYS, *PACKED):
         return _says_features(name) and re.search("feat|emb|vec", name.lower()) is not None
     if kind in TEXTS:
         return _holds_vectors(path, form)

@@ -103,6 +103,7 @@ def beside(name: str, outcome: str = "", expect=None, content: str | bytes | Non
 
 
 ARRAY = "no run reads .{}; make a modality of it with recbole-mm convert npy, or move it away"
+UNPACK = "no run reads .{}; unpack it, or move it away"
 TEXT = "holds vectors, and no run reads .{}; name it shop.visual, separated by tabs, or move it away"
 FILE_NAMES = [
     beside("itememb", "a modality itememb", modality("itememb")),
@@ -113,6 +114,14 @@ FILE_NAMES = [
     beside("visual.npy", f"shop.visual.npy: {ARRAY.format('npy')}"),
     beside("image_feat.npy", f"shop.image_feat.npy: {ARRAY.format('npy')}"),
     beside("visual.pt", f"shop.visual.pt: {ARRAY.format('pt')}"),
+    beside("visual.hdf5", f"shop.visual.hdf5: {ARRAY.format('hdf5')}"),
+    beside("visual.feather", f"shop.visual.feather: {ARRAY.format('feather')}"),
+    beside("visual.json", f"shop.visual.json: {ARRAY.format('json')}"),
+    beside("visual.xlsx", f"shop.visual.xlsx: {ARRAY.format('xlsx')}"),
+    beside("visual.NPY", f"shop.visual.NPY: {ARRAY.format('NPY')}"),
+    beside("visual.gz", f"shop.visual.gz: {UNPACK.format('gz')}"),
+    beside("image_feat.npy.gz", f"shop.image_feat.npy.gz: {UNPACK.format('npy.gz')}"),
+    beside("textual.zip", f"shop.textual.zip: {UNPACK.format('zip')}"),
     beside("visual~", "shop.visual~ is an editor's copy, which would be a modality; delete or move it"),
     beside("visual", "shop.visual, line 1, byte 1: no utf-8 text (invalid start byte); save the file as UTF-8, or set "
            "encoding to the one it has", content=b"\x93NUMPY" + bytes(100)),
@@ -146,6 +155,9 @@ LOOSE = [
     loose("vit.npy", CONVERT, array(13)),
     loose("visual_emb.pt", CONVERT, b"PK"),
     loose("image_features.h5", CONVERT, b""),
+    loose("image_feat.npy.gz", "unpack it", b"\x1f\x8b"),
+    loose("features.feather", CONVERT, b"ARROW1"),
+    loose("pictures.zip", content=b"PK"),
     loose("visual", "name it shop.visual"),
     loose("toys.visual", "name it shop.visual"),
     loose("toys.image_emb", "name it shop.visual"),
