@@ -26,18 +26,25 @@ class ItemInputs:
         inputs: the tower's arguments, ``[n, ...]`` each: tokens in memory, pictures as bytes on the disk.
         missing: reason by original id, for the items without contents.
         counts: how many contents each item has ``[n]``, one after the other in `inputs`; None where all have one.
+        lengths: tokens of each text ``[n]``, without the padding behind it; None of pictures.
     """
 
     items: Tensor
     inputs: tuple[Tensor | PixelRows, ...]
     missing: dict[str, str]
     counts: Tensor | None = None
+    lengths: Tensor | None = None
 
     def features(self, tower: Callable[..., Tensor], items: Tensor, device: torch.device) -> Tensor:
-        """What a tower makes of some of :attr:`items`, ``[k, width]``: the mean of those with several contents."""
+        """What a tower makes of some of :attr:`items`, ``[k, width]``: the mean of those with several contents.
+
+        Texts are read without the padding that none of them needs, which no tower attends to.
+        """
         places = torch.searchsorted(self.items, items.cpu())
         if self.counts is None:
-            return tower(*(one[places].to(device) for one in self.inputs))
+            longest = None if self.lengths is None else int(self.lengths[places].max())
+            rows = (one[places] for one in self.inputs)
+            return tower(*((one if longest is None else one[:, :longest]).to(device) for one in rows))
         counts = self.counts[places]
         owners = torch.arange(len(places)).repeat_interleave(counts)
         within = torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners]
@@ -45,9 +52,16 @@ class ItemInputs:
         return means(tower(*(one[parts].to(device) for one in self.inputs)), counts)
 
     def among(self, items: Tensor) -> Tensor:
-        """The distinct ones of some ids that have contents, ascending, on the same device."""
+        """The distinct ones of some ids that have contents, on the same device.
+
+        Ascending; of texts the short ones come first, so that parts of them need little padding.
+        """
         distinct = torch.unique(items)
-        return distinct[torch.isin(distinct, self.items.to(items.device))]
+        found = distinct[torch.isin(distinct, self.items.to(items.device))]
+        if self.lengths is None:
+            return found
+        order = self.lengths[torch.searchsorted(self.items, found.cpu())].argsort(stable=True)
+        return found[order.to(items.device)]
 
 
 def image_inputs(contents: PreparedPictures, ids: list[str]) -> ItemInputs:
@@ -74,8 +88,10 @@ def image_inputs(contents: PreparedPictures, ids: list[str]) -> ItemInputs:
 def text_inputs(encoder: DualEncoder, contents: Texts, ids: list[str]) -> ItemInputs:
     """Tokens and mask of all items with a text; `ids` and errors as of :func:`image_inputs`."""
     found, missing = _found(ids, contents.text)
-    tokens = encoder.tokens([text for _, text in found])  # at once, so that all have one length
-    return ItemInputs(torch.tensor([item for item, _ in found]), tokens, missing)
+    ids_of_tokens, mask = encoder.tokens([text for _, text in found])  # at once, so that all have one length
+    places = torch.arange(1, mask.shape[1] + 1)
+    lengths = (places * (mask != 0)).amax(dim=1)  # up to the last one that is attended to
+    return ItemInputs(torch.tensor([item for item, _ in found]), (ids_of_tokens, mask), missing, lengths=lengths)
 
 
 def _found(ids: list[str], read: Callable[[str], Any]) -> tuple[list[tuple[int, Any]], dict[str, str]]:

@@ -105,8 +105,8 @@ class TunedContents:
         half = half_type(device) if self._settings.mixed_precision else None
         with torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None):
             self.encoder.set_training(torch.is_grad_enabled())
-            rows = inputs.features(tower, items, device).float()
-        return self._scalings[modality](rows)
+            rows = inputs.features(tower, items, device)
+        return self._scalings[modality](rows if half is None else rows.float())
 
     def needs_scaler(self, device: torch.device) -> bool:
         """Whether it encodes in float16 there, whose small gradients would be lost without a scaled loss."""
@@ -116,7 +116,8 @@ class TunedContents:
     def encode_into(self, table: Tensor, modality: str, at_once: int) -> None:
         """Encode all items that have contents into their rows of `table`, ``[n_items, width]``, some at once."""
         with memory_errors(f"lower micro_batch_size ({at_once})"):
-            for items in self.inputs(modality).items.to(table.device).split(at_once):
+            inputs = self.inputs(modality)
+            for items in inputs.among(inputs.items.to(table.device)).split(at_once):
                 table[items] = self.encode(modality, items)
 
     def constants(self) -> Iterator[Any]:

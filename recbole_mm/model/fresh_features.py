@@ -20,13 +20,14 @@ class FreshFeatures:
         contents: the encoder with what it reads.
         tables: the backbone's, of which the encoder's modalities are buffers.
         at_once: items that the encoder sees at once.
+        kept: items of a step and modality that are encoded once, whose inner states stay in memory for the gradient.
 
     Attributes:
         is_stale: whether the encoder may have changed since all items were encoded.
     """
 
-    def __init__(self, contents: Any, tables: FeatureTables, at_once: int):
-        self._contents, self._tables, self._at_once = contents, tables, at_once
+    def __init__(self, contents: Any, tables: FeatureTables, at_once: int, kept: int = 0):
+        self._contents, self._tables, self._at_once, self._kept = contents, tables, at_once, kept
         self.is_stale = False
 
     @torch.no_grad()
@@ -55,10 +56,14 @@ class FreshFeatures:
     def _encode(self, modality: str, items: Tensor) -> Tensor:
         """Fresh features ``[n, width]`` of distinct items.
 
-        Where they are more than can be encoded at once, each part is encoded again when its gradient is asked for, so
-        that only its inner states are in memory.
+        Of those beyond the kept ones, each part is encoded again when its gradient is asked for, with the same random
+        numbers, so that only its inner states are in memory.
         """
-        parts = items.split(self._at_once)
-        if len(parts) == 1:
-            return self._contents.encode(modality, items)
-        return torch.cat([checkpoint(self._contents.encode, modality, part, use_reentrant=False) for part in parts])
+        encode, features = self._contents.encode, []
+        kept = self._kept if len(items) > self._at_once else len(items)
+        for start, part in zip(range(0, len(items), self._at_once), items.split(self._at_once), strict=True):
+            if start + len(part) <= kept:
+                features.append(encode(modality, part))
+            else:
+                features.append(checkpoint(encode, modality, part, use_reentrant=False))
+        return torch.cat(features)

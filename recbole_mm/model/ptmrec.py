@@ -44,12 +44,13 @@ class PTMRec(BackboneModel):
         L = L_{backbone} + \mu \sum_m KL(T \| Q^m),
 
     see :func:`~recbole_mm.nn.knowledge_transfer.knowledge_transfer_loss`. The backbone's loss is of all pairs of a
-    step at once; the encoder sees the items of ``micro_batch_size`` of them at a time, twice: for their features, and
-    again for their gradients, so that its inner states are those of few items. The transfer compares the items of
-    ``micro_batch_size`` pairs with one another. With ``encode_negatives: False`` only the positive ones are encoded:
-    half the encoder's work, without the gradient that the negatives owe it. All other items' features come from a
-    table, which keeps what was encoded last and is refreshed as a whole before each evaluation. Constant item graphs
-    stay those of stage one, unless ``rebuild_item_graph`` has them follow the features.
+    step at once; the encoder sees each of their items as one, ``micro_batch_size`` of them at a time, twice: for
+    their features, and again for their gradients, so that its inner states are those of few items; ``kept_items``
+    of them but once. The transfer compares the items of ``micro_batch_size`` pairs with one another. With
+    ``encode_negatives: False`` only the positive ones are encoded: half the encoder's work, without the gradient
+    that the negatives owe it. All other items' features come from a table, which keeps what was encoded last and is
+    refreshed as a whole before each evaluation. Constant item graphs stay those of stage one, unless
+    ``rebuild_item_graph`` has them follow the features.
 
     Keys: ``peft`` (``none`` is "CLIP-frozen", stage one alone), ``two_stage`` (False is "CLIP-prompt", both from
     scratch without transfer), ``transfer_weight`` (mu; 0 is "w/o loss"). Controls: ``tune_backbone: False`` is the
@@ -85,8 +86,8 @@ class PTMRec(BackboneModel):
         self.contents = self._build_contents(config, dataset) if self.settings.has_encoder else None
         self.fresh = None
         if self.contents is not None:
-            at_once = self.micro_batch_size * (2 if self.settings.encode_negatives else 1)
-            self.fresh = FreshFeatures(self.contents, self.backbone.features, at_once)
+            tables, kept = self.backbone.features, self.settings.kept_items
+            self.fresh = FreshFeatures(self.contents, tables, self.micro_batch_size, kept)
         self.target = BehaviourTarget(self.backbone, self.settings.transfer_target)
         self.graphs = RebuiltGraphs(self.backbone, self.settings.rebuild_item_graph)
         self.stages = self.stages_for(self.settings)

@@ -83,9 +83,11 @@ class PTMRecSettings(BackboneModelSettings):
     encode_negatives: Annotated[bool, TUNES, acts_where("tune_encoder", True)] = True
     """Whether a batch's negative items are encoded anew too; else the encoder's gradient is of positives alone."""
     micro_batch_size: Count = 128
-    """Pairs whose items are encoded at once, and compared by the transfer."""
+    """Pairs that the transfer compares with one another; also items that the encoder sees at once."""
     accumulation_steps: Count = 12
     """Micro-batches of one step of the optimizer, which the backbone passes through once."""
+    kept_items: Annotated[CountOrZero, TUNES, acts_where("tune_encoder", True)] = 0
+    """Most items of a step and modality whose inner states stay in memory; the others are encoded twice."""
     mixed_precision: Annotated[bool, TUNES, acts_where("tune_encoder", True)] = True
     """Encode in half precision on a GPU: bfloat16 where it computes in it, else float16 with a scaled loss."""
     picture_cache: Annotated[Place | None, TUNES, acts_where("tune_encoder", True)] = None

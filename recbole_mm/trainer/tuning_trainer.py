@@ -83,8 +83,9 @@ class TuningTrainer(StagedTrainer):
             self.enable_scaler = True
         started = time.perf_counter()
         with memory_errors(
-            f"lower micro_batch_size ({self.model.settings.micro_batch_size}; raise accumulation_steps for it), or "
-            "set gradient_checkpointing: True or mixed_precision: True; resume_from goes on from the last checkpoint"
+            f"lower kept_items or micro_batch_size ({self.model.settings.micro_batch_size}; raise accumulation_steps "
+            "for it), or set gradient_checkpointing: True or mixed_precision: True; resume_from goes on from the last "
+            "checkpoint"
         ):
             loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self._note_cost(time.perf_counter() - started)
