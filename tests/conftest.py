@@ -52,6 +52,7 @@ SLOW = (
     "test_import_time", "test_initial_values", "test_inputs", "test_kill_points", "test_leak_checks", "test_logs",
     "test_main", "test_margo", "test_margo_planted", "test_metrics", "test_modality_map", "test_modality_weights",
     "test_outside", "test_own_optimizers", "test_plugins", "test_ptmrec", "test_ptmrec_encoders",
+    "test_ptmrec_encoding",
     "test_published_section", "test_quick_start", "test_ray_session", "test_report", "test_resume", "test_run_end",
     "test_run_names", "test_search", "test_statistics", "test_terminal", "test_training", "test_weak_modality",
     "test_wheel",
