@@ -33,10 +33,17 @@ def _critic(model, batch: Batch, graphs) -> Iterator[Kernel]:
     for graph in graphs:  # without a gradient
         yield sparse_product(graph, n_modalities * size)
         yield sparse_product(graph, size, model.settings.n_layers)
-    yield from contrast(n_modalities * batch.size, model.n_items, size)
-    yield dense_products(batch.size, size, model.n_items, times=n_modalities + 1)[0]
-    for layer in model.critic.layers:
-        passes = dense_products(n_modalities * batch.size, layer.in_features, layer.out_features)
-        forward, to_weight, to_rows = passes
+    yield dense_products(batch.size, size, model.n_items)[0]  # of final vectors; those of features are of rank d
+    first, *others = model.critic.layers
+    n_rows, width = n_modalities * batch.size, n_modalities * size
+    real = dense_products(batch.size, first.in_features, first.out_features)
+    yield from real[:2]  # real rows are the same for all modalities
+    steepness = dense_products(n_rows, first.out_features, first.in_features)
+    yield from steepness
+    for _ in range(2):  # fake rows, for the critic's step and for the model's
+        yield from dense_products(first.out_features, first.in_features, width)[:2]
+        yield from dense_products(n_rows, size, first.out_features)[:2]
+    for layer in others:
+        forward, to_weight, to_rows = dense_products(n_rows, layer.in_features, layer.out_features)
         yield from [forward] * 4 + [to_weight] * 4 + [to_rows] * 2
     yield from optimizer_step([torch.empty_like(one) for one in model.critic.parameters()])

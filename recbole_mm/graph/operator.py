@@ -142,8 +142,12 @@ class SparseOperator:
         """
         if rows.device.type != "cpu":
             return functional.embedding(rows, self @ x)
-        csr = self.to_scipy()[rows.numpy()]
-        return SparseOperator(csr.indptr, csr.indices, csr.data, csr.shape) @ x
+        return self.rows(rows) @ x
+
+    def rows(self, rows: torch.Tensor) -> SparseOperator:
+        """Some rows, ``[n, n_cols]``, of row numbers ``[n]``; a row may repeat."""
+        csr = self.to_scipy()[rows.cpu().numpy()]
+        return SparseOperator(csr.indptr, csr.indices, csr.data, csr.shape)
 
     def dense_rows(self, rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Some rows, ``[n, n_cols]``, of the type and on the device of `like`.
@@ -152,7 +156,21 @@ class SparseOperator:
             rows: ``[n]`` row numbers.
             like: any tensor.
         """
-        return torch.from_numpy(self.to_scipy()[rows.cpu().numpy()].toarray()).to(like)
+        return self.rows(rows).dense_like(like)
+
+    def dense_like(self, like: torch.Tensor) -> torch.Tensor:
+        """The matrix as a dense tensor of the type and on the device of `like`."""
+        starts, columns, values = self.entries(like)
+        dense = like.new_zeros(self.shape)
+        return dense.index_put_((torch.repeat_interleave(starts.diff()), columns), values)
+
+    def entries(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Where each row's entries start ``[n_rows + 1]``, their columns and values ``[nnz]``, on `like`'s device.
+
+        Values are of the type of `like`; nothing of it is to be written to.
+        """
+        starts, columns, values = self._on(like.device, like.dtype)
+        return starts, columns, values
 
     def transpose(self) -> SparseOperator:
         """The transposed operator, built on first use; a symmetric operator is its own."""

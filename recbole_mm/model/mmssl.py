@@ -8,16 +8,17 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultimodalDataset
-from recbole_mm.graph import tell_of_no_edges
+from recbole_mm.graph import SparseOperator, tell_of_no_edges
 from recbole_mm.host.cold_items import negative_items
 from recbole_mm.model.mmssl_settings import MMSSLSettings
 from recbole_mm.model.projections import ModalityProjections
 from recbole_mm.model.renewed_graphs import RenewedGraphs
 from recbole_mm.model.user_batches import UserBatches
-from recbole_mm.nn.critic import Critic, CriticDraw, critic_loss, draw_critic, real_rows, similarity_rows
+from recbole_mm.nn.critic import Critic, CriticDraw, critic_loss, draw_critic, real_rows
 from recbole_mm.nn.dropout import dropout
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch, smoothed_two_table_contrast
+from recbole_mm.nn.masked_similarities import MaskedSimilarities
 from recbole_mm.nn.modality_views import ModalityViews
 from recbole_mm.nn.normalise import l2_normalise
 from recbole_mm.nn.user_embedding import id_table
@@ -82,7 +83,8 @@ class MMSSL(RenewedGraphs):
         self.critic = Critic(self.n_items - 1, settings.critic_slope, rates)
         adam = torch.optim.Adam(self.critic.parameters(), lr=settings.critic_learning_rate, betas=(0.5, 0.9))
         self.keep_optimizer("critic", self.critic, adam)
-        self.interactions = self.graph.raw_block()
+        of_pad_too = self.graph.raw_block().to_scipy()
+        self.interactions = SparseOperator.from_scipy(of_pad_too[:, 1:])  # [n_users, n_items - 1]
         self.user_graph, self.item_graph_of_users = self.graph.user_root_block(), self.graph.item_root_block()
         self.modality_edges = {}
         share = f"a graph renewed by refreshed_share: {settings.refreshed_share:g} of {self.n_items - 1} items"
@@ -167,20 +169,23 @@ class MMSSL(RenewedGraphs):
                 for view in views
             )
             loss = loss + settings.contrast_weight * sum(contrasts)
-        self.similar_items = [users.new_empty(len(users), 0) for _ in self.modalities]  # where none are looked for
-        if settings.adversarial_weight or self.n_similar:
-            fake = self.fake_rows(users, content, self.interactions.dense_rows(users, user)[:, 1:])
-            self.similar_items = [rows.detach().topk(self.n_similar, dim=1).indices + 1 for rows in fake]
-            if settings.adversarial_weight:
-                opinion = self.critic(torch.cat(fake), critic_masks).mean()
-                loss = loss - settings.adversarial_weight * opinion
+        fake = self.fake_rows(users, content)
+        self.similar_items = [self._most_similar(rows) for rows in fake]
+        if settings.adversarial_weight:
+            loss = loss - settings.adversarial_weight * self.critic(self.critic.first(fake), critic_masks).mean()
         return loss
 
-    def fake_rows(self, users: Tensor, content: list[Pair], interactions: Tensor) -> list[Tensor]:
+    def fake_rows(self, users: Tensor, content: list[Pair]) -> list[MaskedSimilarities]:
         """Similarities of a batch's users to all items by each modality's features, ``[batch, n_items - 1]`` each."""
-        return [
-            similarity_rows(gather(of_users, users)[0], of_items[1:], interactions) for of_users, of_items in content
-        ]
+        known = self.interactions.rows(users)
+        return [MaskedSimilarities(gather(of_users, users)[0], of_items[1:], known) for of_users, of_items in content]
+
+    def _most_similar(self, rows: MaskedSimilarities) -> Tensor:
+        """Ids of the items that are looked for, ``[batch, n_similar]``; none as released on small catalogues."""
+        if not self.n_similar:
+            return rows.users.new_empty(len(rows.users), 0, dtype=torch.long)
+        with torch.no_grad():
+            return rows.dense().topk(self.n_similar, dim=1).indices + 1
 
     def critic_step(self, batch: Interaction) -> Tensor | None:
         """One step of the critic on a batch's users; gives its loss, detached, or None where there is no critic."""
@@ -200,9 +205,11 @@ class MMSSL(RenewedGraphs):
         settings = self.settings
         with torch.no_grad():
             user_table, item_table, content, _ = self.forward_parts(masks)
-            interactions = self.interactions.dense_rows(users, user_table)[:, 1:]
-            fake = torch.cat(self.fake_rows(users, content, interactions))
-            similar = similarity_rows(user_table[users], item_table[1:], interactions)
+            fake = self.fake_rows(users, content)
+            known = fake[0].training_items
+            similar = MaskedSimilarities(user_table[users], item_table[1:], known).dense()
             noise = settings.gumbel_weight / settings.gumbel_temperature
-            real = real_rows(interactions, similar, drawn.uniform, noise, settings.real_weight)
-        return critic_loss(self.critic, fake, real.repeat(len(self.modalities), 1), drawn, settings.gradient_penalty)
+            real = real_rows(known.dense_like(similar), similar, drawn.uniform, noise, settings.real_weight)
+        of_fake = self.critic.first(fake)
+        of_real = self.critic.first(real).repeat(len(self.modalities), 1)
+        return critic_loss(self.critic, of_fake, of_real, drawn, settings.gradient_penalty)

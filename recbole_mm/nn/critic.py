@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.nn.dropout import dropout
+from recbole_mm.nn.masked_similarities import MaskedSimilarities, times
 from recbole_mm.nn.normalise import l2_normalise
 
 _SCALE = 100.0
@@ -44,11 +44,23 @@ class Critic(nn.Module):
         ones = (like.new_ones(n_rows, width) for width in self.widths[1:3])
         return [dropout(one, rate) for one, rate in zip(ones, self.rates, strict=True)]
 
-    def forward(self, rows: Tensor, masks: list[Tensor]) -> Tensor:
-        """Scores ``[n]``."""
-        for layer, norm, mask in zip(self.layers[:2], self.norms, masks, strict=True):
-            rows = norm(F.leaky_relu(layer(rows), self.slope)) * mask
-        return _SCALE * self.layers[2](rows).squeeze(1).sigmoid()
+    def forward(self, hidden: Tensor, masks: list[Tensor]) -> Tensor:
+        """Scores ``[n]`` of what the first layer makes of rows, ``[n, n_items // 4]``: :meth:`first`."""
+        for number, (norm, mask) in enumerate(zip(self.norms, masks, strict=True)):
+            hidden = self.layers[number](hidden) if number else hidden
+            active = hidden if self.slope == 1 else F.leaky_relu(hidden, self.slope)
+            hidden = norm(active) * mask
+        return _SCALE * self.layers[2](hidden).squeeze(1).sigmoid()
+
+    def first(self, rows: Tensor | list[MaskedSimilarities]) -> Tensor:
+        """The first layer, by far the largest, of rows ``[n, n_items]``: ``[n, n_items // 4]``."""
+        layer = self.first_layer
+        return layer(rows) if isinstance(rows, Tensor) else times(rows, layer.weight) + layer.bias
+
+    @property
+    def first_layer(self) -> nn.Linear:
+        """The layer of ``n_items`` columns."""
+        return cast(nn.Linear, self.layers[0])
 
 
 class CriticDraw(NamedTuple):
@@ -75,17 +87,6 @@ def draw_critic(critic: Critic, n_users: int, n_rows: int) -> CriticDraw:
     return CriticDraw(uniform, alpha, (fake, real, between))
 
 
-def similarity_rows(users: Tensor, items: Tensor, interactions: Tensor) -> Tensor:
-    """Products of users with all items, 0 at their training items, at unit length: ``[n, n_items]``.
-
-    Args:
-        users: ``[n, d]``.
-        items: ``[n_items, d]``.
-        interactions: 1 at training items, else 0, ``[n, n_items]``.
-    """
-    return l2_normalise(users @ items.T * (1 - interactions))
-
-
 def real_rows(interactions: Tensor, similarities: Tensor, uniform: Tensor, noise: float, weight: float) -> Tensor:
     r"""``L2n(softmax(A + noise G) + weight Sim)`` with Gumbel noise ``G = -ln(-ln(r + 1e-8) + 1e-8)``.
 
@@ -100,21 +101,21 @@ def real_rows(interactions: Tensor, similarities: Tensor, uniform: Tensor, noise
     return l2_normalise((interactions + noise * gumbel).softmax(dim=1) + weight * similarities)
 
 
-def critic_loss(
-    critic: Callable[[Tensor, list[Tensor]], Tensor], fake: Tensor, real: Tensor, drawn: CriticDraw, penalty: float
-) -> Tensor:
+def critic_loss(critic: Critic, fake: Tensor, real: Tensor, drawn: CriticDraw, penalty: float) -> Tensor:
     r"""``mean D(fake) - mean D(real) + penalty mean (|grad D(x)| - 1)^2`` at x between real and fake rows.
+
+    The first layer is affine: what it makes of x lies between what it makes of these rows, and is not computed again.
 
     Args:
         critic: D.
-        fake, real: ``[n, n_items]``, without a gradient.
+        fake, real: what its first layer makes of rows, ``[n, n_items // 4]``.
         drawn: of these rows.
         penalty: weight of the last term.
     """
     between = (drawn.alpha * real + (1 - drawn.alpha) * fake).requires_grad_()
     of_fake, of_real, of_between = (
-        critic(rows, masks) for rows, masks in zip((fake, real, between), drawn.masks, strict=True)
+        critic(hidden, masks) for hidden, masks in zip((fake, real, between), drawn.masks, strict=True)
     )
     (gradient,) = torch.autograd.grad(of_between.sum(), between, create_graph=True)
-    steepness = (gradient.norm(dim=1) - 1).square().mean()
+    steepness = ((gradient @ critic.first_layer.weight).norm(dim=1) - 1).square().mean()
     return of_fake.mean() - of_real.mean() + penalty * steepness
