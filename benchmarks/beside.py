@@ -89,7 +89,7 @@ def main() -> None:
         rows.append(
             [
                 name,
-                *(f"{result[one]:.1f}" for one in ("alone", "beside")),
+                *(f"{result[arrangement]:.1f}" for arrangement in ("alone", "beside")),
                 f"{result['beside'] / result['alone']:.2f}",
             ]
         )

@@ -104,7 +104,7 @@ def main() -> int:
             row["date"] = versions()["date"]
             print(", ".join(f"{name} {cell.format(**row)}" for name, cell in COLUMNS.items()), flush=True)
             here, rows = harness.put_row("closed-forms", row, "shape", "model")
-            cells = [[cell.format(**one) for cell in COLUMNS.values()] for one in rows]
+            cells = [[cell.format(**entry) for cell in COLUMNS.values()] for entry in rows]
             table = harness.table(list(COLUMNS), cells)
             harness.write_results(
                 "closed-forms", "# Closed forms", harness.versions_line(here), EXPLANATION, table

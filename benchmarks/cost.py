@@ -47,7 +47,7 @@ def measure(model: str, folder: str, key: str, values: list, settings: dict, n_s
                 run.trainer._train_batch(batch, run.model.calculate_loss, scaler)
             seconds[number].append(time.process_time() - started)
     return {
-        "seconds": [median(one[1:]) for one in seconds],
+        "seconds": [median(durations[1:]) for durations in seconds],
         "parameters": [sum(p.numel() for p in run.model.parameters()) for run in runs],
     }
 
@@ -65,7 +65,7 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = harness.shaped_data(arguments.shape, 1, arguments.data)
     values = [yaml.safe_load(value) for value in arguments.values]
-    settings = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in arguments.set)}
+    settings = {key: yaml.safe_load(value) for key, _, value in (option.partition("=") for option in arguments.set)}
     result = harness.call_alone(
         measure,
         model=arguments.model,

@@ -77,7 +77,7 @@ def measure(model: str, folder: str, n_steps: int) -> dict:
         "seconds": seconds,
         "seconds_to_end_of_first_step": before,
         "floor": floor_seconds,
-        "floor_parts": {part: steps * one for part, one in floor.parts().items()},
+        "floor_parts": {part: steps * cost for part, cost in floor.parts().items()},
         "floor_of_first_step": once.median_step,
         "ratio": seconds / floor_seconds,
         "peak": peak,
@@ -109,7 +109,7 @@ def main() -> int:
 def write(shape: str, row: dict, n_steps: int) -> None:
     """Put the row into `results/epoch-<shape>`; rows of other models and scales stay if versions do."""
     here, rows = harness.put_row(f"epoch-{shape}", row, "model", "scale")
-    cells = [[cell.format(**one) for cell in COLUMNS.values()] for one in rows]
+    cells = [[cell.format(**entry) for cell in COLUMNS.values()] for entry in rows]
     harness.write_results(
         f"epoch-{shape}",
         f"# One epoch of training, shape {shape}",

@@ -47,10 +47,10 @@ def prepare(folder: str, pickled: str, text_folder: str) -> dict:
             shutil.copy(source / f"{source.name}.{split}.inter", target / f"{target.name}.{split}.inter")
         features = read_features(source, source.name, MODALITY)
         write_text(Path("ours"), MODALITY, features.ids, features.values)
-        with Path("ours").open() as ours, Path("recboles").open("w") as recboles:
-            next(ours)
+        with Path("ours").open() as file, Path("recboles").open("w") as recboles:
+            next(file)
             recboles.write(f"{MODALITY}_id:token\t{MODALITY}_feature:float_seq\n")
-            shutil.copyfileobj(ours, recboles)
+            shutil.copyfileobj(file, recboles)
         shutil.move("recboles", text)
     return {"arrow": (source / f"{source.name}.{MODALITY}.arrow").stat().st_size, "text": text.stat().st_size}
 
@@ -114,7 +114,7 @@ def main() -> None:
     arrow = [harness.call_alone(load_arrow, pickled=str(pickled)) for _ in range(5)]
     without = harness.call_alone(load_text, folder=str(text_folder), with_features=False)
     text = harness.call_alone(load_text, folder=str(text_folder), with_features=True)
-    arrow = {key: median(one[key] for one in arrow) for key in ("seconds", "peak")} | {
+    arrow = {key: median(kind[key] for kind in arrow) for key in ("seconds", "peak")} | {
         "shape": arrow[0]["shape"]
     }
     rows = [

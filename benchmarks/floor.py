@@ -44,12 +44,12 @@ class Floor:
 
     def parts(self) -> dict[str, float]:
         """Seconds of each part of a step, the median over the measurements."""
-        return {part: median(one[part] for one in self._parts) for part in self._parts[0]}
+        return {part: median(kernel[part] for kernel in self._parts) for part in self._parts[0]}
 
     @property
     def median_step(self) -> float:
         """Seconds of one step, the median over the measurements."""
-        return median(sum(one.values()) for one in self._parts)
+        return median(sum(part.values()) for part in self._parts)
 
 
 class PacedLoader:

@@ -143,8 +143,8 @@ def put_row(name: str, row: dict, *key: str) -> tuple[dict[str, str], list[dict]
     here = {cell: value for cell, value in versions().items() if cell != "date"}
     file = RESULTS / f"{name}.json"
     content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    kept = [one for one in content.get("rows", ()) if content["versions"] == here]
-    rows = {tuple(one[cell] for cell in key): one for one in [*kept, row]}
+    kept = [entry for entry in content.get("rows", ()) if content["versions"] == here]
+    rows = {tuple(entry[cell] for cell in key): entry for entry in [*kept, row]}
     ordered = [rows[key] for key in sorted(rows)]
     lines = ",\n".join(map(json.dumps, ordered))  # one a row, so that a difference shows what was measured anew
     write_file(file, f'{{"versions": {json.dumps(here)}, "rows": [\n{lines}\n]}}\n')

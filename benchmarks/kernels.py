@@ -32,7 +32,7 @@ def sparse_products(operator: SparseOperator, width: int, times: int = 1) -> lis
     """Products of a graph ``[n, m]`` with ``[m, width]``, and as many of its transpose for the gradient."""
     if operator.symmetric:
         return [sparse_product(operator, width, 2 * times)]
-    return [sparse_product(one, width, times) for one in (operator, operator.transpose())]
+    return [sparse_product(orientation, width, times) for orientation in (operator, operator.transpose())]
 
 
 def sparse_product(operator: SparseOperator, width: int, times: int = 1) -> Kernel:
@@ -118,7 +118,7 @@ def gather(ids: Tensor, n_rows: int, width: int) -> list[Kernel]:
 
 def optimizer_step(parameters: list[Tensor]) -> list[Kernel]:
     """One fused Adam step over parameters of these shapes."""
-    parameters = [torch.zeros_like(one).requires_grad_() for one in parameters]
+    parameters = [torch.zeros_like(weight).requires_grad_() for weight in parameters]
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
     return [Kernel("optimizer", (torch.optim.Adam(parameters, fused=True).step,))]

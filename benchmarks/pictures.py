@@ -98,16 +98,16 @@ def main() -> None:
         ratios = []
         for pair in range(arguments.pairs):
             order = [arguments.against.resolve(), ROOT]
-            runs = {one: measure(folder, one) for one in (order if pair % 2 == 0 else order[::-1])}
-            theirs, ours = runs[order[0]], runs[ROOT]
-            ratios.append((theirs["seconds"] / ours["seconds"], theirs["processor"] / ours["processor"]))
+            runs = {tree: measure(folder, tree) for tree in (order if pair % 2 == 0 else order[::-1])}
+            before, after = runs[order[0]], runs[ROOT]
+            ratios.append((before["seconds"] / after["seconds"], before["processor"] / after["processor"]))
             shown = "; ".join(
                 f"{name} {arguments.count / run['seconds']:.0f} pictures/s, {run['processor']:.1f} s of processor, "
                 f"{run['peak_mb']:.0f} MB"
-                for name, run in (("before", theirs), ("now", ours))
+                for name, run in (("before", before), ("now", after))
             )
             print(f"{shown}; {ratios[-1][0]:.2f} times as fast", flush=True)
-    speed, work = (median(one) for one in zip(*ratios, strict=True))
+    speed, work = (median(pair_ratios) for pair_ratios in zip(*ratios, strict=True))
     print(f"median of {len(ratios)} pairs: {speed:.2f} times as many pictures per second, {work:.2f} times less work")
 
 

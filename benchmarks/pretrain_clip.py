@@ -72,7 +72,7 @@ def _learn_tokens(texts: list[str], words: int, context: int):
     )
     learned = json.loads(learner.to_str())["model"]
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split()) for pair in learned["merges"]]
-    names = dict.fromkeys([*letters, *(f"{one}</w>" for one in letters), *learned["vocab"], START, END])
+    names = dict.fromkeys([*letters, *(f"{letter}</w>" for letter in letters), *learned["vocab"], START, END])
     vocabulary = {name: number for number, name in enumerate(names)}
     return transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=context)
 
@@ -94,7 +94,7 @@ def train(encoder: DualEncoder, inputs, items: Tensor, epochs: int, batch_size: 
     for epoch in range(epochs):
         started, total = time.perf_counter(), 0.0
         batches = items[torch.randperm(len(items))].split(batch_size)
-        for batch in (one for one in batches if len(one) == batch_size):
+        for batch in (chunk for chunk in batches if len(chunk) == batch_size):
             optimizer.zero_grad()
             loss = contrast(*features(encoder, inputs, batch), encoder.model.logit_scale)
             loss.backward()
@@ -110,7 +110,7 @@ def features(encoder: DualEncoder, inputs, items: Tensor) -> tuple[Tensor, Tenso
     """Image and text features of items, ``[n, width]`` each."""
     towers = (encoder.image_features, encoder.text_features)
     device = encoder.mean.device
-    return tuple(one.features(tower, items, device) for one, tower in zip(inputs, towers, strict=True))
+    return tuple(contents.features(tower, items, device) for contents, tower in zip(inputs, towers, strict=True))
 
 
 @torch.no_grad()

@@ -169,7 +169,7 @@ def lines(model: str, result: dict, n_parts: int = 3) -> list[list[str]]:
                 f"{seconds / result['step']:.0%}",
                 f"{1e3 * limit:.1f}" if limit else "",
                 f"{seconds / limit:.1f}" if limit else "",
-                ", ".join(f"{one} {calls:g}x {1e3 * spent:.1f}" for one, (calls, spent) in operations),
+                ", ".join(f"{operation} {calls:g}x {1e3 * spent:.1f}" for operation, (calls, spent) in operations),
             ]
         )
     return rows
@@ -197,20 +197,20 @@ def write(shape: str, row: dict) -> None:
     here, rows = harness.put_row(f"profile-{shape}", row, "model")
     bounds = [
         [
-            one["model"],
-            f"{one['bandwidth'] / 1e9:.1f}",
-            f"{one['rate'] / 1e9:.0f}",
-            f"{1e3 * one['step']:.1f}",
-            one["date"],
+            entry["model"],
+            f"{entry['bandwidth'] / 1e9:.1f}",
+            f"{entry['rate'] / 1e9:.0f}",
+            f"{1e3 * entry['step']:.1f}",
+            entry["date"],
         ]
-        for one in rows
+        for entry in rows
     ]
     harness.write_results(
         f"profile-{shape}",
         f"# Where a training step goes, shape {shape}",
         harness.versions_line(here),
         EXPLANATION.format(shape=shape),
-        harness.table(HEADER, [line for one in rows for line in lines(one["model"], one)]),
+        harness.table(HEADER, [line for entry in rows for line in lines(entry["model"], entry)]),
         harness.table(["model", "bandwidth GB/s", "rate GFLOP/s", "ms / step", "date"], bounds),
     )
 

@@ -55,7 +55,7 @@ def main() -> int:
     for block_mb in (64, 256, 1024):
         measured[block_mb] = harness.call_alone(recommend, block_mb=block_mb, **trained)
         print(block_mb, measured[block_mb], flush=True)
-    rows = [[size, f"{one['seconds']:.1f}", f"{one['peak']:.0f}"] for size, one in measured.items()]
+    rows = [[size, f"{figures['seconds']:.1f}", f"{figures['peak']:.0f}"] for size, figures in measured.items()]
     shape = SHAPES["clothing"]
     explanation = EXPLANATION.format(
         users=shape.n_users, items=shape.n_items, rows=measured[256]["rows"],

@@ -74,12 +74,14 @@ def main() -> None:
     settings = {**harness.data_settings(data), "data_path": str(data.parent), "show_progress": False}
     checkouts = [harness.ROOT, *filter(None, [arguments.beside and arguments.beside.resolve()])]
     for model in arguments.models:
-        options = [f"--model={model}", f"--dataset={data.name}", *(f"--{key}={one}" for key, one in settings.items())]
+        given = [f"--{key}={value}" for key, value in settings.items()]
+        options = [f"--model={model}", f"--dataset={data.name}", *given]
         with tempfile.TemporaryDirectory() as folder:
             turns = [[measure(checkout, options, folder) for checkout in checkouts] for _ in range(arguments.runs + 1)]
         for checkout, starts in zip(checkouts, zip(*turns[1:], strict=True), strict=True):
             median = {what: statistics.median(start[what] for start in starts) for what in starts[0]}
-            print(f"{model}, {checkout}: " + ", ".join(f"{what} {one:.2f}" for what, one in median.items()), flush=True)
+            shown = ", ".join(f"{what} {seconds:.2f}" for what, seconds in median.items())
+            print(f"{model}, {checkout}: {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def add_opening_options(parser: argparse.ArgumentParser) -> None:
 def run_files(checkpoint: str | Path) -> list[Path]:
     """The files of a run, any of which `checkpoint` is, and of its earlier stages; they need not be there."""
     files = RunFiles.of(checkpoint)
-    return [file for one in (files, *files.stages()) for file in one.all]
+    return [file for stage_files in (files, *files.stages()) for file in stage_files.all]
 
 
 def opening_options(arguments: argparse.Namespace) -> dict[str, Any]:

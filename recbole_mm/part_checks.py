@@ -39,8 +39,15 @@ def _fault(register: Callable[..., Any], arguments: tuple[Any, ...], named: Mapp
 
 def _form(register: Callable[..., Any]) -> str:
     """How a decorator is written with what it cannot do without."""
-    needed = [one for one in inspect.signature(register).parameters.values() if one.default is one.empty]
-    shown = [f"{one.name}=..." if one.kind is one.KEYWORD_ONLY else f'"{one.name}"' for one in needed]
+    needed = [
+        parameter
+        for parameter in inspect.signature(register).parameters.values()
+        if parameter.default is parameter.empty
+    ]
+    shown = [
+        f"{parameter.name}=..." if parameter.kind is parameter.KEYWORD_ONLY else f'"{parameter.name}"'
+        for parameter in needed
+    ]
     return f"@{register.__name__}({', '.join(shown)})"
 
 
@@ -85,7 +92,7 @@ def check_model_facts(name: str, facts: Mapping[str, Any]) -> None:
     year, variants = facts["year"], facts["variants"]
     if not isinstance(year, int) or isinstance(year, bool):
         raise RegistryError(f"model '{name}': year={year!r} is no whole number; give the paper's, such as 2024")
-    if not isinstance(variants, Mapping) or not all(isinstance(one, Mapping) for one in variants.values()):
+    if not isinstance(variants, Mapping) or not all(isinstance(variant, Mapping) for variant in variants.values()):
         raise RegistryError(
             f"model '{name}': variants={variants!r} is no dict of dicts; give {{'Name': {{'key': value}}}}"
         )

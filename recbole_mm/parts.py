@@ -123,8 +123,8 @@ class Registry:
         fault = self._demand.fault(target) if self._demand else None
         if fault:
             raise RegistryError(f"{self.kind} '{name}' is {place_of(target)}, and {fault}")
-        for one in entry.names:
-            self._check_name(one, target)
+        for alias in entry.names:
+            self._check_name(alias, target)
         self._check_free(entry)
         for listener in self._listeners:
             listener(entry)

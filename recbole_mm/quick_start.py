@@ -200,7 +200,7 @@ def objective_function(
     Returns:
         RecBole's dictionary, ``test_result`` empty, and ``checkpoint``, the file of the best epoch, one per call.
     """
-    lists = {key: list(one) if isinstance(one, tuple) else one for key, one in (config_dict or {}).items()}
+    lists = {key: list(given) if isinstance(given, tuple) else given for key, given in (config_dict or {}).items()}
     config = Config(config_dict=lists, config_file_list=config_file_list)  # hyperopt makes tuples of lists
     init_logger(config)
     trainer, train_data, valid_data, _ = prepare_training(config)

@@ -167,11 +167,11 @@ def _check_data() -> None:
 
 def check_model(name: str) -> None:
     """Raise ValueError listing the models there are, and the closest name, if `name` is none of them."""
-    ours = sorted({*MODELS, *variants()})
-    known = {*ours, *recbole_models()}
+    names = sorted({*MODELS, *variants()})
+    known = {*names, *recbole_models()}
     if name not in known:
         raise ValueError(
-            f"unknown model '{name}'{closest(str(name), known)}. Multimodal models: {', '.join(ours)}. "
+            f"unknown model '{name}'{closest(str(name), known)}. Multimodal models: {', '.join(names)}. "
             f"RecBole's: {', '.join(recbole_models())}"
         )
 

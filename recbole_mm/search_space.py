@@ -88,7 +88,7 @@ def read_hyper_file(file: Path) -> list[SearchRange]:
 def read_searchable(file: Path) -> list[SearchRange]:
     """:func:`read_hyper_file`; raises ValueError for a key that trials cannot differ in, too."""
     ranges = read_hyper_file(file)
-    check_searchable((one.name for one in ranges), str(file))
+    check_searchable((parameter.name for parameter in ranges), str(file))
     return ranges
 
 
@@ -158,14 +158,16 @@ def _form(kind: str) -> str:
 def recbole_form(ranges: list[SearchRange]) -> dict[str, dict[str, list[Any]]]:
     """The ranges as the `params_dict` of RecBole's HyperTuning: kind -> parameter -> values."""
     by_kind: dict[str, dict[str, list[Any]]] = defaultdict(dict)
-    for one in ranges:
-        by_kind[one.kind][one.name] = list(one.values)
+    for parameter in ranges:
+        by_kind[parameter.kind][parameter.name] = list(parameter.values)
     return dict(by_kind)
 
 
 def number_of_settings(ranges: list[SearchRange]) -> int:
     """How many settings an exhaustive search tries; raises ValueError where a range is not a list of choices."""
-    for one in ranges:
-        if one.kind != "choice":
-            raise ValueError(f"{one.name}: exhaustive search cannot try all of {one.kind}; use --algo=random or bayes")
-    return math.prod(len(one.values) for one in ranges)
+    for parameter in ranges:
+        if parameter.kind != "choice":
+            raise ValueError(
+                f"{parameter.name}: exhaustive search cannot try all of {parameter.kind}; use --algo=random or bayes"
+            )
+    return math.prod(len(parameter.values) for parameter in ranges)

@@ -134,7 +134,7 @@ def check_variants(entry: Entry) -> None:
     kinds = [RecBoleSettings, *common_settings(), ModelSettings, StageSettings, kind]
     if issubclass(entry.target, BackboneModel):
         kinds += [MODELS.get(name).settings_class for name in MODELS if MODELS.get(name) is not entry.target]
-    known = {key for one in kinds for key in one.model_fields}
+    known = {key for settings_kind in kinds for key in settings_kind.model_fields}
     for name, changed in entry.facts["variants"].items():
         for key in changed:
             if key not in known:

@@ -36,9 +36,9 @@ def acts_where(key: str, *values: Any) -> ActsWhere:
 
 def conditions(kind: type[BaseModel], key: str) -> list[ActsWhere]:
     """All that a key of some settings needs to act: what its class declares of it, and those that it derives from."""
-    kinds = [one for one in kind.__mro__ if issubclass(one, BaseModel) and key in one.model_fields]
-    declared = [item for one in kinds for item in one.model_fields[key].metadata if isinstance(item, ActsWhere)]
-    return list({(one.key, one.words): one for one in declared}.values())
+    kinds = [base for base in kind.__mro__ if issubclass(base, BaseModel) and key in base.model_fields]
+    declared = [item for owner in kinds for item in owner.model_fields[key].metadata if isinstance(item, ActsWhere)]
+    return list({(condition.key, condition.words): condition for condition in declared}.values())
 
 
 def why_without_effect(
@@ -52,7 +52,13 @@ def why_without_effect(
         values: of the run by key, all that each may have: several in a search.
     """
     missing: list[tuple[ActsWhere, Any] | None] = []
-    for kind in (one for one in kinds if key in one.model_fields):
-        needed = (one for one in conditions(kind, key) if not any(map(one.holds, values.get(one.key, ()))))
-        missing.append(next(((one, values[one.key][0]) for one in needed if values.get(one.key)), None))
+    for kind in (owner for owner in kinds if key in owner.model_fields):
+        needed = (
+            condition
+            for condition in conditions(kind, key)
+            if not any(map(condition.holds, values.get(condition.key, ())))
+        )
+        missing.append(
+            next(((condition, values[condition.key][0]) for condition in needed if values.get(condition.key)), None)
+        )
     return missing[0] if missing and all(missing) else None

@@ -98,7 +98,9 @@ def _check_metrics(metrics: list[str]) -> None:
 def _check_mode(final: Mapping[str, Any]) -> None:
     """Lists of items cannot be ranked among labelled rows alone."""
     mode = final["eval_args"].get("mode", "full")
-    modes = [one for one in (mode.values() if isinstance(mode, dict) else [mode]) if one is not None]
+    modes = [
+        phase_mode for phase_mode in (mode.values() if isinstance(mode, dict) else [mode]) if phase_mode is not None
+    ]
     ranks = metric_types[final["metrics"][0].lower()] == EvaluatorType.RANKING
     if not ranks and "full" in modes:
         raise ValueError(

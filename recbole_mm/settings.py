@@ -158,7 +158,8 @@ def _one_line(
 ) -> str:
     """Key, value and what is allowed of the first of pydantic's errors."""
     errors = error.errors(include_url=False)
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # what it misspells is missing
+    misspelt = (problem for problem in errors if problem["type"] == "extra_forbidden")
+    first = next(misspelt, errors[0])  # what it misspells is missing
     if not first["loc"]:  # of several keys together; the validator names them
         return _own_message(first)
     path, field = _locate(kind, first["loc"], given)

@@ -1,4 +1,4 @@
-"""Sizes that keep a part readable in one sitting: no function above 40 lines, no file above 250."""
+"""What keeps a part readable: no function above 40 lines, no file above 250, and names that say what something is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "recbole_mm"
 MOST_LINES_OF_A_FUNCTION = 40
 MOST_LINES_OF_A_FILE = 250
+NAMELESS = {"one", "told", "theirs", "ours", "its"}
 
 
 def too_long(source: str) -> list[str]:
@@ -33,3 +34,25 @@ def test_nothing_is_too_long():
     found = {str(file.relative_to(PACKAGE)): too_long(file.read_text(encoding="utf-8")) for file in files}
     assert len(files) > 300
     assert {file: long for file, long in found.items() if long} == {}
+
+
+def nameless(source: str) -> list[str]:
+    """Where a file gives something a name that stands for anything, by line."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [(node.lineno, node.id) for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    names += [(node.lineno, node.arg) for node in nodes if isinstance(node, ast.arg)]
+    names += [(node.lineno, node.name) for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    return [f"{line}: {name}" for line, name in sorted(names) if name.lstrip("_") in NAMELESS]
+
+
+def test_names_that_say_nothing_are_found():
+    assert nameless("a = [one for one in (1, 2)]\ndef f(theirs, item): pass\ndef _told(): pass\n") == [
+        "1: one", "2: theirs", "3: _told",
+    ]  # fmt: skip
+    assert nameless("number_one = 'one'\nfirst.one()\n") == []
+
+
+def test_every_name_says_what_it_is():
+    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "benchmarks").rglob("*.py")]
+    found = {str(file.relative_to(PACKAGE.parent)): nameless(file.read_text(encoding="utf-8")) for file in files}
+    assert {file: names for file, names in found.items() if names} == {}

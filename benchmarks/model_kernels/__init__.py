@@ -28,8 +28,8 @@ def kernels_of(model: torch.nn.Module, batch_size: int) -> list[Kernel]:
     To be called after an epoch's first step: what the model draws anew each epoch is there then.
     """
     description = description_of(type(model).__name__)
-    stale = {id(one) for one in stale_parameters(model)}
-    trained = [one for one in model.parameters() if one.requires_grad and id(one) not in stale]
+    stale = {id(stale_parameter) for stale_parameter in stale_parameters(model)}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad and id(parameter) not in stale]
     return [*description.step(model, Batch(model, batch_size)), *optimizer_step(trained)]
 
 

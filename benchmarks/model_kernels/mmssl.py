@@ -46,4 +46,4 @@ def _critic(model, batch: Batch, graphs) -> Iterator[Kernel]:
     for layer in others:
         forward, to_weight, to_rows = dense_products(n_rows, layer.in_features, layer.out_features)
         yield from [forward] * 4 + [to_weight] * 4 + [to_rows] * 2
-    yield from optimizer_step([torch.empty_like(one) for one in model.critic.parameters()])
+    yield from optimizer_step([torch.empty_like(parameter) for parameter in model.critic.parameters()])

@@ -69,11 +69,11 @@ def checkpoint_labels(checkpoints: list[OpenedCheckpoint]) -> list[str]:
     """
     files = _file_names([opened.path.resolve().with_suffix("") for opened in checkpoints])
     names = [_model_and_adapter(opened) for opened in checkpoints]
-    groups = [[one for one, other in zip(checkpoints, names, strict=True) if other == name] for name in names]
-    told = [_with_settings(*one) for one in zip(names, checkpoints, groups, strict=True)]
+    groups = [[path for path, other in zip(checkpoints, names, strict=True) if other == name] for name in names]
+    labels = [_with_settings(*parts) for parts in zip(names, checkpoints, groups, strict=True)]
     return [
-        f"{name}, {file}" if told.count(label) > 1 else label
-        for name, label, file in zip(names, told, files, strict=True)
+        f"{name}, {file}" if labels.count(label) > 1 else label
+        for name, label, file in zip(names, labels, files, strict=True)
     ]
 
 
@@ -102,8 +102,8 @@ def _model_and_adapter(opened: OpenedCheckpoint) -> str:
 
 def _with_settings(name: str, opened: OpenedCheckpoint, others: list[OpenedCheckpoint]) -> str:
     """The name with the settings in which checkpoints differ; alone where they are none or too many to read."""
-    keys = dict.fromkeys(key for one in others for key in ("dataset", *settings(one.config)))
-    values = {key: {repr(one.config[key]) for one in others} for key in keys if key not in OF_THE_RUN}
+    keys = dict.fromkeys(key for other in others for key in ("dataset", *settings(other.config)))
+    values = {key: {repr(other.config[key]) for other in others} for key in keys if key not in OF_THE_RUN}
     differing = [key for key, found in values.items() if len(found) > 1]
     if not 0 < len(differing) <= MOST_SETTINGS:
         return name

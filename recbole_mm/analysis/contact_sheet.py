@@ -53,7 +53,9 @@ def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None
 
     width = 2 * MARGIN + CARD[0] * max(len(cards) for _, cards in rows)
     headings = [textwrap.wrap(heading, int((width - 2 * MARGIN) / LETTER)) for heading, _ in rows]
-    card = CARD[1] + (TEXT_LINES * TEXT_LINE + MARGIN if any(one.text for _, cards in rows for one in cards) else 0)
+    card = CARD[1] + (
+        TEXT_LINES * TEXT_LINE + MARGIN if any(content.text for _, cards in rows for content in cards) else 0
+    )
     height = card * len(rows) + sum(LINE * len(lines) + MARGIN for lines in headings)
     bar = BAR if colours else 0.0
     figure = Figure(figsize=(width, height + bar))
@@ -67,10 +69,10 @@ def contact_sheet(rows: list[tuple[str, list[Card]]], colours: str | None = None
     for lines, (_, cards) in zip(headings, rows, strict=True):
         axis.text(MARGIN, top + MARGIN / 2, "\n".join(lines), **style)
         top += LINE * len(lines) + MARGIN
-        for column, one in enumerate(cards):
-            is_readable = _draw_card(axis, one, MARGIN + CARD[0] * (column + 0.5), top)
-            if one.picture is not None and not is_readable:
-                unreadable.append(one.picture)
+        for column, content in enumerate(cards):
+            is_readable = _draw_card(axis, content, MARGIN + CARD[0] * (column + 0.5), top)
+            if content.picture is not None and not is_readable:
+                unreadable.append(content.picture)
         top += card
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_axis_off()
@@ -81,7 +83,7 @@ def write_contact_sheet(file: Path, rows: list[tuple[str, list[Card]]]) -> tuple
     """Write :func:`contact_sheet` and warn of pictures that it leaves out; gives its paths and these pictures."""
     figure, unreadable = contact_sheet(rows)
     if unreadable:
-        names = ", ".join(str(one) for one in dict.fromkeys(unreadable))
+        names = ", ".join(str(picture) for picture in dict.fromkeys(unreadable))
         logging.getLogger(__name__).warning("left out, as they cannot be read as pictures: %s", names)
     return save_figure(figure, file), unreadable
 

@@ -105,7 +105,10 @@ class MultimodalDataset(Dataset):
 
     def modality_arrays(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Features and mask of every modality as arrays, to lend them to another process's copy of this data set."""
-        return {one: (self.modality_feature(one).numpy(), self.modality_mask(one).numpy()) for one in self.modalities}
+        return {
+            modality: (self.modality_feature(modality).numpy(), self.modality_mask(modality).numpy())
+            for modality in self.modalities
+        }
 
     def borrow_modalities(self, arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
         """Use what :meth:`modality_arrays` of the same data set gave, read-only memory included, instead of files."""

@@ -59,7 +59,7 @@ def describe(dataset_dir: Path, form: FileForm | None = None) -> dict[str, Any]:
         **_count_interactions(interactions, splits, *fields),
         "modalities": modalities,
     }
-    left_out = _left_out(dataset_dir / f"{name}.yaml", [one["name"] for one in modalities])
+    left_out = _left_out(dataset_dir / f"{name}.yaml", [entry["name"] for entry in modalities])
     unused = unused_arrays(dataset_dir, name, form)
     return {**description, "warnings": warnings(description) + left_out + unused}
 
@@ -70,8 +70,9 @@ def _left_out(settings: Path, modalities: list[str]) -> list[str]:
     if not isinstance(chosen, list):
         return []
     shown = f"modalities: [{', '.join(map(str, chosen))}] in {settings.name}"
-    others = [one for one in modalities if one not in chosen]
-    return [f"{one}: runs leave it out, as it is not among {shown}; add it there, or delete the key" for one in others]
+    others = [modality for modality in modalities if modality not in chosen]
+    reason = f"runs leave it out, as it is not among {shown}; add it there, or delete the key"
+    return [f"{name}: {reason}" for name in others]
 
 
 def _count_interactions(

@@ -70,8 +70,8 @@ def _place_of(split: str) -> int:
 def nothing_left(config: Any) -> str:
     """What to do where filters leave no interaction, or no user or item of a table."""
     filters = {key: config[key] for key, default in FILTERS.items() if config[key] not in (None, default)}
-    told = ", ".join(f"{key}: {value}" for key, value in filters.items()) or "the ids of .user and .item"
-    return f"the filters of data set '{config['dataset']}' leave nothing ({told}); let more through"
+    reasons = ", ".join(f"{key}: {value}" for key, value in filters.items()) or "the ids of .user and .item"
+    return f"the filters of data set '{config['dataset']}' leave nothing ({reasons}); let more through"
 
 
 def check_fields(dataset: Any) -> None:

@@ -30,7 +30,11 @@ def check_are_read(dataset: Any, is_read: bool) -> None:
         return
     n_negative = int((dataset.inter_feat[field] < least).sum())
     mode = config["eval_args"].get("mode", "full")
-    drawn = [one for one in (mode.values() if isinstance(mode, Mapping) else [mode]) if str(one)[:3] in ("uni", "pop")]
+    drawn = [
+        phase_mode
+        for phase_mode in (mode.values() if isinstance(mode, Mapping) else [mode])
+        if str(phase_mode)[:3] in ("uni", "pop")
+    ]
     if n_negative and drawn and metric_types[config["metrics"][0].lower()] == EvaluatorType.VALUE:
         raise ValueError(
             f"eval_args: mode: {drawn[0]} measures {', '.join(config['metrics'])} with every interaction as a positive "

@@ -65,7 +65,7 @@ def _of_modality(modality: dict[str, Any]) -> Iterator[str]:
 
 
 def _between(modalities: list[dict[str, Any]]) -> Iterator[str]:
-    usable = [one for one in modalities if one["norms"] is not None and one["norms"][1] > 0]
+    usable = [modality for modality in modalities if modality["norms"] is not None and modality["norms"][1] > 0]
     for first, second in combinations(usable, 2):
         ratio = first["norms"][1] / second["norms"][1]
         if not 1 / DIFFERENT_LENGTHS < ratio < DIFFERENT_LENGTHS:

@@ -161,7 +161,7 @@ def _item_counts(folder: Path, dataset: str, form: FileForm) -> set[int]:
 def _sources(folder: Path, dataset: str) -> set[str]:
     """Names of the files that the binary forms there say they were made from."""
     metadata = (read_metadata(path) for path in folder.glob(f"{dataset}.*.arrow"))
-    return {one["source"] for one in metadata if "source" in one}
+    return {entry["source"] for entry in metadata if "source" in entry}
 
 
 def _says_features(name: str) -> bool:
@@ -175,4 +175,4 @@ def _says_features(name: str) -> bool:
 def _holds_vectors(path: Path, form: FileForm) -> bool:
     """Whether a text file holds vectors of items, whatever separates its cells."""
     forms = [replace(form, separator=mark) for mark in (form.separator, ",", ";") if mark != form.seq_separator]
-    return any(is_meant_as_features(path, one) for one in forms)
+    return any(is_meant_as_features(path, other_form) for other_form in forms)

@@ -92,7 +92,7 @@ def _load(reads: str, name: str, device: str, options: dict[str, str] | None = N
 
 def _check_spelling(reads: str, name: str) -> None:
     """Raise ValueError where a name is no folder, and so like a registered one that it is not looked for on the hub."""
-    known = [one.name for one in ENCODERS.entries() if one.facts["reads"] == reads and not one.target.has_files]
+    known = [entry.name for entry in ENCODERS.entries() if entry.facts["reads"] == reads and not entry.target.has_files]
     meant = closest(name, known, _MISSPELT)
     if meant and not Path(name).is_dir():
         raise ValueError(

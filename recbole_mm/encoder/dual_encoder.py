@@ -184,18 +184,20 @@ class DualEncoder(nn.Module):
                 parameter.copy_(values[name])
 
     def _check_same(self, file: Path, metadata: dict[str, str], values: dict[str, Tensor]) -> None:
-        for fact, ours in (("tuning", self.tuning), ("revision", self.facts["revision"])):
-            if metadata.get(fact) != ours:
-                raise ValueError(f"{file} is of {fact} {metadata.get(fact)}, this encoder of {ours}")
+        for fact, declared in (("tuning", self.tuning), ("revision", self.facts["revision"])):
+            if metadata.get(fact) != declared:
+                raise ValueError(f"{file} is of {fact} {metadata.get(fact)}, this encoder of {declared}")
         if metadata.get("prompts_lead", "False") != str(self.prompts_lead):  # earlier files do not say
             raise ValueError(f"{file} is of another prompt_position than this encoder")
         shapes = {name: list(value.shape) for name, value in values.items()}
-        ours = {name: list(parameter.shape) for name, parameter in self.tunable().items()}
-        if shapes != ours:
-            differing = sorted(name for name in shapes.keys() | ours.keys() if shapes.get(name) != ours.get(name))[0]
+        declared = {name: list(parameter.shape) for name, parameter in self.tunable().items()}
+        if shapes != declared:
+            differing = sorted(
+                name for name in shapes.keys() | declared.keys() if shapes.get(name) != declared.get(name)
+            )[0]
             raise ValueError(
                 f"{file} has other settings than this encoder: {differing} is {shapes.get(differing)} in the file and "
-                f"{ours.get(differing)} here"
+                f"{declared.get(differing)} here"
             )
 
 

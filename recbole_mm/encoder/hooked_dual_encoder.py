@@ -97,7 +97,7 @@ class _Prompts:
                 states = torch.cat([first, rows, last], dim=1)
             if options.get("attention_mask") is not None:
                 options["attention_mask"] = self._wider(options["attention_mask"])
-            masks = tuple(self._wider(one) for one in inputs[1:])
+            masks = tuple(self._wider(tensor) for tensor in inputs[1:])
             options.pop("hidden_states", None)
             return (states, *masks), options
 

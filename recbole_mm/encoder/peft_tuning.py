@@ -53,7 +53,7 @@ def add_peft(encoder: DualEncoder, kind: str, options: dict[str, Any], names: Se
         import peft
     except ImportError as error:
         raise ValueError('LoRA and its kind need peft; type: pip install "recbole-mm[clip]"') from error
-    configs = {one.value: config for one, config in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    configs = {method.value: config for method, config in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     if kind.upper() not in configs:
         raise ValueError(f"peft_type: {kind!r} is not among {', '.join(sorted(configs))}")
     where = IN_ATTENTIONS if names is ATTENTION_LAYERS else IN_BLOCKS

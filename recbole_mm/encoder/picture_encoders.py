@@ -36,7 +36,7 @@ class TowerImages(ContentEncoder):
     def forward(self, contents: list[Picture | np.ndarray]) -> Tensor:
         if self.preparation is None:
             return self.tower.of_pictures(cast("list[Picture]", contents))  # pixels come of a preparation alone
-        ready = [one if isinstance(one, np.ndarray) else self.preparation(one) for one in contents]
+        ready = [content if isinstance(content, np.ndarray) else self.preparation(content) for content in contents]
         pixels = torch.from_numpy(np.stack(ready))
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()

@@ -58,6 +58,6 @@ def _check_colours(name: str, key: str, values: Any) -> None:
     if values is None:
         return
     are_three = isinstance(values, list) and len(values) == 3
-    if not are_three or not all(is_number(one) and least <= one <= _LARGEST for one in values):
+    if not are_three or not all(is_number(value) and least <= value <= _LARGEST for value in values):
         kind = "numbers above 0" if key == "image_std" else "numbers"
         raise EncoderError(f"{name}: {key} is {str(values)[:60]!r}; give three {kind}, one for each colour")

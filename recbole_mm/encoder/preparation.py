@@ -77,8 +77,8 @@ class Preparation:
         preparation = cls(processor, shapes[0], *_colours(processor))
         for probe in probes:
             whole = processor(images=[probe], return_tensors="np")["pixel_values"][0]
-            ours = preparation.normalised(torch.from_numpy(preparation.by_processor(probe))).numpy()
-            if not np.allclose(ours, whole, rtol=0, atol=ROUNDING):
+            seen = preparation.normalised(torch.from_numpy(preparation.by_processor(probe))).numpy()
+            if not np.allclose(seen, whole, rtol=0, atol=ROUNDING):
                 return None
         return replace(preparation, resizing=_faster(preparation, probes))
 
@@ -95,7 +95,7 @@ class Preparation:
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """What the encoder reads, float32, of bytes ``[..., 3, H, W]``."""
-        mean, std = (torch.tensor(one, device=pixels.device).view(3, 1, 1) for one in (self.mean, self.std))
+        mean, std = (torch.tensor(statistic, device=pixels.device).view(3, 1, 1) for statistic in (self.mean, self.std))
         return (pixels.float() / 255 - mean) / std
 
     @property

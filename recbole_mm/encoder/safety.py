@@ -48,7 +48,7 @@ def check_safe(folder: Path) -> None:
     places = {}
     for where, folders, names in os.walk(folder):
         places[Path(where)] = names
-        for name in filter(lambda one: one.endswith(_READ), folders + names):
+        for name in filter(lambda file: file.endswith(_READ), folders + names):
             regular_file(Path(where) / name)
     for place, names in places.items():
         _check_weights(place.relative_to(folder), names)

@@ -87,7 +87,7 @@ class AutoTexts(ContentEncoder):
         tokenizer.padding_side = "right"  # so that positions count from the first token in every model
         context = context_of(model, config.get_text_config(), tokenizer)
         said = {"pooling": pooling, "tokenizer": type(tokenizer).__name__, "context": context}
-        facts = provenance(name, folder, **said, **_told(prefix, dtype))
+        facts = provenance(name, folder, **said, **_stated(prefix, dtype))
         encoder = cls(model, tokenizer, context, pooling, facts, prefix).to(device)
         check_reads_texts(encoder.eval(), tokenizer, context, type(model).__name__)
         encoder.truncated = 0
@@ -120,7 +120,7 @@ def check_reads_texts(
     )
 
 
-def _told(prefix: str, dtype: str) -> dict[str, str]:
+def _stated(prefix: str, dtype: str) -> dict[str, str]:
     """What features depend on, where it is not as by default."""
     return ({"prefix": prefix} if prefix else {}) | ({"dtype": dtype} if dtype != "float32" else {})
 
@@ -190,7 +190,7 @@ class SentenceTexts(ContentEncoder):
         options: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": weights}
         model = SentenceTransformer(str(folder), device=device, **options)
         modules = [type(module).__name__ for module in model]
-        said = {"modules": modules, "context": model.max_seq_length, **_told(prefix, dtype)}
+        said = {"modules": modules, "context": model.max_seq_length, **_stated(prefix, dtype)}
         encoder = cls(model, provenance(name, folder, **said), prefix)
         check_reads_texts(encoder.eval(), model.tokenizer, model.max_seq_length, " and ".join(modules))
         encoder.truncated = 0

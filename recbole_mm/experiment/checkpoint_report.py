@@ -108,7 +108,9 @@ def _report(
 ) -> Report:
     """Sections, plots, which are written into `figures`, and examples."""
     labels = list(checkpoints)
-    parts = {label: one for label, one in checkpoints.items() if isinstance(one.model, ModalityRatings)}
+    parts = {
+        label: checkpoint for label, checkpoint in checkpoints.items() if isinstance(checkpoint.model, ModalityRatings)
+    }
     return Report(
         ", ".join(labels),
         [_WORDS, *([_SHARES] if parts else [])],
@@ -122,21 +124,22 @@ def _report(
 
 def _check_same_data(checkpoints: list[OpenedCheckpoint]) -> None:
     first, *others = checkpoints
-    for one in checkpoints:
-        check_full_sort(one)
-    for one in others:
-        if one.dataset.dataset_name != first.dataset.dataset_name:
-            names = f"'{one.dataset.dataset_name}', and {first.path} '{first.dataset.dataset_name}'"
-            raise ValueError(f"{one.path} is of data set {names}; one report is of one data set")
-        histories = [opened.config["eval_history"] or "train_valid" for opened in (one, first)]
+    for checkpoint in checkpoints:
+        check_full_sort(checkpoint)
+    for checkpoint in others:
+        if checkpoint.dataset.dataset_name != first.dataset.dataset_name:
+            names = f"'{checkpoint.dataset.dataset_name}', and {first.path} '{first.dataset.dataset_name}'"
+            raise ValueError(f"{checkpoint.path} is of data set {names}; one report is of one data set")
+        histories = [opened.config["eval_history"] or "train_valid" for opened in (checkpoint, first)]
         if histories[0] != histories[1]:
             raise ValueError(
-                f"{one.path} leaves other items out of its lists than {first.path} (eval_history: "
+                f"{checkpoint.path} leaves other items out of its lists than {first.path} (eval_history: "
                 f"{' and '.join(histories)}); their metrics do not compare"
             )
-        if _splits(one) != _splits(first):
+        if _splits(checkpoint) != _splits(first):
             raise ValueError(
-                f"{one.path} was trained or tested on other interactions than {first.path} (data, eval_args or seed); "
+                f"{checkpoint.path} was trained or tested on other interactions than {first.path} (data, eval_args or "
+                "seed); "
                 "their metrics do not compare"
             )
 
@@ -149,8 +152,8 @@ def _results(checkpoints: dict[str, OpenedCheckpoint], folder: Path, compare_wit
     """As those of an experiment with a run of each."""
     store = Store(folder)
     measured = {
-        "metrics": _union(one.config["metrics"] for one in checkpoints.values()),
-        "topk": sorted(_union(one.config["topk"] for one in checkpoints.values())),
+        "metrics": _union(checkpoint.config["metrics"] for checkpoint in checkpoints.values()),
+        "topk": sorted(_union(checkpoint.config["topk"] for checkpoint in checkpoints.values())),
     }
     for number, (label, opened) in enumerate(checkpoints.items()):
         for key, value in measured.items():
@@ -162,7 +165,7 @@ def _results(checkpoints: dict[str, OpenedCheckpoint], folder: Path, compare_wit
 
 
 def _union(lists: Iterable[Any]) -> list[Any]:
-    found = {str(one).lower(): one for values in lists for one in (values if isinstance(values, list) else [values])}
+    found = {str(name).lower(): name for values in lists for name in (values if isinstance(values, list) else [values])}
     return list(found.values())
 
 
@@ -187,7 +190,9 @@ def _sections(results: DatasetResults, checkpoints: dict[str, OpenedCheckpoint])
     yield from cold_sections(results)
     yield beyond_section(results)
     yield from published_sections(results)
-    yield from _settings_sections(results.dataset, {name: settings(one.config) for name, one in checkpoints.items()})
+    yield from _settings_sections(
+        results.dataset, {name: settings(checkpoint.config) for name, checkpoint in checkpoints.items()}
+    )
 
 
 def _settings_sections(dataset: str, values: dict[str, dict[str, Any]]) -> Iterator[Section]:
@@ -222,14 +227,15 @@ def _shares(checkpoints: dict[str, OpenedCheckpoint]) -> Shares:
         parts = model.score_parts(users, ids).double()
         rows = (parts / parts.abs().sum(dim=1, keepdim=True).clamp(min=1e-30)).tolist()
         names = model.rated_modalities
-        return [", ".join(f"{name} {one:.0%}" for name, one in zip(names, row, strict=True)) for row in rows]
+        return [", ".join(f"{name} {share:.0%}" for name, share in zip(names, row, strict=True)) for row in rows]
 
     return shares
 
 
 def _made_with(checkpoints: dict[str, OpenedCheckpoint]) -> Iterator[str]:
-    for label, one in checkpoints.items():
-        config = one.config
-        yield f"{label}: {one.path.name}, {config['model']} on {one.dataset.dataset_name}, seed {config['seed']}"
+    for label, checkpoint in checkpoints.items():
+        config = checkpoint.config
+        name = checkpoint.dataset.dataset_name
+        yield f"{label}: {checkpoint.path.name}, {config['model']} on {name}, seed {config['seed']}"
     yield "tested with " + ", ".join(f"{name} {version(name)}" for name in ("recbole-mm", "recbole", "torch", "numpy"))
     yield f"on {platform.machine()}, {next(iter(checkpoints.values())).config['device']}"

@@ -27,7 +27,7 @@ def ranges_of(row: Row, search: SearchPlan) -> list[SearchRange]:
     """
     shared = _shared_ranges(row, search) if search.grid and _has_settings(row.model) else []
     own = _own_ranges(row, required=not shared)
-    return own + [one for one in shared if one.name not in {other.name for other in own}]
+    return own + [parameter for parameter in shared if parameter.name not in {other.name for other in own}]
 
 
 def _shared_ranges(row: Row, search: SearchPlan) -> list[SearchRange]:
@@ -55,10 +55,11 @@ def _own_ranges(row: Row, required: bool) -> list[SearchRange]:
             f"{row.place}: nothing to search, as there is no {row.model}.hyper; give a key a list of values, such as "
             f"learning_rate: [0.001, 0.0005]"
         ) from error
-    left = [one for one in ranges if one.name not in row.own]
-    grid = {one.name: one.examples for one in left}
+    left = [parameter for parameter in ranges if parameter.name not in row.own]
+    grid = {parameter.name: parameter.examples for parameter in left}
     config = row.config()
-    left = [one for one in left if acts(config, one.name, grid)]  # a budget is for what can change a run
+    # a budget is for what can change a run
+    left = [parameter for parameter in left if acts(config, parameter.name, grid)]
     if required and not left:
         raise ValueError(f"{row.place}: nothing to search: all keys of {row.model}.hyper are set or change nothing")
     return left
@@ -79,16 +80,19 @@ def settings_to_try(ranges: list[SearchRange], budget: int, seed: int) -> list[d
         seed: of the sample.
     """
     generator = np.random.default_rng(seed)
-    names = [one.name for one in ranges]
-    if all(one.kind == "choice" for one in ranges):
-        sizes = [len(one.values) for one in ranges]
+    names = [parameter.name for parameter in ranges]
+    if all(parameter.kind == "choice" for parameter in ranges):
+        sizes = [len(parameter.values) for parameter in ranges]
         combinations = math.prod(sizes)
         chosen = range(combinations) if combinations <= budget else _sample(generator, combinations, budget)
         return [
-            {one.name: one.values[position] for one, position in zip(ranges, _positions(number, sizes), strict=True)}
+            {
+                parameter.name: parameter.values[position]
+                for parameter, position in zip(ranges, _positions(number, sizes), strict=True)
+            }
             for number in chosen
         ]
-    drawn = ([_draw(generator, one) for one in ranges] for _ in itertools.repeat(None, budget))
+    drawn = ([_draw(generator, parameter) for parameter in ranges] for _ in itertools.repeat(None, budget))
     return [dict(zip(names, values, strict=True)) for values in drawn]
 
 

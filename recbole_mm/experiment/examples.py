@@ -46,7 +46,7 @@ def parse_users(text: str) -> int | list[str]:
         if int(text) < 1:
             raise ValueError(f"--users: {text} must be at least 1; or give ids separated by commas")
         return int(text)
-    ids = list(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+    ids = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not ids:
         raise ValueError(f"--users: {text!r} names no user; give a number, or ids separated by commas")
     return ids
@@ -54,10 +54,10 @@ def parse_users(text: str) -> int | list[str]:
 
 def check_users(asked: int | list[str], results: list[DatasetResults]) -> None:
     """Raise ValueError for an id that no data set has held-out items of."""
-    known = {user for one in results for user in _test_users(one)}
+    known = {user for result in results for user in _test_users(result)}
     for user in asked if isinstance(asked, list) else []:
         if user not in known:
-            names = ", ".join(one.dataset for one in results)
+            names = ", ".join(result.dataset for result in results)
             raise ValueError(f"--users: {names} has no user {user!r}{closest(user, known)} with held-out items")
 
 
@@ -77,7 +77,7 @@ def examples_of(
     same_data = {
         label: results.rows[label][results.rows[label]["data"] == run["data"]]["run"].head(1) for label in rows
     }
-    lists = {label: results.tables.lists_of(one.iloc[0]) for label, one in same_data.items() if len(one)}
+    lists = {label: results.tables.lists_of(runs.iloc[0]) for label, runs in same_data.items() if len(runs)}
     users = _chosen(asked, _test_users(results))
     history, test = (_by_user(results.tables.data(run, name), users) for name in ("train", "test"))
     for user in users:
@@ -88,9 +88,9 @@ def examples_of(
             len(known),
             [cards.card(item) for item in held_out],
             {
-                label: _listed(cards, list(one[user][:LENGTH]), set(held_out), label, user, shares)
-                for label, one in lists.items()
-                if user in one.index
+                label: _listed(cards, list(user_lists[user][:LENGTH]), set(held_out), label, user, shares)
+                for label, user_lists in lists.items()
+                if user in user_lists.index
             },
         )
 

@@ -74,9 +74,9 @@ def _run_rows(
     plan: Plan, rows: list[Row], searches: list[RowSearch | None], store: Store, jobs: int, tell: Tell
 ) -> Store:
     """Choose, train, test; gives the store, whose tables are of these rows, each with its search."""
-    _search([one for one in searches if one is not None], store, jobs, tell)
+    _search([row_search for row_search in searches if row_search is not None], store, jobs, tell)
     chosen = _chosen(rows, searches, store, tell)
-    audited = [(one, 0) for row, _ in chosen for one in audit_rows(row, plan.audit)]
+    audited = [(audit_row, 0) for row, _ in chosen for audit_row in audit_rows(row, plan.audit)]
     checks = leak_checks(rows, plan.seeds[0]) if LEAK in plan.audit else []
     _check_leaks(checks, store, jobs, tell)
     wanted = _run(plan, [*chosen, *audited], store, jobs, tell)
@@ -123,8 +123,10 @@ def searches_of(rows: list[Row], plan: Plan) -> list[RowSearch | None]:
 
 def _search(searches: list[RowSearch], store: Store, jobs: int, tell: Tell) -> None:
     """Do the searches that the store lacks."""
-    folders = {one.identity: store.folder / "work" / one.identity for one in searches}
-    missing = [(one, folders[one.identity]) for one in searches if not store.trials(one.identity)]
+    folders = {row_search.identity: store.folder / "work" / row_search.identity for row_search in searches}
+    missing = [
+        (row_search, folders[row_search.identity]) for row_search in searches if not store.trials(row_search.identity)
+    ]
     if missing:
         tell(f"{len(missing)} of {len(searches)} rows to search for")
     for search, trials in tried(missing, jobs, tell):
@@ -138,7 +140,7 @@ def _chosen(rows: list[Row], searches: list[RowSearch | None], store: Store, tel
     for row, search in zip(rows, searches, strict=True):
         if search is not None:
             trials = store.trials(search.identity)
-            choice = next(one for one in trials if one.chosen)
+            choice = next(trial for trial in trials if trial.chosen)
             tell(f"{row.label} on {row.dataset}: {choice.settings} ({choice.metric} {choice.value:.4f})")
             best[row.dataset, row.label] = choice.settings, len(trials)
     found = [(row, best.get((row.dataset, row.varies or row.label), ({}, 0))) for row in rows]
@@ -147,7 +149,7 @@ def _chosen(rows: list[Row], searches: list[RowSearch | None], store: Store, tel
 
 def _check_leaks(checks: list[LeakCheck], store: Store, jobs: int, tell: Tell) -> None:
     """Do what is missing of the leak sentinel's checks."""
-    done = {one.check for one in store.leaks() if not one.error}
+    done = {finding.check for finding in store.leaks() if not finding.error}
     missing = deque(check for check in checks if check.name not in done)
     for check, leak in results_of(run_leak_check, missing, jobs, lambda check, error: check.record(error=error)):
         store.add_leak(leak)

@@ -64,8 +64,8 @@ def audit_checkpoint(file: Path, kinds: Sequence[str], **opening: Any) -> pd.Dat
         rows.append((*key, *changed.values()))
     found = list(compare(values, by_user).values())
     table = pd.DataFrame(rows, columns=["modality", "replaced by", "graphs", *averages])
-    table["change"] = [0.0, *(one.relative for one in found)]
-    table["p"] = [1.0, *(one.p for one in found)]
+    table["change"] = [0.0, *(comparison.relative for comparison in found)]
+    table["p"] = [1.0, *(comparison.p for comparison in found)]
     return table
 
 
@@ -84,14 +84,14 @@ def replaced(
         for kind in kinds:
             targets = names if name == ALL else [name]
             rebuilt = open_checkpoint(real.path, **opening, knock_out=dict.fromkeys(targets, kind))
-            kept = {one: _table(real, one).detach().clone() for one in targets}
-            for one in targets:
-                if _table(real, one).requires_grad:
-                    _knock_out(rebuilt, one, kind)
-                _copy(real, one, _table(rebuilt, one))
+            kept = {target: _table(real, target).detach().clone() for target in targets}
+            for target in targets:
+                if _table(real, target).requires_grad:
+                    _knock_out(rebuilt, target, kind)
+                _copy(real, target, _table(rebuilt, target))
             yield (name, kind, KEPT), real
-            for one, table in kept.items():
-                _copy(real, one, table)
+            for target, table in kept.items():
+                _copy(real, target, table)
             yield (name, kind, REBUILT), rebuilt
 
 

@@ -121,7 +121,7 @@ def _once(pairs: list[np.ndarray]) -> np.ndarray:
 def leaks_table(leaks: dict[str, Leak]) -> pd.DataFrame:
     """A row for each modality: the verdict, T and what it is made of, and what a verdict that is none lacks."""
     rows = [
-        (name, one.verdict, one.excess, one.of_all, one.of_training, one.reference, one.n_items, one.why)
-        for name, one in leaks.items()
+        (name, leak.verdict, leak.excess, leak.of_all, leak.of_training, leak.reference, leak.n_items, leak.why)
+        for name, leak in leaks.items()
     ]
     return pd.DataFrame(rows, columns=list(_COLUMNS))

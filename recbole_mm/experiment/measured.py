@@ -48,7 +48,7 @@ def lists_beyond(users: UserResults, train_data: Any, test_data: Any) -> dict[st
 def per_user_table(users: UserResults, dataset: Any) -> pd.DataFrame:
     """A row for each test user: ``user``, a column for each metric, and ``items``, best first."""
     items = dataset.id2token(dataset.iid_field, users.items)
-    return pd.DataFrame({"user": users.users, **users.metrics, "items": [list(map(str, one)) for one in items]})
+    return pd.DataFrame({"user": users.users, **users.metrics, "items": [list(map(str, item)) for item in items]})
 
 
 def data_tables(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:

@@ -92,10 +92,10 @@ def _differences(results: DatasetResults) -> Figure | None:
         return None
     figure = Figure(figsize=(7, 1 + 0.3 * len(found)), layout="constrained")
     axis = figure.subplots()
-    for place, one in enumerate(found.values()):
-        colour = {"better": "tab:green", "worse": "tab:red"}.get(one.verdict, "tab:gray")
-        axis.plot([one.low, one.high], [place, place], color=colour)
-        axis.plot(one.difference, place, "o", color=colour)
+    for place, difference in enumerate(found.values()):
+        colour = {"better": "tab:green", "worse": "tab:red"}.get(difference.verdict, "tab:gray")
+        axis.plot([difference.low, difference.high], [place, place], color=colour)
+        axis.plot(difference.difference, place, "o", color=colour)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(range(len(found)), list(found), parse_math=False)
     axis.set_ylim(len(found) - 0.5, -0.5)
@@ -158,7 +158,7 @@ def _name_points(axis: Axes, points: dict[str, tuple[float, float]]) -> None:
     """Names of points ``(x, y)`` below one another at the right, each with a line to its point: none hides another."""
     low, high = axis.get_ylim()
     step = min(0.05, 1 / len(points))
-    ordered = sorted(points.items(), key=lambda one: -one[1][1])
+    ordered = sorted(points.items(), key=lambda entry: -entry[1][1])
     place = 1.0
     for number, (label, (x, y)) in enumerate(ordered, start=1):
         wanted = min((y - low) / (high - low), place - step)

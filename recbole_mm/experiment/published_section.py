@@ -28,18 +28,18 @@ def published_sections(results: DatasetResults) -> Iterator[Section]:
     models = list(dict.fromkeys([*own.values(), *(row.model for row in published)]))
     lines = []
     for model in models:
-        lines += [_ours(results, label, metrics) for label, name in own.items() if name == model]
-        lines += [_theirs(row, metrics) for row in published if row.model == model]
+        lines += [_own_row(results, label, metrics) for label, name in own.items() if name == model]
+        lines += [_published_row(row, metrics) for row in published if row.model == model]
     name = f"{results.dataset}-published"
     yield Section(results.dataset, name, "Beside published rows", _NOTE, pd.DataFrame(lines), is_folded=True)
 
 
-def _ours(results: DatasetResults, label: str, metrics: list[str]) -> dict[str, object]:
+def _own_row(results: DatasetResults, label: str, metrics: list[str]) -> dict[str, object]:
     runs = results.rows[label]
     values = {name: f"{runs[f'test_{name}'].mean():.4f}" for name in metrics}
     return {"row": label, **values, "split": "ours", "source": f"this report, seeds: {len(runs)}"}
 
 
-def _theirs(row: PublishedRow, metrics: list[str]) -> dict[str, object]:
+def _published_row(row: PublishedRow, metrics: list[str]) -> dict[str, object]:
     values = {name: f"{row.metrics[name]:.4f}" if name in row.metrics else "" for name in metrics}
     return {"row": row.model, **values, "split": row.split, "source": row.source}

@@ -77,7 +77,7 @@ class Report:
     def _shown(self, dataset: str) -> dict[str, Any]:
         """What the page has about a data set; its figures are in it, so that it opens anywhere."""
         return {
-            "sections": [(one, _cells(one)) for one in self.sections if one.dataset == dataset],
+            "sections": [(section, _cells(section)) for section in self.sections if section.dataset == dataset],
             "figures": [
                 (plot.caption, base64.b64encode(plot.files[1].read_bytes()).decode())
                 for plot in self.plots
@@ -156,10 +156,10 @@ def _markdown(report: Report) -> Iterator[str]:
     yield from [f"# {report.title}", "", "\n\n".join(report.words)]
     for dataset in report.datasets:
         yield from ["", f"## {dataset}"]
-        for section in (one for one in report.sections if one.dataset == dataset):
+        for section in (section for section in report.sections if section.dataset == dataset):
             yield from ["", f"### {section.title}", *(["", section.note] if section.note else [])]
             yield from _markdown_table(section)
-        for plot in (one for one in report.plots if one.dataset == dataset):
+        for plot in (plot for plot in report.plots if plot.dataset == dataset):
             yield from ["", f"![{plot.caption}](figures/{plot.files[0].name})", "", plot.caption]
     if report.failed:
         yield from ["", "## Runs that failed", "", *(f"- {line}" for line in report.failed)]
@@ -194,8 +194,8 @@ def _failed(tables: StoreTables) -> Iterator[str]:
 def _made_with(tables: StoreTables) -> Iterator[str]:
     runs = tables.runs
     versions = {tuple(sorted(json.loads(text).items())) for text in runs["versions"]}
-    for one in sorted(versions):
-        yield ", ".join(f"{name} {version}" for name, version in one)
+    for combination in sorted(versions):
+        yield ", ".join(f"{name} {version}" for name, version in combination)
     yield "; ".join(sorted(set(runs["hardware"])))
     chosen_by = ", ".join(sorted(set(runs["chosen_by"])))
     yield f"{runs['seconds'].sum() / 3600:.2f} hours of runs; settings and epochs chosen by {chosen_by} on validation"

@@ -118,7 +118,7 @@ class DatasetResults:
             if label in self.rows:
                 real = self.rows[label].sort_values("seed")
                 by_kind = runs.sort_values("seed").groupby(["modality", "kind"], sort=False)
-                kinds = {(str(one), str(kind)): own for (one, kind), own in by_kind}
+                kinds = {(str(stratum), str(kind)): own for (stratum, kind), own in by_kind}
                 values = {key: self.tables.values(own, self.metric) for key, own in kinds.items()}
                 retested = {key: own for key, own in kinds.items() if AT_EVALUATION in key[1]}
                 same_models = {key for key, own in retested.items() if list(own["seed"]) == list(real["seed"])}

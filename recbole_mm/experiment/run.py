@@ -106,10 +106,10 @@ def _run(job: Job) -> RunResult:
         ended=_ending(trainer, watch.epochs),
         best_epoch=best.epoch + 1,
         epochs=len(watch.epochs),
-        seconds_per_epoch=statistics.median(one.seconds for one in watch.epochs),
+        seconds_per_epoch=statistics.median(epoch.seconds for epoch in watch.epochs),
         seconds=time.perf_counter() - started,
         peak_memory=_peak(),
-        parameters=sum(one.numel() for one in trainer.model.parameters() if one.requires_grad),
+        parameters=sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad),
         valid=best.valid,
         test=users.averages,
         beyond=lists_beyond(users, train_data, test_data),
@@ -164,7 +164,7 @@ def _newest(files: RunFiles) -> float:
 def best_epoch(epochs: list[Progress]) -> Progress:
     """The best of the last stage there is."""
     last_stage = epochs[-1].stage
-    return next((one for one in reversed(epochs) if one.is_best and one.stage == last_stage), epochs[-1])
+    return next((epoch for epoch in reversed(epochs) if epoch.is_best and epoch.stage == last_stage), epochs[-1])
 
 
 def _ending(trainer: Any, epochs: list[Progress]) -> str:
@@ -179,9 +179,9 @@ def _features(model: Any, dataset: Any) -> dict[str, str]:
 
 def _curves(epochs: list[Progress]) -> list[CurvePoint]:
     return [
-        CurvePoint(one.stage, one.epoch, name, value)
-        for one in epochs
-        for name, value in {**one.losses, **{f"valid_{name}": value for name, value in one.valid.items()}}.items()
+        CurvePoint(epoch.stage, epoch.epoch, name, value)
+        for epoch in epochs
+        for name, value in {**epoch.losses, **{f"valid_{name}": value for name, value in epoch.valid.items()}}.items()
     ]
 
 

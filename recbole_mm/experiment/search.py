@@ -74,7 +74,7 @@ def tried(
     work = deque(trial for halving in halvings.values() for trial in halving.rung())
     for trial, outcome in results_of(run_trial, work, jobs, lambda _, error: Outcome(FAILED, error=error)):
         halving = halvings[trial.search]
-        tell(f"{trial}: {_told(halving.search.settings[trial.number], outcome)}")
+        tell(f"{trial}: {_failure(halving.search.settings[trial.number], outcome)}")
         work.extendleft(reversed(halving.take(trial.number, outcome)))
         if not halving.running:
             yield halving.search, halving.table()
@@ -124,7 +124,7 @@ class _Halving:
         return Trial(search.identity, number, job, self._limit)
 
 
-def _told(setting: dict[str, Any], outcome: Outcome) -> str:
+def _failure(setting: dict[str, Any], outcome: Outcome) -> str:
     result = outcome.error or f"{outcome.value:.4f} after {outcome.evaluations} evaluations"
     return f"{', '.join(f'{key}={value}' for key, value in setting.items())}: {result}"
 
@@ -140,9 +140,9 @@ def _best_first(search: RowSearch, outcomes: dict[int, Outcome], numbers: Iterab
 
 
 def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[Tried]:
-    ends = [number for number, one in outcomes.items() if math.isfinite(one.value) and not one.stages_left]
+    ends = [number for number, outcome in outcomes.items() if math.isfinite(outcome.value) and not outcome.stages_left]
     if not ends:
-        errors = [_told(search.settings[number], one) for number, one in outcomes.items() if one.error]
+        errors = [_failure(search.settings[number], outcome) for number, outcome in outcomes.items() if outcome.error]
         raise ValueError(
             f"{search.row.place}: no setting reached a validation score; first error: {(errors or ['none'])[0]}"
         )
@@ -151,8 +151,9 @@ def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[Tried]:
     return [
         Tried(
             dataset=row.dataset, row=row.identity, label=row.label, trial=number, settings=search.settings[number],
-            metric=search.metric, value=one.value, evaluations=one.evaluations, status=one.status, error=one.error,
+            metric=search.metric, value=outcome.value, evaluations=outcome.evaluations, status=outcome.status,
+            error=outcome.error,
             chosen=number == best,
         )
-        for number, one in sorted(outcomes.items())
+        for number, outcome in sorted(outcomes.items())
     ]  # fmt: skip

@@ -122,19 +122,19 @@ def _audit(results: DatasetResults) -> Section:
     lines = []
     for label, own in results.audits.items():
         real = float(results.rows[label][f"test_{results.metric}"].mean())
-        for (modality, kind), one in own.items():
+        for (modality, kind), comparison in own.items():
             lines.append(
                 {
                     "row": label,
                     "modality": modality,
                     "replaced by": f"{kind} ({results.id_only_row(label)})" if kind == ID_ONLY else kind,
-                    results.metric: f"{real + one.difference:.4f}",
+                    results.metric: f"{real + comparison.difference:.4f}",
                     "real": f"{real:.4f}",
-                    "change": f"{one.relative:+.1%}",
-                    "interval": f"[{one.low:+.4f}, {one.high:+.4f}]",
-                    "p": f"{one.p:.2g}",
-                    "verdict": one.verdict,
-                    "would show": f"{one.detectable:.4f}",
+                    "change": f"{comparison.relative:+.1%}",
+                    "interval": f"[{comparison.low:+.4f}, {comparison.high:+.4f}]",
+                    "p": f"{comparison.p:.2g}",
+                    "verdict": comparison.verdict,
+                    "would show": f"{comparison.detectable:.4f}",
                 }
             )
     note = (
@@ -150,17 +150,17 @@ def _audit(results: DatasetResults) -> Section:
 
 def _leaks(results: DatasetResults) -> Section:
     lines = []
-    for _, one in results.leaks.iterrows():
-        leak = Leak(one["of_all"], one["of_training"], one["reference"], one["n_items"])
+    for _, row in results.leaks.iterrows():
+        leak = Leak(row["of_all"], row["of_training"], row["reference"], row["n_items"])
         numbers = {"T": leak.excess, "of all": leak.of_all, "of training": leak.of_training}
         numbers["T of a leak"] = leak.reference
         lines.append(
             {
-                "modality": one["modality"],
-                "leak": one["verdict"],
+                "modality": row["modality"],
+                "leak": row["verdict"],
                 **{name: f"{value:+.3f}" if leak.is_measured else "" for name, value in numbers.items()},
                 "items": leak.n_items,
-                "seed of the split": one["seed"],
+                "seed of the split": row["seed"],
                 "why": leak.why,
             }
         )
@@ -186,7 +186,7 @@ def _sweep(results: DatasetResults, runs: pd.DataFrame) -> pd.DataFrame:
     for values, own in runs.groupby(keys, sort=False):
         line = dict(zip((key.removeprefix("sweep.") for key in keys), values, strict=True))
         scores = {"test": own[f"test_{results.metric}"], "validation": own[f"valid_{results.metric}"]}
-        means = {name: _mean(one) for name, one in scores.items()}
+        means = {name: _mean(group) for name, group in scores.items()}
         lines.append({**line, **means, "seeds": len(own), **_collapse(own, results.beyond_of(own))})
     return pd.DataFrame(lines)
 
@@ -195,7 +195,9 @@ def _settings(results: DatasetResults) -> Section:
     """Each row's own; those that all have stand above."""
     settings = {label: json.loads(runs["settings"].iloc[0]) for label, runs in results.rows.items()}
     first = next(iter(settings.values()))
-    shared = {key: value for key, value in first.items() if all(one.get(key) == value for one in settings.values())}
+    shared = {
+        key: value for key, value in first.items() if all(setting.get(key) == value for setting in settings.values())
+    }
     lines = [
         {
             "row": label,

@@ -39,19 +39,19 @@ def differences_section(results: DatasetResults, base: str) -> Section:
     """Every other model against one, in the main metric."""
     found, lines, marks = results.against(base), [], {}
     difference = f"difference of {results.metric}"
-    for number, (label, one) in enumerate(found.items()):
-        word = _word(one)
+    for number, (label, comparison) in enumerate(found.items()):
+        word = _word(comparison)
         if word == "better":
             marks[number, difference] = {SHOWN}
         lines.append(
             {
                 "row": label,
-                difference: f"{one.difference:+.4f} ({one.relative:+.1%})",
-                "interval": f"[{one.low:+.4f}, {one.high:+.4f}]",
-                "p (t)": f"{one.p:.2g}",
-                "p (Wilcoxon)": f"{one.p_ranks:.2g}",
-                "effect": f"{one.effect:+.3f}",
-                "would show": f"{one.detectable:.4f}",
+                difference: f"{comparison.difference:+.4f} ({comparison.relative:+.1%})",
+                "interval": f"[{comparison.low:+.4f}, {comparison.high:+.4f}]",
+                "p (t)": f"{comparison.p:.2g}",
+                "p (Wilcoxon)": f"{comparison.p_ranks:.2g}",
+                "effect": f"{comparison.effect:+.3f}",
+                "would show": f"{comparison.detectable:.4f}",
                 "these weights": word,
             }
         )
@@ -59,8 +59,8 @@ def differences_section(results: DatasetResults, base: str) -> Section:
     return Section(results.dataset, f"{results.dataset}-{base}", f"Against {base}", note, pd.DataFrame(lines), marks)
 
 
-def _word(one: Comparison) -> str:
+def _word(comparison: Comparison) -> str:
     """As of an experiment's verdict, of these weights alone."""
-    if one.p >= ALPHA or one.low <= 0 <= one.high:
+    if comparison.p >= ALPHA or comparison.low <= 0 <= comparison.high:
         return "not shown"
-    return "better" if one.difference > 0 else "worse"
+    return "better" if comparison.difference > 0 else "worse"

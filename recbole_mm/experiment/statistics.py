@@ -76,16 +76,16 @@ def compare(
     if not measured:
         return {}
     corrected = {
-        name: multipletests([one[name] for one in measured.values()], ALPHA, method="holm")[1]
+        name: multipletests([result[name] for result in measured.values()], ALPHA, method="holm")[1]
         for name in ("p_t", "p_wilcoxon")
     }
     detectable = norm.isf(ALPHA / len(rows) / 2) + norm.isf(1 - POWER)
     found = {}
-    for number, (label, one) in enumerate(measured.items()):
+    for number, (label, comparison) in enumerate(measured.items()):
         p, p_ranks = float(corrected["p_t"][number]), float(corrected["p_wilcoxon"][number])
-        error = one.pop("error")
+        error = comparison.pop("error")
         found[label] = Comparison(
-            **one, p=p, p_ranks=p_ranks, detectable=float(detectable * error), verdict=_verdict(one, p)
+            **comparison, p=p, p_ranks=p_ranks, detectable=float(detectable * error), verdict=_verdict(comparison, p)
         )
     return found
 
@@ -152,8 +152,10 @@ def _draw_seeds(means: np.ndarray, generator: np.random.Generator) -> np.ndarray
     return np.take_along_axis(stretched, drawn, axis=1).mean(axis=1)
 
 
-def _verdict(one: dict[str, Any], p: float) -> str:
-    is_shown = p < ALPHA and not one["low"] <= 0 <= one["high"] and min(one["seeds"]) >= LEAST_SEEDS
+def _verdict(comparison: dict[str, Any], p: float) -> str:
+    is_shown = (
+        p < ALPHA and not comparison["low"] <= 0 <= comparison["high"] and min(comparison["seeds"]) >= LEAST_SEEDS
+    )
     if not is_shown:
         return "not shown"
-    return "better" if one["difference"] > 0 else "worse"
+    return "better" if comparison["difference"] > 0 else "worse"

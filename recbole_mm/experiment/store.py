@@ -116,7 +116,7 @@ class Store:
         file = self._trials_file(search)
         file.parent.mkdir(exist_ok=True)
         with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps([asdict(one) for one in trials]), encoding="utf-8")
+            temporary.write_text(json.dumps([asdict(trial) for trial in trials]), encoding="utf-8")
 
     def trials(self, search: str) -> list[Tried]:
         """What a search for a row has tried; empty before it has ended."""
@@ -171,10 +171,10 @@ class Store:
         _write(both.drop(columns="items"), self.folder / "per_user.parquet")
         _write(both[["run", "user", "items"]], self.folder / "lists.parquet")
         found = files_in(self.folder / "trials", "*.json")
-        trials = [one for file in found if searches is None or file.stem in searches for one in read_trials(file)]
-        rows = [{**vars(one), "settings": json.dumps(one.settings)} for one in trials]
+        trials = [trial for file in found if searches is None or file.stem in searches for trial in read_trials(file)]
+        rows = [{**vars(trial), "settings": json.dumps(trial.settings)} for trial in trials]
         _write(pd.DataFrame(rows), self.folder / "trials.parquet")
-        leaks = [asdict(one) for one in self.leaks() if checks is None or one.check in checks]
+        leaks = [asdict(leak) for leak in self.leaks() if checks is None or leak.check in checks]
         _write(pd.DataFrame(leaks), self.folder / "leaks.parquet")
 
     def _users_of(self, run: str) -> pd.DataFrame:
@@ -226,7 +226,7 @@ def join(stores: list[Path], folder: Path) -> Store:
 def read_trials(file: Path) -> list[Tried]:
     """What a file of ``trials/`` holds; raises ValueError where it is damaged, or not one setting is chosen."""
     found = read_as(file, TRIED, "delete it to search again")
-    if sum(one.chosen for one in found) != 1:
+    if sum(trial.chosen for trial in found) != 1:
         raise ValueError(f"{file} is damaged (not one setting is chosen); restore it, or delete it to search again")
     return found
 

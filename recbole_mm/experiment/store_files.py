@@ -99,7 +99,7 @@ def _holds(values: pd.Series, kind: Kind) -> bool:
     if kind == "text":
         return all(isinstance(value, str) for value in values)
     if kind == "list":
-        return all(isinstance(one, np.ndarray) and all(isinstance(value, str) for value in one) for one in values)
+        return all(isinstance(cell, np.ndarray) and all(isinstance(value, str) for value in cell) for cell in values)
     if kind == "flag":
         return values.dtype == bool
     is_number = values.dtype.kind in "iuf"

@@ -85,7 +85,7 @@ def beyond_accuracy(lists: pd.Series, items: pd.DataFrame, k: int) -> dict[str, 
         item), ``tail share`` (places with items of the tail third or cold ones) and ``top share`` (places with the 100
         most popular items, which shows a collapsed model at once).
     """
-    shown = np.concatenate([np.asarray(one[:k], dtype=object) for one in lists])
+    shown = np.concatenate([np.asarray(ranking[:k], dtype=object) for ranking in lists])
     counts = pd.Series(shown).value_counts().reindex(items["item"], fill_value=0).to_numpy()
     rows = items["training_rows"].to_numpy()
     top = np.lexsort((items["item"].to_numpy(), -rows))[:MOST_POPULAR]

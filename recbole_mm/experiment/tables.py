@@ -139,7 +139,7 @@ def _read_runs(file: Path) -> pd.DataFrame:
     runs = read_parquet(file, {"run": "text"})
     if "audit" not in runs:  # written before there were any
         runs["audit"] = "{}"
-    for name in (one.name for one in fields(Record) if one.name not in NESTED):
+    for name in (field.name for field in fields(Record) if field.name not in NESTED):
         if name not in runs:
             raise ValueError(f"{file} has no column '{name}'; {_AGAIN}")
     for row in runs.to_dict("records"):

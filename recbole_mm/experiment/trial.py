@@ -108,4 +108,4 @@ def _train(trial: Trial) -> Outcome:
 
 
 def _evaluations(watch: Watch) -> int:
-    return sum(bool(one.valid) for one in watch.epochs)
+    return sum(bool(epoch.valid) for epoch in watch.epochs)

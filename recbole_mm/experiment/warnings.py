@@ -46,7 +46,7 @@ def of_lists(top_share: float, n_items: int) -> list[str]:
 
 def _other_data(results: DatasetResults, label: str) -> list[str]:
     """A row whose own settings of data, such as another split, leave nothing that pairs of users could show."""
-    best, own = (results.rows[one].set_index("seed")["data"] for one in (results.best, label))
+    best, own = (results.rows[row].set_index("seed")["data"] for row in (results.best, label))
     best = best[~best.index.duplicated()]  # of stores that were joined
     differ = (best.reindex(own.index) != own) & own.index.isin(best.index)
     return [f"of other interactions than {results.best}, with which it does not compare"] if differ.any() else []

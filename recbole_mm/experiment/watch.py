@@ -61,7 +61,7 @@ class Watch:
 
     def _timed_epoch(self, train_data: Any, epoch: int, *arguments: Any, **options: Any) -> Any:
         stage = getattr(self._trainer, "stage", "")
-        self._epochs = [one for one in self._epochs if not (one.stage == stage and one.epoch >= epoch)]
+        self._epochs = [seen for seen in self._epochs if not (seen.stage == stage and seen.epoch >= epoch)]
         started = time.perf_counter()
         loss = self._train(train_data, epoch, *arguments, **options)
         parts = loss if isinstance(loss, tuple) else (loss,)
@@ -81,7 +81,7 @@ class Watch:
 
     def _add(self, progress: Progress) -> None:
         self._epochs.append(progress)
-        lines = [json.dumps(vars(one)) for one in self._epochs]
+        lines = [json.dumps(vars(epoch)) for epoch in self._epochs]
         with atomic_file(self._file) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -82,12 +82,12 @@ class Batches:
     @torch.no_grad()
     def _encode(self, encoder: ContentEncoder, parts: dict[str, list[Any]]) -> np.ndarray:
         """Rows of the items' contents, the mean of an item's, all finite in their type."""
-        flat = [part for one in parts.values() for part in one]
+        flat = [part for file_parts in parts.values() for part in file_parts]
         with memory_errors(f"lower --batch-size (this batch has {len(flat)} contents); finished rows are kept"):
             pieces = [flat[start : start + self.size] for start in range(0, len(flat), self.size)]
             rows = torch.cat([encoder(piece).float().cpu() for piece in pieces])
         if len(flat) > len(parts):
-            rows = means(rows, torch.tensor([len(one) for one in parts.values()]))
+            rows = means(rows, torch.tensor([len(file_parts) for file_parts in parts.values()]))
         return _finite(rows.numpy(), list(parts), self.dtype)
 
 

@@ -51,9 +51,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     content.add_argument("--fields", help="fields of the .item file, such as title,genres,plot")
     content.add_argument("--audio", type=Path, metavar="DIR", help="folder of sounds named by item id")
     content.add_argument("--videos", type=Path, metavar="DIR", help="folder of videos, for an encoder of pictures")
-    usual = ", ".join(f"{one.modality} for --{option}" for option, one in USUAL.items())
+    usual = ", ".join(f"{default.modality} for --{option}" for option, default in USUAL.items())
     parser.add_argument("--modality", help=f"name of the modality (default: {usual})")
-    weightless = " and ".join(f"{one.encoder} for --{option}" for option, one in USUAL.items() if one.encoder)
+    weightless = " and ".join(
+        f"{default.encoder} for --{option}" for option, default in USUAL.items() if default.encoder
+    )
     parser.add_argument(
         "--encoder",
         help=f"folder, hub name or registered name of an encoder (default: {weightless}, which have no weights)",
@@ -88,17 +90,17 @@ def _add_picture_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     modalities = _modalities(args)
-    for one in modalities:  # before an encoder loads
-        check_writable(check_free_modality(one.modality, one.dataset))
-        _check(one)
-        if one.fields is not None and len(modalities) > 1:
-            _texts(one)  # nor are pictures encoded before a misspelt field is told
-    for one in modalities:
-        if one.fields is not None and one.encoder == TFIDF:
-            options = {"width": one.width, "half": one.float16}
-            result = extract_tfidf(one.dataset, one.modality, _texts(one), **options)
+    for modality in modalities:  # before an encoder loads
+        check_writable(check_free_modality(modality.modality, modality.dataset))
+        _check(modality)
+        if modality.fields is not None and len(modalities) > 1:
+            _texts(modality)  # nor are pictures encoded before a misspelt field is told
+    for modality in modalities:
+        if modality.fields is not None and modality.encoder == TFIDF:
+            options = {"width": modality.width, "half": modality.float16}
+            result = extract_tfidf(modality.dataset, modality.modality, _texts(modality), **options)
         else:
-            result = _extract(one)
+            result = _extract(modality)
         _report(result)
     print(f"Next: recbole-mm describe {args.dataset}")
     return 0

@@ -129,7 +129,7 @@ class FileContents(Contents):
                 parts += self.open(file)
             except MissingContent as reason:
                 reasons.append(str(reason))
-        return self._told(item, parts, reasons)
+        return self._readable(item, parts, reasons)
 
     def digest(self, item: str) -> str:
         digests, reasons = [], []
@@ -138,7 +138,7 @@ class FileContents(Contents):
                 digests.append(self.file_digest(file))
             except MissingContent as reason:
                 reasons.append(str(reason))
-        return joined(self._told(item, digests, reasons))
+        return joined(self._readable(item, digests, reasons))
 
     def file_digest(self, file: Path) -> str:
         """The SHA-256 of one file; raises MissingContent."""
@@ -159,7 +159,7 @@ class FileContents(Contents):
         reasons = self._reasons.get(item)
         return f"{len(reasons)} of {len(self.files[item])} files left out: {'; '.join(reasons)}" if reasons else None
 
-    def _told(self, item: str, parts: list[Any], reasons: list[str]) -> list[Any]:
+    def _readable(self, item: str, parts: list[Any], reasons: list[str]) -> list[Any]:
         if not parts:
             raise MissingContent("; ".join(reasons))
         if reasons:

@@ -125,7 +125,7 @@ def _encode_all(batches: Batches, encoder: ContentEncoder, store: RowStore, enco
     with tqdm(total=len(batches.contents.items), unit="item", desc="Extracting", disable=None) as bar:
         for start, batch in encode(batches, encoder, store):
             if batch.rows is not None:
-                if not any(one.new for one in done.values()):
+                if not any(extraction.new for extraction in done.values()):
                     _warn_of_room(store, batch.rows, len(batches.contents.items))
                 store.add(batch.new, batch.rows, batch.truncated)
             done[start] = replace(batch, rows=None)
@@ -155,7 +155,7 @@ def _write_batches(
 
 
 def _joined(reasons: Iterable[dict[str, str]]) -> dict[str, str]:
-    return {item: reason for one in reasons for item, reason in one.items()}
+    return {item: reason for batch_reasons in reasons for item, reason in batch_reasons.items()}
 
 
 def write_features(

@@ -43,13 +43,13 @@ class ItemInputs:
         places = torch.searchsorted(self.items, items.cpu())
         if self.counts is None:
             longest = None if self.lengths is None else int(self.lengths[places].max())
-            rows = (one[places] for one in self.inputs)
-            return tower(*((one if longest is None else one[:, :longest]).to(device) for one in rows))
+            rows = (tensor[places] for tensor in self.inputs)
+            return tower(*((row if longest is None else row[:, :longest]).to(device) for row in rows))
         counts = self.counts[places]
         owners = torch.arange(len(places)).repeat_interleave(counts)
         within = torch.arange(len(owners)) - (counts.cumsum(0) - counts)[owners]
         parts = (self.counts.cumsum(0) - self.counts)[places][owners] + within
-        return means(tower(*(one[parts].to(device) for one in self.inputs)), counts)
+        return means(tower(*(tensor[parts].to(device) for tensor in self.inputs)), counts)
 
     def among(self, items: Tensor) -> Tensor:
         """The distinct ones of some ids that have contents, on the same device.
@@ -80,8 +80,8 @@ def image_inputs(contents: PreparedPictures, ids: list[str]) -> ItemInputs:
     found, missing = _found(ids, contents.digest)
     items = [item for item, _ in found]
     digests = [contents.digests(ids[item]) for item in items]
-    counts = torch.tensor([len(one) for one in digests])
-    rows = PixelRows(contents.cache, [digest for one in digests for digest in one])
+    counts = torch.tensor([len(item_digests) for item_digests in digests])
+    rows = PixelRows(contents.cache, [digest for item_digests in digests for digest in item_digests])
     return ItemInputs(torch.tensor(items), (rows,), missing, None if (counts == 1).all() else counts)
 
 

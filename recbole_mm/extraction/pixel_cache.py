@@ -85,7 +85,7 @@ class PixelCache:
             return self._mapped[file]
         _, pixels = read_pixels(file, self.shape)
         self._mapped[file] = pixels
-        while len(self._mapped) > 1 and sum(one.nbytes for one in self._mapped.values()) > self._memory:
+        while len(self._mapped) > 1 and sum(array.nbytes for array in self._mapped.values()) > self._memory:
             self._mapped.popitem(last=False)
         return pixels
 

@@ -51,7 +51,9 @@ def prepare_pictures(preparation: Preparation, files: list[Path], folder: Path) 
             outcomes.append(Prepared(reason=str(error)))
     if not pixels:
         return outcomes, None
-    return outcomes, write_pixels(folder, [one.digest for one in outcomes if one.reason is None], np.stack(pixels))
+    return outcomes, write_pixels(
+        folder, [outcome.digest for outcome in outcomes if outcome.reason is None], np.stack(pixels)
+    )
 
 
 class Workers:
@@ -80,15 +82,15 @@ class Workers:
         self._pool.shutdown(cancel_futures=True)
 
 
-_told: tuple[Preparation, Path]
+_preparation: tuple[Preparation, Path]
 
 
 def _start(preparation: Preparation, folder: Path) -> None:
-    global _told
+    global _preparation
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one ends us
-    _told = preparation, folder
+    _preparation = preparation, folder
 
 
 def _prepare(files: list[Path]) -> Outcome:
-    preparation, folder = _told
+    preparation, folder = _preparation
     return prepare_pictures(preparation, files, folder)

@@ -39,7 +39,7 @@ class Sounds(FileContents):
         if len(samples) < SHORTEST * self.rate:
             raise MissingContent(f"{file} is shorter than {SHORTEST} seconds; replace it")
         windows = [samples[start : start + self.window] for start in range(0, len(samples), self.window)]
-        return [one for one in windows if len(one) >= WORTH * self.window] or windows[:1]
+        return [window for window in windows if len(window) >= WORTH * self.window] or windows[:1]
 
     def open_bytes(self, file: Path) -> BufferedReader:
         try:

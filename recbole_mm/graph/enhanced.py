@@ -19,7 +19,7 @@ def agreeing_neighbors(graphs: Sequence[SparseOperator], symmetric: bool = False
         graphs: kNN graphs, of which the edges count and not their values.
         symmetric: mirror the edges.
     """
-    agreed = reduce(lambda one, other: one.multiply(other).tocsr(), map(_edges, graphs))
+    agreed = reduce(lambda left, other: left.multiply(other).tocsr(), map(_edges, graphs))
     agreed = (agreed - sp.diags(agreed.diagonal())).tocsr()
     if symmetric:
         agreed = agreed.maximum(agreed.T).tocsr()

@@ -34,7 +34,7 @@ def deferred_imports() -> Iterator[None]:
     ) -> Any:  # fmt: skip
         by_recbole = str((globals or {}).get("__name__")).startswith("recbole.")
         if by_recbole and name in DEFERRED and fromlist:
-            return SimpleNamespace(**{one: _Deferred(name, one) for one in fromlist})
+            return SimpleNamespace(**{attribute: _Deferred(name, attribute) for attribute in fromlist})
         return before(name, globals, locals, fromlist, level)
 
     builtins.__import__ = importing

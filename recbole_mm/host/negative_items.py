@@ -50,7 +50,7 @@ def check_negative_items(config: Config, splits: list[Any]) -> None:
         history = splits[: position + 1]
         if config["eval_history"] == "train" and position == 2:
             history = [splits[0], split]
-        found = _users_with_all(split, [one for one in history if one], drawable)
+        found = _users_with_all(split, [earlier for earlier in history if earlier], drawable)
         if len(found) and sampling["sample_num"] == "none":  # ranked against all items
             _tell(config, split, found, position)
         elif len(found):
@@ -59,12 +59,12 @@ def check_negative_items(config: Config, splits: list[Any]) -> None:
 
 def _users_with_all(split: Any, history: list[Any], drawable: np.ndarray) -> np.ndarray:
     """Users of a split whose items so far are all that can be drawn."""
-    users = np.concatenate([one.inter_feat[one.uid_field].numpy() for one in history])
+    users = np.concatenate([earlier.inter_feat[earlier.uid_field].numpy() for earlier in history])
     likely = np.flatnonzero(np.bincount(users, minlength=split.user_num) >= len(drawable))  # repeated ones count too
     likely = np.intersect1d(likely, split.inter_feat[split.uid_field].numpy())
     if not len(likely):
         return likely
-    items = np.concatenate([one.inter_feat[one.iid_field].numpy() for one in history])
+    items = np.concatenate([earlier.inter_feat[earlier.iid_field].numpy() for earlier in history])
     return np.array([user for user in likely if np.isin(drawable, items[users == user]).all()], np.int64)
 
 

@@ -36,8 +36,8 @@ def apply() -> None:
     other = "if config[arg] != dataset.config[arg]:"
     mend(create_dataset, other, "if is_of_other_settings(config, dataset.config, arg, file):")
     other = "if config[arg] != train_data.config[arg]:"
-    told = "if is_of_other_settings(config, train_data.config, arg, dataloaders_save_path):"
-    mend(load_split_dataloaders, other, told)
+    condition = "if is_of_other_settings(config, train_data.config, arg, dataloaders_save_path):"
+    mend(load_split_dataloaders, other, condition)
     missing = "if not os.path.exists(dataloaders_save_path):"
     mend(load_split_dataloaders, missing, "if not may_unpickle(config, dataloaders_save_path):")
     mend(LDiffRec.__init__, "allow_pickle=True", "allow_pickle=False")  # an array of numbers needs none

@@ -64,11 +64,11 @@ def brief(level: int = logging.INFO) -> Iterator[None]:
         _brief_level = before
 
 
-def terminal_handler(theirs: logging.Handler, log_file: str) -> logging.Handler:
+def terminal_handler(handler: logging.Handler, log_file: str) -> logging.Handler:
     """What writes to the terminal: RecBole's own handler, or within :func:`brief` ours, which names the log file."""
-    if _brief_level is None or theirs.level < logging.INFO:
-        return theirs
-    return BriefTerminal(max(theirs.level, _brief_level), log_file)
+    if _brief_level is None or handler.level < logging.INFO:
+        return handler
+    return BriefTerminal(max(handler.level, _brief_level), log_file)
 
 
 def progress_bar(*arguments: Any, **options: Any) -> Any:
@@ -116,7 +116,7 @@ class BriefTerminal(logging.StreamHandler[TextIO]):
         if isinstance(message, Dataset):
             return [_of_data(message)]
         if isinstance(message, nn.Module):
-            n_trained = sum(one.numel() for one in message.parameters() if one.requires_grad)
+            n_trained = sum(parameter.numel() for parameter in message.parameters() if parameter.requires_grad)
             return [f"{self._model}: {n_trained:,} trainable parameters"]
         if message is sys.argv:
             return []

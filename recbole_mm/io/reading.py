@@ -180,7 +180,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     with open_regular(path) as file:
         try:
             with np.load(file, allow_pickle=False) as stored:
-                if any(one.file_size != one.compress_size for one in stored.zip.infolist()):
+                if any(member.file_size != member.compress_size for member in stored.zip.infolist()):
                     raise ValueError("it is compressed, as ours are not: a small file could fill the memory")
                 return {name: stored[name] for name in stored.files}
         except Exception as error:  # of zipfile, zlib, struct and numpy's own, whatever the damage leads them to

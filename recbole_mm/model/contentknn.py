@@ -104,14 +104,14 @@ class ContentKNN(ClosedFormRecommender):
     def solve(self) -> Solution:
         """The weights, or with ``keep: none`` their factors."""
         read = [] if self.settings.fusion == "concat" else self.modalities
-        parts = [UnitRows(*self.modality_rows(one)) for one in read]
+        parts = [UnitRows(*self.modality_rows(modality)) for modality in read]
         if self.settings.fusion != "score":
-            return self._one(parts)
-        return StandardisedSum([self._one([part]) for part in parts], [part.present for part in parts])
+            return self._weights_of(parts)
+        return StandardisedSum([self._weights_of([part]) for part in parts], [part.present for part in parts])
 
-    def _one(self, parts: list[UnitRows]) -> ItemWeights | ItemVectors:
+    def _weights_of(self, parts: list[UnitRows]) -> ItemWeights | ItemVectors:
         """Of modalities together; `parts` is empty where they are concatenated."""
-        raw = [] if parts else [self.modality_rows(one)[0] for one in self.modalities]
+        raw = [] if parts else [self.modality_rows(modality)[0] for modality in self.modalities]
         weights = self.weights if len(parts) == len(self.weights) else [1.0]
         if self.settings.keep == "none":
             return _factors(parts, weights, self.settings.shrink) if parts else _factors_of_raw(raw)
@@ -157,7 +157,7 @@ class StandardisedSum:
     present: list[np.ndarray]
 
     def scores(self, history: sp.csr_matrix) -> np.ndarray:
-        return reduce(add, (self._standardised(history, *one) for one in zip(self.parts, self.present, strict=True)))
+        return reduce(add, (self._standardised(history, *part) for part in zip(self.parts, self.present, strict=True)))
 
     def _standardised(self, history: sp.csr_matrix, part: ItemWeights | ItemVectors, present: np.ndarray) -> np.ndarray:
         scores = part.scores(history)
@@ -181,7 +181,7 @@ def _factors(parts: list[UnitRows], weights: list[float], shrink: float) -> Item
     features = np.concatenate([np.sqrt(weight) * part.all() for part, weight in zip(parts, weights, strict=True)], 1)
     common = (sets * weights) @ sets.T * (1 + shrink)
     scales = np.divide(1.0, common, out=np.zeros_like(common), where=common > 0)[:, place]
-    left = np.concatenate([features * (place == one)[:, None] for one in range(len(sets))], axis=1)
+    left = np.concatenate([features * (place == number)[:, None] for number in range(len(sets))], axis=1)
     right = np.concatenate([features * scale[:, None] for scale in scales], axis=1)
     return ItemVectors(left, right)
 

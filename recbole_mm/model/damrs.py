@@ -118,8 +118,8 @@ class DAMRS(MultimodalRecommender):
             matrices = [graph.to_scipy() for graph in consistent_graphs(features, self.settings.knn_k)]
             return {
                 f"{name}{number}": array
-                for number, one in enumerate(matrices)
-                for name, array in (("indptr", one.indptr), ("indices", one.indices), ("values", one.data))
+                for number, matrix in enumerate(matrices)
+                for name, array in (("indptr", matrix.indptr), ("indices", matrix.indices), ("values", matrix.data))
             }
 
         inputs = [feature.cpu().numpy() for feature in features]

@@ -105,7 +105,7 @@ class DGMRec(GeneratedFeatures):
             light_gcn(graph, torch.cat([c * g, c * s], dim=1), self.settings.n_item_layers, "last")
             for graph, g, s, c in zip(self.item_graphs, general, specific, filters, strict=True)
         ]
-        of_items = [part for one in content for part in one.chunk(2, dim=1)]
+        of_items = [part for vectors in content for part in vectors.chunk(2, dim=1)]
         of_users = list((self.mean_of_items @ torch.cat(content, dim=1)).chunk(len(of_items), dim=1))
         return Parts(
             users, items, general, specific, filters, of_items[::2], of_items[1::2], of_users[::2], of_users[1::2]
@@ -187,10 +187,10 @@ class DGMRec(GeneratedFeatures):
         """Contrasts of general content: each two modalities' of the items that have both, the first two's of users."""
         temperature, numbers = self.settings.general_temperature, range(len(self.modalities))
         loss = self.item_embedding.new_zeros(())
-        for one, other in combinations(numbers, 2):
-            both = items[self.present(one, items) & self.present(other, items)]
+        for modality, other in combinations(numbers, 2):
+            both = items[self.present(modality, items) & self.present(other, items)]
             if len(both):
-                (first,), (second,) = gather(parts.general[one], both), gather(parts.general[other], both)
+                (first,), (second,) = gather(parts.general[modality], both), gather(parts.general[other], both)
                 loss = loss + info_nce(first, second, temperature)
         if len(numbers) > 1:
             first, second = (F.embedding(users, table) for table in parts.user_general[:2])
@@ -208,7 +208,7 @@ class DGMRec(GeneratedFeatures):
         pairs += [(*pair, settings.specific_temperature) for pair in zip(user_content, item_content, strict=True)]
         ids = (users, positives)
         return total(
-            info_nce(gather(one, users)[0], gather(other, positives)[0], tau, ids) for one, other, tau in pairs
+            info_nce(gather(first, users)[0], gather(other, positives)[0], tau, ids) for first, other, tau in pairs
         )
 
     def ids_with_content(self, parts: Parts, users: Tensor, positives: Tensor) -> Tensor:
@@ -218,7 +218,8 @@ class DGMRec(GeneratedFeatures):
         )  # fmt: skip
         temperature = self.settings.align_temperature
         return total(
-            info_nce(gather(one, ids)[0], gather(other, ids)[0], temperature, (ids, ids)) for one, other, ids in tables
+            info_nce(gather(first, ids)[0], gather(other, ids)[0], temperature, (ids, ids))
+            for first, other, ids in tables
         )
 
     def generation(self, parts: Parts, items: Tensor, drawn: Draw) -> Tensor:

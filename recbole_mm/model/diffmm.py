@@ -124,7 +124,7 @@ class DiffMM(DiffusedGraphs):
         All is linear in ``a^m`` and the weights sum to 1: the weighted content is propagated once.
         """
         settings, weights = self.settings, self.modality_weights()
-        mixed = sum(weight * one for weight, one in zip(weights, content, strict=True))
+        mixed = sum(weight * vectors for weight, vectors in zip(weights, content, strict=True))
         ego = torch.cat([self.user_embedding, self.item_embedding])
         first = self.user_item_graph @ torch.cat([self.user_embedding, mixed])
         fused = first + self.user_item_graph @ torch.cat([first[: self.n_users], self.item_embedding])
@@ -137,8 +137,8 @@ class DiffMM(DiffusedGraphs):
     def views(self, content: list[Tensor]) -> list[Tensor]:
         """``v^m`` of all nodes, ``[n_nodes, d]`` of each modality."""
         nodes = [
-            graph @ torch.cat([self.user_embedding, one])
-            for graph, one in zip(self.rebuilt_graphs(), content, strict=True)
+            graph @ torch.cat([self.user_embedding, vectors])
+            for graph, vectors in zip(self.rebuilt_graphs(), content, strict=True)
         ]
         together = light_gcn(self.user_item_graph, torch.cat(nodes, dim=1), self.settings.n_layers, "sum")
         return list(together.chunk(len(nodes), dim=1))
@@ -154,7 +154,7 @@ class DiffMM(DiffusedGraphs):
         loss = loss + settings.reg_weight * self.squares(users, positives, negatives)
         if settings.contrast_weight:
             views = self.views(content)
-            pairs = combinations(views, 2) if settings.contrast == "modalities" else ((final, one) for one in views)
+            pairs = combinations(views, 2) if settings.contrast == "modalities" else ((final, view) for view in views)
             contrasts = (self.view_contrast(*pair, users, positives) for pair in pairs)
             loss = loss + settings.contrast_weight * sum(contrasts)
         return loss

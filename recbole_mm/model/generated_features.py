@@ -108,7 +108,7 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
         if self.has_missing:
             width = 2 * self.embedding_size
             noise = [torch.rand(self.n_items, width, generator=generator) for _ in self.modalities]
-            self.generate([one.to(self.item_embedding) for one in noise])
+            self.generate([tensor.to(self.item_embedding) for tensor in noise])
             if (epoch + 1) % self.settings.rebuild_epochs == 0:
                 self.rebuild()
 
@@ -116,8 +116,8 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
         """Steps of each bound on the content as it is, each of some item ids."""
         with torch.no_grad():
             general, specific, _ = self.raw_content()
-        for one in drawn:
-            items = one.to(self.item_embedding.device)
+        for batch in drawn:
+            items = batch.to(self.item_embedding.device)
             for number, (name, club) in enumerate(self.clubs.items()):
                 assert isinstance(club, Club)
                 with self.training_part(club), torch.enable_grad():
@@ -163,17 +163,17 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
         """Row starts, columns and values of the graphs that were renewed, by modality."""
         matrices = {name: graph.to_scipy() for name, graph in self._rebuilt.items()}
         return {
-            name: {"indptr": torch.from_numpy(one.indptr), "indices": torch.from_numpy(one.indices),
-                   "values": torch.from_numpy(one.data)}
-            for name, one in matrices.items()
+            name: {"indptr": torch.from_numpy(matrix.indptr), "indices": torch.from_numpy(matrix.indices),
+                   "values": torch.from_numpy(matrix.data)}
+            for name, matrix in matrices.items()
         }  # fmt: skip
 
     @rebuilt_graphs.setter
     def rebuilt_graphs(self, graphs: dict[str, dict[str, Tensor]]) -> None:
         shape = (self.n_items, self.n_items)
         self._rebuilt = {}
-        for name, one in graphs.items():
-            indptr, indices, values = (one[part].cpu().numpy() for part in ("indptr", "indices", "values"))
+        for name, graph in graphs.items():
+            indptr, indices, values = (graph[part].cpu().numpy() for part in ("indptr", "indices", "values"))
             self._rebuilt[name] = SparseOperator(indptr, indices, values, shape)
 
 

@@ -114,7 +114,7 @@ class GUME(MGCN):
 
     def _smoothed(self, purified: list[Tensor]) -> list[Tensor]:
         pairs = zip(self.item_graphs, purified, strict=True)
-        return [light_gcn(graph, one, self.n_item_layers, "last") for graph, one in pairs]
+        return [light_gcn(graph, nodes, self.n_item_layers, "last") for graph, nodes in pairs]
 
     def draw_noise(self, users: Tensor) -> Tensor:
         """Noise in [0, 1) of some distinct users ``[n]``, ``[n, d]``: twice for side information, then twice for T."""
@@ -170,7 +170,7 @@ class GUME(MGCN):
         """Gaps between the moments of the modalities' views, ``[n, M * d]`` of users and items, over all pairs."""
         pairs = zip(*(views[1:].split(self.embedding_size, dim=1) for views in (user_views, item_views)), strict=True)
         of_views = [moments(*pair) for pair in pairs]
-        gaps = (moment_gap(one, other) for one, other in combinations(of_views, 2))
+        gaps = (moment_gap(first, other) for first, other in combinations(of_views, 2))
         return sum(gaps, start=user_views.new_zeros(()))
 
     def _contrasts(

@@ -124,7 +124,7 @@ class LATTICE(MultimodalRecommender):
         weights = torch.softmax(self.modality_weights, dim=0)
         similar = self.similar_items()
         neighbors = torch.cat([ids for ids, _ in similar], dim=1)
-        cosines = torch.cat([weight * one for weight, (_, one) in zip(weights, similar, strict=True)], dim=1)
+        cosines = torch.cat([weight * graph for weight, (_, graph) in zip(weights, similar, strict=True)], dim=1)
         values = normalise_symmetrically(neighbors, cosines)
         return [BlendedGraph(neighbors, values, self.raw_graphs, weights, self.raw_graph_weight)]
 

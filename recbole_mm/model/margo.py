@@ -173,10 +173,10 @@ class MARGO(ModalityRatings, BackboneModel):
             self.record(gradient_cosine=self._gradient_cosine(ranking, calibration))
         return ranking + regularisation + self.calibration_weight * calibration
 
-    def _gradient_cosine(self, one: Tensor, other: Tensor) -> Tensor:
+    def _gradient_cosine(self, term: Tensor, other: Tensor) -> Tensor:
         """Of the gradients of two losses with respect to the item weights' logits."""
         first, second = (
-            torch.autograd.grad(loss, self.item_logits, retain_graph=True)[0].flatten() for loss in (one, other)
+            torch.autograd.grad(loss, self.item_logits, retain_graph=True)[0].flatten() for loss in (term, other)
         )
         return F.cosine_similarity(first, second, dim=0)
 

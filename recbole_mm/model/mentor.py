@@ -192,7 +192,7 @@ class MENTOR(DualGraphRecommender):
         if not self.settings.align_weight:
             return self.propagate(*nodes)
         of_ids = self.id_encoder(self.item_embedding)
-        both = (torch.cat([one, ids.unsqueeze(1)], dim=1) for one, ids in zip(nodes, of_ids, strict=True))
+        both = (torch.cat([view, ids.unsqueeze(1)], dim=1) for view, ids in zip(nodes, of_ids, strict=True))
         return self.propagate(*both)
 
     def _fused(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +219,7 @@ class MENTOR(DualGraphRecommender):
         single = zip(users[1:].unbind(1), items[1:].unbind(1), strict=True)
         views = [moments(*parts, copies=n_modalities) for parts in single]
         views.append(moments(*(side[1:] for side in self._fused(users, items))))
-        return total(moment_gap(one, other) for one, other in combinations(views, 2))
+        return total(moment_gap(first, other) for first, other in combinations(views, 2))
 
     def feature_masking(self, users: Tensor, items: Tensor) -> Tensor:
         """``1 - cos`` of dropped-out and mapped rows, the mean over all users and that over all items."""
@@ -238,6 +238,6 @@ class MENTOR(DualGraphRecommender):
             if self.settings.contrast_scope == "all":
                 loss = loss + info_nce(twins[0][1:], twins[1][1:], self.settings.contrast_temperature)
             else:
-                one, other = (F.embedding(ids, twin) for twin in twins)
-                loss = loss + info_nce(one, other, self.settings.contrast_temperature, (ids, ids))
+                first, other = (F.embedding(ids, twin) for twin in twins)
+                loss = loss + info_nce(first, other, self.settings.contrast_temperature, (ids, ids))
         return loss

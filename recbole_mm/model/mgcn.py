@@ -158,7 +158,7 @@ class MGCN(MultimodalRecommender):
         """BPR, the regulariser and the two contrasts."""
         ids = self.batch(interaction)
         content, side = self.batch_parts(*ids)
-        user, positive, negative = (one + other for one, other in zip(content, side, strict=True))
+        user, positive, negative = (first + other for first, other in zip(content, side, strict=True))
         loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
         squares = half_squared_per_batch(self.train_batch_size, user, positive, negative)
         loss = loss + self.reg_weight * squares

@@ -181,8 +181,8 @@ class PGL(LateFusionRecommender):
         if not self.contrast_weight:
             return total
         for rows in (user.flatten(1), positive.flatten(1)):
-            one, other = (rows * self.draw_mask(rows) for _ in range(2))
-            total = total + info_nce(one, other, self.contrast_temperature)
+            first, other = (rows * self.draw_mask(rows) for _ in range(2))
+            total = total + info_nce(first, other, self.contrast_temperature)
         return 0.5 * self.contrast_weight * total
 
     def draw_mask(self, rows: Tensor) -> Tensor:

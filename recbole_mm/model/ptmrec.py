@@ -47,10 +47,9 @@ class PTMRec(BackboneModel):
     step at once; the encoder sees each of their items as one, ``micro_batch_size`` of them at a time, twice: for
     their features, and again for their gradients, so that its inner states are those of few items; ``kept_items``
     of them but once. The transfer compares the items of ``micro_batch_size`` pairs with one another. With
-    ``encode_negatives: False`` only the positive ones are encoded: half the encoder's work, without the gradient
-    that the negatives owe it. All other items' features come from a table, which keeps what was encoded last and is
-    refreshed as a whole before each evaluation. Constant item graphs stay those of stage one, unless
-    ``rebuild_item_graph`` has them follow the features.
+    ``encode_negatives: False`` only the positive ones are encoded: half the work, without the gradient that the
+    negatives owe the encoder. All other features come from a table, which keeps what was encoded last and is refreshed
+    before each evaluation. Constant item graphs stay stage one's, unless ``rebuild_item_graph`` has them follow.
 
     Keys: ``peft`` (``none`` is "CLIP-frozen", stage one alone), ``two_stage`` (False is "CLIP-prompt", both from
     scratch without transfer), ``transfer_weight`` (mu; 0 is "w/o loss"). Controls: ``tune_backbone: False`` is the

@@ -14,7 +14,7 @@ _BLOCK_LOGITS = 1 << 22  # at one time
 _EPSILON = 1e-9
 
 
-def preference_alignment(users: Tensor, one: Tensor, other: Tensor) -> Tensor:
+def preference_alignment(users: Tensor, first: Tensor, other: Tensor) -> Tensor:
     r"""How far two item tables are apart in what users make of them: mean over pairs of a symmetric Bernoulli KL.
 
     With :math:`x = <u, a_i>`, :math:`y = <u, b_i>`, g = sigma(x), c = sigma(y) it is
@@ -25,27 +25,27 @@ def preference_alignment(users: Tensor, one: Tensor, other: Tensor) -> Tensor:
         one: a, ``[m, d]``.
         other: b, ``[m, d]``.
     """
-    return _PreferenceAlignment.apply(users, one, other)
+    return _PreferenceAlignment.apply(users, first, other)
 
 
 class _PreferenceAlignment(Function):
     @staticmethod
-    def forward(ctx: Any, users: Any, one: Any, other: Any) -> Tensor:
+    def forward(ctx: Any, users: Any, first: Any, other: Any) -> Tensor:
         total = users.new_zeros(())
-        grads = [torch.zeros_like(table) for table in (users, one, other)]
+        grads = [torch.zeros_like(table) for table in (users, first, other)]
         with torch.autocast(users.device.type, enabled=False):
-            for rows, grad_rows in zip(*(t.split(_height(one)) for t in (users, grads[0])), strict=True):
-                x, y = rows @ one.T, rows @ other.T
+            for rows, grad_rows in zip(*(t.split(_height(first)) for t in (users, grads[0])), strict=True):
+                x, y = rows @ first.T, rows @ other.T
                 g, c = x.sigmoid(), y.sigmoid()
                 x -= y
                 difference = g - c
                 total += (difference * x).sum()
                 to_x = torch.addcmul(difference, g * (1 - g), x)
                 to_y = torch.addcmul(difference, c * (1 - c), x).neg_()
-                grad_rows.addmm_(to_x, one).addmm_(to_y, other)
+                grad_rows.addmm_(to_x, first).addmm_(to_y, other)
                 grads[1].addmm_(to_x.T, rows)
                 grads[2].addmm_(to_y.T, rows)
-        ctx.n_pairs = len(users) * len(one)
+        ctx.n_pairs = len(users) * len(first)
         ctx.save_for_backward(*grads)
         return total / ctx.n_pairs
 

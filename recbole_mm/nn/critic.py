@@ -42,7 +42,7 @@ class Critic(nn.Module):
         """Dropout of the two hidden layers for so many rows, ``[n_rows, width]`` each: 0, or 1 / (1 - rate)."""
         like = next(self.parameters())
         ones = (like.new_ones(n_rows, width) for width in self.widths[1:3])
-        return [dropout(one, rate) for one, rate in zip(ones, self.rates, strict=True)]
+        return [dropout(mask, rate) for mask, rate in zip(ones, self.rates, strict=True)]
 
     def forward(self, hidden: Tensor, masks: list[Tensor]) -> Tensor:
         """Scores ``[n]`` of what the first layer makes of rows, ``[n, n_items // 4]``: :meth:`first`."""

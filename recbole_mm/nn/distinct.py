@@ -24,7 +24,7 @@ def at_distinct(compute: Callable[[Tensor], Tensor], *ids: Tensor) -> tuple[Tens
         One ``[batch, width]`` per id vector.
     """
     distinct, place = torch.unique(torch.cat(ids), return_inverse=True)
-    return F.embedding(place, compute(distinct)).split([len(one) for one in ids])
+    return F.embedding(place, compute(distinct)).split([len(tensor) for tensor in ids])
 
 
 def at_distinct_of_kinds(

@@ -53,7 +53,7 @@ def knowledge_transfer_loss(
 
 def _divergences(rows: list[Tensor], group: int, temperature: float, direction: str) -> Iterator[Tensor]:
     """That of each modality in each group, summed over it; rows: users of Q, items, users of T, each X^m."""
-    for queries, items, target_users, *modalities in zip(*(one.split(group) for one in rows), strict=True):
+    for queries, items, target_users, *modalities in zip(*(row.split(group) for row in rows), strict=True):
         target = _log_preferences(target_users.detach(), items.detach(), temperature)
         for modality in modalities:
             preferences = _log_preferences(queries, modality, temperature)

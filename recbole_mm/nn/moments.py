@@ -36,6 +36,6 @@ def moments(*parts: Tensor, copies: int = 1) -> Moments:
     return Moments(copies * squares / (copies * n_entries - 1), mean)
 
 
-def moment_gap(one: Moments, other: Moments) -> Tensor:
+def moment_gap(first: Moments, other: Moments) -> Tensor:
     """``|Var X - Var Y| + |mean X - mean Y|``, a scalar (MENTOR, AAAI 2025; GUME, CIKM 2024)."""
-    return (one.variance - other.variance).abs() + (one.mean - other.mean).abs()
+    return (first.variance - other.variance).abs() + (first.mean - other.mean).abs()

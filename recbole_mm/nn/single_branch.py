@@ -30,9 +30,11 @@ class SingleBranch(nn.Module):
         self.rate, self.output_activation = rate, output_activation
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
         numbers = range(1, len(self.layers) + 1)
-        normalised = {len(self.layers)} if norm_every < 1 else {one for one in numbers if one % norm_every == 0}
+        normalised = (
+            {len(self.layers)} if norm_every < 1 else {number for number in numbers if number % norm_every == 0}
+        )
         self.norm_is_last = norm_every == 0
-        self.norms = nn.ModuleDict({str(one): nn.BatchNorm1d(widths[one]) for one in sorted(normalised)})
+        self.norms = nn.ModuleDict({str(number): nn.BatchNorm1d(widths[number]) for number in sorted(normalised)})
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows ``[n, widths[-1]]`` of ``[n, widths[0]]``; in training mode all share their statistics."""

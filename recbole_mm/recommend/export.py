@@ -58,8 +58,8 @@ def check_new_folder(folder: Path) -> None:
 
 
 def _check_is_dot_product(model: Any) -> None:
-    ours = isinstance(model, Recommender)
-    if not ours or type(model).full_sort_predict is not Recommender.full_sort_predict:
+    is_ours = isinstance(model, Recommender)
+    if not is_ours or type(model).full_sort_predict is not Recommender.full_sort_predict:
         raise ValueError(
             f"{type(model).__name__} gives no user and item vectors whose dot product is its score; export needs a "
             f"multimodal model (python -m recbole_mm models), recommend takes any"

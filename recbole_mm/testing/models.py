@@ -156,10 +156,10 @@ class ModelConformance(ScoringConformance):
         assert graphs
         assert all(own is other for own, other in graphs)
         state = run.model.state_dict()
-        for (name, one), other in zip(copied.named_buffers(), run.model.buffers(), strict=True):
-            assert (one.data_ptr() == other.data_ptr()) == (name not in state)
-        for one, other in zip(copied.parameters(), run.model.parameters(), strict=True):
-            assert one.data_ptr() != other.data_ptr()
+        for (name, buffer), other in zip(copied.named_buffers(), run.model.buffers(), strict=True):
+            assert (buffer.data_ptr() == other.data_ptr()) == (name not in state)
+        for buffer, other in zip(copied.parameters(), run.model.parameters(), strict=True):
+            assert buffer.data_ptr() != other.data_ptr()
 
     @pytest.mark.parametrize("trained", [(True, True), (False, True), (True, False)])
     def test_two_models_on_one_data_set_share_nothing_that_is_trained(

@@ -90,7 +90,7 @@ def check_same(described: Description, own: Description, file: Path) -> None:
         own: of the weights, in which every changed bit is found.
         file: the `.json`.
     """
-    there, written = (_flat(one.model_dump(exclude={"sha256"})) for one in (described, own))
+    there, written = (_flat(description.model_dump(exclude={"sha256"})) for description in (described, own))
     changed = [name for name in (*written, *there) if there.get(name) != written.get(name)]
     if changed:
         before, now = (values.get(changed[0], "nothing") for values in (written, there))

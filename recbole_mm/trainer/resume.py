@@ -124,7 +124,7 @@ def check_same_settings(files: RunFiles, config: Config, file: str | Path) -> No
 
 def _plain(value: Any) -> Any:
     """Without the difference of lists and tuples, which JSON has not."""
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+    return [_plain(element) for element in value] if isinstance(value, (list, tuple)) else value
 
 
 def _check_pickle(files: RunFiles, file: str | Path, trust_pickle: bool) -> None:

@@ -114,16 +114,16 @@ def _read(file: str, checkpoint: str, trust_pickle: bool) -> SafeCheckpoint:
 
 
 def _check_same_settings(
-    checkpoint: str, saved: SafeCheckpoint, is_staged: bool, ours: dict[str, Any], aliases: Mapping[str, str]
+    checkpoint: str, saved: SafeCheckpoint, is_staged: bool, settings: dict[str, Any], aliases: Mapping[str, str]
 ) -> None:
     different = []
-    for key in sorted(ours.keys() - OF_THE_TRAINING):
+    for key in sorted(settings.keys() - OF_THE_TRAINING):
         names = [key, *(earlier for earlier, now in aliases.items() if now == key)]
         if is_staged:  # whose own `backbone` was never the backbone's
             names = [name for name in names if name != "backbone"]
-        there = next((saved.settings[name] for name in names if name in saved.settings), ours[key])
-        if there != ours[key]:
-            different.append(f"{key}: {there} there, {ours[key]} here")
+        there = next((saved.settings[name] for name in names if name in saved.settings), settings[key])
+        if there != settings[key]:
+            different.append(f"{key}: {there} there, {settings[key]} here")
     if different:
         raise ValueError(
             f"{checkpoint} was trained with other settings of the backbone than this run's ({'; '.join(different)}); "

@@ -90,10 +90,10 @@ class MultimodalTrainer(ResumingTrainer):
             if own:
                 groups.append({"params": own, "lr": rate})
                 apart |= set(map(id, own))
-                self.logger.info(f"{key}: {rate} for {sum(one.numel() for one in own):,} parameters")
+                self.logger.info(f"{key}: {rate} for {sum(weight.numel() for weight in own):,} parameters")
             elif self._is_last_stage():
                 raise ValueError(f"{key}: {rate} has nothing to train in this run; leave the key out")
-        return [{"params": [one for one in trained if id(one) not in apart]}, *groups]
+        return [{"params": [weight for weight in trained if id(weight) not in apart]}, *groups]
 
     def _is_last_stage(self) -> bool:
         return True

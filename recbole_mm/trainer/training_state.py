@@ -93,7 +93,7 @@ def newest_facts(files: RunFiles) -> tuple[Path, StateFacts] | None:
         ValueError: one is damaged.
     """
     there = [(path, read_facts(path)) for path in (files.resume, files.last) if path.exists()]
-    return max(there, key=lambda one: one[1].epoch, default=None)
+    return max(there, key=lambda pair: pair[1].epoch, default=None)
 
 
 Facts = TypeVar("Facts", bound=StateFacts)

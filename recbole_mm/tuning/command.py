@@ -67,9 +67,9 @@ def _run(options: argparse.Namespace, fixed: list[str]) -> None:
 
 def _check_options(options: argparse.Namespace) -> None:
     of_hyperopt = ("early_stop", "output_file", "display_file", "overwrite")
-    theirs = {"Hyperopt": of_hyperopt, "Ray": ("search_dir", "ray_address")}
-    (other,) = set(theirs) - {options.tool}
-    for name in theirs[other]:
+    options_of_tool = {"Hyperopt": of_hyperopt, "Ray": ("search_dir", "ray_address")}
+    (other,) = set(options_of_tool) - {options.tool}
+    for name in options_of_tool[other]:
         if getattr(options, name) is not None:
             raise ValueError(f"--{name} is an option of --tool={other}, and this is --tool={options.tool}")
     if options.resume and options.overwrite:
@@ -126,7 +126,7 @@ def _search_on_ray(search: Search, options: argparse.Namespace) -> None:
 
 
 def _summarise(search: Search, winner: Winner, files: dict[str, Path]) -> None:
-    found = {one.name: winner.settings[one.name] for one in search.ranges}
+    found = {parameter.name: winner.settings[parameter.name] for parameter in search.ranges}
     lines = {
         "best parameters": found,
         "valid result": {metric: float(value) for metric, value in winner.valid_result.items()},

@@ -40,7 +40,7 @@ def describe(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
         "settings": {key: value for key, value in plain_settings(search.config).items() if key not in PATH_KEYS},
         "model": search.model,
         "dataset": search.dataset,
-        "ranges": [[one.name, one.kind, list(one.values)] for one in search.ranges],
+        "ranges": [[parameter.name, parameter.kind, list(parameter.values)] for parameter in search.ranges],
         "algo": algo,
         "max_evals": max_evals,
         "files": _file_digests(search),
@@ -53,7 +53,7 @@ def _file_digests(search: Search) -> dict[str, str] | None:
     config, folder = search.config, Path(search.config["data_path"])
     if not folder.is_dir():
         return None
-    is_searched = any(one.name == "modalities" for one in search.ranges)
+    is_searched = any(parameter.name == "modalities" for parameter in search.ranges)
     modalities = None if is_searched else config["modalities"]
     if not issubclass(config.model_class, Recommender):  # RecBole's models read no features
         modalities = ()
@@ -78,8 +78,8 @@ def check_same_search(earlier: dict[str, Any], now: dict[str, Any], where: Path)
             raise ValueError(f"--resume: the search in {where} has {key} {earlier[key]}, this one {now[key]}")
     for key in sorted({*earlier["settings"], *now["settings"]}):
         if earlier["settings"].get(key) != now["settings"].get(key):
-            theirs, ours = earlier["settings"].get(key), now["settings"].get(key)
-            raise ValueError(f"--resume: the search in {where} has {key}: {theirs}, this one {ours}")
+            before, after = earlier["settings"].get(key), now["settings"].get(key)
+            raise ValueError(f"--resume: the search in {where} has {key}: {before}, this one {after}")
     _check_same_files(earlier.get("files"), now.get("files"), where)
 
 

@@ -154,14 +154,14 @@ class _Trials:
 
     def __call__(self, params: dict[str, Any], _config_files: object = None) -> dict[str, Any]:
         values = plain(params)
-        told = self._kept.told(values)
-        trial = told or self._train(values)
+        known = self._kept.known(values)
+        trial = known or self._train(values)
         result = self._for_recbole(trial)
         worse: Trial | None = trial
         best_score = None if self.best is None else self.best.score
         if trial.score is not None and self._search.better(trial.score, best_score):
             worse, self.best, self.best_result = self.best, trial, result
-        if told is None:
+        if known is None:
             self._kept.ends(trial)
             if worse is not None and worse.checkpoint is not None:
                 self._kept.files(worse.checkpoint).delete()

@@ -24,7 +24,7 @@ def row_of(search: Search, result: tune.Result) -> dict[str, Any]:
     return {
         "trial": metrics.get("trial_id"),
         "status": status,
-        "params": plain({one.name: values.get(one.name) for one in search.ranges}),
+        "params": plain({parameter.name: values.get(parameter.name) for parameter in search.ranges}),
         SCORE: metrics.get(SCORE),
         "best_valid_result": metrics.get("best_valid_result") or {},
         "evaluations": metrics.get(TIME),
@@ -37,25 +37,27 @@ def row_of(search: Search, result: tune.Result) -> dict[str, Any]:
 
 def choose(search: Search, trials: list[dict[str, Any]]) -> dict[str, Any]:
     """The trial with the best validation score, among those that reached their last stage."""
-    ended = [one for one in trials if one["status"] != "failed" and one["checkpoint"] and not one["stages_left"]]
-    usable = [one for one in ended if search.better(one[SCORE], None)]
+    ended = [
+        trial for trial in trials if trial["status"] != "failed" and trial["checkpoint"] and not trial["stages_left"]
+    ]
+    usable = [trial for trial in ended if search.better(trial[SCORE], None)]
     if not usable:
-        errors = [f"{one['params']}: {one['error']}" for one in trials if one["error"]]
+        errors = [f"{trial['params']}: {trial['error']}" for trial in trials if trial["error"]]
         raise ValueError(f"no trial ended with a validation score; first error: {errors[0] if errors else 'none'}")
     best = usable[0]
-    for one in usable[1:]:
-        best = one if search.better(one[SCORE], best[SCORE]) else best
+    for trial in usable[1:]:
+        best = trial if search.better(trial[SCORE], best[SCORE]) else best
     return best
 
 
 def write_results(file: Path, search: Search, trials: list[dict[str, Any]]) -> None:
-    metrics = list(next((one["best_valid_result"] for one in trials if one["best_valid_result"]), {}))
-    names = [one.name for one in search.ranges]
+    metrics = list(next((trial["best_valid_result"] for trial in trials if trial["best_valid_result"]), {}))
+    names = [parameter.name for parameter in search.ranges]
     facts = ("trial", "status", "evaluations", "seconds")
     with atomic_file(file) as temporary, open(temporary, "w", newline="", encoding="utf-8") as sink:
         table = csv.writer(sink)
         table.writerow([*facts, *names, SCORE, *metrics, "error"])
-        for one in trials:
-            values = [*(one["params"][name] for name in names), one[SCORE]]
-            values += [one["best_valid_result"].get(metric) for metric in metrics]
-            table.writerow([*(one[fact] for fact in facts), *values, one["error"]])
+        for trial in trials:
+            values = [*(trial["params"][name] for name in names), trial[SCORE]]
+            values += [trial["best_valid_result"].get(metric) for metric in metrics]
+            table.writerow([*(trial[fact] for fact in facts), *values, trial["error"]])

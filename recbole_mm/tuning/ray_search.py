@@ -81,7 +81,7 @@ def _try_all(
     with interrupted_between_steps():
         results = _tuner(search, space, folder, resume).fit()
     trials = [row_of(search, results[index]) for index in range(len(results))]
-    delete_earlier_checkpoints([Path(one["checkpoint"]) for one in trials if one["checkpoint"]])
+    delete_earlier_checkpoints([Path(trial["checkpoint"]) for trial in trials if trial["checkpoint"]])
     return trials
 
 
@@ -109,7 +109,7 @@ def _tuner(search: Search, space: Space, folder: Path, resume: bool) -> tune.Tun
     trainable = tune.with_parameters(
         run_trial,
         settings=_absolute_paths(search),
-        shared=load_shared_data(config, [one.name for one in search.ranges]),
+        shared=load_shared_data(config, [parameter.name for parameter in search.ranges]),
     )
     trainable = tune.with_resources(trainable, {"cpu": keys.cpus_per_trial, "gpu": keys.gpus_per_trial})
     if resume and put_back_state(folder):

@@ -29,8 +29,8 @@ class Space:
             return
         if algo == "exhaustive":
             number_of_settings(search.ranges)
-        for one in search.ranges:
-            self.parameters[one.name] = _domain(one.kind, one.values, algo)
+        for parameter in search.ranges:
+            self.parameters[parameter.name] = _domain(parameter.kind, parameter.values, algo)
 
 
 def _domain(kind: str, values: tuple[Any, ...], algo: str) -> Domain | dict[str, Iterable[Any]]:

@@ -43,7 +43,7 @@ class KeepState(tune.Callback):
             if self._copied.get(file.name) != changed and _keep(file):
                 self._copied[file.name] = changed
                 if file.name.startswith(_EXPERIMENT):
-                    self._next_generation([Path(one.checkpoint.path) for one in trials if one.checkpoint])
+                    self._next_generation([Path(trial.checkpoint.path) for trial in trials if trial.checkpoint])
         raise_interrupt()
 
     def _next_generation(self, checkpoints: list[Path]) -> None:

@@ -126,13 +126,13 @@ def _config_with_data(model: str, dataset: str, config_file_list: list[str] | No
 
 def _check_ranges(config: Config, ranges: list[SearchRange], where: str, fixed: Iterable[str]) -> None:
     """Raise ValueError for a range of a key that is none or fixed, or with a value that it cannot have."""
-    names = [one.name for one in ranges]
+    names = [parameter.name for parameter in ranges]
     check_keys(config, names, f"{where}: ")
     check_searchable(names, where)
     for searched in ranges:
         for value in searched.examples:
             check_value(config, searched.name, value, where)
-    warn_of_search(config, {one.name: one.examples for one in ranges}, where)
+    warn_of_search(config, {parameter.name: parameter.examples for parameter in ranges}, where)
     for name in {"model", "dataset", "data_path", *fixed}.intersection(names):
         raise ValueError(f"{name} is searched by {where} and fixed for all trials; leave one of the two out")
 

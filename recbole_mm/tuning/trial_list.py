@@ -81,7 +81,7 @@ class TrialList:
         self.finished: list[Trial] = []
         self._file, self._folder, self._description = file, folder, description
         self._running: _Running | None = None
-        self._n_told = 0
+        self._n_replayed = 0
 
     def open(self, better: Callable[[float, float | None], bool], resume: bool, overwrite: bool) -> None:
         """Go on with the search, or begin a new one; arguments and errors as of the three that it chooses from."""
@@ -122,10 +122,10 @@ class TrialList:
             raise ValueError(f"--resume: there is no {self._file} of a search that did not end; leave --resume out")
         check_same_search(self._read(), self._description, self._file)
         best: Trial | None = None
-        for one in self.finished:
-            if one.score is not None and better(one.score, None if best is None else best.score):
-                best = one
-        kept = {one.checkpoint for one in (best, self._running) if one is not None}
+        for trial in self.finished:
+            if trial.score is not None and better(trial.score, None if best is None else best.score):
+                best = trial
+        kept = {trial.checkpoint for trial in (best, self._running) if trial is not None}
         if best is not None and not self.files(str(best.checkpoint)).pickle.is_file():
             missing = self.files(str(best.checkpoint)).pickle
             raise ValueError(f"--resume: {missing}, of the best trial of {self._file}, is not there; {_OTHERWISE}")
@@ -135,7 +135,7 @@ class TrialList:
     def _read(self) -> dict[str, Any]:
         """Take on what the file holds; gives the description of its search."""
         kept = read_kept(self._file, _Kept, _OTHERWISE)
-        self.finished = [Trial(**one) for one in kept["trials"]]
+        self.finished = [Trial(**trial) for trial in kept["trials"]]
         self._running = kept["running"] and _Running(**kept["running"])
         model = kept["search"]["model"]
         for name in self._names():  # which are deleted by it
@@ -144,7 +144,7 @@ class TrialList:
         return kept["search"]
 
     def _names(self) -> set[str]:
-        names = {one.checkpoint for one in self.finished if one.checkpoint is not None}
+        names = {trial.checkpoint for trial in self.finished if trial.checkpoint is not None}
         return names if self._running is None else {*names, self._running.checkpoint}
 
     def files(self, name: str) -> RunFiles:
@@ -153,13 +153,13 @@ class TrialList:
 
     # ---------------------------------------------------------------- trial by trial
 
-    def told(self, params: dict[str, Any]) -> Trial | None:
-        """The kept trial of this setting; None where all were told, and this one is to be trained."""
-        if self._n_told == len(self.finished):
+    def known(self, params: dict[str, Any]) -> Trial | None:
+        """The kept trial of this setting; None where all were given, and this one is to be trained."""
+        if self._n_replayed == len(self.finished):
             return None
-        trial = self.finished[self._n_told]
+        trial = self.finished[self._n_replayed]
         self._check_same(trial.params, params)
-        self._n_told += 1
+        self._n_replayed += 1
         return trial
 
     def state_of(self, params: dict[str, Any]) -> Path | None:
@@ -182,7 +182,7 @@ class TrialList:
     def ends(self, trial: Trial) -> None:
         """Write down what became of it."""
         self.finished.append(trial)
-        self._n_told += 1
+        self._n_replayed += 1
         self._running = None
         self._write()
 
@@ -200,7 +200,7 @@ class TrialList:
     def _write(self) -> None:
         content = {
             "search": self._description,
-            "trials": [one.model_dump() for one in self.finished],
+            "trials": [trial.model_dump() for trial in self.finished],
             "running": self._running and self._running.model_dump(),
         }
         with atomic_file(self._file) as temporary:

@@ -113,8 +113,8 @@ class Becam:
             results = []
             for target in self.targets:
                 maps = _maps(self._cosines(target, masked, item), activation)
-                features = [self._perturbed_features(encode, pixels, one) for one in maps]
-                curves = [self._curves(target, one, item) for one in (*features, random)]
+                features = [self._perturbed_features(encode, pixels, drawn) for drawn in maps]
+                curves = [self._curves(target, ranking, item) for ranking in (*features, random)]
                 results.append(self._result(target, item, whole, maps, torch.stack(curves, dim=1)))
         return results
 
@@ -137,7 +137,7 @@ class Becam:
         self, target: BehaviourCosines, item: str, whole: Tensor, maps: Tensor, curves: Tensor
     ) -> Attribution:
         cosines = self._cosines(target, whole, item)[:, 0]
-        shown = [one.float().cpu().numpy() for one in (cosines, maps, curves)]
+        shown = [values.float().cpu().numpy() for values in (cosines, maps, curves)]
         fresh, row = target.as_trained_on(whole)[0].float().cpu(), target.known_row(self._number(target, item)).cpu()
         lengths = torch.stack([fresh.norm(), row.norm()]).numpy()
         alike = F.cosine_similarity(row, fresh, dim=0).item()
@@ -147,7 +147,8 @@ class Becam:
 def _maps(cosines: Tensor, activation: Tensor) -> Tensor:
     """In the order of MAPS, ``[4, h, w]``."""
     before, after = cosines
-    return torch.stack([attribution_map(one, activation) for one in (before, after, centred(before), centred(after))])
+    compared = (before, after, centred(before), centred(after))
+    return torch.stack([attribution_map(features, activation) for features in compared])
 
 
 def _random_map(activation: Tensor, item: str) -> Tensor:

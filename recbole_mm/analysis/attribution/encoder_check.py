@@ -14,19 +14,19 @@ LIKELY_THE_SAME = 0.9  # cosine, and ratio of lengths, of features of two versio
 def doubts(results: list[Attribution], labels: list[str]) -> Iterator[str]:
     """Why the maps of a checkpoint may mean nothing, one sentence each."""
     for label in labels:
-        mine = [one for one in results if one.label == label and not np.isnan(one.feature_cosine)]
+        mine = [result for result in results if result.label == label and not np.isnan(result.feature_cosine)]
         if not mine:
             yield f"{label}: no item shown has features in the data set, so that the encoder cannot be checked"
             continue
-        cosine = np.median([one.feature_cosine for one in mine])
+        cosine = np.median([checked.feature_cosine for checked in mine])
         if cosine < LIKELY_THE_SAME:
             yield (
                 f"{label}: the encoder's features of these pictures are unlike the data set's (median cosine "
                 f"{cosine:.2f}): unless it made them, the maps mean nothing"
             )
-        ratio = np.median([one.length_ratio for one in mine])
+        ratio = np.median([checked.length_ratio for checked in mine])
         if not LIKELY_THE_SAME < ratio < 1 / LIKELY_THE_SAME:
-            yield _of_lengths(label, ratio, np.array([one.lengths[1] for one in mine]))
+            yield _of_lengths(label, ratio, np.array([checked.lengths[1] for checked in mine]))
 
 
 def _of_lengths(label: str, ratio: float, data_set: np.ndarray) -> str:

@@ -74,8 +74,7 @@ def write_attribution(
     Args:
         checkpoints: of models that project `modality` by themselves. Without a feature adapter, the adapted map is
             the plain one.
-        encoder: folder or hub name of the encoder that made the features. A checkpoint that was tuned with it (PTMRec)
-            is analysed with its own.
+        encoder: folder or hub name of the one that made the features. A checkpoint tuned with it (PTMRec) has its own.
         items: original ids.
         out: folder, made where it does not exist.
         images: folder of pictures by item id; None takes the data set's own.
@@ -93,7 +92,8 @@ def write_attribution(
     dataset = checkpoints[0].dataset
     pictures = item_pictures(dataset, items, images)
     becams = [Becam(tower, of_tower, steps, batch) for tower, of_tower in _towers(encoder, targets)]
-    files = AttributionFiles(out, [one for each in becams for one in each.targets], item_titles(dataset), str(encoder))
+    analysed = [target for becam in becams for target in becam.targets]
+    files = AttributionFiles(out, analysed, item_titles(dataset), str(encoder))
     return _attribute_all(becams, files, _Pixels.of_checkpoint(checkpoints[0], becams[0].encoder, pictures), items)
 
 

@@ -39,7 +39,7 @@ def draw_curves(results: list[Attribution], labels: list[str]) -> Figure:
     figure = Figure(figsize=(WIDTH * len(kinds), 3.2 * len(labels) + 0.4), layout="constrained")
     panels = figure.subplots(len(labels), len(kinds), squeeze=False)
     for row, label in zip(panels, labels, strict=True):
-        mean = np.mean([one.curves for one in results if one.label == label], axis=0)
+        mean = np.mean([result.curves for result in results if result.label == label], axis=0)
         for axis, (perturbation, score) in zip(row, kinds, strict=True):
             for name, curve in zip(RANKINGS, mean[perturbation, :, score], strict=True):
                 style = {"color": "0.5", "linestyle": "--"} if name == "random" else {}

@@ -74,8 +74,11 @@ class AttributionFiles:
         for number, result in enumerate(results, start=1):
             names = (f"{stem}-{number}-{name.replace(' ', '-')}.png" for name in MAPS)
             sizes = np.abs(result.maps[:2]).max(axis=(1, 2))  # centred maps are differences of numbers of this size
-            shown = (heat_map(colours, one, size) for one, size in zip(result.maps, [*sizes, *sizes], strict=True))
-            heat.append([self._save(one, name) for one, name in zip(shown, names, strict=True)])
+            shown = (
+                heat_map(colours, map_values, size)
+                for map_values, size in zip(result.maps, [*sizes, *sizes], strict=True)
+            )
+            heat.append([self._save(pictures, name) for pictures, name in zip(shown, names, strict=True)])
         cosines = [result.cosines for result in results]
         self._pictures.append(ItemPictures(item, self.titles.get(item, ""), original, heat, cosines))
         self.results.extend(results)
@@ -145,13 +148,15 @@ class AttributionFiles:
         """Arrays by name; the first two axes of each are the checkpoints and the items."""
         shape = (len(self._pictures), len(self.labels))
         arrays = {
-            name: np.stack([getattr(one, name) for one in self.results]).reshape(*shape, *like.shape).swapaxes(0, 1)
+            name: np.stack([getattr(result, name) for result in self.results])
+            .reshape(*shape, *like.shape)
+            .swapaxes(0, 1)
             for name in ("cosines", "maps", "curves")
             for like in [getattr(self.results[0], name)]
         }
         axes = {
             "checkpoint_names": self.labels,
-            "item_ids": [one.item for one in self._pictures],
+            "item_ids": [picture.item for picture in self._pictures],
             "map_names": RANKINGS,
             "score_names": SCORES,
             "curve_names": PERTURBATIONS,
@@ -170,6 +175,6 @@ class AttributionFiles:
         write_csv(
             features,
             ["checkpoint", "item_id", "cosine_with_data_set", "length_over_data_sets"],
-            ([one.label, one.item, one.feature_cosine, one.length_ratio] for one in self.results),
+            ([result.label, result.item, result.feature_cosine, result.length_ratio] for result in self.results),
         )
         return [areas, summary, left_out, features]

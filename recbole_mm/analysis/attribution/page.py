@@ -34,7 +34,7 @@ class ItemPictures:
     def rows(self, labels: list[str]) -> Iterator[tuple[str, list[str], str]]:
         """Per checkpoint its label, its maps and its cosines as text."""
         for label, heat, cosines in zip(labels, self.heat, self.cosines, strict=True):
-            yield label, heat, ", ".join(f"{one:.3f}" for one in cosines)
+            yield label, heat, ", ".join(f"{cosine:.3f}" for cosine in cosines)
 
 
 def write_attribution_page(
@@ -56,7 +56,7 @@ def write_attribution_page(
         maps=list(MAPS),
         checkpoints=list(map(_checkpoint, targets)),
         settings=[(target.label, _settings(target)) for target in targets],
-        areas=[[*row[:4], *("–" if isnan(one) else f"{one:.4f}" for one in row[4:])] for row in summary],
+        areas=[[*row[:4], *("–" if isnan(value) else f"{value:.4f}" for value in row[4:])] for row in summary],
         **values,
     )
 

@@ -31,10 +31,10 @@ def area_rows(results: list[Attribution], titles: dict[str, str]) -> Iterator[li
 def summary_rows(results: list[Attribution], labels: list[str]) -> Iterator[list[Any]]:
     """Mean and standard deviation (of a sample; NaN for one item) over the items, per checkpoint, map and score."""
     for label in labels:
-        mine = np.stack([areas(one) for one in results if one.label == label])
+        mine = np.stack([areas(result) for result in results if result.label == label])
         spread = mine.std(axis=0, ddof=1) if len(mine) > 1 else np.full(mine.shape[1:], np.nan)
         mean = mine.mean(axis=0)
         for ranking, name in enumerate(RANKINGS):
             for score, of in enumerate(SCORES):
-                numbers = (one[which, ranking, score] for which in (0, 1) for one in (mean, spread))
+                numbers = (statistic[which, ranking, score] for which in (0, 1) for statistic in (mean, spread))
                 yield [label, name, of, len(mine), *numbers]

@@ -108,14 +108,14 @@ def density_figure(densities: list[ItemDensity], what: str = "Item embeddings") 
     figure = Figure(figsize=(4.6 * columns + 0.8, 6.6 * rows), layout="constrained")
     panels = figure.subplots(2 * rows, columns, squeeze=False, sharey="row", height_ratios=(2.2, 1) * rows)
     upper, lower = panels[::2], panels[1::2]
-    highest = max(one.plane.max() for one in densities)
-    for above, below, one in zip(upper.ravel(), lower.ravel(), densities, strict=False):
-        image = above.pcolormesh(GRID, GRID, one.plane, cmap="Blues", vmin=0, vmax=highest, shading="gouraud")
+    highest = max(density.plane.max() for density in densities)
+    for above, below, density in zip(upper.ravel(), lower.ravel(), densities, strict=False):
+        image = above.pcolormesh(GRID, GRID, density.plane, cmap="Blues", vmin=0, vmax=highest, shading="gouraud")
         image.set_rasterized(True)  # thousands of triangles where a figure is drawn by lines
-        panel_title(above, one.label, 4.6)
+        panel_title(above, density.label, 4.6)
         above.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlabel="component 1")
-        below.plot(ANGLES, one.angle)
-        below.fill_between(ANGLES, one.angle, alpha=0.25)
+        below.plot(ANGLES, density.angle)
+        below.fill_between(ANGLES, density.angle, alpha=0.25)
         below.set(xlim=(-np.pi, np.pi), xlabel="angle in radians")
     for above, below in zip(upper[:, 0], lower[:, 0], strict=True):
         below.set(ylim=(0, None), ylabel="density")
@@ -133,20 +133,20 @@ def write_densities(densities: list[ItemDensity], out: Path) -> list[Path]:
     header = ["checkpoint", "item_id", "component_1", "component_2", "circle_x", "circle_y", "angle"]
     write_csv(files[0], header, _item_rows(densities))
     write_csv(files[1], ["checkpoint", "x", "y", "density"], _plane_rows(densities))
-    angles = ([one.label, *pair] for one in densities for pair in zip(ANGLES, one.angle, strict=True))
+    angles = ([density.label, *pair] for density in densities for pair in zip(ANGLES, density.angle, strict=True))
     write_csv(files[2], ["checkpoint", "angle", "density"], angles)
     return files
 
 
 def _item_rows(densities: list[ItemDensity]) -> Iterator[list[Any]]:
-    for one in densities:
-        columns = (one.ids, one.projected, one.points, angles_of(one.points))
+    for density in densities:
+        columns = (density.ids, density.projected, density.points, angles_of(density.points))
         for item, projected, point, angle in zip(*columns, strict=True):
-            yield [one.label, item, *projected, *point, angle]
+            yield [density.label, item, *projected, *point, angle]
 
 
 def _plane_rows(densities: list[ItemDensity]) -> Iterator[list[Any]]:
-    for one in densities:
-        for y, row in zip(GRID, one.plane, strict=True):
+    for density in densities:
+        for y, row in zip(GRID, density.plane, strict=True):
             for x, value in zip(GRID, row, strict=True):
-                yield [one.label, x, y, value]
+                yield [density.label, x, y, value]

@@ -87,11 +87,11 @@ def write_embedding_map(
 
 
 def _map_rows(maps: list[UserMap]) -> Iterator[list[Any]]:
-    for one in maps:
-        for user, history, point in zip(one.users, one.histories, one.user_points, strict=True):
-            yield [one.label, "user", user, "", *point]
+    for panel in maps:
+        for user, history, point in zip(panel.users, panel.histories, panel.user_points, strict=True):
+            yield [panel.label, "user", user, "", *point]
             for item in history:
-                yield [one.label, "item", user, item, *one.item_points[item]]
+                yield [panel.label, "item", user, item, *panel.item_points[item]]
 
 
 def map_figure(maps: list[UserMap]) -> Figure:
@@ -99,38 +99,38 @@ def map_figure(maps: list[UserMap]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(maps), 5.6), layout="constrained")
-    for axis, one in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
-        colours = _colours(len(one.users))
-        _draw_lines(axis, one, colours)
-        _draw_items(axis, one, colours)
-        for colour, point in zip(colours, one.user_points, strict=True):
+    for axis, panel in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+        colours = _colours(len(panel.users))
+        _draw_lines(axis, panel, colours)
+        _draw_items(axis, panel, colours)
+        for colour, point in zip(colours, panel.user_points, strict=True):
             axis.scatter(*point, s=260, marker="*", color=[colour], edgecolors="black", zorder=3)
-        _name_users(axis, one)
-        panel_title(axis, one.label, 5.5, [SAME] if one.all_the_same else [])
+        _name_users(axis, panel)
+        panel_title(axis, panel.label, 5.5, [SAME] if panel.all_the_same else [])
         axis.set(xticks=[], yticks=[])
     marks = "star: user, by id; line and dot: training item, in its user's colour"
-    if any(len(one.item_points) < sum(map(len, one.histories)) for one in maps):
+    if any(len(panel.item_points) < sum(map(len, panel.histories)) for panel in maps):
         marks += "; ring: another user of the item"
     text = fill(marks, max(40, int(5.5 * len(maps) / LETTER)))
     figure.suptitle(f"t-SNE of users and their training items\n{text}", fontsize="medium")
     return figure
 
 
-def _draw_lines(axis: Axes, one: UserMap, colours: np.ndarray) -> None:
+def _draw_lines(axis: Axes, panel: UserMap, colours: np.ndarray) -> None:
     """From each user to the items of their training."""
     from matplotlib.collections import LineCollection
 
-    for colour, history, point in zip(colours, one.histories, one.user_points, strict=True):
-        ends = [(point, one.item_points[item]) for item in history]
+    for colour, history, point in zip(colours, panel.histories, panel.user_points, strict=True):
+        ends = [(point, panel.item_points[item]) for item in history]
         axis.add_collection(LineCollection(ends, colors=[colour], linewidths=0.6, alpha=0.5, zorder=0))
 
 
-def _name_users(axis: Axes, one: UserMap) -> None:
+def _name_users(axis: Axes, panel: UserMap) -> None:
     """The users' ids beside their stars, towards the middle, so that they stay within the picture."""
-    places = np.vstack([one.user_points, *one.item_points.values()])
+    places = np.vstack([panel.user_points, *panel.item_points.values()])
     middle = (places.min(axis=0) + places.max(axis=0)) / 2
     axis.margins(0.12)
-    for user, point in zip(one.users, one.user_points, strict=True):
+    for user, point in zip(panel.users, panel.user_points, strict=True):
         left, below = point < middle
         axis.annotate(
             str(user), point, xytext=(9 if left else -9, 7 if below else -7), textcoords="offset points",
@@ -139,13 +139,13 @@ def _name_users(axis: Axes, one: UserMap) -> None:
         )  # fmt: skip
 
 
-def _draw_items(axis: Axes, one: UserMap, colours: np.ndarray) -> None:
+def _draw_items(axis: Axes, panel: UserMap, colours: np.ndarray) -> None:
     """An item of several users is a dot in the first one's colour, with a ring for each of the others."""
     points, sizes, faces, edges = [], [], [], []
     seen: Counter[str] = Counter()
-    for colour, history in zip(colours, one.histories, strict=True):
+    for colour, history in zip(colours, panel.histories, strict=True):
         for item in history:
-            points.append(one.item_points[item])
+            points.append(panel.item_points[item])
             sizes.append(22 + 50 * seen[item])
             faces.append((0, 0, 0, 0) if seen[item] else colour)
             edges.append(colour)

@@ -78,7 +78,7 @@ def drifts_of(opened: OpenedCheckpoint, label: str, modality: str | None) -> Ite
         values = np.concatenate([cosines.of_items(items, swapped).cpu().numpy() for swapped in (False, True)])
         shown = ids[items.numpy() - 1]
         vectors, behaviour = (table.cpu().numpy() for table in cosines.vectors_of_items(items))
-        parts = np.stack([parts_of(one, behaviour) for one in vectors])
+        parts = np.stack([parts_of(vector, behaviour) for vector in vectors])
         facts = (shown, len(ids) - len(shown), titles, values, parts, _spread(cosines.gates_of_items(items)))
         yield Drift(label, name, cosines.has_adapter, *facts)
 

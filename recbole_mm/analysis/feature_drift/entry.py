@@ -100,7 +100,7 @@ def _item_rows(drifts: list[Drift]) -> Iterator[list[Any]]:
 
 def _summary_row(drift: Drift) -> list[Any]:
     columns = [*drift.values, drift.change, *_flat(drift)]
-    numbers = [number for one in columns for number in (one.mean(), one.std(ddof=1))]
+    numbers = [number for column in columns for number in (column.mean(), column.std(ddof=1))]
     gate = ("", "") if drift.gate is None else drift.gate
     return [drift.label, drift.modality, len(drift.items), drift.left_out, *numbers, *gate]
 

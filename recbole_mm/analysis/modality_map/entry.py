@@ -98,10 +98,10 @@ def map_figure(maps: list[FeatureMap]) -> Figure:
     figure = Figure(figsize=(WIDTH * columns, 4.6 * rows + 0.6), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     colours = {name: f"C{place}" for place, name in enumerate(_modalities(maps))}
-    for axis, one in zip(panels, maps, strict=False):
-        for view, points in zip(one.views, one.points, strict=True):
+    for axis, modality_map in zip(panels, maps, strict=False):
+        for view, points in zip(modality_map.views, modality_map.points, strict=True):
             axis.scatter(*points.T, s=9, color=colours[view.modality], alpha=0.7, linewidths=0)
-        panel_title(axis, one.views[0].panel, WIDTH, [SAME] if one.all_the_same else [])
+        panel_title(axis, modality_map.views[0].panel, WIDTH, [SAME] if modality_map.all_the_same else [])
         axis.set(xticks=[], yticks=[])
     for axis in panels[len(maps) :]:
         axis.set_axis_off()
@@ -112,21 +112,21 @@ def map_figure(maps: list[FeatureMap]) -> Figure:
 
 
 def _modalities(maps: list[FeatureMap]) -> list[str]:
-    return list(dict.fromkeys(view.modality for one in maps for view in one.views))
+    return list(dict.fromkeys(view.modality for modality_map in maps for view in modality_map.views))
 
 
 def _write_tables(maps: list[FeatureMap], densities: list[ItemDensity], out: Path) -> list[Path]:
     files = [out / "modality-map.csv", out / "modality-angle-density.csv"]
     header = ["checkpoint", "stage", "modality", "item_id", "x", "y", "circle_x", "circle_y", "angle"]
     write_csv(files[0], header, _item_rows(maps, densities))
-    angles = ([one.label, *pair] for one in densities for pair in zip(ANGLES, one.angle, strict=True))
+    angles = ([density.label, *pair] for density in densities for pair in zip(ANGLES, density.angle, strict=True))
     write_csv(files[1], ["features", "angle", "density"], angles)
     return files
 
 
 def _item_rows(maps: list[FeatureMap], densities: list[ItemDensity]) -> Iterator[list[Any]]:
     views: list[tuple[FeatureView, np.ndarray]] = [
-        pair for one in maps for pair in zip(one.views, one.points, strict=True)
+        pair for modality_map in maps for pair in zip(modality_map.views, modality_map.points, strict=True)
     ]
     for (view, points), density in zip(views, densities, strict=True):
         columns = (view.ids, points, density.points, angles_of(density.points))

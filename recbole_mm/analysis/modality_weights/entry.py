@@ -67,8 +67,8 @@ def write_modality_weights(
     """
     check_top(top, "modality-weights.csv")
     own = [all_modality_weights(opened, label) for label, opened in by_label(checkpoints).items()]
-    tables = [table for one in own for table in one]
-    of_tables = [opened for opened, one in zip(checkpoints, own, strict=True) for _ in one]
+    tables = [table for checkpoint_tables in own for table in checkpoint_tables]
+    of_tables = [opened for opened, checkpoint_tables in zip(checkpoints, own, strict=True) for _ in checkpoint_tables]
     titles = [item_titles(opened.dataset) for opened in of_tables]
     texts = [item_texts(opened.dataset, text_fields) for opened in of_tables]
     extremes = _extremes(of_tables, tables, titles, texts, images, top)
@@ -121,7 +121,7 @@ def _write_tables(
     write_csv(
         files[2],
         ["checkpoint", *ITEM_COLUMNS],
-        ([label, *astuple(one)] for label, items in extremes.items() for one in items),
+        ([label, *astuple(item)] for label, items in extremes.items() for item in items),
     )
 
 

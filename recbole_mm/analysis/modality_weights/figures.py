@@ -57,10 +57,16 @@ def _counted(tables: list[ModalityWeights]) -> str:
 
 def item_section(label: str, items: list[ExtremeItem], sheet: Path) -> ItemSection:
     """What the page shows of a checkpoint's items; writes the contact sheet, if there is a picture to show."""
-    if not any(one.picture for one in items):
+    if not any(item.picture for item in items):
         return ItemSection(label, items, [], [])
     rows = [
-        (f"{modality}: {end}", [Card(one.title or one.item, f"{one.weight:.3f}", one.picture, one.text) for one in row])
-        for (modality, end), row in groupby(items, key=lambda one: (one.modality, one.end))
+        (
+            f"{modality}: {end}",
+            [
+                Card(extreme.title or extreme.item, f"{extreme.weight:.3f}", extreme.picture, extreme.text)
+                for extreme in row
+            ],
+        )
+        for (modality, end), row in groupby(items, key=lambda extreme: (extreme.modality, extreme.end))
     ]
     return ItemSection(label, items, *write_contact_sheet(sheet, rows))

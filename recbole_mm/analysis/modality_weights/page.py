@@ -24,8 +24,10 @@ class ItemSection:
     @property
     def tables(self) -> Iterator[tuple[str, list[list[Any]]]]:
         """Caption and rows of each end of each modality."""
-        for (modality, end), items in groupby(self.items, key=lambda one: (one.modality, one.end)):
-            rows = [[one.rank, one.item, one.title, f"{one.weight:.3f}", one.interactions, one.text] for one in items]
+        for (modality, end), items in groupby(self.items, key=lambda extreme: (extreme.modality, extreme.end)):
+            rows = [
+                [item.rank, item.item, item.title, f"{item.weight:.3f}", item.interactions, item.text] for item in items
+            ]
             yield f"{modality}: {end} reliable", rows
 
 

@@ -115,7 +115,7 @@ def _table(
         if of == "item" and name in dataset.modalities:  # not for the ID, which every item has
             has_features[:, place] = dataset.modality_mask(name).numpy()
     of_each = (ids, values.cpu().numpy(), interactions, has_features)
-    return ModalityWeights(label, of, list(modalities), *(one[1:] for one in of_each))
+    return ModalityWeights(label, of, list(modalities), *(row[1:] for row in of_each))
 
 
 def extreme_items(

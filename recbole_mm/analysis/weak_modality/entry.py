@@ -82,7 +82,7 @@ def write_weak_modality(checkpoints: list[OpenedCheckpoint], out: Path) -> list[
 
 
 def _shared_bins(groups: list[dict[str, np.ndarray]]) -> np.ndarray:
-    values = np.concatenate([one for group in groups for one in group.values()])
+    values = np.concatenate([study for group in groups for study in group.values()])
     low, high = np.quantile(values, [0.001, 0.999])
     return np.linspace(low, high, BINS + 1)
 

@@ -133,7 +133,7 @@ def _range_index(schema: pa.Schema) -> dict[str, range]:
     except ValueError:  # not as pandas writes it
         return {}
     found = {}
-    for one in described:
-        if isinstance(one, dict) and one.get("kind") == "range" and isinstance(one.get("name"), str):
-            found[one["name"]] = range(one["start"], one["stop"], one["step"])
+    for column in described:
+        if isinstance(column, dict) and column.get("kind") == "range" and isinstance(column.get("name"), str):
+            found[column["name"]] = range(column["start"], column["stop"], column["step"])
     return {name: numbers for name, numbers in found.items() if name not in schema.names}

@@ -12,7 +12,7 @@ import numpy as np
 
 from recbole_mm.data.conversion.atomic_table import write_header, write_rows
 from recbole_mm.data.conversion.layout import SPLITS, Converter
-from recbole_mm.data.conversion.notes import nearly_same, rounded, told, unread_files
+from recbole_mm.data.conversion.notes import nearly_same, note_of_near, rounded, unread_files
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import Counts, Report
 from recbole_mm.data.conversion.selection import outside_k_core, repeated
@@ -111,7 +111,7 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
     kept, dropped = _select(converter, spill, users, items, selection)
     splits, notes = _split(converter, spill, users, kept, selection)
     for codes, what in ((spill.users.codes, "user"), (spill.items.codes, "item")):
-        notes += told(nearly_same(codes, codes), what) + rounded(codes, what)
+        notes += note_of_near(nearly_same(codes, codes), what) + rounded(codes, what)
     written = Counts(int(kept.sum()), len(np.unique(users[kept])), len(np.unique(items[kept])))
     report = Report(folder, Counts(spill.rows, len(spill.users), len(spill.items)), written, dropped, notes=notes)
     columns = _write_interactions(spill, folder, name, kept, splits)

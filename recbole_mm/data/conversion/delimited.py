@@ -52,11 +52,11 @@ class DelimitedFile:
     ):
         """`header`: whether the first line is one, guessed where not given; `named`: columns that a user named."""
         self.path = path
-        told, start = _beginning(numbered_lines(path))
+        declared, start = _beginning(numbered_lines(path))
         if not start.strip():
             raise ValueError(f"{path} is empty; give a file with interactions or items")
-        self._tells_separator = told is not None
-        self.separator = separator or told or find_separator(path.name, start)
+        self._tells_separator = declared is not None
+        self.separator = separator or declared or find_separator(path.name, start)
         _, cells = next(self._records(None))
         if header is None:
             header = looks_like_header(cells, named)
@@ -143,7 +143,7 @@ class DelimitedFile:
             if cells is None:
                 continue
             # two lone marks that have met, rather than a cell's two ends, where each line is a row of its own
-            rows = width is not None and all(self._is_row(one, width) for one in ((0, line), *taken))
+            rows = width is not None and all(self._is_row(numbered, width) for numbered in ((0, line), *taken))
             if not rows and (width is None or len(cells) == width):
                 return cells
             break
@@ -183,8 +183,8 @@ class _Lines:
 def _beginning(lines: Iterator[tuple[int, str]]) -> tuple[str | None, str]:
     """The separator of a first line ``sep=;``, which is for Excel, and the line with the names or first cells."""
     _, line = next(lines, (1, ""))
-    told = re.fullmatch('"?sep=(.)"?[,;]*', line, re.IGNORECASE)
-    return (told[1], next(lines, (2, ""))[1]) if told else (None, line)
+    match = re.fullmatch('"?sep=(.)"?[,;]*', line, re.IGNORECASE)
+    return (match[1], next(lines, (2, ""))[1]) if match else (None, line)
 
 
 def find_separator(name: str, line: str) -> str:
@@ -199,7 +199,7 @@ def find_separator(name: str, line: str) -> str:
 def header_of(path: Path) -> list[str]:
     """Cells of the first line, without raising: to recognise a file by them."""
     try:
-        told, line = _beginning(numbered_lines(path))
+        declared, line = _beginning(numbered_lines(path))
     except (OSError, ValueError):
         return []
-    return [cell.strip().strip('"') for cell in line.split(told or find_separator(path.name, line))] if line else []
+    return [cell.strip().strip('"') for cell in line.split(declared or find_separator(path.name, line))] if line else []

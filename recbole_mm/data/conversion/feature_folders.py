@@ -36,6 +36,6 @@ def features_of_folders(source: Path) -> Iterator[Features]:
     """
     folders = find_feature_folders(source)
     parts = [folder.relative_to(source).parts for folder in folders]
-    tops = [modality_of(one[0]) for one in parts]
-    for folder, top, one in zip(folders, tops, parts, strict=True):
-        yield folder_features(top if tops.count(top) == 1 else modality_of(top, *one[1:]), folder)
+    tops = [modality_of(part[0]) for part in parts]
+    for folder, top, part in zip(folders, tops, parts, strict=True):
+        yield folder_features(top if tops.count(top) == 1 else modality_of(top, *part[1:]), folder)

@@ -75,7 +75,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, (list, tuple)):
-        texts = [_text(one) for one in value]
+        texts = [_text(entry) for entry in value]
         listed = f"[{', '.join(texts)}]"
         return listed if is_vector(listed) else " ".join(filter(None, texts))
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict) else str(value)

@@ -77,7 +77,7 @@ def first_record(path: Path) -> dict[str, Any]:
 def text_of(value: Any) -> str | None:
     """A text, or the texts of a list joined by a blank; None where there is nothing."""
     if isinstance(value, (list, tuple)):
-        value = " ".join(filter(None, (text_of(one) for one in value)))
+        value = " ".join(filter(None, (text_of(element) for element in value)))
     elif value is not None and not isinstance(value, str):
         value = str(value) if isinstance(value, (int, float)) else None
     return value or None

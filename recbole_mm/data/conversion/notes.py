@@ -44,15 +44,19 @@ def nearly_same(ids: Iterable[str], known: Container[str], odd: Container[str] =
         known: the ones that they should be.
         odd: of known ones that have such blanks or letters, what they are without (:func:`odd_ones`).
     """
-    return [one for one in ids if (_plain(one) != one and _plain(one) in known) or _plain(one) in odd]
+    return [
+        item_id
+        for item_id in ids
+        if (_plain(item_id) != item_id and _plain(item_id) in known) or _plain(item_id) in odd
+    ]
 
 
 def odd_ones(known: Iterable[str]) -> set[str]:
     """See `nearly_same`."""
-    return {_plain(one) for one in known if _plain(one) != one}
+    return {_plain(item_id) for item_id in known if _plain(item_id) != item_id}
 
 
-def told(near: list[str], what: str) -> list[str]:
+def note_of_near(near: list[str], what: str) -> list[str]:
     """The note of ids that are nearly others; none where there are none."""
     if not near:
         return []
@@ -64,7 +68,7 @@ def told(near: list[str], what: str) -> list[str]:
 
 def rounded(ids: Iterable[str], what: str) -> list[str]:
     """The note of ids that a spreadsheet has rounded; none where there are none."""
-    found = [one for one in ids if re.fullmatch(r"\d([.,]\d+)?E\+\d+", one)]
+    found = [item_id for item_id in ids if re.fullmatch(r"\d([.,]\d+)?E\+\d+", item_id)]
     if not found:
         return []
     return [
@@ -73,5 +77,5 @@ def rounded(ids: Iterable[str], what: str) -> list[str]:
     ]
 
 
-def _plain(one: str) -> str:
-    return unicodedata.normalize("NFC", one.strip())
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", text.strip())

@@ -69,15 +69,15 @@ class Report:
             shown.append(
                 f"  texts         {self.texts:,} of {self.written.items:,} items: fields {', '.join(self.fields)}"
             )
-        shown += [_modality_line(one, self.written.items) for one in self.modalities]
+        shown += [_modality_line(modality, self.written.items) for modality in self.modalities]
         return shown + [f"  note          {note}" for note in self.notes]
 
 
-def _modality_line(one: ModalityCounts, n_items: int) -> str:
-    left_out = one.rows_read - one.rows_written
+def _modality_line(counts: ModalityCounts, n_items: int) -> str:
+    left_out = counts.rows_read - counts.rows_written
     without = f"; {left_out:,} rows of items that are not in the data set left out" if left_out else ""
-    missing = f"; {one.missing:,} of {n_items:,} items have none" if one.missing else ""
+    missing = f"; {counts.missing:,} of {n_items:,} items have none" if counts.missing else ""
     return (
-        f"  {one.modality:<14}{one.rows_read:>14,}{one.rows_written:>13,}  rows of {one.width} {one.dtype} values, "
-        f"from {one.source}{without}{missing}"
+        f"  {counts.modality:<14}{counts.rows_read:>14,}{counts.rows_written:>13,}  rows of {counts.width} "
+        f"{counts.dtype} values, from {counts.source}{without}{missing}"
     )

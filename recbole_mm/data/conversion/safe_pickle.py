@@ -58,7 +58,7 @@ class _Array(_Kept):
             order = "F" if fortran else "C"
         if isinstance(data, str):
             data = data.encode("latin1")
-        return np.frombuffer(data, dtype.number_type()).reshape(tuple(int(one) for one in shape), order=order)
+        return np.frombuffer(data, dtype.number_type()).reshape(tuple(int(length) for length in shape), order=order)
 
 
 class _Scalar(_Kept):
@@ -142,10 +142,10 @@ def read_sparse_pickle(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
 
 def _entries(matrix: _Matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
     state = matrix.state
-    n_rows, n_columns = (_whole(one) for one in state["_shape"])
+    n_rows, n_columns = (_whole(length) for length in state["_shape"])
     values = state["data"].values()
     if matrix.form == "coo":
-        rows, columns = (one.values() for one in state["coords"]) if "coords" in state else (
+        rows, columns = (axis.values() for axis in state["coords"]) if "coords" in state else (
             state["row"].values(), state["col"].values())  # fmt: skip
     else:
         outer, inner = _expanded(state["indptr"].values(), len(values)), state["indices"].values()

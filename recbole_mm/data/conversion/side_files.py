@@ -11,7 +11,7 @@ from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.data.conversion.atomic_table import one_line_cells, write_header, write_rows
 from recbole_mm.data.conversion.cells import id_texts
 from recbole_mm.data.conversion.layout import Converter, Features, Items
-from recbole_mm.data.conversion.notes import nearly_same, odd_ones, told
+from recbole_mm.data.conversion.notes import nearly_same, note_of_near, odd_ones
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import ModalityCounts, Report
 from recbole_mm.data.feature_table import check_shape, checked_features
@@ -88,7 +88,7 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
     if fields is None:
         path.unlink()
         return
-    report.notes += told(met.near, f"{chunk.source.name}: item")
+    report.notes += note_of_near(met.near, f"{chunk.source.name}: item")
     ids.check_any(met.any_known, chunk.source, met.n_rows, met.first)
     report.texts = sum(ids.kept[ids.codes[item]] for item in written if item in ids.codes)
     report.fields = [field.partition(":")[0] for field in fields]

@@ -27,7 +27,7 @@ class IdCodes:
         """int32 `[n]`; ids that are new get the next numbers."""
         encoded = ids.dictionary_encode()
         codes = self.codes
-        known = [codes.setdefault(one, len(codes)) for one in encoded.dictionary.to_pylist()]
+        known = [codes.setdefault(value, len(codes)) for value in encoded.dictionary.to_pylist()]
         numbers: np.ndarray = np.array(known, dtype=np.int32)[encoded.indices.to_numpy()]
         return numbers
 

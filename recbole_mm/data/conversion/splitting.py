@@ -28,8 +28,8 @@ def leave_one_out(users: np.ndarray, times: np.ndarray | None) -> np.ndarray:
     training.
     """
     order, position, count = _ranked(users, times)
-    one = (count >= 3).astype(np.int64)
-    return _from_end(order, position, count, one, one)
+    is_held_out = (count >= 3).astype(np.int64)
+    return _from_end(order, position, count, is_held_out, is_held_out)
 
 
 def global_time(times: np.ndarray, ratios: Sequence[float]) -> np.ndarray:

@@ -75,9 +75,9 @@ class TableFolder(Converter):
         if None in splits or len(set(splits)) == 1:
             splits = [None] * len(there)
         for split in dict.fromkeys(splits):
-            self._check_parts([path for path, its in zip(there, splits, strict=True) if its == split])
+            self._check_parts([path for path, path_split in zip(there, splits, strict=True) if path_split == split])
         order = [*SPLITS, None]
-        return sorted(zip(there, splits, strict=True), key=lambda one: (order.index(one[1]), one[0]))
+        return sorted(zip(there, splits, strict=True), key=lambda named: (order.index(named[1]), named[0]))
 
     def _check_parts(self, there: list[Path]) -> None:
         """Several tables are one in parts where their columns are the same and their names differ in numbers alone.

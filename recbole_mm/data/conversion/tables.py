@@ -206,5 +206,5 @@ def _texts(cells: Any, path: Path) -> Sequence[str | None]:
 
 def _shown(value: Any) -> str | None:
     if isinstance(value, list):
-        return " ".join(filter(None, (_shown(one) for one in value)))
+        return " ".join(filter(None, (_shown(element) for element in value)))
     return value if value is None or isinstance(value, str) else str(value)

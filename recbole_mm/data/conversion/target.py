@@ -26,7 +26,9 @@ def check_target(
             f"{shown(name)} cannot name a data set; give a plain name of at most {_LONGEST_NAME} bytes, and the folder "
             f"that will hold it as out"
         )
-    if any(one.exists() and one.resolve().is_relative_to(target.resolve()) for one in (source, *others) if one):
+    if any(
+        folder.exists() and folder.resolve().is_relative_to(target.resolve()) for folder in (source, *others) if folder
+    ):
         raise ValueError(f"{target} is the source, or holds it; choose another folder to write to")
     if is_occupied(target) and not overwrite:
         raise ValueError(f"{target} is not empty; choose another name or folder, or pass --overwrite to replace it")

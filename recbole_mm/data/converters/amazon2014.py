@@ -94,7 +94,7 @@ def _blocks(path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
                     f"{WIDTH} float32); the file is cut short, or none of Amazon's image features"
                 )
             records = np.frombuffer(content, RECORD)
-            yield [_asin(path, start, row, one) for row, one in enumerate(records["asin"])], records["values"]
+            yield [_asin(path, start, row, raw_id) for row, raw_id in enumerate(records["asin"])], records["values"]
             start += len(content)
 
 

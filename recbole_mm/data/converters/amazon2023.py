@@ -31,9 +31,9 @@ def _images(record: dict[str, Any]) -> str | None:
     images = record.get("images")
     if isinstance(images, dict):  # of lists, as the hub has them
         given = [images.get(size) for size in IMAGE_SIZES]
-        lists: list[list[Any]] = [one if isinstance(one, list) else [] for one in given]
+        lists: list[list[Any]] = [links if isinstance(links, list) else [] for links in given]
         images = [
-            {size: one[i] for size, one in zip(IMAGE_SIZES, lists, strict=True) if i < len(one)}
+            {size: links[i] for size, links in zip(IMAGE_SIZES, lists, strict=True) if i < len(links)}
             for i in range(max(map(len, lists)))
         ]
     if not isinstance(images, list):

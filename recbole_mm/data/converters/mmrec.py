@@ -96,8 +96,8 @@ class MMRecConverter(Converter):
             yield array_features(modality, path, ids)
 
         for file in self._item_tables():
-            for one in vector_features(file, SourceOptions()):
-                yield renamed(one, self._named)
+            for vector_feature in vector_features(file, SourceOptions()):
+                yield renamed(vector_feature, self._named)
 
     def _item_tables(self) -> list[DelimitedFile]:
         """The `.item` beside the `.inter`, where there is one."""
@@ -107,7 +107,7 @@ class MMRecConverter(Converter):
     def _named(self, numbers: Sequence[str]) -> list[str]:
         """Ids of items; one that the mapping has not is none of the data."""
         names = self._mapping.get("item_id", {})
-        return [names.get(one, one) for one in numbers]
+        return [names.get(number, number) for number in numbers]
 
     def _inter_file(self) -> Path:
         if not self.source.is_dir():
@@ -211,7 +211,7 @@ def _by_label(
     path: Path, labels: list[int], lines: list[int], users: list[str], items: list[str], numbers: dict[str, list[str]]
 ) -> Iterator[Interactions]:
     for label, split in enumerate(SPLITS):
-        rows = [row for row, one in enumerate(labels) if one == label]
+        rows = [row for row, row_label in enumerate(labels) if row_label == label]
         if not rows:
             continue
         ratings, timestamps = (
@@ -226,20 +226,20 @@ def _by_label(
 def _read_mapping(path: Path, field: str) -> dict[str, str]:
     """Ids of the raw data by number."""
     file = DelimitedFile(path, header=True)
-    number = next((name for name, ours in FIELDS.items() if ours == field and name in file.columns), None)
+    number = next((name for name, target in FIELDS.items() if target == field and name in file.columns), None)
     if len(file.columns) != 2 or number is None:
         raise ValueError(f"{path}, line 1: expected the ids of the raw data and {_number_column(field)}")
     (raw,) = (column for column in file.columns if column != number)
     mapping: dict[str, str] = {}
     owners: dict[str, str] = {}
     for cells, lines in file.batches([raw, number]):
-        for one, text, line in zip(cells[number], cells[raw], lines, strict=True):
-            if mapping.setdefault(one, text) != text:
-                raise ValueError(f"{path}, line {line}: {number} {one} has two ids, {mapping[one]!r} and {text!r}")
-            if owners.setdefault(text, one) != one:
-                raise ValueError(f"{path}, line {line}: the id {text!r} is that of {number} {owners[text]} and {one}")
+        for index, text, line in zip(cells[number], cells[raw], lines, strict=True):
+            if mapping.setdefault(index, text) != text:
+                raise ValueError(f"{path}, line {line}: {number} {index} has two ids, {mapping[index]!r} and {text!r}")
+            if owners.setdefault(text, index) != index:
+                raise ValueError(f"{path}, line {line}: the id {text!r} is that of {number} {owners[text]} and {index}")
     return mapping
 
 
 def _number_column(field: str) -> str:
-    return next(name for name, ours in FIELDS.items() if ours == field)
+    return next(name for name, target in FIELDS.items() if target == field)
