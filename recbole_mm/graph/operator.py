@@ -145,8 +145,8 @@ class SparseOperator:
         return self.rows(rows) @ x
 
     def rows(self, rows: torch.Tensor) -> SparseOperator:
-        """Some rows, ``[n, n_cols]``, of row numbers ``[n]``; a row may repeat."""
-        csr = self.to_scipy()[rows.cpu().numpy()]
+        """Some rows, ``[n, n_cols]``, of row numbers ``[n]`` on the CPU; a row may repeat."""
+        csr = self.to_scipy()[rows.numpy()]
         return SparseOperator(csr.indptr, csr.indices, csr.data, csr.shape)
 
     def dense_rows(self, rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -156,7 +156,7 @@ class SparseOperator:
             rows: ``[n]`` row numbers.
             like: any tensor.
         """
-        return self.rows(rows).dense_like(like)
+        return self.rows(rows.cpu()).dense_like(like)
 
     def dense_like(self, like: torch.Tensor) -> torch.Tensor:
         """The matrix as a dense tensor of the type and on the device of `like`."""

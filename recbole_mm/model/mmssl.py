@@ -177,7 +177,7 @@ class MMSSL(RenewedGraphs):
 
     def fake_rows(self, users: Tensor, content: list[Pair]) -> list[MaskedSimilarities]:
         """Similarities of a batch's users to all items by each modality's features, ``[batch, n_items - 1]`` each."""
-        known = self.interactions.rows(users)
+        known = self.interactions.rows(users.cpu())
         return [MaskedSimilarities(gather(of_users, users)[0], of_items[1:], known) for of_users, of_items in content]
 
     def _most_similar(self, rows: MaskedSimilarities) -> Tensor:
