@@ -46,22 +46,25 @@ def samples(tmp_path_factory):
 @pytest.mark.parametrize("layout", FILES)
 @fuzz
 @given(data=st.data())
-def test_damaged_sources(tmp_path_factory, samples, layout, data):
-    folder = tmp_path_factory.mktemp("case")
-    sample = samples[layout]
-    source = folder / "raw"
-    shutil.copytree(sample.source, source)
+def test_damaged_sources(tmp_path, samples, layout, data):
+    sample, source, out = samples[layout], tmp_path / "raw", tmp_path / "out"
+    if not source.exists():  # one copy for all cases, each of which damages a file of it
+        shutil.copytree(sample.source, source)
     file = source / data.draw(st.sampled_from(FILES[layout]))
+    whole = file.read_bytes()
     _damage(file, data)
     options = SourceOptions(*sample.options[1::2]) if layout == "table" else SourceOptions()
-    converter = CONVERTERS.get(layout)(source, options)
-    report = read_or_refuse(lambda: convert_dataset(converter, "toys", folder / "out"), Path("raw"))
-    if report is None:
-        assert not (folder / "out" / "toys").exists()
-    else:
-        written = [path for path in report.folder.glob("*.inter")]
-        assert sum(len(read_table(path)) for path in written) == report.written.interactions > 0
-    shutil.rmtree(folder)
+    try:
+        converter = CONVERTERS.get(layout)(source, options)
+        report = read_or_refuse(lambda: convert_dataset(converter, "toys", out), Path("raw"))
+        if report is None:
+            assert not (out / "toys").exists()
+        else:
+            written = [path for path in report.folder.glob("*.inter")]
+            assert sum(len(read_table(path)) for path in written) == report.written.interactions > 0
+    finally:
+        file.write_bytes(whole)
+        shutil.rmtree(out, ignore_errors=True)
 
 
 def _damage(file: Path, data) -> None:
