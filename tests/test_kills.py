@@ -25,8 +25,12 @@ MODELS = {
     "LayerGCN": {},
     "FREEDOM": {"knn_k": 4},  # trained features, edges drawn anew each epoch
     "MARGO": {"knn_k": 4, "backbone": "DRAGON"},  # two stages
+    "MMSSL": {},  # a discriminator and its optimizer
+    "DiffMM": {},  # a model of noise and its optimizers, and graphs drawn anew
     "PTMRec": {"knn_k": 4, "peft": "none", "backbone": "FREEDOM"},  # a trainer of its own
 }
+
+BEGINNING_AGAIN = {"BPR": {}, "ContentEASE": {"reg_weight": 10}}  # RecBole's own trainer; a solution in one step
 
 
 @pytest.fixture
@@ -37,9 +41,10 @@ def data(tmp_path) -> Path:
 def begin(model: str, data: Path, folder: Path, *resume: str) -> subprocess.Popen:
     """A training of `model` in a process of its own, whose files lie in `folder`."""
     folder.mkdir(exist_ok=True)
-    settings = {**PRE_SPLIT, **MODELS[model], "embedding_size": 16, "train_batch_size": 16, "epochs": EPOCHS,
-                "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5", "stopping_step": EPOCHS, "gpu_id": "",
-                "learning_rate": 0.001, "show_progress": False, "data_path": str(data)}  # fmt: skip
+    settings = {**PRE_SPLIT, **(MODELS | BEGINNING_AGAIN)[model], "embedding_size": 16, "train_batch_size": 16,
+                "epochs": EPOCHS, "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5",
+                "stopping_step": EPOCHS, "gpu_id": "", "learning_rate": 0.001, "show_progress": False,
+                "data_path": str(data)}  # fmt: skip
     (folder / "mine.yaml").write_text(json.dumps(settings))
     command = [sys.executable, str(ROOT / "run_recbole_mm.py"), f"--model={model}", "--dataset=toy"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -83,3 +88,21 @@ def test_a_killed_run_goes_on_to_the_same_numbers(model, data, tmp_path):
         if after and epochs_ended(before):
             (stage, last), (next_stage, first) = epochs_ended(before)[-1], after[0]
             assert (next_stage, first) in ((stage, last), (stage, last + 1)) or (next_stage != stage and first == 0)
+
+
+@pytest.mark.parametrize("model", BEGINNING_AGAIN)
+def test_a_killed_run_without_a_state_begins_again(model, data, tmp_path):
+    """In the same folder, whose leftovers change no number and are in nobody's way."""
+    started = time.monotonic()
+    assert begin(model, data, tmp_path / "whole").wait() == 0
+    seconds = time.monotonic() - started
+    (expected,) = results(tmp_path / "whole")
+    randomly, folder = random.Random(7), tmp_path / "killed"
+    for _ in range(KILLS):
+        process = begin(model, data, folder)
+        time.sleep((0.3 + 0.7 * randomly.random()) * seconds)
+        process.kill()
+        process.wait()
+    assert begin(model, data, folder).wait() == 0
+    assert set(results(folder)) == {expected}
+    assert not list(folder.rglob(".*.tmp"))
