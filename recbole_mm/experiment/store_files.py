@@ -30,7 +30,7 @@ def read_json(file: Path, kind: type) -> Any:
     try:
         with open_regular(file) as opened:
             content = parse_json(opened.read().decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{file} is damaged ({one_line(error)}); restore it, or delete it") from error
     if not isinstance(content, kind):
         raise ValueError(f"{file} is damaged (it holds a {type(content).__name__}); restore it, or delete it")

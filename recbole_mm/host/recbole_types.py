@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -44,11 +45,16 @@ def _evaluation_mode(mode: str) -> str:
     return mode
 
 
+_OF_NO_FILES = {"idna", "punycode", "unicode_escape", "raw_unicode_escape"}  # encodings of texts to Python all the same
+
+
 def codec(name: str) -> str:
     try:
         is_ascii = b"\t\n:a".decode(name) == "\t\n:a"  # which takes encodings of texts alone
     except (LookupError, UnicodeError) as error:
         raise ValueError("no encoding of texts; utf-8 is one") from error
+    if codecs.lookup(name).name.replace("-", "_") in _OF_NO_FILES:
+        raise ValueError("no encoding of files; utf-8 is one")
     if not is_ascii:
         raise ValueError("in it files have no lines and tabs as in ASCII; save them as UTF-8")
     return name

@@ -10,10 +10,13 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none, json.JSONDecodeError with line and column, or an object has a key twice.
-        RecursionError: it is too deeply nested.
+        ValueError: it is none, json.JSONDecodeError with line and column, an object has a key twice, or it is nested
+            deeper than Python reads.
     """
-    return json.loads(text, object_pairs_hook=_each_key_once)
+    try:
+        return json.loads(text, object_pairs_hook=_each_key_once)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

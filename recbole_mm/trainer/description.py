@@ -59,7 +59,7 @@ def read_description(file: Path) -> Description:
     try:
         with open_regular(file) as opened:
             content = parse_json(opened.read().decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"checkpoint {file} is damaged ({error}); restore the file, or train again") from error
     description = parse_description(content, file)
     absent = [name for name in _NEEDED if getattr(description, name) is None]

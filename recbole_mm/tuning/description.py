@@ -109,5 +109,5 @@ def read_kept(file: Path, kind: type[BaseModel], otherwise: str) -> dict[str, An
     try:
         with open_regular(file) as opened:
             return kind.model_validate(parse_json(opened.read().decode("utf-8"))).model_dump()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"--resume: {file} is damaged ({one_line(error)}); {otherwise}") from error

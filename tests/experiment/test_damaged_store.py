@@ -86,6 +86,7 @@ def edited(**values) -> Callable[[dict], None]:
         (edited(settings={"a": 1}), "record.settings: .*string"),
         (edited(settings="[1]"), "record.settings: .*it is no JSON object"),
         (edited(sweep="{"), "record.sweep: "),
+        (edited(settings='{"a":' * 100_000), "record.settings: .*nested too deeply"),
         (edited(sweep='{"k": 1, "k": 2}'), "record.sweep: .*'k' is there twice"),
         (edited(test={"ndcg@5": float("nan")}), "record.test.ndcg@5: .*finite"),
         (edited(test={"ndcg@5": "0.4"}), "record.test.ndcg@5: .*number"),

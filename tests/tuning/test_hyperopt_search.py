@@ -492,7 +492,7 @@ DESCRIPTION = {
 def go_on(folder: Path) -> TrialList:
     trials = TrialList(folder / "trials.json", folder, DESCRIPTION)
     trials.go_on(lambda score, than: than is None or score > than)
-    trials.told({"lr": 1})
+    trials.known({"lr": 1})
     return trials
 
 
@@ -510,7 +510,7 @@ def kept_trials(tmp_path) -> Path:
 
 def test_the_list_as_it_was_written(kept_trials):
     trials = go_on(kept_trials.parent)
-    assert trials.told({"lr": 2}) is None
+    assert trials.known({"lr": 2}) is None
     assert trials.state_of({"lr": 2}) == kept_trials.with_name("VBPR-2.pth")
 
 

@@ -19,7 +19,7 @@ def read_json(path: Path) -> Any:
         return parse_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}, column {error.colno}: no JSON ({error.msg})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} is no JSON that can be read ({error})") from error
 
 

@@ -151,6 +151,8 @@ def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -
                 np.ascontiguousarray(block, dtype=dtype).tofile(file)
             first = first if n_rows else item_ids[0]
             n_rows += len(item_ids)
+    if not n_rows:
+        raise ValueError(f"{features.source} holds no features; fill it, or take it away")
     ids.check_any(bool(kept), features.source, n_rows, first)
     spooled = np.memmap(spool, dtype, "r", shape=(len(kept), width))
     item_ids, rows = checked_features(kept, spooled, features.source)

@@ -174,6 +174,13 @@ def test_bad_metadata_is_named_in_plain_words(capsys, tmp_path, line):
     assert code == 2 and f"meta_Toys.json.gz, line 1: no JSON object ({reason})" in err and err.count("\n") == 1
 
 
+def test_features_without_rows_are_named(capsys, tmp_path):
+    source = make("amazon2014", tmp_path).source
+    (source / "image_features_Toys.b").write_bytes(b"")
+    code, _, err = run(capsys, "auto", source)
+    assert code == 2 and "image_features_Toys.b holds no features; fill it" in err and err.count("\n") == 1
+
+
 def test_records_with_large_and_mixed_numbers_keep_them(capsys):
     records = [REVIEW, {**REVIEW, "user_id": 10**30, "rating": "4", "timestamp": 10**20}]
     Path("r.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
