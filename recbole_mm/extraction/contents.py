@@ -227,7 +227,7 @@ def _read_texts(file: Path, fields: list[str], form: FileForm) -> dict[str, str]
     for field in fields:
         if field not in columns:
             there = ", ".join(name for name in columns if name != form.item_field)
-            raise ValueError(f"{file.name} has no text field '{field}'; it has {there or 'none'}")
+            raise ValueError(f"{file.name} has no text field '{field}' (--fields, text_fields); it has {there or 'none'}")
     rows = table[[columns[field] for field in fields]].itertuples(index=False)
     texts: dict[str, str] = {}
     for item, row in zip(_item_column(file, table, form), rows, strict=True):
