@@ -226,8 +226,8 @@ def _read_texts(file: Path, fields: list[str], form: FileForm) -> dict[str, str]
     columns = {name.rpartition(":")[0]: name for name in table.columns if name.rpartition(":")[2] in TEXT_TYPES}
     for field in fields:
         if field not in columns:
-            there = ", ".join(name for name in columns if name != form.item_field)
-            raise ValueError(f"{file.name} has no text field '{field}' (--fields, text_fields); it has {there or 'none'}")
+            there = ", ".join(name for name in columns if name != form.item_field) or "none"
+            raise ValueError(f"{file.name} has no text field '{field}'; it has {there} (--fields, text_fields)")
     rows = table[[columns[field] for field in fields]].itertuples(index=False)
     texts: dict[str, str] = {}
     for item, row in zip(_item_column(file, table, form), rows, strict=True):
