@@ -11,7 +11,14 @@ from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.data.field_checks import FILTERS
-from recbole_mm.host.config import all_settings, default_settings, is_from_command_line, is_from_file, user_settings
+from recbole_mm.host.config import (
+    all_settings,
+    default_settings,
+    evaluation_modes,
+    is_from_command_line,
+    is_from_file,
+    user_settings,
+)
 from recbole_mm.io.names import closest
 from recbole_mm.model.adapters import no_place_for_adapter
 from recbole_mm.model.backbone_model import BackboneModel
@@ -98,9 +105,7 @@ def _check_metrics(metrics: list[str]) -> None:
 def _check_mode(final: Mapping[str, Any]) -> None:
     """Lists of items cannot be ranked among labelled rows alone."""
     mode = final["eval_args"].get("mode", "full")
-    modes = [
-        phase_mode for phase_mode in (mode.values() if isinstance(mode, dict) else [mode]) if phase_mode is not None
-    ]
+    modes = evaluation_modes(final)
     ranks = metric_types[final["metrics"][0].lower()] == EvaluatorType.RANKING
     if not ranks and "full" in modes:
         raise ValueError(
@@ -116,8 +121,7 @@ def _check_mode(final: Mapping[str, Any]) -> None:
 
 def _check_cold_items(config: Config) -> None:
     """Candidate sets are of lists of all items."""
-    share, modes = config["cold_items"], config["eval_args"].get("mode", "full")
-    modes = set(modes.values()) - {None} if isinstance(modes, dict) else {modes}
+    share, modes = config["cold_items"], set(evaluation_modes(config))
     if share is not None and modes != {"full"}:
         raise ValueError(
             f"cold_items: {share} ranks all items, and eval_args: mode: {', '.join(sorted(modes))} does not; set "

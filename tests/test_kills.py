@@ -63,12 +63,18 @@ def epochs_ended(text: str) -> list[tuple[str, int]]:
     return [(stage, int(epoch)) for stage, epoch in re.findall(r"^(Stage \w+: )?epoch (\d+): ", text, re.MULTILINE)]
 
 
+def unbroken(model: str, data: Path, folder: Path) -> tuple[str, float]:
+    """What a run that is not killed ends with, and its seconds."""
+    started = time.monotonic()
+    assert begin(model, data, folder).wait() == 0
+    seconds = time.monotonic() - started
+    (expected,) = results(folder)
+    return expected, seconds
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_a_killed_run_goes_on_to_the_same_numbers(model, data, tmp_path):
-    started = time.monotonic()
-    assert begin(model, data, tmp_path / "whole").wait() == 0
-    seconds = time.monotonic() - started
-    (expected,) = results(tmp_path / "whole")
+    expected, seconds = unbroken(model, data, tmp_path / "whole")
     assert len(epochs_ended((tmp_path / "whole" / "output.txt").read_text())) >= EPOCHS
     randomly = random.Random(7)
     for number in range(KILLS):
@@ -93,10 +99,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(model, data, tmp_path):
 @pytest.mark.parametrize("model", BEGINNING_AGAIN)
 def test_a_killed_run_without_a_state_begins_again(model, data, tmp_path):
     """In the same folder, whose leftovers change no number and are in nobody's way."""
-    started = time.monotonic()
-    assert begin(model, data, tmp_path / "whole").wait() == 0
-    seconds = time.monotonic() - started
-    (expected,) = results(tmp_path / "whole")
+    expected, seconds = unbroken(model, data, tmp_path / "whole")
     randomly, folder = random.Random(7), tmp_path / "killed"
     for _ in range(KILLS):
         process = begin(model, data, folder)

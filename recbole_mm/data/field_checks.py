@@ -12,6 +12,7 @@ from typing import Any
 from recbole.utils import FeatureType, ModelType
 
 from recbole_mm.data.label_checks import check_labels
+from recbole_mm.host.config import evaluation_modes
 from recbole_mm.io.names import closest
 from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import header_of
@@ -174,8 +175,7 @@ def _named_fields(config: Any) -> Iterator[tuple[str, str]]:
 
 def reads_labels(config: Any) -> bool:
     """Whether a model, or its metrics, make something of labels."""
-    mode = config["eval_args"].get("mode", "full")
-    if "labeled" in (list(mode.values()) if isinstance(mode, Mapping) else [mode]):
+    if "labeled" in evaluation_modes(config):
         return True
     sampling = config["train_neg_sample_args"]
     samples = sampling and sampling.get("distribution", "uniform") not in (None, "none")

@@ -5,12 +5,13 @@ RecBole numbers labels of type token, fills gaps with their mean, and computes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, FeatureType
+
+from recbole_mm.host.config import evaluation_modes
 
 OF_TWO_CLASSES = ("auc", "logloss")
 
@@ -29,12 +30,7 @@ def check_are_read(dataset: Any, is_read: bool) -> None:
     if field not in dataset.inter_feat or dataset.field2type[field] != FeatureType.FLOAT:
         return
     n_negative = int((dataset.inter_feat[field] < least).sum())
-    mode = config["eval_args"].get("mode", "full")
-    drawn = [
-        phase_mode
-        for phase_mode in (mode.values() if isinstance(mode, Mapping) else [mode])
-        if str(phase_mode)[:3] in ("uni", "pop")
-    ]
+    drawn = [mode for mode in evaluation_modes(config) if mode.startswith(("uni", "pop"))]
     if n_negative and drawn and metric_types[config["metrics"][0].lower()] == EvaluatorType.VALUE:
         raise ValueError(
             f"eval_args: mode: {drawn[0]} measures {', '.join(config['metrics'])} with every interaction as a positive "

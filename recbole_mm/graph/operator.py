@@ -70,7 +70,7 @@ class SparseOperator:
             raise ValueError(
                 f"a sparse matrix of shape {self.shape} has entries outside it; its file was changed, delete it"
             )
-        self._copies: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, ...]] = {}
+        self._copies: dict[tuple[torch.device, torch.dtype], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         self._transpose: SparseOperator | None = None
 
     def _is_within(self) -> bool:
@@ -169,8 +169,7 @@ class SparseOperator:
 
         Values are of the type of `like`; nothing of it is to be written to.
         """
-        starts, columns, values = self._on(like.device, like.dtype)
-        return starts, columns, values
+        return self._on(like.device, like.dtype)
 
     def transpose(self) -> SparseOperator:
         """The transposed operator, built on first use; a symmetric operator is its own."""
@@ -201,7 +200,7 @@ class SparseOperator:
             indices, x, indptr, mode="sum", per_sample_weights=values, include_last_offset=True
         )
 
-    def _on(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    def _on(self, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         key = (device, dtype)
         if key not in self._copies:
             values = torch.from_numpy(self._values).to(device, dtype)

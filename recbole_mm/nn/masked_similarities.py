@@ -51,8 +51,8 @@ def times(parts: Sequence[MaskedSimilarities], weight: Tensor) -> Tensor:
     starts, items, _ = parts[0].training_items.entries(weight)
     owners = torch.repeat_interleave(starts.diff())
     own = [(F.embedding(owners, part.users) * F.embedding(items, part.items)).sum(dim=1) for part in parts]
-    found = [_lengths(*part, owners) for part in zip(parts, own, strict=True)]
-    lengths = [found_rows for found_rows in found if found_rows is not None]
+    found = [_lengths(part, products, owners) for part, products in zip(parts, own, strict=True)]
+    lengths = [of_part for of_part in found if of_part is not None]
     if len(lengths) < len(parts):
         return torch.cat([part.dense() for part in parts]) @ weight.T
     # One product with the weights for all parts: each would have a gradient as large as they are.
