@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
@@ -16,6 +17,17 @@ SHARED_PROTOCOL: dict[str, Any] = {
     "stopping_step": 20,
     "eval_step": 1,
 }
+
+
+def evaluation_modes(settings: Any) -> list[str]:
+    """The modes of ``eval_args``, such as full: one, or those of validation and test.
+
+    Args:
+        settings: by key, or a Config.
+    """
+    mode = settings["eval_args"].get("mode", "full")
+    modes = mode.values() if isinstance(mode, Mapping) else [mode]
+    return [phase_mode for phase_mode in modes if phase_mode is not None]
 
 
 class RunSettings(Settings):

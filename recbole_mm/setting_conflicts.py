@@ -14,7 +14,6 @@ from recbole_mm.data.field_checks import FILTERS
 from recbole_mm.host.config import (
     all_settings,
     default_settings,
-    evaluation_modes,
     is_from_command_line,
     is_from_file,
     user_settings,
@@ -25,6 +24,7 @@ from recbole_mm.model.backbone_model import BackboneModel
 from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.nn.feature_adapter import adapter_class
+from recbole_mm.run_settings import evaluation_modes
 from recbole_mm.setting_rules import OF_THE_COMMAND
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from recbole.utils import FeatureType, ModelType
 
 from recbole_mm.data.label_checks import check_labels
-from recbole_mm.host.config import evaluation_modes
 from recbole_mm.io.names import closest
 from recbole_mm.io.reading import has_file
 from recbole_mm.io.tables import header_of
+from recbole_mm.run_settings import evaluation_modes
 
 _OWN_SUFFIXES = ("inter", "user", "item", "kg", "link")
 _LISTS = (

@@ -11,7 +11,7 @@ import pandas as pd
 from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, FeatureType
 
-from recbole_mm.host.config import evaluation_modes
+from recbole_mm.run_settings import evaluation_modes
 
 OF_TWO_CLASSES = ("auc", "logloss")
 

@@ -23,6 +23,7 @@ from recbole_mm.model.base import MultimodalRecommender
 from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.registration import recbole_models
+from recbole_mm.run_settings import evaluation_modes
 from recbole_mm.setting_checks import check_value
 from recbole_mm.setting_effects import warn_of_search
 
@@ -124,7 +125,7 @@ def check_row(row: Row) -> None:
     """Raise ValueError for what the row's runs would end with: a key or value that its model or data do not take."""
     try:
         config = row.config()
-        if set(config["eval_args"]["mode"].values()) != {"full"}:
+        if set(evaluation_modes(config)) != {"full"}:
             raise ValueError("eval_args: an experiment keeps each user's list of all items; give mode: full")
         if not any(map(is_by_user, config["metrics"])):
             raise ValueError(

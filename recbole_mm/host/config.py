@@ -213,13 +213,6 @@ def all_settings(config: Config) -> dict[str, Any]:
     return config.final_config_dict
 
 
-def evaluation_modes(settings: Mapping[str, Any] | Config) -> list[str]:
-    """The modes of ``eval_args``, such as full: one, or those of validation and test."""
-    mode = settings["eval_args"].get("mode", "full")
-    modes = mode.values() if isinstance(mode, Mapping) else [mode]
-    return [phase_mode for phase_mode in modes if phase_mode is not None]
-
-
 def of_one_process(config: Config, keys_of_processes: Iterable[str]) -> Config:
     """A Config as a run in one process has it, without the keys that are of several."""
     alone, left_out = copy.copy(config), set(keys_of_processes)
