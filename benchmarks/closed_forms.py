@@ -37,20 +37,21 @@ all validation users."""
 RATE_ROWS = 2048
 
 
-def measure(model: str, folder: str) -> dict:
+def measure(model: str, folder: str, rate_rows: int = RATE_ROWS) -> dict:
     """One row of the table. Runs in an interpreter of its own.
 
     Args:
         model: a closed form.
         folder: the data set's.
+        rate_rows: of the matrices whose product gives the machine's rate.
     """
     import recbole_mm  # noqa: F401
 
     imported = memory().now
     run = harness.start(model, Path(folder))
-    rate = float64_rate()
+    rate = float64_rate(rate_rows)
     seconds = processor_seconds(lambda: run.trainer._train_epoch(run.train_data, 0))
-    rate = max(rate, float64_rate())
+    rate = max(rate, float64_rate(rate_rows))
     evaluation = processor_seconds(lambda: run.trainer.evaluate(run.valid_data, load_best_model=False))
     items = run.model.n_items - 1
     widths = [run.model.modality_rows(name)[0].shape[1] for name in run.model.modalities]
@@ -73,12 +74,12 @@ def operations(model: str, n: int, widths: list[int]) -> float:
     return cosines / 2 + float(n) ** 3 if model == "ContentEASE" else cosines
 
 
-def float64_rate() -> float:
-    """Operations a second of the processor, of a product of float64 matrices; the best of a few."""
+def float64_rate(rows: int) -> float:
+    """Operations a second of the processor, of a product of square float64 matrices; the best of a few."""
     import numpy as np
 
-    left, right = np.random.default_rng(0).random((2, RATE_ROWS, RATE_ROWS))
-    return 2.0 * RATE_ROWS**3 / min(processor_seconds(lambda: left @ right) for _ in range(3))
+    left, right = np.random.default_rng(0).random((2, rows, rows))
+    return 2.0 * rows**3 / min(processor_seconds(lambda: left @ right) for _ in range(3))
 
 
 def processor_seconds(run: Callable[[], object]) -> float:

@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.parametrize("model", ["ContentKNN", "ContentEASE"])
 def test_a_row(tmp_path, model):
     folder = harness.shaped_data("tmall", 0.02, tmp_path)
-    row = harness.call_alone(closed_forms.measure, model=model, folder=folder)
+    row = harness.call_alone(closed_forms.measure, model=model, folder=folder, rate_rows=256)
     assert row["items"] == 156  # of 7,848
     assert row["ratio"] == pytest.approx(row["seconds"] / row["floor"]) and row["floor"] > 0
     assert 0 < row["above_import"] < row["peak"] < 8
