@@ -17,6 +17,7 @@ from recbole_mm import MODELS
 from recbole_mm.__main__ import main
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_planted
 from recbole_mm_command import COMMANDS, ENVIRONMENT
+from tests import commands
 from tests.commands import run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,12 +52,12 @@ def test_models_are_listed(capsys):
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
-    command = [sys.executable, "-m", "recbole_mm", "models"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    process.stdout.close()
-    assert "error" not in process.stderr.read()
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as out, open("err.txt", "w") as err:
+        process = commands.start(["-m", "recbole_mm", "models"], out, err)
     assert process.wait() == 0
+    assert "error" not in Path("err.txt").read_text()
 
 
 def test_describe_prints_each_modality(folder, capsys):

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,9 +12,10 @@ import ray
 from ray._private import node
 
 from recbole_mm.ray_session import TOO_SLOW, HeadWatch, ray_session
-from tests.waiting import LIMIT
+from tests.commands import Command, start
+from tests.waiting import wait_for_end, wait_until
 
-ROOT = Path(__file__).resolve().parents[1]
+ERRORS = Path("err.txt")
 WATCHER = """
 import sys, time
 from recbole_mm.ray_session import HeadWatch
@@ -35,14 +32,11 @@ def head():
         yield server
 
 
-def watcher(head, lost: float) -> subprocess.Popen:
+def watcher(head, lost: float) -> Command:
     address = f"127.0.0.1:{head.getsockname()[1]}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started = subprocess.Popen(
-        [sys.executable, "-c", WATCHER, address, str(lost)], env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert started.stdout.readline() == "watching\n"
+    with open("out.txt", "w") as out, open(ERRORS, "w") as err:
+        started = start(["-c", WATCHER, address, str(lost)], out, err)
+    wait_until(lambda: Path("out.txt").read_text() == "watching\n", started, ERRORS)
     return started
 
 
@@ -52,9 +46,8 @@ def test_the_process_ends_with_one_line(head):
     time.sleep(0.5)
     assert process.poll() is None
     head.close()
-    _, said = process.communicate(timeout=LIMIT)
-    assert process.returncode == 2
-    assert said.splitlines()[-1] == (
+    assert wait_for_end(process, ERRORS) == 2
+    assert ERRORS.read_text().splitlines()[-1] == (
         f"error: the head of the Ray cluster at {address} has ended; start it again, and add --resume to the same "
         "command"
     )
@@ -68,8 +61,8 @@ def test_a_head_that_answers_again_in_time_is_not_lost(head):
     with socket.create_server(("127.0.0.1", port)):
         time.sleep(1.5)
         assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait()
 
 
 def test_a_session_that_is_over_is_not_watched(head):
