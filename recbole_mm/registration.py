@@ -56,6 +56,7 @@ from recbole_mm.trainer.trainer import MultimodalTrainer
 OUR_DATASET_KEYS = (
     "modalities", "missing_modality", "center_feature", "standardize_feature", "normalize_feature", "knock_out",
     "eval_history", "swap_valid_test", "cold_items", "cold_seed", "missing_share", "missing_seed", "missing_together",
+    "missing_k", "missing_steps",
 )  # fmt: skip
 
 

@@ -21,9 +21,11 @@ from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
 from recbole_mm.data.feature_file import find_modalities, has_modality, read_features
 from recbole_mm.data.feature_scaling import FeatureScaling, check_magnitude
 from recbole_mm.data.file_form import FileForm
-from recbole_mm.data.hidden_features import hidden_items
+from recbole_mm.data.hidden_features import hide
+from recbole_mm.data.imputation import fill, policy_in_words, policy_of, reads_interactions
 from recbole_mm.data.knock_out import knock_out
 from recbole_mm.data.unread_forms import unused_arrays
+from recbole_mm.graph import BipartiteGraph
 from recbole_mm.io.names import closest
 
 
@@ -36,8 +38,9 @@ class MultimodalDataset(Dataset):
     changed file is always noticed.
 
     Configuration keys: ``modalities`` (names; default: every modality file there is), ``missing_modality``
-    (``mean`` | ``zero`` | ``error``), ``missing_share`` (:mod:`recbole_mm.data.hidden_features`), ``center_feature``
-    and ``standardize_feature`` (columns, over the items that have a row), ``normalize_feature`` (L2-normalise each row,
+    (:mod:`recbole_mm.data.imputation`; what it takes of the training interactions its splits have, and not the data set
+    before it is split), ``missing_share`` (:mod:`recbole_mm.data.hidden_features`), ``center_feature`` and
+    ``standardize_feature`` (columns, over the items that have a row), ``normalize_feature`` (L2-normalise each row,
     after that), ``knock_out`` (:mod:`recbole_mm.data.knock_out`).
     """
 
@@ -50,6 +53,7 @@ class MultimodalDataset(Dataset):
         self._scalings: dict[str, FeatureScaling] = {}
         self._fingerprints: dict[str, str] = {}
         self._lent: set[str] = set()  # features that others read, so that nobody may change them
+        self._training: BipartiteGraph | None = None
         super().__init__(config)
 
     @property
@@ -84,7 +88,7 @@ class MultimodalDataset(Dataset):
             self._require_modality(name, self._features)
             feature, present = self._features[name].numpy(), self.modality_mask(name).numpy()
             complete = present[1:].all()
-            policy = "" if complete else self.config["missing_modality"] or "mean"
+            policy = "" if complete else policy_in_words(self.config)
             digest = hashlib.sha256(repr((feature.shape, policy)).encode())
             digest.update(present.tobytes())
             digest.update(np.ascontiguousarray(feature if complete else feature[present]).data)
@@ -181,37 +185,26 @@ class MultimodalDataset(Dataset):
 
     def _load_modality(self, name: str) -> None:
         table = read_features(Path(self.dataset_path), self.dataset_name, name, self._file_form)
-        policy = self.config["missing_modality"] or "mean"
+        tokens = self.field2id_token[self.iid_field]
         feature, present = align(table, self.field2token_id[self.iid_field], self.item_num)
-        self._hide(name, feature, present)
-        check_coverage(table, name, present, self.field2id_token[self.iid_field], self.dataset_name, policy)
+        check_coverage(table, name, present, tokens, self.dataset_name, policy_of(self.config))
+        hide(feature, present, name, tokens, self.config)
         kind = (self.config["knock_out"] or {}).get(name)
         if kind is not None:
             knock_out(feature, present, kind, name, self.config["seed"])
         scaling = FeatureScaling.of(feature, present, self.config)
         scaling.scale_columns(feature, present)
-        if policy == "mean" and not scaling.centers:  # the mean of centred rows is the zero that absent ones have
-            feature[1:][~present[1:]] = feature.sum(axis=0, dtype=np.float64) / present.sum()
+        fill(feature, present, name, self.config, scaling.centers, self._training)
         scaling.normalize_rows(feature)
-        check_magnitude(feature, table.path, lambda item: str(self.field2id_token[self.iid_field][item]))
-        self._tell(name, feature.shape[1], int((~present[1:]).sum()), policy, kind)
+        check_magnitude(feature, table.path, lambda item: str(tokens[item]))
+        self._tell(name, feature.shape[1], int((~present[1:]).sum()), kind)
         self._fingerprints.pop(name, None)
         self._features[name] = torch.from_numpy(feature)
         self._present[name] = torch.from_numpy(present)
         self._scalings[name] = scaling
 
-    def _hide(self, name: str, feature: np.ndarray, present: np.ndarray) -> None:
-        """Take the rows of the items that lose them, ``missing_share``."""
-        share = (self.config["missing_share"] or {}).get(name)
-        if share is None:
-            return
-        seed = self.config["seed"] if self.config["missing_seed"] is None else self.config["missing_seed"]
-        tokens = self.field2id_token[self.iid_field]
-        hidden = hidden_items(tokens, share, name, seed, self.config["missing_together"])
-        feature[hidden], present[hidden] = 0, False
-
-    def _tell(self, name: str, width: int, n_absent: int, policy: str, kind: str | None) -> None:
-        knocked_out = f"; knocked out ({kind})" if kind else ""
+    def _tell(self, name: str, width: int, n_absent: int, kind: str | None) -> None:
+        policy, knocked_out = policy_in_words(self.config), f"; knocked out ({kind})" if kind else ""
         self.logger.info(
             set_color(f"Modality {name}", "blue")
             + f": {self.item_num - 1} items, width {width}, {n_absent} without features ({policy}){knocked_out}"
@@ -229,6 +222,13 @@ class MultimodalDataset(Dataset):
                     f"the {name} split of '{self.dataset_name}' is empty; check benchmark_filename "
                     f"({self.benchmark_filename_list}) or eval_args split ({self.config['eval_args']['split']})"
                 )
+        if reads_interactions(policy_of(self.config)):
+            users, items = (datasets[0].inter_feat[field] for field in (self.uid_field, self.iid_field))
+            training = BipartiteGraph(users, items, self.user_num, self.item_num)
+            self._features.clear()  # of which the splits make their own
+            features: dict[str, torch.Tensor] = {}
+            for dataset in datasets:
+                dataset._training, dataset._features = training, features
         return datasets
 
     def _splits_asked(self) -> tuple[bool, ...]:

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool
 
+from recbole_mm.data.imputation import MissingModality
 from recbole_mm.data.knock_out import KnockOut
-from recbole_mm.setting_conditions import ActsWhere
-from recbole_mm.settings import Names, Real, Settings, Whole
+from recbole_mm.graph.imputation import IMPUTERS
+from recbole_mm.setting_conditions import ActsWhere, acts_where
+from recbole_mm.settings import Count, Names, Real, Settings, Whole
 
 Inner = Annotated[Real, Field(gt=0, lt=1)]
 _MISSING = ActsWhere("missing_share", bool, "shares of modalities, such as {visual: 0.5}")
@@ -22,8 +24,14 @@ class DatasetSettings(Settings):
     modalities: Names | None = None
     """Modalities to use, such as [visual, textual]; all that have a file if not set. Where a paper treats its two
     modalities differently, the first has the part of the pictures; the default of modality_weights goes by names."""
-    missing_modality: Literal["mean", "zero", "error"] = "mean"
-    """Features of an item without a row."""
+    missing_modality: MissingModality = "mean"
+    """Features of an item without a row; neighbor_mean to heat take them from items that users have together with it."""
+    missing_k: Annotated[Count, acts_where("missing_modality", *IMPUTERS)] = 10
+    """Items used together with an item, itself among them, that its features are made of."""
+    missing_steps: Annotated[Count, acts_where("missing_modality", *IMPUTERS[1:])] = 10
+    """How often features are passed on along them."""
+    missing_in_graphs: Literal["alone", "imputed"] = "alone"
+    """Item graphs of features: an item without a row keeps itself alone, or takes part with what it got."""
     missing_share: dict[str, Inner] | None = None
     """Shares of the items that lose their row of a modality, such as {visual: 0.5}, as if the file lacked it."""
     missing_seed: Annotated[Whole, Field(ge=0, lt=2**32), _MISSING] | None = None

@@ -4,8 +4,38 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+
+def hide(feature: np.ndarray, present: np.ndarray, name: str, tokens: Sequence[str], config: Any) -> None:
+    """Take the rows of the items that lose them, ``missing_share``, in place.
+
+    Args:
+        feature: ``[n_items, width]``.
+        present: which items have a row, bool ``[n_items]``.
+        name: of the modality.
+        tokens: ids by internal id.
+        config: of the run.
+
+    Raises:
+        ValueError: no item keeps a row, or all were to have one.
+    """
+    share = (config["missing_share"] or {}).get(name)
+    if share is None:
+        return
+    seed = config["seed"] if config["missing_seed"] is None else config["missing_seed"]
+    hidden = hidden_items(tokens, share, name, seed, config["missing_together"])
+    feature[hidden], present[hidden] = 0, False
+    absent, n_items = int((~present[1:]).sum()), len(present) - 1
+    if absent == n_items:
+        raise ValueError(f"missing_share.{name}: {share} leaves no item with {name} features; set less")
+    if absent and config["missing_modality"] == "error":
+        raise ValueError(
+            f"missing_share.{name}: with {share} {absent} of {n_items} items have no {name} features, which "
+            "missing_modality: error refuses; set another"
+        )
 
 
 def hidden_items(tokens: Sequence[str], share: float, name: str, seed: int, together: bool) -> np.ndarray:

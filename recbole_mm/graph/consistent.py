@@ -86,17 +86,30 @@ def cooccurrence_graph(graph: BipartiteGraph, k: int = 2, smallest: int = 2) -> 
         k: other items per row, or fewer where there are fewer.
         smallest: count of common users.
     """
+    rows, columns = used_together(graph, k, smallest)
+    own = np.arange(1, graph.n_items)
+    rows, columns = np.concatenate((rows, own)), np.concatenate((columns, own))
+    return _row_normalised(rows, columns, graph.n_items)
+
+
+def used_together(graph: BipartiteGraph, k: int, smallest: int, itself: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns ``[n_pairs]`` of the k items that most users have together with each item, row by row.
+
+    Args:
+        graph: the training interactions.
+        k: of each item, or fewer where there are fewer; of equal counts the smaller ids.
+        smallest: count of common users.
+        itself: whether an item is among them, with its own users.
+    """
     interactions = sp.csr_matrix(graph.raw_block().to_scipy(), dtype=np.int32)
     counts = (interactions.T @ interactions).tocoo()
-    others = (counts.row != counts.col) & (counts.data >= smallest)
-    rows, columns, values = counts.row[others], counts.col[others], counts.data[others]
+    counted = ((counts.row != counts.col) | itself) & (counts.data >= smallest)
+    rows, columns, values = counts.row[counted], counts.col[counted], counts.data[counted]
     order = np.lexsort((columns, -values, rows))
     rows, columns = rows[order], columns[order]
     starts = np.searchsorted(rows, np.arange(graph.n_items))
     taken = np.arange(len(rows)) - starts[rows] < k
-    own = np.arange(1, graph.n_items)
-    rows, columns = np.concatenate((rows[taken], own)), np.concatenate((columns[taken], own))
-    return _row_normalised(rows, columns, graph.n_items)
+    return rows[taken], columns[taken]
 
 
 def _row_normalised(rows: np.ndarray, columns: np.ndarray, n_items: int) -> SparseOperator:

@@ -42,6 +42,7 @@ class FeatureRecommender(GraphRecommender):
         self.missing = {name: ~dataset.modality_mask(name) for name in self.modalities}
         for missing in self.missing.values():
             missing[0] = False
+        self._joins_imputed = config["missing_in_graphs"] == "imputed"
 
     def feature(self, modality: str) -> Tensor:
         """Features of one modality, ``[n_items, width]``; row 0 ([PAD]) is zero unless they are trained."""
@@ -54,7 +55,8 @@ class FeatureRecommender(GraphRecommender):
     def item_graph(self, modality: str, k: int, weighting: str) -> SparseOperator:
         """The modality's kNN item graph (see :func:`knn_graph`), from disk where the same one was built before.
 
-        Items without features keep themselves alone: rows made up for them are alike, and would join them all. Called
+        Items without features keep themselves alone, unless ``missing_in_graphs`` says otherwise: rows made up for
+        them may be alike, and would join them all. Called
         while the model is built, when the features are still as loaded, and where PTMRec asks for graphs of the
         features as they are. Raises ValueError where k, the key `knn_k`, is out of range.
         """
@@ -74,8 +76,13 @@ class FeatureRecommender(GraphRecommender):
         return graph
 
     def without_missing(self, modality: str, table: Tensor) -> Tensor:
-        """``[n_items, width]`` with zeros for the items without features, which makes them nobody's neighbours."""
+        """``[n_items, width]`` with zeros for the items without features, which makes them nobody's neighbours.
+
+        With ``missing_in_graphs: imputed`` the table as it is.
+        """
         missing = self.missing[modality]
+        if self._joins_imputed:
+            return table
         return table.masked_fill(missing.unsqueeze(1).to(table.device), 0) if missing.any() else table
 
     def weighted_item_graph(

@@ -47,6 +47,15 @@ def test_as_items_without_a_row(tmp_path, policy):
         assert (other.dataset.modality_feature(name) == run.dataset.modality_feature(name)).all()
 
 
+def test_nine_of_ten_and_all(tmp_path):
+    """The mean of two or three rows is what was asked for; no row is not."""
+    folder = write_planted(tmp_path / "all", {"visual": 6})
+    run = start("VBPR", folder, **PRE_SPLIT, missing_share={"visual": 0.9})
+    assert run.dataset.modality_mask("visual").sum() in (2, 3)
+    with pytest.raises(ValueError, match=r"missing_share.visual: 0.99 leaves no item with visual features; set less"):
+        start("VBPR", folder, **PRE_SPLIT, missing_share={"visual": 0.99})
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
