@@ -25,7 +25,7 @@ class DatasetSettings(Settings):
     """Modalities to use, such as [visual, textual]; all that have a file if not set. Where a paper treats its two
     modalities differently, the first has the part of the pictures; the default of modality_weights goes by names."""
     missing_modality: MissingModality = "mean"
-    """Features of an item without a row; neighbor_mean to heat take them from items that users have together with it."""
+    """Features of an item without a row; neighbor_mean to heat take them from items that users have with it."""
     missing_k: Annotated[Count, acts_where("missing_modality", *IMPUTERS)] = 10
     """Items used together with an item, itself among them, that its features are made of."""
     missing_steps: Annotated[Count, acts_where("missing_modality", *IMPUTERS[1:])] = 10

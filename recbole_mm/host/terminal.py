@@ -34,7 +34,7 @@ _BEST = re.compile(r"best valid\s*: ")
 _PAIR = re.compile(r"'([^']+)'[,:] (?:np\.float\d+\()?([^(),}]+)")  # of an OrderedDict's text, or a dictionary's
 _IN_THE_LOG_ALONE = re.compile(
     r"(Stage \w+: )?(\[(Training|Evaluation)\]: |FLOPs: |Saving current|Loading model structure|test result: |"
-    r"The running environment|Train (RS|KG)$|Running E-step|epoch \d+ diagnostics )"
+    r"The running environment|Train (RS|KG)$|Running E-step|epoch \d+ (terms|diagnostics) )"
 )
 _SHOWN_ELSEWHERE = {"model", "dataset", "data_path", *KEYS_OF_THE_PROCESSES}
 _DEFAULTS_OF_OUR_COMMANDS = {"protocol": "shared"}

@@ -160,10 +160,10 @@ class COHESION(ListeningRecommender):
         if not self.settings.adaptive_weights:
             return super().ranking_loss(user, positive, negative)
         margins = (user * (positive - negative)).sum(dim=-1)
-        loss = bpr_loss((self.margin_weights(margins) * margins).sum(dim=-1), base=self.loss_base)
+        terms = {"ranking": bpr_loss((self.margin_weights(margins) * margins).sum(dim=-1), base=self.loss_base)}
         if self.weak_weight:
-            loss = loss + self.weak_weight * weak_modality_loss(margins, base=self.loss_base)
-        return loss
+            terms["weak_modality"] = self.weak_weight * weak_modality_loss(margins, base=self.loss_base)
+        return self.sum_of_terms(**terms)
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Weighted mean squares of the batch's user rows but those of IDs, and of all user weights but [PAD]'s."""

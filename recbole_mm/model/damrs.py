@@ -164,18 +164,19 @@ class DAMRS(MultimodalRecommender):
         (user,) = gather(user_table, users)
         margin = (user * (positive - negative)).sum(dim=-1)
         positive_weight, negative_weight = self.feedback_weights(user, units, positives, negatives)
-        loss = -(positive_weight * F.logsigmoid(margin) + negative_weight * F.logsigmoid(-margin)).mean()
+        ranking = -(positive_weight * F.logsigmoid(margin) + negative_weight * F.logsigmoid(-margin)).mean()
+        terms = {"ranking": ranking}
         items = torch.cat([positives, negatives]).unique()
         if settings.preference_weight:
             (distinct,) = gather(user_table, users.unique())
             tables = (l2_normalise(gather(table, items)[0]) for table in (item_table, mean_related))
-            loss = loss + settings.preference_weight * preference_alignment(*map(full_precision, (distinct, *tables)))
+            alignment = preference_alignment(*map(full_precision, (distinct, *tables)))
+            terms["preference"] = settings.preference_weight * alignment
         if settings.relation_weight:
             rows = [full_precision(unit)[1:] for unit in units]
-            loss = loss + settings.relation_weight * relation_alignment(
-                rows, items - 1, settings.relation_size, settings.relation_temperature
-            )
-        return loss
+            alignment = relation_alignment(rows, items - 1, settings.relation_size, settings.relation_temperature)
+            terms["relation"] = settings.relation_weight * alignment
+        return self.sum_of_terms(**terms)
 
     @torch.no_grad()
     def feedback_weights(

@@ -149,25 +149,25 @@ class DGMRec(GeneratedFeatures):
         parts = self.parts()
         user_table, item_table = self.final_vectors(parts)
         (user,), (positive, negative) = gather(user_table, users), gather(item_table, positives, negatives)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        terms = {"ranking": bpr_loss((user * (positive - negative)).sum(dim=-1))}
         ids = (*gather(parts.users, users), *gather(parts.items, positives, negatives))
-        loss = loss + settings.id_reg_weight * norm_per_row(*ids)
-        for general, specific in zip(parts.item_general, parts.item_specific, strict=True):
-            loss = loss + settings.reg_weight * norm_per_row(*gather(general + specific, positives))
+        terms["id_regularisation"] = settings.id_reg_weight * norm_per_row(*ids)
+        norms = total(norm_per_row(*gather(table, positives)) for table in parts.item_content)
+        terms["regularisation"] = settings.reg_weight * norms
         items = torch.cat([positives, negatives]).unique()
         if drawn.decoded:
-            loss = loss + settings.reconstruction_weight * self.reconstruction(parts, drawn.decoded)
+            terms["reconstruction"] = settings.reconstruction_weight * self.reconstruction(parts, drawn.decoded)
         if drawn.permutations:
-            loss = loss + settings.club_weight * self.shared_information(parts, drawn.permutations)
+            terms["shared_information"] = settings.club_weight * self.shared_information(parts, drawn.permutations)
         if settings.between_weight:
-            loss = loss + settings.between_weight * self.between_modalities(parts, users, items)
+            terms["between_modalities"] = settings.between_weight * self.between_modalities(parts, users, items)
         if settings.within_weight:
-            loss = loss + settings.within_weight * self.users_with_items(parts, users, positives)
+            terms["users_with_items"] = settings.within_weight * self.users_with_items(parts, users, positives)
         if settings.align_weight:
-            loss = loss + settings.align_weight * self.ids_with_content(parts, users, positives)
+            terms["alignment"] = settings.align_weight * self.ids_with_content(parts, users, positives)
         if drawn.filters:
-            loss = loss + settings.generation_weight * self.generation(parts, items, drawn)
-        return loss
+            terms["generation"] = settings.generation_weight * self.generation(parts, items, drawn)
+        return self.sum_of_terms(**terms)
 
     def reconstruction(self, parts: Parts, noise: list[Tensor]) -> Tensor:
         """Mean squared distances of features to those decoded from content without a gradient; of all items."""

@@ -42,3 +42,8 @@ class Parts(NamedTuple):
     item_specific: list[Tensor]
     user_general: list[Tensor]
     user_specific: list[Tensor]
+
+    @property
+    def item_content(self) -> list[Tensor]:
+        """``gi + si``, ``[n_items, d]`` of each modality."""
+        return [general + specific for general, specific in zip(self.item_general, self.item_specific, strict=True)]

@@ -150,14 +150,15 @@ class DiffMM(DiffusedGraphs):
         content = self.content()
         final = self.final_vectors(content)
         user, positive, negative = gather(final, users, self.n_users + positives, self.n_users + negatives)
-        loss = -F.logsigmoid((user * (positive - negative)).sum(dim=-1)).sum() / self.train_batch_size
-        loss = loss + settings.reg_weight * self.squares(users, positives, negatives)
+        margins = (user * (positive - negative)).sum(dim=-1)
+        terms = {"ranking": -F.logsigmoid(margins).sum() / self.train_batch_size}
+        terms["regularisation"] = settings.reg_weight * self.squares(users, positives, negatives)
         if settings.contrast_weight:
             views = self.views(content)
             pairs = combinations(views, 2) if settings.contrast == "modalities" else ((final, view) for view in views)
             contrasts = (self.view_contrast(*pair, users, positives) for pair in pairs)
-            loss = loss + settings.contrast_weight * sum(contrasts)
-        return loss
+            terms["contrast"] = settings.contrast_weight * total(contrasts)
+        return self.sum_of_terms(**terms)
 
     def squares(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Squares of the ID tables, or of a batch's rows of them over the batch size, as ``reg_scope`` has it."""

@@ -19,6 +19,7 @@ from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch, info_nce
 from recbole_mm.nn.moments import moment_gap, moments
 from recbole_mm.nn.perturbation import perturb, uniform_noise
 from recbole_mm.nn.propagation import light_gcn
+from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.setting_conditions import acts_where
@@ -129,10 +130,10 @@ class GUME(MGCN):
         user_views = self.user_item_block @ item_views
         tables = self._content_and_extended(smoothed if self.settings.extended_items == "propagated" else purified)
         parts = self._batch_parts(ids, tables, (user_views, item_views))
-        loss = self._ranking(*parts)
+        terms = self._ranking(*parts)
         if self.settings.align_weight and len(self.modalities) > 1:
-            loss = loss + self.settings.align_weight * self.alignment(user_views, item_views)
-        return loss + self._contrasts(ids[0], ids[1], *parts[:2])
+            terms["alignment"] = self.settings.align_weight * self.alignment(user_views, item_views)
+        return self.sum_of_terms(**terms, **self._contrasts(ids[0], ids[1], *parts[:2]))
 
     def _content_and_extended(self, items: list[Tensor]) -> tuple[Tensor, Tensor]:
         """C and T side by side, of users ``[n_users, 2 d]`` and items ``[n_items, 2 d]``."""
@@ -158,13 +159,17 @@ class GUME(MGCN):
         both = [*rows(tables[0], views[0], ids[0]), *rows(tables[1], views[1], *ids[1:])]
         return [(content, side, extended) for content, side, extended in (row.chunk(3, dim=1) for row in both)]
 
-    def _ranking(self, *parts: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def _ranking(self, *parts: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """Mean BPR of the final rows, and both regularisers."""
         user, positive, negative = (content + side for content, side, _ in parts)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        ranking = bpr_loss((user * (positive - negative)).sum(dim=-1))
         squares = half_squared_per_batch(self.train_batch_size, user, positive, negative)
         extended = half_squared_per_batch(self.train_batch_size, parts[1][2])
-        return loss + self.reg_weight * squares + self.settings.extended_reg_weight * extended
+        return {
+            "ranking": ranking,
+            "regularisation": self.reg_weight * squares,
+            "extended_regularisation": self.settings.extended_reg_weight * extended,
+        }
 
     def alignment(self, user_views: Tensor, item_views: Tensor) -> Tensor:
         """Gaps between the moments of the modalities' views, ``[n, M * d]`` of users and items, over all pairs."""
@@ -179,20 +184,22 @@ class GUME(MGCN):
         positives: Tensor,
         user: tuple[Tensor, Tensor, Tensor],
         positive: tuple[Tensor, Tensor, Tensor],
-    ) -> Tensor:
+    ) -> dict[str, Tensor]:
         """The weighted contrasts, from C, side and T of the batch's users and positive items."""
-        loss = user[0].new_zeros(())
+        terms = {}
         if self.contrast_weight:
-            for (content, side, _), own in ((user, users), (positive, positives)):
-                contrast = info_nce(side, content, self.contrast_temperature, (own, own))
-                loss = loss + self.contrast_weight * contrast
+            contrasts = (
+                info_nce(side, content, self.contrast_temperature, (own, own))
+                for (content, side, _), own in ((user, users), (positive, positives))
+            )
+            terms["contrast"] = self.contrast_weight * total(contrasts)
         if self.settings.user_contrast_weight:
             _, side, extended = user
             contrast = info_nce(extended, side, self.settings.user_contrast_temperature, (users, users))
             if self.settings.noise_terms:
                 contrast = contrast + sum(self._noise_term(rows, users) for rows in (side, extended))
-            loss = loss + self.settings.user_contrast_weight * contrast
-        return loss
+            terms["user_contrast"] = self.settings.user_contrast_weight * contrast
+        return terms
 
     def _noise_term(self, rows: Tensor, users: Tensor) -> Tensor:
         """InfoNCE of two noisy views of the users' rows ``[batch, d]``; a user has one noise in each."""

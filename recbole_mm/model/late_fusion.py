@@ -114,15 +114,18 @@ class LateFusionRecommender(ModalityRatings, MultimodalRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """BPR of the summed ratings, BPR of each pair's weakest modality, and the model's regulariser."""
         ids = self.batch(interaction)
-        return self.ranking_loss(*self.batch_vectors(*ids)) + self.regularisation(*ids)
+        ranking, regularisation = self.ranking_loss(*self.batch_vectors(*ids)), self.regularisation(*ids)
+        self.record(loss_regularisation=regularisation)
+        return ranking + regularisation
 
     def ranking_loss(self, user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """BPR and weak-modality BPR of a batch's vectors, ``[batch, M, d]`` each."""
         margins = (user * (positive - negative)).sum(dim=-1)
-        loss = bpr_loss(margins.sum(dim=-1), self.loss_reduction, self.loss_base)
+        terms = {"ranking": bpr_loss(margins.sum(dim=-1), self.loss_reduction, self.loss_base)}
         if self.weak_weight:
-            loss = loss + self.weak_weight * weak_modality_loss(margins, self.loss_reduction, self.loss_base)
-        return loss
+            weak = weak_modality_loss(margins, self.loss_reduction, self.loss_base)
+            terms["weak_modality"] = self.weak_weight * weak
+        return self.sum_of_terms(**terms)
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """The model's own weighted regulariser for the ids of a batch, each ``[batch]``; a scalar."""

@@ -44,7 +44,9 @@ class MARGOSettings(BackboneModelSettings):
     stop_gradient: Annotated[bool, acts_where("item_weights", True), acts_where("calibration_weight")] = True
     """False is "w/o nograd": gradients through reliability and confidence."""
     joint: Annotated[
-        Literal["sum", "mean"], acts_where("item_weights", True), acts_where("calibration_weight"),
+        Literal["sum", "mean"],
+        acts_where("item_weights", True),
+        acts_where("calibration_weight"),
         acts_where("stop_gradient", False),
     ] = "sum"
     """What calibration holds reliability against, of the two items' weights; tells only without the stop-gradient."""
@@ -155,23 +157,24 @@ class MARGO(ModalityRatings, BackboneModel):
         if self.backbone.loss_reduction == "sum":
             regularisation = regularisation / len(users)
         if self.stage == "one":
-            return bpr_loss(margins.sum(dim=-1), base=self.log_base) + regularisation
-        of_positive, of_negative = (
-            logits.softmax(dim=-1) for logits in gather(self.item_logits, positives, negatives)
-        )
+            ranking = bpr_loss(margins.sum(dim=-1), base=self.log_base)
+            self.record(loss_ranking=ranking)
+            return ranking + regularisation
+        of_positive, of_negative = (logits.softmax(dim=-1) for logits in gather(self.item_logits, positives, negatives))
         rating_margin = (of_positive * positive).sum(dim=-1) - (of_negative * negative).sum(dim=-1)
         ranking = bpr_loss(rating_margin, base=self.log_base)
-        self.record(L_rec=ranking)
+        self.record(L_rec=ranking, loss_ranking=ranking)
         if not self.calibration_weight:
             return ranking + regularisation
         if self.stop_gradient:
             margins, rating_margin = margins.detach(), rating_margin.detach()
         gamma = confidence(rating_margin, margins, self.temperature)
         calibration = calibration_loss(log_reliability(margins), gamma, of_positive, of_negative, self.joint)
-        self.record(L_cal=calibration, gamma=gamma.mean())
+        weighted = self.calibration_weight * calibration
+        self.record(L_cal=calibration, loss_calibration=weighted, gamma=gamma.mean())
         if self.training and not self.has_recorded("gradient_cosine"):
             self.record(gradient_cosine=self._gradient_cosine(ranking, calibration))
-        return ranking + regularisation + self.calibration_weight * calibration
+        return ranking + regularisation + weighted
 
     def _gradient_cosine(self, term: Tensor, other: Tensor) -> Tensor:
         """Of the gradients of two losses with respect to the item weights' logits."""

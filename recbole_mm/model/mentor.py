@@ -204,14 +204,15 @@ class MENTOR(DualGraphRecommender):
         self, ids: tuple[Tensor, Tensor, Tensor], nodes: tuple[Tensor, Tensor], views: tuple[Tensor, Tensor]
     ) -> Tensor:
         settings = self.settings
-        loss = self.reg_weight * mean_square(*self.user_embedding.rows(ids[0]), self.user_fusion[1:])
+        squares = mean_square(*self.user_embedding.rows(ids[0]), self.user_fusion[1:])
+        terms = {"regularisation": self.reg_weight * squares}
         if settings.align_weight:
-            loss = loss + settings.align_weight * self.alignment(*views)
+            terms["alignment"] = settings.align_weight * self.alignment(*views)
         if settings.mask_weight:
-            loss = loss + settings.mask_weight * self.feature_masking(*self._fused(*views))
+            terms["masking"] = settings.mask_weight * self.feature_masking(*self._fused(*views))
         if settings.contrast_weight:
-            loss = loss + settings.contrast_weight * self.contrast(*self.noisy_views(*nodes), *ids[:2])
-        return loss
+            terms["contrast"] = settings.contrast_weight * self.contrast(*self.noisy_views(*nodes), *ids[:2])
+        return self.sum_of_terms(**terms)
 
     def alignment(self, users: Tensor, items: Tensor) -> Tensor:
         """The gaps between the moments of all pairs of views, from ``R_u`` and ``h_i`` of the modalities and IDs."""

@@ -19,6 +19,7 @@ from recbole_mm.nn.distinct import at_distinct
 from recbole_mm.nn.fusion import QueryAttention
 from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch, info_nce
 from recbole_mm.nn.propagation import light_gcn
+from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 from recbole_mm.setting_conditions import acts_where
@@ -43,7 +44,10 @@ class MGCNSettings(ModelSettings):
 
     aliases: ClassVar = {"temperature": "contrast_temperature"}
     defaults: ClassVar = {
-        "learning_rate": 0.001, "lr_decay": {"factor": 0.96, "epochs": 50}, "train_batch_size": 2048, "epochs": 1000,
+        "learning_rate": 0.001,
+        "lr_decay": {"factor": 0.96, "epochs": 50},
+        "train_batch_size": 2048,
+        "epochs": 1000,
     }
     published: ClassVar = {"valid_metric": "Recall@20", "stopping_step": 10}
 
@@ -159,14 +163,16 @@ class MGCN(MultimodalRecommender):
         ids = self.batch(interaction)
         content, side = self.batch_parts(*ids)
         user, positive, negative = (first + other for first, other in zip(content, side, strict=True))
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        terms = {"ranking": bpr_loss((user * (positive - negative)).sum(dim=-1))}
         squares = half_squared_per_batch(self.train_batch_size, user, positive, negative)
-        loss = loss + self.reg_weight * squares
+        terms["regularisation"] = self.reg_weight * squares
         if self.contrast_weight:
-            for part, own in enumerate(ids[:2]):
-                contrast = info_nce(side[part], content[part], self.contrast_temperature, (own, own))
-                loss = loss + self.contrast_weight * contrast
-        return loss
+            contrasts = (
+                info_nce(side[part], content[part], self.contrast_temperature, (own, own))
+                for part, own in enumerate(ids[:2])
+            )
+            terms["contrast"] = self.contrast_weight * total(contrasts)
+        return self.sum_of_terms(**terms)
 
     def batch_parts(self, users: Tensor, positives: Tensor, negatives: Tensor) -> tuple[list[Tensor], ...]:
         """C and side of a batch's users, positive and negative items: two lists of three ``[batch, d]``.

@@ -21,6 +21,7 @@ from recbole_mm.nn.loss import bpr_loss, half_squared_per_batch, smoothed_two_ta
 from recbole_mm.nn.masked_similarities import MaskedSimilarities
 from recbole_mm.nn.modality_views import ModalityViews
 from recbole_mm.nn.normalise import l2_normalise
+from recbole_mm.nn.sums import total
 from recbole_mm.nn.user_embedding import id_table
 from recbole_mm.registry import register_model
 
@@ -158,22 +159,23 @@ class MMSSL(RenewedGraphs):
         settings = self.settings
         user_table, item_table, content, views = self.forward_parts(masks)
         (user,), (positive, negative) = gather(user_table, users), gather(item_table, positives, negatives)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        terms = {"ranking": bpr_loss((user * (positive - negative)).sum(dim=-1))}
         squares = half_squared_per_batch(self.train_batch_size, user, positive, negative)
-        loss = loss + settings.reg_weight * squares
+        terms["regularisation"] = settings.reg_weight * squares
         feature_squares = sum(table.square().sum() for pair in content for table in pair) / (2 * (self.n_items - 1))
-        loss = loss + settings.feature_reg_weight * feature_squares
+        terms["feature_regularisation"] = settings.feature_reg_weight * feature_squares
         if settings.contrast_weight:
             contrasts = (
                 smoothed_two_table_contrast(gather(view, users)[0], user, settings.contrast_temperature)
                 for view in views
             )
-            loss = loss + settings.contrast_weight * sum(contrasts)
+            terms["contrast"] = settings.contrast_weight * total(contrasts)
         fake = self.fake_rows(users, content)
         self.similar_items = [self._most_similar(rows) for rows in fake]
         if settings.adversarial_weight:
-            loss = loss - settings.adversarial_weight * self.critic(self.critic.first(fake), critic_masks).mean()
-        return loss
+            realness = self.critic(self.critic.first(fake), critic_masks).mean()
+            terms["adversarial"] = -settings.adversarial_weight * realness
+        return self.sum_of_terms(**terms)
 
     def fake_rows(self, users: Tensor, content: list[Pair]) -> list[MaskedSimilarities]:
         """Similarities of a batch's users to all items by each modality's features, ``[batch, n_items - 1]`` each."""

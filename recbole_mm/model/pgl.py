@@ -168,7 +168,9 @@ class PGL(LateFusionRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Mean BPR and the contrast, of one encoding."""
         user, positive, negative = self.batch_vectors(*self.batch(interaction))
-        return self.ranking_loss(user, positive, negative) + self.contrast(user, positive)
+        ranking, contrast = self.ranking_loss(user, positive, negative), self.contrast(user, positive)
+        self.record(loss_contrast=contrast)
+        return ranking + contrast
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """The weighted contrast, for a model over this one (MARGO)."""

@@ -213,7 +213,7 @@ class PTMRec(BackboneModel):
             loss = sum(loss) if isinstance(loss, tuple) else loss
             if self.transfer_weight:
                 transfer = self._transfer(users, positives)
-                self.record(transfer=transfer)
+                self.record(transfer=transfer, loss_transfer=self.transfer_weight * transfer)
                 loss = loss + self.transfer_weight * transfer
         return loss
 

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.scoring import TableScores
 from recbole_mm.model.settings import ModelSettings
+from recbole_mm.nn.sums import total
+
+TERM = "loss_"
 
 
 class Recommender(TableScores, GeneralRecommender):
@@ -97,6 +100,15 @@ class Recommender(TableScores, GeneralRecommender):
         if self.training:
             for name, value in values.items():
                 self._records.setdefault(name, []).append(value.detach())
+
+    def sum_of_terms(self, **terms: Tensor) -> Tensor:
+        """The sum of a loss's terms, each with its weight, from the first to the last; records ``loss_<name>`` of each.
+
+        The log has what is recorded so in a line of its own, which the terminal leaves out, and the curves and warnings
+        of an experiment take it for the parts of the loss.
+        """
+        self.record(**{f"{TERM}{name}": term for name, term in terms.items()})
+        return total(terms.values())
 
     def has_recorded(self, name: str) -> bool:
         """Whether a batch of this epoch has recorded a value of this name."""

@@ -19,7 +19,7 @@ from recbole_mm.host.candidates import candidate_loaders
 from recbole_mm.host.divergence import check_batches
 from recbole_mm.host.eager_optimizers import eager
 from recbole_mm.host.terminal import progress_bar
-from recbole_mm.model.recommender import Recommender
+from recbole_mm.model.recommender import TERM, Recommender
 from recbole_mm.nn.gradient_memory import keep_gradient_memory
 from recbole_mm.nn.sums import total
 from recbole_mm.trainer import processes
@@ -136,12 +136,14 @@ class MultimodalTrainer(ResumingTrainer):
 
     def _show_records(self, epoch: int) -> None:
         """What the model says of an epoch, in the log and TensorBoard; also :attr:`records`, for whoever watches."""
-        means, diagnostics = self.model.records(), self.model.diagnostics()
-        for what, found in (("means", means), ("diagnostics", diagnostics)):
+        records, diagnostics = self.model.records(), self.model.diagnostics()
+        terms = {name: value for name, value in records.items() if name.startswith(TERM)}
+        means = {name: value for name, value in records.items() if name not in terms}
+        for what, found in (("means", means), ("terms", terms), ("diagnostics", diagnostics)):
             if found:
                 values = ", ".join(f"{name}: {value:.4g}" for name, value in found.items())
                 self.logger.info(set_color(f"epoch {epoch} {what}", "green") + f" [{values}]")
-        self.records = {**means, **diagnostics}
+        self.records = {**records, **diagnostics}
         for name, value in self.records.items():
             self.tensorboard.add_scalar(f"Train/{name}", value, epoch)
 
