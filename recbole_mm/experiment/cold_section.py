@@ -1,4 +1,4 @@
-"""The table of candidate sets: how rows do among all items, and among warm and cold ones alone."""
+"""The tables of candidate sets: how rows do among all items, and among warm and cold ones alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from recbole_mm.experiment.results import DatasetResults
-from recbole_mm.experiment.sections import Section, best_marks, texts_of
+from recbole_mm.experiment.sections import SHOWN, Section, best_marks, texts_of
+from recbole_mm.experiment.statistics import Comparison, compare
 from recbole_mm.host.candidates import CANDIDATES
 
 
@@ -32,3 +33,41 @@ def cold_sections(results: DatasetResults) -> Iterator[Section]:
     )
     name, title = f"{results.dataset}-cold", "Warm and cold items"
     yield Section(results.dataset, name, title, note, texts_of(table), best_marks(table))
+
+
+def cold_comparisons(results: DatasetResults) -> Iterator[Section]:
+    """Each other row against those that rows are compared with, on warm and on cold items; nothing where none is."""
+    for base in results.bases:
+        lines: list[dict[str, str]] = []
+        marks = {}
+        for kind in CANDIDATES:
+            for label, found in _against(results, base, f"{kind}_{results.metric}").items():
+                if found.verdict == "better":
+                    marks[len(lines), "verdict"] = {SHOWN}
+                lines.append({"items": kind, "row": label, **_line(found)})
+        if lines:
+            note = (
+                f"Differences in {results.metric} with candidates of each kind alone, over the users who have one held "
+                "out in every seed, and over seeds; p is after Holm's correction over the rows of a kind."
+            )
+            name, title = f"{results.dataset}-cold-{base}", f"Warm and cold items against {base}"
+            yield Section(results.dataset, name, title, note, pd.DataFrame(lines), marks)
+
+
+def _against(results: DatasetResults, base: str, metric: str) -> dict[str, Comparison]:
+    """Nothing in stores of before these metrics were kept by user; rows without them are left out."""
+    if metric not in results.tables.per_user:
+        return {}
+    values = {label: results.tables.values(runs, metric) for label, runs in results.rows.items()}
+    measured = {label: own for label, own in values.items() if len(own)}
+    other = measured.pop(base, None)
+    return {} if other is None else compare(measured, other)
+
+
+def _line(found: Comparison) -> dict[str, str]:
+    return {
+        "difference": f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]",
+        "p": f"{found.p:.2g}",
+        "verdict": found.verdict,
+        "would show": f"{found.detectable:.4f}",
+    }

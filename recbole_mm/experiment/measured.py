@@ -46,9 +46,10 @@ def lists_beyond(users: UserResults, train_data: Any, test_data: Any) -> dict[st
 
 
 def per_user_table(users: UserResults, dataset: Any) -> pd.DataFrame:
-    """A row for each test user: ``user``, a column for each metric, and ``items``, best first."""
+    """A row for each test user: ``user``, a column for each metric, also of each candidate set, and ``items``."""
     items = dataset.id2token(dataset.iid_field, users.items)
-    return pd.DataFrame({"user": users.users, **users.metrics, "items": [list(map(str, item)) for item in items]})
+    metrics = {**users.metrics, **users.of_candidates}
+    return pd.DataFrame({"user": users.users, **metrics, "items": [list(map(str, item)) for item in items]})
 
 
 def data_tables(train_data: Any, test_data: Any) -> dict[str, pd.DataFrame]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.analysis.pages import write_page
-from recbole_mm.experiment.cold_section import cold_sections
+from recbole_mm.experiment.cold_section import cold_comparisons, cold_sections
 from recbole_mm.experiment.examples import MOST_ROWS, Example, check_users, examples_of
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.latex import latex
@@ -115,6 +115,7 @@ def write_report(folder: Path, compare_with: list[str] | None = None, users: int
 def _sections(results: DatasetResults) -> Iterator[Section]:
     yield from sections_of(results)
     yield from cold_sections(results)
+    yield from cold_comparisons(results)
     yield from published_sections(results)
 
 

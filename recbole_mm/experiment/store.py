@@ -4,7 +4,8 @@ Tables, each with a row of its own for:
 
 =====================  ================================================================================================
 ``runs.parquet``       a run (:class:`~recbole_mm.experiment.record.Record`), its metrics, what it cost
-``per_user.parquet``   a test user of a run: ``run``, ``user`` and a column for each metric
+``per_user.parquet``   a test user of a run: ``run``, ``user``, a column for each metric, and with cold items for each
+                       candidate set's, NaN where the user has no such item held out
 ``lists.parquet``      a test user of a run: ``run``, ``user`` and ``items``, the recommended ones, best first
 ``curves.parquet``     an epoch of a run and a value: ``run``, ``stage``, ``epoch``, ``name``, ``value``
 ``trials.parquet``     a setting tried: ``dataset``, ``label``, ``settings``, ``metric``, ``value``, ``status``
@@ -182,7 +183,8 @@ class Store:
         file = self._users_file(run)
         if not has_file(file):
             raise ValueError(f"{file} is missing; restore it, or delete {self._run_file(run)} to run it again")
-        table = read_parquet(file, {**PER_USER.without("run"), **LISTS.without("run")}, PER_USER.others)
+        columns = {**PER_USER.without("run"), **LISTS.without("run")}
+        table = read_parquet(file, columns, PER_USER.others, PER_USER.incomplete)
         table.insert(0, "run", run)
         return table
 

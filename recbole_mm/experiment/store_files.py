@@ -63,13 +63,16 @@ def checked(content: Any, kind: TypeAdapter[Content]) -> Content:
     return kind.validate_json(json.dumps(content, default=lambda value: None), strict=True)
 
 
-def read_parquet(file: Path, columns: Mapping[str, Kind], others: Kind | None = None) -> pd.DataFrame:
+def read_parquet(
+    file: Path, columns: Mapping[str, Kind], others: Kind | None = None, incomplete: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """A table of a store.
 
     Args:
         file: of the store.
         columns: that it must have, unless it has no row at all, and what they hold.
         others: what all other columns hold; None: anything.
+        incomplete: what the names of others begin with that may hold NaN.
 
     Raises:
         ValueError: it is no Parquet file, lacks a column, or one holds something else; one line that names it.
@@ -88,7 +91,7 @@ def read_parquet(file: Path, columns: Mapping[str, Kind], others: Kind | None = 
         if name not in table:
             raise ValueError(f"{file} has no column '{name}'; {_RESTORE}")
     for name in table:
-        kind = columns.get(name, others)
+        kind = columns.get(name, "number" if name.startswith(incomplete) else others)
         if kind is not None and not _holds(table[name], kind):
             raise ValueError(f"{file}: column '{name}' holds {_what(table[name])}, no {kind}; {_RESTORE}")
     return table

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from recbole_mm.host.candidates import CANDIDATES
+
 Kind = Literal["text", "number", "finite number", "flag", "list"]
 
 
@@ -15,17 +17,20 @@ class TableForm:
     Attributes:
         columns: by name.
         others: None where others hold anything.
+        incomplete: what the names of others begin with that may hold numbers that are none.
     """
 
     columns: dict[str, Kind]
     others: Kind | None = None
+    incomplete: tuple[str, ...] = ()
 
     def without(self, *names: str) -> dict[str, Kind]:
         """The columns but some."""
         return {name: kind for name, kind in self.columns.items() if name not in names}
 
 
-PER_USER = TableForm({"run": "text", "user": "text"}, others="finite number")
+OF_CANDIDATES = tuple(f"{name}_" for name in CANDIDATES)
+PER_USER = TableForm({"run": "text", "user": "text"}, others="finite number", incomplete=OF_CANDIDATES)
 LISTS = TableForm({"run": "text", "user": "text", "items": "list"})
 CURVES = TableForm({"run": "text", "stage": "text", "epoch": "number", "name": "text", "value": "number"})
 TRIALS = TableForm(

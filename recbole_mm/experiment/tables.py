@@ -14,7 +14,7 @@ from recbole_mm.experiment.record import NESTED, RECORD, Record, unflat
 from recbole_mm.experiment.rows import label_of, plain
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.store_files import checked, read_parquet
-from recbole_mm.experiment.table_forms import CURVES, DATA, LEAKS, LISTS, PER_USER, TRIALS
+from recbole_mm.experiment.table_forms import CURVES, DATA, LEAKS, LISTS, OF_CANDIDATES, PER_USER, TRIALS
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import has_file
 
@@ -47,8 +47,9 @@ class StoreTables:
 
     @property
     def metrics(self) -> list[str]:
-        """Test metrics that there are by user, such as ``ndcg@20``."""
-        return [name for name in self.per_user.columns if name not in ("run", "user")]
+        """Test metrics that there are by user, such as ``ndcg@20``, among all items."""
+        names = [name for name in self.per_user.columns if name not in ("run", "user")]
+        return [name for name in names if not name.startswith(OF_CANDIDATES)]
 
     def rows(self, dataset: str) -> pd.DataFrame:
         """The runs of the table's rows on a data set, without those of sweeps."""
@@ -88,8 +89,8 @@ class StoreTables:
         return {run: rows.set_index("user") for run, rows in self.per_user.groupby("run")}
 
     def values(self, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-        """A metric of some runs by user: a row per user that all runs have, a column per run."""
-        columns = {run: self._users_by_run[run][metric] for run in runs["run"]}
+        """A metric of some runs by user: a row per user that all runs have a value of, a column per run."""
+        columns = {run: self._users_by_run[run][metric].dropna() for run in runs["run"]}
         return pd.concat(columns, axis=1, join="inner").sort_index()
 
     def data(self, run: pd.Series, name: str) -> pd.DataFrame:
@@ -120,7 +121,7 @@ def read_store(folder: Path) -> StoreTables:
     Store(folder)
     runs = _read_runs(folder / "runs.parquet")
     tables = {
-        name: read_parquet(folder / f"{name}.parquet", form.columns, form.others)
+        name: read_parquet(folder / f"{name}.parquet", form.columns, form.others, form.incomplete)
         for name, form in (("per_user", PER_USER), ("lists", LISTS), ("curves", CURVES), ("trials", TRIALS))
     }
     ended = runs[runs["error"] == ""]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ class UserResults:
         metrics: by name, such as ``ndcg@20``: ``float32 [n_users]``.
         items: internal ids of the recommended items, best first, ``int64 [n_users, max(topk)]``.
         averages: over all users, and with cold items those of each candidate set too, such as ``cold_ndcg@20``.
+        of_candidates: with cold items, `metrics` of these names; NaN for users who have no such item held out.
     """
 
     users: list[str]
     metrics: dict[str, np.ndarray]
     items: np.ndarray
     averages: dict[str, float]
+    of_candidates: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def is_by_user(metric: str) -> bool:
@@ -59,12 +61,27 @@ def evaluate_users(trainer: Any, loader: Any, load_best_model: bool = True) -> U
         evaluator.evaluate = evaluate
     tokens = loader._dataset.id2token(loader._dataset.uid_field, loader.uid_list.cpu().numpy())
     averages = {name.lower(): float(value) for name, value in averages.items()}  # which RecBole rounds to 4 digits
-    by_set = [_by_user(evaluator, struct) for struct in kept]
-    prefixes = ["", *(f"{name}_" for name in candidate_loaders(loader))]
-    for prefix, found in zip(prefixes, by_set, strict=True):
-        averages |= {f"{prefix}{name}": float(values.mean(dtype=np.float64)) for name, values in found.items()}
+    of_all, *by_set = (_by_user(evaluator, struct) for struct in kept)
+    averages |= _means(of_all)
+    of_candidates: dict[str, np.ndarray] = {}
+    for (name, part), found in zip(candidate_loaders(loader).items(), by_set, strict=True):
+        prefixed = {f"{name}_{metric}": values for metric, values in found.items()}
+        averages |= _means(prefixed)
+        has_some = np.isin(loader.uid_list.cpu(), part.uid_list.cpu())
+        of_candidates |= {metric: _spread(values, has_some) for metric, values in prefixed.items()}
     items = kept[0].get("rec.items").cpu().numpy()
-    return UserResults([str(token) for token in tokens], by_set[0], items, averages)
+    return UserResults([str(token) for token in tokens], of_all, items, averages, of_candidates)
+
+
+def _means(metrics: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(values.mean(dtype=np.float64)) for name, values in metrics.items()}
+
+
+def _spread(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """``[n_users]`` with the values at the places, bool ``[n_users]``, that have some, and NaN at all others."""
+    spread = np.full(len(places), np.nan, dtype=values.dtype)
+    spread[places] = values
+    return spread
 
 
 def _by_user(evaluator: Evaluator, struct: DataStruct) -> dict[str, np.ndarray]:

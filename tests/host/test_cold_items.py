@@ -187,6 +187,10 @@ def test_metrics_of_each_candidate_set(planted, model):
         names = (f"{prefix}recall@3", f"{prefix}ndcg@3")
         np.testing.assert_allclose([found[name] for name in names], expected, atol=1e-6)
         np.testing.assert_allclose([users.averages[name] for name in names], expected, atol=1e-6)
+        of_users = np.stack([{**users.metrics, **users.of_candidates}[name] for name in names], axis=1)
+        tested = run.dataset.token2id("user_id", users.users)
+        nothing = (np.nan, np.nan)
+        np.testing.assert_allclose(of_users, [by_hand(run, kind).get(user, nothing) for user in tested], atol=1e-6)
     assert len(users.users) == len(users.items) == len(by_hand(run, "all"))
     assert not [name for name in trainer.evaluate(run.valid_data, load_best_model=False) if "_" in name]
 

@@ -59,5 +59,6 @@ def test_counts(tmp_path, graph_dir, model, size):
 
 def test_a_denoiser_of_diffmm_on_tiktok(tmp_path):
     n_users, n_items = SIZES["TikTok"]
-    model = build("DiffMM", {"n_users": n_users, "n_items": n_items, "widths": {"visual": 8}}, tmp_path, contrast="final")
+    shape = {"n_users": n_users, "n_items": n_items, "widths": {"visual": 8}}
+    model = build("DiffMM", shape, tmp_path, contrast="final")
     assert sum(p.numel() for p in model.denoisers[0].parameters()) == 13_437_820
