@@ -58,7 +58,7 @@ def test_rows_by_candidate_set(stored):
 
 def test_values_and_tests_over_users(stored):
     """The table of users has each candidate set's metrics: their means are the runs', and tests are over them."""
-    stored(", cold_items: 0.2")
+    stored(", cold_items: 0.3, cold_seed: 1")
     results = DatasetResults(read_store(Path("out")), "toy", ["BPR"])
     runs, users = pd.read_parquet("out/runs.parquet").set_index("run"), pd.read_parquet("out/per_user.parquet")
     assert not any(name.startswith(("warm_", "cold_")) for name in results.tables.metrics)
