@@ -45,6 +45,7 @@ STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_jo
 # Files whose tests start processes, draw figures, or train for seconds.
 SLOW = (
     *STARTS_RAY, "test_allocator", "test_attribution", "test_attribution_encoders", "test_audit", "test_becam",
+    "test_changed_contents",
     "test_checkpoint_report", "test_closed_forms", "test_closed_forms_tiktok", "test_commands",
     "test_content_to_recommendation", "test_damaged_store", "test_default_data", "test_disks", "test_distributed",
     "test_docs", "test_embedding_map", "test_evaluation_audit", "test_experiment", "test_feature_drift",

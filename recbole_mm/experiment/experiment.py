@@ -24,6 +24,7 @@ from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.store import Store
 from recbole_mm.io.files import check_folder_writable
 from recbole_mm.io.locks import only_holder
+from recbole_mm.trainer.contents import content_digests
 
 Tell = Callable[[str], None]
 
@@ -65,7 +66,7 @@ def run_experiment(
     check_folder_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with only_holder(folder.with_name(f".{folder.name}.lock"), f"the experiment {folder}"):
-        store = _opened_store(folder, rows, resume)
+        store = _opened_store(folder, rows, searches, resume)
         with ray_when_needed(ray_address, "add --resume to the same command"):
             return _run_rows(plan, rows, searches, store, jobs, tell)
 
@@ -86,7 +87,7 @@ def _run_rows(
     return store
 
 
-def _opened_store(folder: Path, rows: list[Row], resume: bool) -> Store:
+def _opened_store(folder: Path, rows: list[Row], searches: list[RowSearch | None], resume: bool) -> Store:
     """The store in a folder; raises where another experiment is there, one of these rows on other data, or damage."""
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
@@ -95,7 +96,11 @@ def _opened_store(folder: Path, rows: list[Row], resume: bool) -> Store:
     for dataset, path in sorted({(row.dataset, row.settings["data_path"]) for row in rows}):
         used: list[list[str] | None] = [row.settings.get("modalities") for row in rows if row.dataset == dataset]
         names = {name for modalities in used for name in modalities or ()}
-        store.check_data(dataset, Path(path) / dataset, None if None in used else names)
+        contents: dict[str, str] = {}
+        for row, search in zip(rows, searches, strict=True):
+            if row.dataset == dataset:
+                contents |= content_digests(row.config(), [{}] if search is None else search.settings)
+        store.check_data(dataset, Path(path) / dataset, None if None in used else names, contents)
     return store
 
 

@@ -20,7 +20,7 @@ modality whether its row is imputed, and ``title`` where there is an ``.item`` f
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,17 +73,23 @@ class Store:
         with atomic_file(description) as temporary:
             temporary.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
 
-    def check_data(self, dataset: str, folder: Path, modalities: Iterable[str] | None = None) -> None:
+    def check_data(
+        self,
+        dataset: str,
+        folder: Path,
+        modalities: Iterable[str] | None = None,
+        contents: Mapping[str, str] | None = None,
+    ) -> None:
         """Raise ValueError where a data set's files are not those of earlier runs; of the first, keep their digests.
 
         Args:
-            dataset: its name.
-            folder: of its files.
+            dataset, folder: its name, and where its files are.
             modalities: that the runs read; all of them if not given.
+            contents: digests of what they read beside these files, such as pictures, by what it is.
         """
         file = self.folder / "data_files.json"
         kept = read_as(file, DATA_FILES) if has_file(file) else {}
-        changed = changed_files(folder, dataset, kept, modalities)
+        changed = changed_files(folder, dataset, kept, modalities, contents)
         if changed:
             raise ValueError(
                 f"{folder}: {', '.join(changed)} changed since the runs in {self.folder}; bring the data back, or give "

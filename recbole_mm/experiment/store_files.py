@@ -117,20 +117,27 @@ def _what(values: pd.Series) -> str:
 
 
 def changed_files(
-    folder: Path, dataset: str, kept: dict[str, dict[str, str]], modalities: Iterable[str] | None = None
+    folder: Path,
+    dataset: str,
+    kept: dict[str, dict[str, str]],
+    modalities: Iterable[str] | None = None,
+    contents: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Names of a data set's files that are others than those kept, new or gone.
+    """Names of a data set's files that are others than those kept, new or gone, and of contents that are others.
 
     Args:
         folder: of the data set.
         dataset: its name, which its files begin with.
         kept: digests by data set and file; those of a data set that is not in it are added.
         modalities: whose features count; all if not given.
+        contents: digests of what the runs read beside the data set, by what it is.
     """
     unused = unused_modalities(folder, dataset, modalities, FileForm.of_folder(folder))
     current = file_digests(folder, dataset, unused)
     before = kept.setdefault(dataset, current)
     if modalities is not None:  # a modality that no run before has read
         before |= {name: value for name, value in current.items() if name not in before}
-    names = {name for name in before.keys() | current.keys() if first_suffix(name, dataset) not in unused}
-    return sorted(name for name in names if before.get(name) != current.get(name))
+    files = {name for name in before.keys() | current.keys() if name.startswith(f"{dataset}.")}
+    names = {name for name in files if first_suffix(name, dataset) not in unused}
+    changed = sorted(name for name in names if before.get(name) != current.get(name))
+    return changed + [name for name, value in (contents or {}).items() if before.setdefault(name, value) != value]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.config import Config
 from recbole.data.dataset import Dataset
 from torch import Tensor, nn
 
+from recbole_mm.data.feature_file import find_modalities
+from recbole_mm.data.file_form import FileForm
 from recbole_mm.encoder import DualEncoder, TuningSettings, load_dual_encoder, tune
-from recbole_mm.extraction.contents import Pictures, Texts
+from recbole_mm.encoder.pretrained import clear_errors, encoder_folder, revision
+from recbole_mm.extraction.contents import Contents, MissingContent, Pictures, Texts
 from recbole_mm.extraction.item_inputs import ItemInputs, check_made_by, image_inputs, text_inputs
 from recbole_mm.extraction.prepared_pictures import PreparedPictures, prepared
 from recbole_mm.io.errors import memory_errors
@@ -41,6 +45,10 @@ class TunedContents:
         ValueError: the encoder makes none of the modalities, or did not make their features.
     """
 
+    KEYS: ClassVar = (  # settings that say what is read
+        *("encoder", "peft", "tune_encoder", "modalities", "image_modality", "text_modality", "images", "text_fields"),
+    )
+
     def __init__(self, settings: Any, dataset: Dataset, widths: dict[str, int], config: Config):
         encoder = load_dual_encoder(settings.encoder)
         self.encoder: DualEncoder = tune(encoder, settings.peft, _tuning_settings(settings, config))
@@ -60,6 +68,22 @@ class TunedContents:
         """Raise, before data are loaded, where a data set's folder has no pictures or texts that settings ask for."""
         for kind, where in _sources(settings, folder, modalities).values():
             kind(*where)
+
+    @staticmethod
+    def digests(settings: Any, config: Mapping[str, Any]) -> dict[str, str]:
+        """A digest of the encoder, and of all contents of each kind, by what they are; raises as :meth:`check`."""
+        settings.check()
+        if not settings.has_encoder:
+            return {}
+        folder, modalities = Path(config["data_path"]), config["modalities"]
+        if modalities is None:
+            modalities = find_modalities(folder, config["dataset"], FileForm.of_settings(config))
+        with clear_errors(settings.encoder):
+            found = {f"the encoder {settings.encoder}": revision(settings.encoder, encoder_folder(settings.encoder))}
+        for kind, where in _sources(settings, folder, modalities).values():
+            name = f"pictures in {settings.images or 'images'}" if kind is Pictures else f"texts of {where[1]}"
+            found[f"the {name}"] = _digest_of_all(kind(*where))
+        return found
 
     @property
     def modalities(self) -> list[str]:
@@ -124,6 +148,17 @@ class TunedContents:
         """What copies share: frozen values and inputs."""
         yield from (value for value in self.encoder.parameters() if not value.requires_grad)
         yield self._inputs
+
+
+def _digest_of_all(contents: Contents) -> str:
+    """One hash of what all items have, in whatever order they stand."""
+    whole = hashlib.sha256()
+    for item in sorted(contents.items):
+        try:
+            whole.update(f"{item}\0{contents.digest(item)}\n".encode())
+        except MissingContent:
+            continue
+    return whole.hexdigest()
 
 
 def half_type(device: torch.device) -> torch.dtype | None:

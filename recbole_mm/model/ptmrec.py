@@ -104,8 +104,6 @@ class PTMRec(BackboneModel):
 
     def _build_contents(self, config: Config, dataset: MultimodalDataset) -> Any:
         """Encoder and contents, outside torch's registration: of it only what trains is saved and copied."""
-        if self.settings.encoder is None:
-            raise ValueError("encoder: PTMRec needs the folder or hub name of the CLIP that made the features")
         widths = {name: table.shape[1] for name, table in self.extracted.items()}
         contents = type(self).contents_class(self.settings, dataset, widths, config)
         self.tuned.update({name.replace(".", "/"): value for name, value in contents.tunable().items()})

@@ -111,6 +111,8 @@ class PTMRecSettings(BackboneModelSettings):
         """Raise ValueError for settings that leave nothing to do of what they ask for."""
         if not (self.peft == "none" or self.tune_backbone or self.tune_encoder):
             raise ValueError("tune_backbone: False and tune_encoder: False leave nothing to train; set one to True")
+        if self.has_encoder and self.encoder is None:
+            raise ValueError("encoder: PTMRec needs the folder or hub name of the CLIP that made the features")
         if self.transfer_target == "snapshot" and (self.peft == "none" or not self.two_stage):
             raise ValueError(
                 "transfer_target: snapshot is of stage one before a stage two, and this run has one stage alone; "

@@ -95,7 +95,7 @@ _MAY_CHANGE = {
     *"epochs stopping_step metrics topk eval_batch_size protocol plugins device encoding".split(),
     *"loss_decimal_place log_dir tensorboard_dir stage_one_checkpoint trust_plugins".split(),
     *"micro_batch_size accumulation_steps gradient_checkpointing mixed_precision enable_amp enable_scaler".split(),
-    *"picture_cache picture_workers picture_memory kept_items".split(),
+    *"images picture_cache picture_workers picture_memory kept_items".split(),  # pictures have their digest
     *(f"stage_{stage}_{key}" for stage in ("one", "two") for key in ("epochs", "stopping_step")),
 }
 

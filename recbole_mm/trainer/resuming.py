@@ -25,6 +25,7 @@ from recbole_mm.io.tensor_file import pack
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.run_settings import RunSettings
 from recbole_mm.trainer.checkpoint import has_safe_pair, read_safe_pair, read_trusted, write_checkpoint
+from recbole_mm.trainer.contents import check_same_contents, content_digests
 from recbole_mm.trainer.fingerprints import check_same_features, feature_fingerprints, fingerprint
 from recbole_mm.trainer.random_state import random_state
 from recbole_mm.trainer.resume import (
@@ -59,6 +60,7 @@ class ResumingTrainer(Trainer):
         self.latest_valid_result: dict[str, float] | None = None
         self._data_fingerprint: str | None = None
         self._feature_fingerprints: dict[str, str] | None = None
+        self._content_digests: dict[str, str] = {}
         self._resume_point: ResumePoint | None = None
         self._has_resumed = False
         self._saves = False
@@ -84,6 +86,7 @@ class ResumingTrainer(Trainer):
         self._train_data = train_data
         self._data_fingerprint = fingerprint(data_set(train_data))
         features = self._feature_fingerprints = feature_fingerprints(self.model, data_set(train_data))
+        self._content_digests = content_digests(self.config)
         _give_generator(train_data, self.config["seed"])
         if self.settings.resume_from and not self._has_resumed:
             self.resume_checkpoint(self.settings.resume_from)
@@ -181,6 +184,7 @@ class ResumingTrainer(Trainer):
             scheduler=None if self.scheduler is None else self.scheduler.state_dict(),
             fingerprint=self._data_fingerprint,
             features=self._feature_fingerprints,
+            contents=list(self._content_digests.values()),
             random_state={
                 "global": random_state(),
                 "loader": None if self._train_data is None else self._train_data.generator.get_state(),
@@ -225,6 +229,7 @@ class ResumingTrainer(Trainer):
                 f"those of '{self.config['dataset']}' in {self.config['data_path']}; resume it on its own data set"
             )
         check_same_features(checkpoint, point.state.features, features)
+        check_same_contents(checkpoint, point.state.contents, self._content_digests)
         check_same_settings(point.files, self.config, point.files.pickle)
         best_weights(point)  # notices now, and not after the last epoch, that they are not there
         if self._is_first_process():

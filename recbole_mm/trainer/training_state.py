@@ -39,6 +39,8 @@ class TrainingState(StateFacts):
 
     Attributes:
         cur_step: RecBole's count of evaluations since the best one.
+        contents: digests of what the run reads beside its data set's files; None where it was written before there
+            were any.
         random_state: ``global`` as :func:`recbole_mm.trainer.random_state.random_state` gives it, and ``loader``.
     """
 
@@ -51,6 +53,7 @@ class TrainingState(StateFacts):
     scheduler: dict[str, Any] | None
     fingerprint: str | None
     features: dict[str, str] | None = None
+    contents: list[str] | None = None
     random_state: dict[str, Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from recbole_mm.io.run_files import RunFiles
 from recbole_mm.model.recommender import Recommender
 from recbole_mm.setting_rules import PATH_KEYS
 from recbole_mm.trainer.checkpoint import settings as plain_settings
+from recbole_mm.trainer.contents import content_digests, content_keys
 from recbole_mm.tuning.search import Search
 
 
@@ -32,6 +34,7 @@ class Description(BaseModel):
     algo: str
     max_evals: int
     files: dict[str, str] | None = None  # there are none where RecBole downloads the data
+    contents: dict[str, str] | None = None  # none where the search was begun before they were kept
 
 
 def describe(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def describe(search: Search, algo: str, max_evals: int) -> dict[str, Any]:
         "algo": algo,
         "max_evals": max_evals,
         "files": _file_digests(search),
+        "contents": _content_digests(search),
     }
     return json.loads(json.dumps(description))
 
@@ -65,6 +69,14 @@ def _file_digests(search: Search) -> dict[str, str] | None:
     return digests
 
 
+def _content_digests(search: Search) -> dict[str, str]:
+    """Those of pictures, texts and encoders, of all that the trials may read."""
+    keys = content_keys(search.config)
+    ranges = {parameter.name: parameter.examples for parameter in search.ranges if parameter.name in keys}
+    varied = [dict(zip(ranges, values, strict=True)) for values in product(*ranges.values())]
+    return content_digests(search.config, varied)
+
+
 def check_same_search(earlier: dict[str, Any], now: dict[str, Any], where: Path) -> None:
     """Raise ValueError where a search is to go on as another than it began.
 
@@ -73,14 +85,15 @@ def check_same_search(earlier: dict[str, Any], now: dict[str, Any], where: Path)
         now: that of the command.
         where: the search lies, for the message.
     """
-    for key in (key for key in now if key not in ("settings", "files")):
+    for key in (key for key in now if key not in ("settings", "files", "contents")):
         if earlier[key] != now[key]:
             raise ValueError(f"--resume: the search in {where} has {key} {earlier[key]}, this one {now[key]}")
     for key in sorted({*earlier["settings"], *now["settings"]}):
         if earlier["settings"].get(key) != now["settings"].get(key):
             before, after = earlier["settings"].get(key), now["settings"].get(key)
             raise ValueError(f"--resume: the search in {where} has {key}: {before}, this one {after}")
-    _check_same_files(earlier.get("files"), now.get("files"), where)
+    for kind in ("files", "contents"):
+        _check_same_files(earlier.get(kind), now.get(kind), where)
 
 
 def _check_same_files(earlier: dict[str, str] | None, now: dict[str, str] | None, where: Path) -> None:
@@ -93,7 +106,6 @@ def _check_same_files(earlier: dict[str, str] | None, now: dict[str, str] | None
             f"--resume: {', '.join(changed)} changed since the search in {where} began; bring the files back, or "
             "begin a new search"
         )
-
 
 
 def read_kept(file: Path, kind: type[BaseModel], otherwise: str) -> dict[str, Any]:
