@@ -57,5 +57,5 @@ def _add_plugins(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> list[str]:
     """The modules of ``--plugins=a,b``, or as a run takes them ``--plugins="['a', 'b']"``."""
-    names = plain_value(text) if text.startswith("[") else text.split(",")
+    names = plain_value(text, "--plugins") if text.startswith("[") else text.split(",")
     return names if isinstance(names, list) else [text]

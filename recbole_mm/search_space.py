@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import math
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from recbole_mm.data.field_checks import FILTERS
 from recbole_mm.host.saved_data import PICKLE_KEYS
+from recbole_mm.io.numbers import NumberError, literal
 from recbole_mm.io.reading import read_lines
 from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS, properties_dir
 
@@ -97,7 +97,9 @@ def _read_line(line: str, where: str) -> SearchRange:
     if kind not in KINDS:
         raise ValueError(f"{where}: '{kind}' is no kind of range; write 'parameter KIND values' with one of {_kinds()}")
     try:
-        values = ast.literal_eval(text)
+        values = literal(text)
+    except NumberError as error:
+        raise ValueError(f"{where}: {error}") from error
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:  # the last two of deep nesting
         raise ValueError(f"{where}: '{text[:200]}' is not understood; {_form(kind)}") from error
     return SearchRange(name, kind, _choices(values, where) if kind == "choice" else _bounds(kind, values, where))

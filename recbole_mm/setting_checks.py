@@ -87,7 +87,7 @@ def check_value(config: Config, key: str, value: Any, where: str) -> None:
     """
     own = own_settings(config)
     for kind in _parts(own):
-        kind.read(_values_for(kind, {key: plain_value(value)}, own), config.model, {key: where})
+        kind.read(_values_for(kind, {key: plain_value(value, key)}, own), config.model, {key: where})
 
 
 def _parts(own: list[type[Settings]]) -> list[type[Settings]]:

@@ -11,7 +11,6 @@ The ground floor: it knows pydantic, and no key of any part.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -19,9 +18,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from recbole_mm.io.names import closest
+from recbole_mm.io.numbers import NumberError, literal
 from recbole_mm.io.tables import reads_as_number
 from recbole_mm.io.yaml_files import parse_yaml
-from recbole_mm.settings_text import UNLIMITED, allowed_values, described_fields, shown
+from recbole_mm.settings_text import UNLIMITED, allowed_values, described_fields, is_beyond, shown
 
 _PLAIN = (str, int, float, list, tuple, dict, bool, type(None))
 
@@ -173,18 +173,13 @@ def _one_line(
     value = given.get(path[0]) if len(path) == 1 else first["input"]
     own_reason = first["type"] == "value_error" and "truth value" not in first["msg"]
     reason = f" ({_own_message(first)})" if own_reason else ""
-    allowed = allowed_values(field, beyond=isinstance(value, int) and value > UNLIMITED)
+    allowed = allowed_values(field, beyond=is_beyond(value))
     allowed += first["msg"] if first["type"] == "unknown_name" else ""
     meaning = f"; {field.description.splitlines()[0]}" if field.description else ""
-    return (
-        f"{place}{'.'.join(path)}: {shown(value)} is not allowed{of_part}{reason}; "
-        f"give {allowed}{meaning}"
-    )
+    return f"{place}{'.'.join(path)}: {shown(value)} is not allowed{of_part}{reason}; give {allowed}{meaning}"
 
 
-def _locate(
-    kind: type[Settings], location: tuple[Any, ...], given: Mapping[str, Any]
-) -> tuple[list[str], FieldInfo]:
+def _locate(kind: type[Settings], location: tuple[Any, ...], given: Mapping[str, Any]) -> tuple[list[str], FieldInfo]:
     """The key, and those within its dict, that pydantic's location of an error leads to, and the field of the last."""
     path, field = [str(location[0])], described_fields(kind)[location[0]]
     for part in location[1:]:
@@ -213,10 +208,11 @@ def _own_message(error: Mapping[str, Any]) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def plain_value(text: Any) -> Any:
+def plain_value(text: Any, key: str) -> Any:
     """What a setting's text means: a number, a truth value, nothing, a list or dict of such, else the text itself.
 
     As RecBole reads the strings of a command line, except that nothing is evaluated: RecBole runs ``eval()`` on them.
+    Raises ValueError naming the key where a number would be read as another one.
     """
     if not isinstance(text, str):
         return text
@@ -224,10 +220,13 @@ def plain_value(text: Any) -> Any:
         return text.lower() == "true"
     if text == "~":  # nothing, as in YAML and in what messages say
         return None
-    for read in (ast.literal_eval, parse_yaml) if text.startswith(("[", "{")) else (ast.literal_eval,):
+    for read in (literal, parse_yaml) if text.startswith(("[", "{")) else (literal,):
         try:
             value = read(text)
-        except Exception:  # whatever a text may do to a parser: then it is a text  # noqa: S112
+        except Exception as error:  # whatever a text may do to a parser: then it is a text
+            number = error if isinstance(error, NumberError) else error.__cause__
+            if isinstance(number, NumberError):
+                raise ValueError(f"{key}: {number}") from error
             continue
         return value if isinstance(value, _PLAIN) else text
     return text

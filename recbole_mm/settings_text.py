@@ -37,6 +37,15 @@ def allowed_values(field: FieldInfo, beyond: bool = False) -> str:
     return _in_words(field.annotation, field.metadata, math.inf if beyond else UNLIMITED - 1)
 
 
+def is_beyond(value: Any) -> bool:
+    """Whether a value, or one of a list, is a whole number above the bound that stands for none."""
+    if isinstance(value, (list, tuple)):
+        return any(map(is_beyond, value))
+    if isinstance(value, str):
+        return value.isdecimal() and len(value) > len(str(UNLIMITED))
+    return isinstance(value, int) and value > UNLIMITED
+
+
 @cache
 def described_fields(kind: type[BaseModel]) -> Mapping[str, FieldInfo]:
     """The fields of settings with their descriptions: the docstring under each, read from the source.

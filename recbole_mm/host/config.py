@@ -85,7 +85,7 @@ def apply(hooks: Hooks) -> None:
         return settings
 
     Config._build_yaml_loader = lambda config: yaml.SafeLoader  # goes into checkpoints: a name of ours would, too
-    Config._convert_config_dict = lambda config, settings: {key: plain_value(value) for key, value in settings.items()}
+    Config._convert_config_dict = lambda config, settings: _plain_values(settings)
     Config._load_config_files = _read_files
     Config._load_variable_config_dict = _read_dictionary
     Config._load_cmd_line = _read_command_line
@@ -158,7 +158,11 @@ def _read_dictionary(config: Config, settings: dict[str, Any] | None) -> dict[st
     if stored is not None:
         config.setting_sources |= dict.fromkeys(stored, stored.source)
         return dict(stored)
-    return {key: plain_value(value) for key, value in settings.items()}
+    return _plain_values(settings)
+
+
+def _plain_values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: plain_value(value, key) for key, value in settings.items()}
 
 
 def _read_command_line(config: Config) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def _read_command_line(config: Config) -> dict[str, Any]:
         if not argument.startswith("--") or not equals:
             getLogger().warning("command line argument %s is not used by RecBole; give --key=value", argument)
             continue
-        value = plain_value(text)
+        value = plain_value(text, key)
         if key in settings and settings[key] != value:
             raise ValueError(f"--{key} is given twice, with different values; keep one")
         settings[key] = value

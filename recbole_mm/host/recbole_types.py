@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from recbole_mm.settings import Count, CountOrZero, Positive, Real, Settings, check_different
 
-_NUMBER = r"[-+]?(?:inf|\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)"
+_NUMBER = r"[-+]?(?:inf|\d{1,300}(?:\.\d*)?(?:[eE][-+]?\d+)?)"  # more digits than a float has
 _INTERVAL = rf"[\[(]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[\])]"
 _INTERVALS = re.compile(rf"{_INTERVAL}(?:\s*;\s*{_INTERVAL})*")
 _DEVICES = re.compile(r"(?:\d+(?:,\s*\d+)*)?")
@@ -99,7 +100,7 @@ def _split(split: dict[str, Any]) -> dict[str, Any]:
 
 
 def _are_shares(values: Sequence[Any]) -> bool:
-    return _are_numbers(values) and all(0 <= value < float("inf") for value in values) and sum(values) > 0
+    return _are_numbers(values) and all(0 <= value <= sys.float_info.max for value in values) and sum(values) > 0
 
 
 def joined(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import yaml
 
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.numbers import NumberError, check_number
 from recbole_mm.io.reading import regular_file
 
 # RecBole's own rule (configurator.py:107), under which 1e-3 is a number; YAML 1.1 wants 1.0e-3
@@ -55,7 +56,12 @@ class SettingsLoader(yaml.SafeLoader):
                 node.start_mark,
             )  # fmt: skip
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
+            if node.tag == _NUMBERS[1] and isinstance(value, float):
+                check_number(node.value, value)
+            return value
+        except NumberError as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             kind = node.tag.rpartition(":")[2]
             text = f"{node.value:.40}..." if len(node.value) > 40 else node.value

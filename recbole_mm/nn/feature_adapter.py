@@ -6,9 +6,10 @@ compares it with. A user's own adapter is a :class:`FeatureAdapter` registered u
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from recbole_mm.nn.dropout import dropout
@@ -58,7 +59,7 @@ class AdapterSettings(Settings):
 class BefaSettings(AdapterSettings):
     """BeFA's keys."""
 
-    adapter_expansion: Positive = 4
+    adapter_expansion: Annotated[Positive, Field(le=1000)] = 4
     """BeFA: width of its hidden layers over that of the features."""
     adapter_dropout: Rate = 0.1
     """BeFA: dropout of its hidden layers."""

@@ -76,7 +76,7 @@ def test_hyper_choices_are_the_values_written(tmp_path, choices):
 @fuzz
 @given(text=st.text(max_size=40))
 def test_a_commands_text_is_read_and_never_run(text):
-    value = plain_value(text)
+    value = plain_value(text, "x")
     if not isinstance(value, str):
         assert isinstance(value, (bool, int, float, list, tuple, dict, type(None)))
     elif value != text:
