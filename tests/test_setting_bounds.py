@@ -142,5 +142,5 @@ def test_numbers_beyond_floats_in_recboles_own_forms():
 
 
 def test_an_adapter_that_is_too_wide():
-    with pytest.raises(ValueError, match="adapter_expansion: 1000000000000.0 is not allowed; give a number above 0 and at most"):
+    with pytest.raises(ValueError, match="adapter_expansion: .* give a number above 0 and at most 1000;"):
         BefaSettings.read({"adapter_expansion": 1e12})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,10 @@ from recbole_mm.data.feature_table import (
     first_non_finite,
 )
 from recbole_mm.data.text_identity import TextFile
+from recbole_mm.io.arrow_sizes import unpacked_size
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.files import atomic_file, check_room
+from recbole_mm.io.memory import check_unpacked
 from recbole_mm.io.reading import open_regular
 
 if TYPE_CHECKING:
@@ -121,10 +124,14 @@ def _open(path: Path) -> tuple[pa.Table, mmap.mmap]:
             raise ValueError(f"{path} is empty; make it again, or delete it")
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     try:
-        table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping))).read_all()
+        opened = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapping)))
+        size = unpacked_size(memoryview(mapping))
+        if size:
+            check_unpacked(path, size)
+        table = opened.read_all()
         table.validate()
         _metadata(table), table.schema.names  # both are decoded only when they are asked for
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, struct.error, IndexError) as error:
         raise ValueError(
             f"{path} is not a whole Arrow file, perhaps cut short ({one_line(error)}); make it again"
         ) from error
@@ -189,9 +196,7 @@ def _check_no_gaps(path: Path, chunk: pa.FixedSizeListArray, ids: list[str]) -> 
     elif chunk.flatten().null_count:
         row = chunk.flatten().is_null().index(True).as_py() // chunk.type.list_size
     if row is not None:
-        raise ValueError(
-            f"{path}: item {ids[row]!r} has a null in its features; leave the item out, or fill it"
-        )
+        raise ValueError(f"{path}: item {ids[row]!r} has a null in its features; leave the item out, or fill it")
 
 
 def _metadata(table: pa.Table) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.memory import check_unpacked
 from recbole_mm.io.reading import open_regular, read_lines
 
 _NPY, _START = b"\x93NUMPY", 512
@@ -84,7 +85,7 @@ def _kind_of_text(start: bytes) -> str:
 def _load_archive(path: Path) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            names, size = archive.namelist(), sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError(f"{path} is a damaged .npz or .pt archive ({one_line(error)}); save it again") from error
     if any(name.endswith("data.pkl") for name in names):
@@ -93,6 +94,7 @@ def _load_archive(path: Path) -> np.ndarray:
     if len(names) != 1 or arrays != names:
         shown = ", ".join(name.removesuffix(".npy") for name in names[:6]) or "nothing"
         raise ValueError(f"{path} is an archive of {shown}; save the one array of this modality: {_SAVE}")
+    check_unpacked(path, size)  # more than these bytes zipfile does not unpack, whatever the array's header says
     try:
         with np.load(path, allow_pickle=False) as stored:
             return stored[stored.files[0]]
@@ -110,9 +112,7 @@ def read_ids(path: Path) -> list[str]:
         ValueError: it is not text, or a line is empty.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"there is no file {path}; it must give the item id of each feature row, one a line"
-        )
+        raise FileNotFoundError(f"there is no file {path}; it must give the item id of each feature row, one a line")
     ids = read_lines(path)
     if "" in ids:
         raise ValueError(f"{path}, line {ids.index('') + 1}: no item id; every line must give one")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CHUNK_ROWS = 100_000
+_MOST_TEXT = 1 << 30  # bytes of one column in so many rows: a text that stands there once may be meant a million times
 
 
 class ArrowTable:
@@ -83,11 +84,37 @@ class ParquetTable(ArrowTable):
 
         with open_regular(self.path) as file:
             try:
-                for batch in pq.ParquetFile(file).iter_batches(n_rows, columns=columns):
+                texts = [field.name for field in self.schema if field.name in columns and _is_text(field.type)]
+                for batch in pq.ParquetFile(file, read_dictionary=texts).iter_batches(n_rows, columns=columns):
                     batch.validate(full=True)  # of texts that are no UTF-8
-                    yield batch
+                    yield self._decoded(batch)
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(f"{self.path} is no whole Parquet file ({one_line(error)}); make it again") from error
+
+    def _decoded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Texts as such; raises ValueError where a small file means a great deal of them."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for place, name in enumerate(batch.schema.names):
+            column, kind = batch.column(place), self.schema.field(name).type
+            if not (pa.types.is_dictionary(column.type) and _is_text(column.type.value_type)):
+                continue
+            size = pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+            if size > _MOST_TEXT:
+                raise ValueError(
+                    f"{self.path}: {batch.num_rows} rows hold {size / 1e9:.3g} GB of texts in {name!r}; shorten them, "
+                    "or leave the column out"
+                )
+            if _is_text(kind):
+                batch = batch.set_column(place, name, column.dictionary_decode().cast(kind))
+        return batch
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
 
 
 class FrameTable(ArrowTable):
