@@ -3,7 +3,8 @@
 Both conventions of quotation marks are met. A line without marks is split at its separators. A cell that is quoted as
 RFC 4180 says (marks around it, those inside doubled) is unquoted, also over several lines. In files separated by tabs,
 where many programs write texts raw, a mark that does not fit that form is a character like others; in CSV it is an
-error with its line, since nobody can say where the cell ends.
+error with its line, since nobody can say where the cell ends. Lines with a mark each that may be a cell over all of
+them, or a row each, are read as a cell where another line is a row only if its cells are quoted.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class DelimitedFile:
         if not start.strip():
             raise ValueError(f"{path} is empty; give a file with interactions or items")
         self._tells_separator = declared is not None
+        self._quotes: bool | None = None
         self.separator = separator or declared or find_separator(path.name, start)
         _, cells = next(self._records(None))
         if header is None:
@@ -144,11 +146,23 @@ class DelimitedFile:
                 continue
             # two lone marks that have met, rather than a cell's two ends, where each line is a row of its own
             rows = width is not None and all(self._is_row(numbered, width) for numbered in ((0, line), *taken))
+            rows = rows and not (self.separator != "\t" and self._quotes_cells())
             if not rows and (width is None or len(cells) == width):
                 return cells
             break
         lines.give_back(taken)
         return None
+
+    def _quotes_cells(self) -> bool:
+        """Whether some line has a cell that is quoted for the separator or the mark in it."""
+        if self._quotes is None:
+            self._quotes = any('"' in line and self._needs_quotes(line) for _, line in numbered_lines(self.path))
+        return self._quotes
+
+    def _needs_quotes(self, line: str) -> bool:
+        cells = self._parse(line) or []
+        marked = (cell.replace('"', '""') for cell in cells if '"' in cell or self.separator in cell)
+        return len(cells) == len(self.columns) and any(f'"{cell}"' in line for cell in marked)
 
     def _is_row(self, line: tuple[int, str] | None, width: int | None) -> bool:
         return line is None or len(line[1].split(self.separator)) == width
