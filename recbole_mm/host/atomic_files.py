@@ -131,7 +131,7 @@ def _column(arrays: list[np.ndarray], cells: pd.Series) -> pd.Series:
 
 
 def _times(path: Path, cells: pd.Series, field: str, config: Any) -> pd.Series:
-    times = exact_numbers(_numbers(path, cells, field))
+    times = exact_numbers(_numbers(path, cells, field), cells)
     missing = times.isna()
     if missing.any() and config["eval_args"].get("order") == "TO" and not config["benchmark_filename"]:
         raise ValueError(

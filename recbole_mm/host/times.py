@@ -8,6 +8,8 @@ Line numbers are RecBole 1.2.1's.
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -87,7 +89,23 @@ def _exact(times: pd.Series) -> torch.Tensor:
     return torch.from_numpy(values if values.dtype == np.int64 else values.astype(np.float64))
 
 
-def exact_numbers(numbers: pd.Series) -> pd.Series:
-    """Numbers of a file as int64 where float64 would round one of them, else as float64."""
-    is_rounded = numbers.dtype == np.int64 and numbers.abs().max() > LARGEST_EXACT
-    return numbers if is_rounded else numbers.astype(np.float64)
+def exact_numbers(numbers: pd.Series, cells: pd.Series) -> pd.Series:
+    """Numbers that sort as those of a file: int64 where float64 would round one of them, else float64.
+
+    Decimals and larger numbers that float64 would make one are told apart by the least steps above the first one.
+
+    Args:
+        numbers: of the cells ``[n]``, NaN where there is none.
+        cells: their texts.
+    """
+    if numbers.dtype == np.int64:
+        return numbers if numbers.abs().max() > LARGEST_EXACT else numbers.astype(np.float64)
+    numbers = numbers.astype(np.float64)
+    texts = cells[numbers.notna()]
+    if texts.nunique() <= numbers.nunique():
+        return numbers
+    exact = {text: Decimal(text.strip()) for text in texts.unique()}
+    rounded, last = {}, -math.inf
+    for value in sorted(set(exact.values())):
+        last = rounded[value] = max(float(value), math.nextafter(last, math.inf))
+    return cells.map({text: rounded[value] for text, value in exact.items()}).astype(np.float64)

@@ -29,6 +29,8 @@ TIMES = [
           lambda u, k: str(SECONDS + k) + ".5" * (k % 2), newest_first=True),
     timed("nanoseconds that float64 would round", "the same", lambda u, k: str(SECONDS * 10**9 + k), newest_first=True),
     timed("numbers from 2^53 on, one apart", "the same", lambda u, k: str(2**53 + k), newest_first=True),
+    timed("numbers from 2^63 on, one apart", "the same", lambda u, k: str(2**63 - 2 + k), newest_first=True),
+    timed("decimals of nanoseconds", "the same", lambda u, k: f"{SECONDS}.00000000{k}", newest_first=True),
     timed("below zero and above", "the same", lambda u, k: str(k - 3), newest_first=True),
     timed("plus signs, leading zeros and blanks around", "the same", lambda u, k: f" +0{SECONDS + k} "),
     no_time("`1,700,000,003`", _number("1,700,000,000"), lambda u, k: f"1,700,000,00{k}"),
