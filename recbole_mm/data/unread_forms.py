@@ -14,13 +14,15 @@ from recbole_mm.data.file_form import FileForm
 from recbole_mm.data.modality_name import modality_of, names_modality
 from recbole_mm.data.npy import load_npy
 from recbole_mm.data.text_form import has_feature_header, is_meant_as_features
-from recbole_mm.io.reading import has_file
-from recbole_mm.io.tables import read_table
+from recbole_mm.io.reading import has_file, open_regular
+from recbole_mm.io.tables import read_table, reads_as_number
 
-ARRAYS = tuple("npy npz pt pth pkl pickle parquet feather h5 hdf5 mat safetensors b bin".split())
+ARRAYS = tuple("npy npz pt pth pkl pickle parquet feather ftr h5 hdf5 mat safetensors b bin".split())
 TEXTS = ("txt", "csv", "tsv")
 TABLES = ("json", "jsonl", "xlsx")
 PACKED = ("gz", "bz2", "xz", "zst", "zip", "tar", "tgz", "7z", "rar")
+MODALITIES = ("visual", "textual", "acoustic")
+HEADER_BYTES = 1 << 16
 _OF_USERS = ("user", "uid")
 
 
@@ -41,7 +43,7 @@ def check_unread_forms(folder: Path, dataset: str, form: FileForm, there: Contai
             raise ValueError(
                 f"{path}: no run reads .{kind}; make a modality of it with recbole-mm convert npy, or move it away"
             )
-        if kind.lower() in TEXTS and _holds_vectors(path, form):
+        if (kind.lower() in TEXTS and _holds_vectors(path, form)) or has_feature_header(path, form):
             raise ValueError(
                 f"{path} holds vectors, and no run reads .{kind}; name it {dataset}.{modality}, separated by tabs, or "
                 "move it away"
@@ -51,9 +53,9 @@ def check_unread_forms(folder: Path, dataset: str, form: FileForm, there: Contai
 def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Container[str]) -> None:
     """Raise ValueError for features of items under a name that does not begin with the data set's.
 
-    An array is one where its name says so, or it has a row for each item and decimals in it; a pickle or an archive,
-    which is not opened, where its name says so; a text file where it holds vectors; an Arrow file where it is of the
-    binary form.
+    An array is one where its name says so, or it has a row for each item and decimals in it; a pickle, a workbook or an
+    archive, which is not opened, where its name says so; a text file where it holds vectors, or its name says so and
+    its second line is an id and numbers; an Arrow file where it is of the binary form.
 
     Args:
         there: modalities that have a file or a column; what they were made from may lie beside them.
@@ -70,7 +72,7 @@ def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Cont
             remedy = "make a modality of it with recbole-mm convert npy"
             if suffix[1:] in PACKED:
                 remedy = "unpack it"
-            elif suffix[1:] not in ARRAYS:
+            elif suffix[1:] not in (*ARRAYS, *TABLES) and (suffix == ".arrow" or _holds_vectors(path, form)):
                 tabs = ", separated by tabs" if suffix[1:] in TEXTS else ""
                 remedy = f"name it {dataset}.{modality}{suffix if suffix == '.arrow' else ''}{tabs}"
             raise ValueError(f"{path} holds features that no run reads under this name; {remedy}, or move it away")
@@ -108,7 +110,7 @@ def _meant_modality(path: Path) -> tuple[str, str]:
     stem, _, kind = path.name.rpartition(".")
     if kind in PACKED:
         return modality_of(stem.partition(".")[0]), f".{kind}"
-    if kind in (*ARRAYS, *TEXTS, "arrow") and stem:
+    if kind in (*ARRAYS, *TABLES, *TEXTS, "arrow") and stem:
         return modality_of(stem.rpartition(".")[2]), f".{kind}"
     return modality_of(kind), ""
 
@@ -120,13 +122,14 @@ def _is_of_features(path: Path, folder: Path, dataset: str, form: FileForm) -> b
         if values is None or _says_features(name):
             return values is not None
         return not _other_than_features(name, values) and len(values) in _item_counts(folder, dataset, form)
-    if kind in (*ARRAYS, *PACKED):
-        return _says_features(name) and re.search("feat|emb|vec", name.lower()) is not None
+    if kind in (*ARRAYS, *TABLES, *PACKED):
+        says_so = name.lower().partition(".")[0] in MODALITIES or re.search("feat|emb|vec", name.lower()) is not None
+        return _says_features(name) and says_so
     if kind in TEXTS:
-        return _holds_vectors(path, form)
+        return _holds_vectors(path, form) or (_says_features(name) and _is_row_of_numbers(path))
     if kind == "arrow":
         return _is_binary_form(path)
-    return _says_features(path.name) and has_feature_header(path, form)
+    return has_feature_header(path, form)
 
 
 def _array(path: Path) -> np.ndarray | None:
@@ -168,7 +171,7 @@ def _says_features(name: str) -> bool:
     """Whether a file's name says that it holds features."""
     parts = name.lower().split(".")
     return not name.lower().startswith(_OF_USERS) and any(
-        names_modality(part) or part.endswith(("feat", "feats", "features", "emb", "embs")) for part in parts
+        names_modality(part) or re.search("(feat|feature|emb|embedding|vec|vector)s?$", part) for part in parts
     )
 
 
@@ -176,3 +179,11 @@ def _holds_vectors(path: Path, form: FileForm) -> bool:
     """Whether a text file holds vectors of items, whatever separates its cells."""
     forms = [replace(form, separator=mark) for mark in (form.separator, ",", ";") if mark != form.seq_separator]
     return any(is_meant_as_features(path, other_form) for other_form in forms)
+
+
+def _is_row_of_numbers(path: Path) -> bool:
+    """Whether the second line of a text file is an id and three numbers or more, a cell each."""
+    with open_regular(path) as file:
+        file.readline(HEADER_BYTES)
+        line = file.readline(HEADER_BYTES).decode("utf-8", errors="replace").strip()
+    return any(len(cells) > 3 and all(map(reads_as_number, cells[1:])) for cells in map(line.split, "\t,; "))
