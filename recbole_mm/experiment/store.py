@@ -23,7 +23,7 @@ import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbole_mm.experiment.record import (
     DATA_FILES,
@@ -70,8 +70,7 @@ class Store:
         if folder.is_dir() and any(folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no experiment; give another --out")
         (folder / "runs").mkdir(parents=True, exist_ok=True)
-        with atomic_file(description) as temporary:
-            temporary.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
+        _write_json(description, {"version": VERSION})
 
     def check_data(
         self,
@@ -95,8 +94,7 @@ class Store:
                 f"{folder}: {', '.join(changed)} changed since the runs in {self.folder}; bring the data back, or give "
                 "another --out"
             )
-        with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(kept, indent=2), encoding="utf-8")
+        _write_json(file, kept, indent=2)
 
     def has(self, run: str) -> bool:
         """Whether a run has ended well."""
@@ -115,15 +113,13 @@ class Store:
                 _write(table, file)
         if result.per_user is not None:
             _write(result.per_user, self._users_file(run))
-        with atomic_file(self._run_file(run)) as temporary:
-            temporary.write_text(json.dumps(asdict(StoredRun(result.record, result.curves))), encoding="utf-8")
+        _write_json(self._run_file(run), asdict(StoredRun(result.record, result.curves)))
 
     def add_trials(self, search: str, trials: list[Tried]) -> None:
         """Keep what a search for a row has tried, by the search's identity."""
         file = self._trials_file(search)
         file.parent.mkdir(exist_ok=True)
-        with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps([asdict(trial) for trial in trials]), encoding="utf-8")
+        _write_json(file, [asdict(trial) for trial in trials])
 
     def trials(self, search: str) -> list[Tried]:
         """What a search for a row has tried; empty before it has ended."""
@@ -134,8 +130,7 @@ class Store:
         """Keep what the leak sentinel says of a modality."""
         file = self.folder / "leaks" / f"{leak.check}.json"
         file.parent.mkdir(exist_ok=True)
-        with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(asdict(leak)), encoding="utf-8")
+        _write_json(file, asdict(leak))
 
     def leaks(self) -> list[LeakRecord]:
         """What the leak sentinel said, of checks that failed too; raises ValueError where a file is damaged."""
@@ -245,6 +240,11 @@ def read_leak(file: Path) -> LeakRecord:
     if found.check != file.stem:
         raise ValueError(f"{file} is of check {found.check}; restore it, or delete it to check again")
     return found
+
+
+def _write_json(file: Path, value: Any, indent: int | None = None) -> None:
+    with atomic_file(file) as temporary:
+        temporary.write_text(json.dumps(value, indent=indent), encoding="utf-8")
 
 
 def _write(table: pd.DataFrame, file: Path) -> None:
