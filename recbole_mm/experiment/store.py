@@ -27,16 +27,21 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_mm.experiment.record import (
     DATA_FILES,
-    LEAK,
     STORED_RUN,
-    TRIED,
     LeakRecord,
     Record,
     RunResult,
     StoredRun,
     Tried,
 )
-from recbole_mm.experiment.store_files import changed_files, read_as, read_json, read_parquet
+from recbole_mm.experiment.store_files import (
+    changed_files,
+    read_as,
+    read_json,
+    read_leak,
+    read_parquet,
+    read_trials,
+)
 from recbole_mm.experiment.table_forms import LISTS, PER_USER
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import files_in, has_file
@@ -224,22 +229,6 @@ def join(stores: list[Path], folder: Path) -> Store:
                     temporary.write_bytes(file.read_bytes())
     joined.write_tables()
     return joined
-
-
-def read_trials(file: Path) -> list[Tried]:
-    """What a file of ``trials/`` holds; raises ValueError where it is damaged, or not one setting is chosen."""
-    found = read_as(file, TRIED, "delete it to search again")
-    if sum(trial.chosen for trial in found) != 1:
-        raise ValueError(f"{file} is damaged (not one setting is chosen); restore it, or delete it to search again")
-    return found
-
-
-def read_leak(file: Path) -> LeakRecord:
-    """What a file of ``leaks/`` holds; raises ValueError where it is damaged, or of another check."""
-    found = read_as(file, LEAK, "delete it to check again")
-    if found.check != file.stem:
-        raise ValueError(f"{file} is of check {found.check}; restore it, or delete it to check again")
-    return found
 
 
 def _write_json(file: Path, value: Any, indent: int | None = None) -> None:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from recbole_mm.data.file_digests import file_digests, first_suffix, unused_modalities
 from recbole_mm.data.file_form import FileForm
+from recbole_mm.experiment.record import LEAK, TRIED, LeakRecord, Tried
 from recbole_mm.experiment.table_forms import Kind
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.json_text import parse_json
@@ -52,6 +53,22 @@ def read_as(file: Path, kind: TypeAdapter[Content], otherwise: str = "delete it"
         return checked(read_json(file, object), kind)
     except ValidationError as error:
         raise ValueError(f"{file} is damaged ({one_line(error)}); restore it, or {otherwise}") from None
+
+
+def read_trials(file: Path) -> list[Tried]:
+    """What a file of ``trials/`` holds; raises ValueError where it is damaged, or not one setting is chosen."""
+    found = read_as(file, TRIED, "delete it to search again")
+    if sum(trial.chosen for trial in found) != 1:
+        raise ValueError(f"{file} is damaged (not one setting is chosen); restore it, or delete it to search again")
+    return found
+
+
+def read_leak(file: Path) -> LeakRecord:
+    """What a file of ``leaks/`` holds; raises ValueError where it is damaged, or of another check."""
+    found = read_as(file, LEAK, "delete it to check again")
+    if found.check != file.stem:
+        raise ValueError(f"{file} is of check {found.check}; restore it, or delete it to check again")
+    return found
 
 
 def checked(content: Any, kind: TypeAdapter[Content]) -> Content:
