@@ -3,7 +3,7 @@
 Each is forked off a process that has imported them (:mod:`tests.command_server`); from there on it is a process as any
 other: with its own arguments, folder, environment, output, signals and end. What it shares with the others of a test
 process are the seed of Python's hashes and what is read while modules are imported: where a test is about that, about
-the imports or about an interrupt of them, or a command starts Ray, it starts Python itself.
+the imports or about an interrupt of them, it starts Python itself.
 """
 
 from __future__ import annotations

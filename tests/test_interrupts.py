@@ -120,7 +120,7 @@ def test_a_search_that_is_interrupted(settings):
 
 def test_a_ray_search_that_is_interrupted_goes_on(settings):
     options = ["--params_file=few.hyper", "--model=BPR", "--dataset=toy", settings, "--concurrent_trials=1"]
-    process = started_by_python(str(ROOT / "run_hyper_mm.py"), *options, "--tool=Ray")
+    process = started(str(ROOT / "run_hyper_mm.py"), *options, "--tool=Ray")
     folder = Path("saved/search/BPR-toy")
     wait_until(lambda: any(folder.glob("trial-*/checkpoint_*")), process, *OUTPUT)
     os.killpg(process.pid, signal.SIGINT)

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +21,12 @@ from recbole_mm.experiment.tables import read_store
 from recbole_mm.ray_session import ray_session
 from recbole_mm.testing.toy import write_planted
 from recbole_mm_command import main
+from tests import commands
 from tests.experiment.in_this_process import in_this_process
 from tests.kills import is_there
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.xdist_group("ray")
-ROOT = Path(__file__).resolve().parents[2]
 PLAN = """
 data: [{toy: {data_path: '%s', benchmark_filename: [train, valid, test], load_col: {inter: [user_id, item_id]}}}]
 seeds: %d
@@ -218,10 +216,8 @@ def test_a_killed_experiment_goes_on_to_the_same_store(data):
     assert main([*arguments, "--out=whole"]) == 0
     printed = Path("printed.txt")
     with open(printed, "w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "recbole_mm", *arguments, "--out=killed"],
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+        words = ["-m", "recbole_mm", *arguments, "--out=killed"]
+        process = commands.start(words, output, output, new_session=True)
     under_way = ("work/*/*.resume.safetensors", "runs/*.json")
     wait_until(lambda: all(is_there(Path("killed"), pattern) for pattern in under_way), process, printed)
     children = psutil.Process(process.pid).children(recursive=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shlex
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +20,7 @@ from recbole_mm.extraction import Pictures, extract
 from recbole_mm.extraction.extract import Batch, Batches
 from recbole_mm.extraction.ray_job import EncodeBatch, EncodeJob, checked
 from recbole_mm.ray_session import ray_session
+from tests import commands
 from tests.extraction.shop import write_shop
 from tests.tiny_clip import write_dual_clip
 from tests.waiting import wait_until
@@ -31,7 +28,6 @@ from tests.waiting import wait_until
 if not hasattr(tune, "RunConfig"):
     pytest.skip("this ray is older than the job asks for", allow_module_level=True)
 
-ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def address():
@@ -107,14 +103,11 @@ def test_after_a_kill_finished_rows_are_not_computed_again(tmp_path, clip, addre
     extract(shop, "visual", pictures, encoder, batch_size=1)
     whole = written("visual")
     command = f"--modality visual --images images --encoder {clip} --batch-size 1 --device cpu --ray_address={address}"
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     with open("output.txt", "w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "recbole_mm", "extract", "--dataset", "shop", *shlex.split(command)],
-            env={**os.environ, "PYTHONPATH": path}, stdout=output, stderr=output,
-        )  # fmt: skip
+        words = ["-m", "recbole_mm", "extract", "--dataset", "shop", *shlex.split(command)]
+        process = commands.start(words, output, output)
     wait_until(lambda: len(list(shop.glob(".shop.visual.*/0*.npz"))) >= 5, process, Path("output.txt"))
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     finished = len(list(shop.glob(".shop.visual.*/0*.npz")))
     assert 5 <= finished < 300

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +11,9 @@ import ray
 from ray import tune
 
 from recbole_mm.tuning.command import main
+from tests import commands
 from tests.waiting import wait_for_end, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 if not hasattr(tune, "RunConfig"):
     pytest.skip("this ray is older than --tool=Ray asks for", allow_module_level=True)
 
@@ -60,12 +56,9 @@ def command(arguments) -> list[str]:
     return [*arguments[:2], "--params_file=grid.hyper", *common]
 
 
-def start(script: str, command: list[str]) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TUNE_GLOBAL_CHECKPOINT_S": "0.5"}
+def start(script: str, command: list[str]) -> commands.Command:
     with open("output.txt", "a") as output:
-        return subprocess.Popen(
-            [sys.executable, script, *command], env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
+        return commands.start([script, *command], output, output, TUNE_GLOBAL_CHECKPOINT_S="0.5")
 
 
 def rows(folder: str) -> list[dict[str, str]]:
@@ -90,7 +83,7 @@ def test_a_killed_search_goes_on_to_the_same_winner(command, capsys):
     process = start("slow.py", command)
     # The first two have ended, two are under way.
     wait_until(lambda: len(result_lines("search")) >= 4, process, Path("output.txt"))
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     before = result_lines("search")
     assert 4 <= len(before) < 6
