@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from recbole.config import Config
+
 from recbole_mm.configuration import checked_config
 from recbole_mm.data_folders import find_data, settings_file
 from recbole_mm.experiment.plan import Entry, Plan, check_values
@@ -18,7 +20,7 @@ from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.registration import check_model
 from recbole_mm.run_settings import SearchSettings
 from recbole_mm.setting_checks import check_value
-from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS
+from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS, own_settings
 from recbole_mm.settings_text import shown
 
 _OWN_KEYS = ("label", "model")
@@ -65,9 +67,8 @@ def rows_of(plan: Plan, file: str | Path, plugins: Sequence[str] = ()) -> list[R
             place = f"{file}: models: entry {position + 1} ({model.name})"
             table.append(_row(plan, entry.name, common, model, place, places))
         rows += [*table, *_sweep_rows(plan, Row(entry.name, "", "", common, {}, places=places), table, file)]
-    for row in rows:
-        check_row(row)
-    _check_different(rows, is_searched=plan.search is not None)
+    configs = [check_row(row) for row in rows]
+    _check_different(rows, configs, is_searched=plan.search is not None)
     _check_compared(plan, rows, file)
     return rows
 
@@ -217,15 +218,18 @@ def _sweep_rows(plan: Plan, base: Row, table: list[Row], file: str | Path) -> It
                 yield varied.chosen({})
 
 
-def _check_different(rows: list[Row], is_searched: bool) -> None:
+def _check_different(rows: list[Row], configs: list[Config], is_searched: bool) -> None:
     """Raise ValueError for two rows of one name, or of the same settings, defaults included where none is searched."""
     labels: dict[tuple[str, str], Row] = {}
     same: dict[tuple[str, ...], Row] = {}
-    for row in (row for row in rows if not row.sweep):
+    for row, config in zip(rows, configs, strict=True):
+        if row.sweep:
+            continue
         own: dict[str, Any] = row.own
         if not is_searched:
-            config = row.config()
-            own = {key: config[key] for other in rows if other.model == row.model for key in other.own}
+            now = {earlier: key for kind in own_settings(config) for earlier, key in kind.aliases.items()}
+            given = {key for other in rows if other.model == row.model for key in other.own}
+            own = {key: config[key] for key in (key if key in config else now.get(key, key) for key in given)}
         key = (row.dataset, row.model, digest(own), digest(row.grid))
         if key in same:
             raise ValueError(f"{row.place}: the same row as {same[key].place.rpartition('models: ')[2]}; keep one")

@@ -121,8 +121,8 @@ def _modalities(config: Config, dataset: str) -> list[str]:
 # ---------------------------------------------------------------- what no row may be
 
 
-def check_row(row: Row) -> None:
-    """Raise ValueError for what the row's runs would end with: a key or value that its model or data do not take."""
+def check_row(row: Row) -> Config:
+    """The row's Config; raises ValueError for what its runs would end with: what its model or data do not take."""
     try:
         config = row.config()
         if set(evaluation_modes(config)) != {"full"}:
@@ -140,6 +140,7 @@ def check_row(row: Row) -> None:
         twice = f"{key[1]}: " if key and place.endswith(f": {key[1]}") else ""
         raise ValueError(f"{place}: {str(error).removeprefix(twice)}") from error
     check_grid(row, row.grid, row.place, config)
+    return config
 
 
 def check_grid(row: Row, grid: Mapping[str, Sequence[Any]], place: str, config: Config | None = None) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from recbole_mm.experiment.record import FAILED
 from recbole_mm.experiment.results import DatasetResults
+from recbole_mm.model.recommender import TERM
 
 SIMPLE = ("Pop", "EASE", "ContentKNN", "ContentEASE")  # what a model with content should beat
 _MOST_TOP_SHARE, _LEAST_ITEMS = 0.5, 200
@@ -72,9 +73,11 @@ def _below_simple(results: DatasetResults, runs: pd.DataFrame) -> list[str]:
 
 
 def _dominant_part(curves: pd.DataFrame) -> str | None:
-    parts = curves[curves["name"].str.startswith("loss_")] if len(curves) else curves
+    """A part of the loss that the others are small beside, where it is not the one that is to rank items."""
+    parts = curves[curves["name"].str.startswith(TERM)] if len(curves) else curves
     if not len(parts):
         return None
     sizes = parts.groupby("name")["value"].apply(lambda values: values.abs().mean())
     largest = sizes.idxmax()
-    return largest if len(sizes) > 1 and sizes[largest] > _ABOVE_ALL * sizes.sum() else None
+    is_above_all = len(sizes) > 1 and sizes[largest] > _ABOVE_ALL * sizes.sum()
+    return largest if is_above_all and largest != f"{TERM}ranking" else None

@@ -78,6 +78,10 @@ BAD = [
     ("models: [BPR, BPR]", r"entry 2 \(BPR\): the same row as entry 1 \(BPR\); keep one"),
     ("models: [BPR, {BPR: {label: other}}]", r"entry 2 \(BPR\): the same row as entry 1 \(BPR\); keep one"),
     ("models: [{FREEDOM: {knn_k: 10}}, FREEDOM]", r"entry 2 \(FREEDOM\): the same row as entry 1"),  # its default
+    (
+        "models: [{FREEDOM: {reg_weight: .1}}, {FREEDOM: {modality_loss_weight: .1}}]",  # its earlier name
+        r"entry 2 \(FREEDOM\): the same row as entry 1",
+    ),
     ("models: [BPR, {LightGCN: {label: BPR}}]", r"entry 2 \(LightGCN\): another row is called 'BPR'"),
     ("models: [{FREEDOM: {knn: 5}}]", r"entry 1 \(FREEDOM\): unknown key 'knn' \(did you mean knn_k\?\)"),
     ("models: [{FREEDOM: {knn_k: 0}}]", r"entry 1 \(FREEDOM\): knn_k: 0 is not allowed for FREEDOM"),
@@ -140,10 +144,14 @@ BAD = [
     ("sweep: {POWERec: {}}", "sweep: POWERec has 0 keys; give one"),
     ("sweep: {POWERec: {a: [1], b: [1], c: [1]}}", "sweep: POWERec has 3 keys; give one"),
     ("sweep: {Nothing: {a: [1]}}", "sweep: Nothing: unknown model 'Nothing'"),
-    ("models: [{my row: {model: BPR}}]\nsweep: {my raw: {n_layers: [1]}}",
-     r"sweep: my raw: no row is called so \(did you mean my row\?\)"),
-    ("models: [{a: {model: FREEDOM}}, {b: {model: FREEDOM, knn_k: 3}}]\nsweep: {FREEDOM: {knn_k: [1]}}",
-     "sweep: FREEDOM: 2 rows are of this model; name one of them: a, b"),
+    (
+        "models: [{my row: {model: BPR}}]\nsweep: {my raw: {n_layers: [1]}}",
+        r"sweep: my raw: no row is called so \(did you mean my row\?\)",
+    ),
+    (
+        "models: [{a: {model: FREEDOM}}, {b: {model: FREEDOM, knn_k: 3}}]\nsweep: {FREEDOM: {knn_k: [1]}}",
+        "sweep: FREEDOM: 2 rows are of this model; name one of them: a, b",
+    ),
     ("sweep: {POWERec: []}", rf"sweep: POWERec: \[\] is not allowed; {SWEEP}"),
     ("sweep: {POWERec: [{prompt_num: [1]}, 3]}", f"sweep: POWERec: entry 2: 3 is not allowed; {SWEEP}"),
     ("sweep: {POWERec: [{a: [1], b: [1]}, {b: [2], a: [2]}]}", "sweep: POWERec: a and b stands there twice; keep one"),
@@ -159,8 +167,10 @@ BAD = [
     ("settings: {epochs: 0}", "plan.yaml: settings: epochs: 0 trains nothing to compare; give at least 1"),
     ("settings: {epochs: abc}", "plan.yaml: settings: epochs: 'abc' is not allowed"),
     ("settings: {valid_metric: MRR@10}", "plan.yaml: settings: valid_metric: MRR@10 is not measured"),
-    ("models: [{PTMRec: {backbone: VBPR, encoder: clip}}]",
-     r"models: entry 1 \(PTMRec\): --images: there is no folder .*/toy/images"),
+    (
+        "models: [{PTMRec: {backbone: VBPR, encoder: clip}}]",
+        r"models: entry 1 \(PTMRec\): --images: there is no folder .*/toy/images",
+    ),
     ("models: [{PTMRec: {backbone: VBPR, encoder: clip, images: none}}]", "--images: there is no folder none"),
     ("audit: shuffle", f"audit: 'shuffle' is not allowed; {KINDS}"),
     ("audit: [shufle]", rf"audit: entry 1: 'shufle' .*did you mean shuffle.*; {KINDS}"),

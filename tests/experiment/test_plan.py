@@ -101,6 +101,11 @@ def test_a_data_set_that_is_not_there(data):
         rows_of(read_plan("plan.yaml"), "plan.yaml")
 
 
+def test_rows_that_differ_in_a_key_of_an_earlier_name_are_two(data):
+    found = rows(data, "models: [{a: {model: FREEDOM, reg_weight: 0.1}}, {b: {model: FREEDOM, reg_weight: 0.2}}]\n")
+    assert [row.config()["modality_loss_weight"] for row in found] == [0.1, 0.2]
+
+
 def test_no_search_without_anything_to_search(data):
     (row,) = rows(data, "models: [DMF]\nsearch: {budget: 2}\n")
     with pytest.raises(ValueError, match=r"entry 1 \(DMF\): nothing to search, as there is no DMF.hyper"):

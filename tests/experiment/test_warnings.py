@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from recbole_mm.experiment.record import FAILED, FINISHED, Tried
+from recbole_mm.experiment.record import FAILED, FINISHED, CurvePoint, Tried
 from recbole_mm.experiment.report import write_report
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.store import Store
@@ -64,3 +64,21 @@ def test_a_row_below_a_simple_one_says_so(tmp_path):
     results = DatasetResults(read_store(store.folder), "toy")
     assert warnings_of(results, "MGCN") == ["below ContentKNN", "below ContentEASE"]
     assert warnings_of(results, "ContentEASE") == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "found"),
+    [
+        ({"loss_ranking": 0.1, "loss_contrast": 9.0}, ["one part of the loss, loss_contrast, is above all others"]),
+        ({"loss_ranking": 9.0, "loss_contrast": 0.1}, []),  # as it should be
+        ({"loss_ranking": 1.0, "loss_contrast": 9.0}, []),
+        ({"loss_1": 0.1, "loss_2": -9.0}, ["one part of the loss, loss_2, is above all others"]),
+    ],
+)
+def test_a_part_of_the_loss_that_drowns_the_ranking(tmp_path, terms, found):
+    run = result("one", "one", 0, 0.5)
+    curves = [CurvePoint("", 0, name, value) for name, value in {"loss": 9.1, **terms}.items()]
+    store = Store(tmp_path / "store")
+    store.add(replace(run, record=replace(run.record, best_epoch=2, ended="stopped"), curves=curves))
+    store.write_tables()
+    assert warnings_of(DatasetResults(read_store(store.folder), "toy"), "one") == found
