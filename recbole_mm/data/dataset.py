@@ -18,6 +18,7 @@ from recbole.utils import set_color
 
 from recbole_mm.data.alignment import align, check_coverage
 from recbole_mm.data.default_data import DEFAULT_DATASET, build_default_data
+from recbole_mm.data.dropped_items import drop_incomplete_items, drop_items_without_interactions
 from recbole_mm.data.feature_file import find_modalities, has_modality, read_features
 from recbole_mm.data.feature_scaling import FeatureScaling, check_magnitude
 from recbole_mm.data.file_form import FileForm
@@ -146,14 +147,10 @@ class MultimodalDataset(Dataset):
             self._load_modality(name)
 
     def _remap_ID_all(self) -> None:
-        self._drop_items_without_interactions()
+        if policy_of(self.config) == "drop":
+            drop_incomplete_items(self)
+        drop_items_without_interactions(self)
         super()._remap_ID_all()
-
-    def _drop_items_without_interactions(self) -> None:
-        """Without this every row of the `.item` file would become a candidate (dataset.py:1139 of RecBole)."""
-        if self.item_feat is not None:
-            kept = self.item_feat[self.iid_field].isin(self.inter_feat[self.iid_field])
-            self.item_feat = self.item_feat[kept].reset_index(drop=True)
 
     def _choose_modalities(self) -> list[str]:
         chosen = self._chosen_modalities()

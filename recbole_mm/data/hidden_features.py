@@ -23,10 +23,9 @@ def hide(feature: np.ndarray, present: np.ndarray, name: str, tokens: Sequence[s
         ValueError: no item keeps a row, or all were to have one.
     """
     share = (config["missing_share"] or {}).get(name)
-    if share is None:
+    if share is None or config["missing_modality"] == "drop":  # whose items are left out before
         return
-    seed = config["seed"] if config["missing_seed"] is None else config["missing_seed"]
-    hidden = hidden_items(tokens, share, name, seed, config["missing_together"])
+    hidden = hidden_by(config, name, tokens)
     feature[hidden], present[hidden] = 0, False
     absent, n_items = int((~present[1:]).sum()), len(present) - 1
     if absent == n_items:
@@ -36,6 +35,15 @@ def hide(feature: np.ndarray, present: np.ndarray, name: str, tokens: Sequence[s
             f"missing_share.{name}: with {share} {absent} of {n_items} items have no {name} features, which "
             "missing_modality: error refuses; set another"
         )
+
+
+def hidden_by(config: Any, name: str, tokens: Sequence[str]) -> np.ndarray:
+    """Which items lose their row of a modality by a run's settings, bool ``[n_items]``."""
+    share = (config["missing_share"] or {}).get(name)
+    if share is None:
+        return np.zeros(len(tokens), dtype=bool)
+    seed = config["seed"] if config["missing_seed"] is None else config["missing_seed"]
+    return hidden_items(tokens, share, name, seed, config["missing_together"])
 
 
 def hidden_items(tokens: Sequence[str], share: float, name: str, seed: int, together: bool) -> np.ndarray:

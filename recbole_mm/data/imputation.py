@@ -13,7 +13,7 @@ from recbole_mm.graph import BipartiteGraph, GraphCache, SparseOperator
 from recbole_mm.graph.imputation import IMPUTERS, Imputer, imputing_weights
 from recbole_mm.graph.operator import square
 
-MissingModality = Literal["mean", "zero", "random", Imputer, "error"]
+MissingModality = Literal["mean", "zero", "random", Imputer, "drop", "error"]
 _BLOCK_COLUMNS = 256
 
 

@@ -33,7 +33,7 @@ def load(folder: Path, model: str = "POWERec", **settings):
             "missing_modality",
             "median",
             "missing_modality: 'median' is not allowed for POWERec; give one of mean, zero, random, neighbor_mean, "
-            "multi_hop, pagerank, heat, error",
+            "multi_hop, pagerank, heat, drop, error",
         ),
     ],
 )

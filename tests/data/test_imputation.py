@@ -123,6 +123,38 @@ def test_in_item_graphs(folder, choice, are_alone):
     assert (np.count_nonzero(graph[1:], axis=1) == 4).all() == (not are_alone)
 
 
+def interactions_of(run):
+    fields = ("user_id", "item_id")
+    loaders = (run.train_data, run.valid_data, run.test_data)
+    rows = [[run.dataset.id2token(field, loader._dataset.inter_feat[field]) for field in fields] for loader in loaders]
+    return [set(zip(*pairs, strict=True)) for pairs in rows]
+
+
+@pytest.mark.parametrize("settings", [SHARE, {}, {"modalities": ["textual"]}], ids=["hidden", "none", "one"])
+def test_items_that_lack_a_modality_are_dropped(folder, settings):
+    """i29 lacks both. The splits are those of all items without their rows; what is hidden is the same as ever."""
+    whole = start("VBPR", folder, **PRE_SPLIT, **settings, missing_modality="zero")
+    masks = [whole.dataset.modality_mask(name) for name in whole.dataset.modalities]
+    complete = set(whole.dataset.id2token("item_id", torch.stack(masks).all(dim=0).nonzero().flatten()))
+    lists = {"topk": [5], "valid_metric": "Recall@5", "epochs": 1}
+    run = start("VBPR", folder, **PRE_SPLIT, **settings, **lists, missing_modality="drop")
+    assert set(run.dataset.field2id_token["item_id"][1:]) == complete and len(complete) < 30
+    for rows, before in zip(interactions_of(run), interactions_of(whole), strict=True):
+        assert rows == {(user, item) for user, item in before if item in complete} and rows
+    for name in run.dataset.modalities:
+        assert run.dataset.modality_mask(name)[1:].all()
+        of_whole = whole.dataset.modality_feature(name)[whole.dataset.token2id("item_id", sorted(complete))]
+        own = run.dataset.modality_feature(name)[run.dataset.token2id("item_id", sorted(complete))]
+        assert torch.equal(own, of_whole)
+    run.trainer().fit(run.train_data, run.valid_data, saved=False)
+
+
+def test_nothing_left_to_drop_from(tmp_path):
+    write_dataset(tmp_path, {"": [("u1", "a"), ("u2", "b")]}, {"visual": {"a": [1.0]}, "textual": {"b": [1.0]}})
+    with pytest.raises(ValueError, match="drop leaves no item, as none has all of visual, textual; set another"):
+        start("VBPR", tmp_path, missing_modality="drop")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
