@@ -121,7 +121,9 @@ class Recommender(TableScores, GeneralRecommender):
             for name, adapter in getattr(self, "feature_adapters", {}).items()
             for record, value in adapter.records().items()
         }
-        return {name: torch.stack(values).mean().item() for name, values in self._records.items()} | of_adapters
+        means = [torch.stack(values).mean().float() for values in self._records.values()]
+        values = torch.stack(means).tolist() if means else []  # at once, as each waits for the device
+        return dict(zip(self._records, values, strict=True)) | of_adapters
 
     def diagnostics(self) -> dict[str, float]:
         """What the parameters are like after a training epoch, by name: for the log alone, not the terminal."""
