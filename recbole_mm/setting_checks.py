@@ -28,7 +28,7 @@ from recbole_mm.trainer.settings import StageSettings
 _MISSPELT = 0.8  # likeness of two keys from which on the one is taken for a slip of the other
 _KEYS_OF_THE_LAUNCHER = {
     *KEYS_OF_THE_PROCESSES,
-    *("model", "dataset", "config_file", "config_files", "single_spec", "device", "verbose", "variant_of"),
+    *("model", "dataset", "config_files", "single_spec", "device", "verbose"),
     *("neg_sampling", "training_neg_sample_num"),  # RecBole itself says that these are deprecated
 }
 

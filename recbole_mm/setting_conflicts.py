@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from recbole.config import Config
-from recbole.evaluator import metric_types
+from recbole.evaluator import metric_types, smaller_metrics
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.data.field_checks import FILTERS
@@ -33,6 +33,8 @@ def check_conflicts(config: Config) -> None:
     final = all_settings(config)
     if not config.is_stored:
         _check_sources(config)
+        _check_direction(config)
+        _check_columns(final)
     _check_resumes(config)
     _check_adapter(config)
     _check_metrics(final["metrics"])
@@ -51,6 +53,10 @@ def check_conflicts(config: Config) -> None:
 def _check_sources(config: Config) -> None:
     if is_from_command_line(config, "device"):
         raise ValueError("device: a run chooses it by --use_gpu and --gpu_id; leave it out")
+    if "config_file" in user_settings(config):  # which RecBole lists among its keys
+        raise ValueError("config_file: nothing reads it; give --config_files, or in Python config_file_list")
+    if is_from_command_line(config, "single_spec"):
+        raise ValueError("single_spec: the command knows how many processes there are; leave it out, and give --nproc")
     if is_from_command_line(config, "local_rank"):
         raise ValueError("local_rank: the command gives each of its processes its own; leave it out, and give --nproc")
     for key in OF_THE_COMMAND:
@@ -147,7 +153,26 @@ def _check_valid_metric(final: Mapping[str, Any]) -> None:
         )
 
 
+def _check_direction(config: Config) -> None:
+    """RecBole sets ``valid_metric_bigger`` itself, whatever it is set to."""
+    metric = config["valid_metric"].partition("@")[0]
+    is_bigger = metric.lower() not in smaller_metrics
+    if user_settings(config).get("valid_metric_bigger", is_bigger) is not is_bigger:
+        better = "more" if is_bigger else "less"
+        raise ValueError(
+            f"valid_metric_bigger: {not is_bigger} is passed over, as {better} {metric} is better; leave the key out"
+        )
+
+
 # ---------------------------------------------------------------- data
+
+
+def _check_columns(final: Mapping[str, Any]) -> None:
+    """What RecBole makes of a column would be written over the ids."""
+    for key in ("LABEL_FIELD", "RATING_FIELD", "TIME_FIELD"):
+        for of_ids in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
+            if final[key] == final[of_ids]:
+                raise ValueError(f"{key} and {of_ids} are both {final[key]!r}; set one to another column")
 
 
 def _check_negative_items(config: Config) -> None:

@@ -33,7 +33,7 @@ PATH_KEYS = (
 )
 TRUST_KEYS = ("trust_pickle", "trust_plugins")
 OF_THE_COMMAND = (  # nothing that a file can set
-    *KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE", "config_files", "config_file",
+    *KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE", "config_files",
 )  # fmt: skip
 _OF_TRAINING = ("worker", "log_wandb")
 

@@ -123,9 +123,7 @@ def test_a_number_that_is_no_name_of_a_folder(capsys, arguments, value):
     assert line.startswith(f"data_path: {value} is not allowed for BPR (") and f"write './{value}' where" in line
 
 
-@pytest.mark.parametrize(
-    "name, closest", [("PowerRec", "POWERec"), ("lightgcn", "LightGCN"), ("LayerGNC", "LayerGCN")]
-)
+@pytest.mark.parametrize("name, closest", [("PowerRec", "POWERec"), ("lightgcn", "LightGCN"), ("LayerGNC", "LayerGCN")])
 def test_unknown_model(capsys, arguments, name, closest):
     line = refused(capsys, [f"--model={name}", *arguments])
     assert line.startswith(f"unknown model '{name}' (did you mean {closest}?). Multimodal models: ")
@@ -137,27 +135,19 @@ def test_unknown_model(capsys, arguments, name, closest):
 def test_unknown_data_set(capsys):
     Path("dataset/baby").mkdir(parents=True)
     line = refused(capsys, ["--dataset=babe"])
-    assert line.startswith(
-        "unknown data set 'babe' (did you mean baby?). In dataset_atomic and dataset: baby, "
-    )
+    assert line.startswith("unknown data set 'babe' (did you mean baby?). In dataset_atomic and dataset: baby, ")
     assert "Set data_path for another folder" in line
 
 
-@pytest.mark.parametrize(
-    "given, closest", [("promt_num=2", "prompt_num"), ("learningrate=0.1", "learning_rate")]
-)
+@pytest.mark.parametrize("given, closest", [("promt_num=2", "prompt_num"), ("learningrate=0.1", "learning_rate")])
 def test_unknown_key(capsys, arguments, given, closest):
     key = given.split("=")[0]
     line = refused(capsys, [*arguments, f"--{given}"])
-    assert line.startswith(
-        f"unknown key '{key}' (did you mean {closest}?); POWERec takes the keys of its yaml"
-    )
+    assert line.startswith(f"unknown key '{key}' (did you mean {closest}?); POWERec takes the keys of its yaml")
 
 
 def test_a_key_of_another_model_is_unknown(capsys, arguments):
-    assert refused(capsys, ["--model=LayerGCN", *arguments, "--prompt_num=2"]).startswith(
-        "unknown key 'prompt_num'"
-    )
+    assert refused(capsys, ["--model=LayerGCN", *arguments, "--prompt_num=2"]).startswith("unknown key 'prompt_num'")
 
 
 def test_all_keys_of_recbole_are_known():
@@ -167,9 +157,7 @@ def test_all_keys_of_recbole_are_known():
     known = [key for name, keys in vars(argument_list).items() if name.endswith("_arguments") for key in keys]
     assert len(known) > 70
     config = Config("LightGCN", "toy")
-    config.external_config_dict = dict.fromkeys(
-        [*known, "reg_weight", "n_layers", "eval_history", "modalities"]
-    )
+    config.external_config_dict = dict.fromkeys([*known, "reg_weight", "n_layers", "eval_history", "modalities"])
     check_keys(config, config.external_config_dict)
 
 
@@ -272,6 +260,16 @@ def test_malformed_settings(capsys, arguments, argument, message):
         ("--propagation=GAT", "propagation: 'GAT' is not allowed for POWERec; give one of BPR, LayerGCN, LightGCN"),
         ("--resume_from=none.pth", "resume_from: checkpoint none.pth does not exist"),
         ("--data_path=nowhere", "data_path: there is no folder nowhere; it is the folder that holds toy/"),
+        ("--valid_metric_bigger=False", "valid_metric_bigger: False is passed over, as more NDCG is better"),
+        ("--config_file=mine.yaml", "config_file: nothing reads it; give --config_files"),
+        ("--single_spec=False", "single_spec: the command knows how many processes"),
+        ("--variant_of=VBPR", "unknown key 'variant_of'"),
+        ("--LABEL_FIELD=item_id", "LABEL_FIELD and ITEM_ID_FIELD are both 'item_id'; set one"),
+        ("--TIME_FIELD=user_id", "TIME_FIELD and USER_ID_FIELD are both 'user_id'; set one"),
+        (
+            "--train_neg_sample_args={'distribution': 'popularity', 'alpha': 1e9}",
+            "train_neg_sample_args.alpha: 1000000000.0 is not allowed for POWERec; give a number of at least -10 and at",
+        ),
     ],
 )
 def test_bad_values_end_in_one_line(capsys, arguments, setting, message):

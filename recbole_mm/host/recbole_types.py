@@ -136,12 +136,15 @@ class Strict(Settings):
 _MOST_NEGATIVES = 10_000  # of one training row, which becomes as many rows: more run for days without a word
 
 
+_Exponent = Annotated[Real, Field(ge=-10, le=10)]  # of a share of all interactions, whose power may end at 0
+
+
 class NegativeSampling(Strict):
     """``train_neg_sample_args``."""
 
     distribution: Literal["uniform", "popularity"] = "uniform"
     sample_num: Annotated[Count, Field(le=_MOST_NEGATIVES)] = 1
-    alpha: Annotated[Real | None, BeforeValidator(none_word)] = 1.0
+    alpha: Annotated[_Exponent | None, BeforeValidator(none_word)] = 1.0
     dynamic: bool = False
     candidate_num: Annotated[CountOrZero, Field(le=_MOST_NEGATIVES)] = 0
 
