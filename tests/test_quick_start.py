@@ -268,7 +268,7 @@ def test_malformed_settings(capsys, arguments, argument, message):
         ("--TIME_FIELD=user_id", "TIME_FIELD and USER_ID_FIELD are both 'user_id'; set one"),
         (
             "--train_neg_sample_args={'distribution': 'popularity', 'alpha': 1e9}",
-            "train_neg_sample_args.alpha: 1000000000.0 is not allowed for POWERec; give a number of at least -10 and at",
+            "train_neg_sample_args.alpha: 1000000000.0 is not allowed for POWERec; give a number of at least -10",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""``swap_valid_test``: validation and test change places, for our models and RecBole's."""
+"""The three splits of files: validation and test change places (``swap_valid_test``), and copies are told of."""
 
 from __future__ import annotations
 
@@ -24,3 +24,16 @@ def test_splits(tmp_path, model, swap, caplog):
     assert users == (expected[::-1] if swap else expected)
     assert len(run.train_data._dataset) == 5
     assert ("what is called validation from here on is the test split" in caplog.text) == swap
+
+
+@pytest.mark.parametrize("copy", ["train", "valid", None])
+def test_a_split_that_is_a_copy_is_told_of(tmp_path, copy, caplog):
+    splits = {**SPLITS, "test": [*SPLITS["test"], ("u1", "c")]}  # a pair may stand in two
+    if copy:
+        splits["test"] = SPLITS[copy]
+    write_dataset(tmp_path, splits, {"visual": {item: [1.0, float(ord(item))] for item in "abcde"}})
+    start("BPR", tmp_path, **PRE_SPLIT)
+    n = len(splits["test"])
+    told = f"all {n} interactions of toy.test.inter are in toy.{copy}.inter too; is it a copy?"
+    assert (told in caplog.text) == (copy is not None)
+    assert ("is it a copy" in caplog.text) == (copy is not None)
