@@ -24,15 +24,17 @@ def check_magnitude(feature: np.ndarray, path: Path, token: Callable[[int], str]
         path: of the file, for the message.
         token: gives the original id of an internal one.
     """
+    largest, value, row = LARGEST, 0.0, 0
     for start, block in row_blocks(feature):
-        largest = max(block.max(), -block.min())
-        if largest > LARGEST:
-            row = int(np.argmax(np.abs(block).max(axis=1) > LARGEST))
-            value = float(block[row][np.argmax(np.abs(block[row]))])
-            raise ValueError(
-                f"{path}: item '{token(start + row)}' has a value of {value:.3g}, too large to compute with; scale the "
-                f"features, or set standardize_feature: True or normalize_feature: True"
-            )
+        if max(block.max(), -block.min()) > largest:  # the largest of all, as a mean of such values may stand before it
+            place = int(np.argmax(np.abs(block)))
+            row, value = start + place // block.shape[1], float(block.flat[place])
+            largest = abs(value)
+    if value:
+        raise ValueError(
+            f"{path}: item '{token(row)}' has a value of {value:.3g}, too large to compute with; scale the features, "
+            f"or set standardize_feature: True or normalize_feature: True"
+        )
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,12 @@ def test_finite_features_whose_squares_are_not_are_refused(tmp_path, value, mode
         load(tmp_path, model=model)
 
 
+def test_the_item_of_the_value_is_named_and_none_that_has_the_mean(tmp_path):
+    write_dataset(tmp_path, {"": PAIRS}, {"visual": {"b": [1.0, 2.0], "c": [3.0, -1e38], "d": [0.0, 1e37]}})
+    with pytest.raises(ValueError, match=r"toy\.visual: item 'c' has a value of -1e\+38, too large to compute with"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-14, 1e14, 1e20, 1e37])
 def test_features_of_any_scale_are_normalised(tmp_path, scale):
     rows = {item: [3.0 * scale, 4.0 * scale] for item in "ab"} | {item: [0.6, 0.8] for item in ("c", "d", "rare")}
