@@ -36,6 +36,7 @@ from recbole_mm.experiment.record import (
 )
 from recbole_mm.experiment.store_files import (
     changed_files,
+    check_measured,
     read_as,
     read_json,
     read_leak,
@@ -149,7 +150,7 @@ class Store:
         """Raise ValueError for a file of a run or search that is damaged or missing."""
         for record in self.records():
             if not record.error:
-                self._users_of(record.run)
+                check_measured(self._run_file(record.run), record.test, self._users_of(record.run))
         for file in files_in(self.folder / "trials", "*.json"):
             read_trials(file)
         self.leaks()

@@ -114,6 +114,21 @@ def read_parquet(
     return table
 
 
+def check_measured(file: Path, test: Mapping[str, float], users: pd.DataFrame) -> None:
+    """Raise ValueError where a run's file lacks the mean of a metric that the run has user by user.
+
+    Args:
+        file: of the run.
+        test: its metrics there.
+        users: a row for each test user, with a column for each metric.
+    """
+    absent = [name for name in users if name not in ("run", "user", "items") and name not in test]
+    if absent:
+        raise ValueError(
+            f"{file} is damaged (record.test has no {absent[0]}); restore it, or delete it to run it again"
+        )
+
+
 def _holds(values: pd.Series, kind: Kind) -> bool:
     """Whether all of a column are of a kind; of several the first that is not tells little, so the answer is plain."""
     if kind == "text":

@@ -129,6 +129,9 @@ def read_store(folder: Path) -> StoreTables:
         absent = sorted(set(ended["run"]) - set(tables[name]["run"]))
         if absent:
             raise ValueError(f"{folder / name}.parquet has no users of run {absent[0]}; {_AGAIN}")
+    for name in tables["per_user"]:
+        if name not in PER_USER.columns and f"test_{name}" not in runs:
+            raise ValueError(f"{folder / 'runs.parquet'} has no column 'test_{name}'; {_AGAIN}")
     file = folder / "leaks.parquet"  # which stores of before the sentinel was in them lack
     empty = pd.DataFrame(columns=list(LEAKS.columns))
     leaks = read_parquet(file, LEAKS.columns) if has_file(file) else empty

@@ -111,6 +111,21 @@ def test_a_run(out, edit, message):
     assert not list(Path("joined").rglob("*.json"))[1:]  # but store.json
 
 
+@pytest.mark.parametrize("test", [{}, {"ndcg@5": 0.4}])
+def test_a_run_without_the_mean_of_what_its_users_have(out, test, capsys):
+    file = first(out, "runs/*.json")
+    content = json.loads(file.read_text())
+    content["record"]["test"] = test
+    file.write_text(json.dumps(content))
+    said = f"{file.absolute()} is damaged (record.test has no recall@5); restore it, or delete it to run it again"
+    assert refusal(RESUME, capsys) == f"error: {said}"
+
+
+def test_a_table_of_runs_without_the_mean_of_what_its_users_have(out, capsys):
+    pd.read_parquet(out / "runs.parquet").drop(columns="test_recall@5").to_parquet(out / "runs.parquet", index=False)
+    assert "runs.parquet has no column 'test_recall@5'; " in refusal(["report", "out"], capsys)
+
+
 @pytest.mark.parametrize(
     "edit, message",
     [
