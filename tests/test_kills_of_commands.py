@@ -69,7 +69,7 @@ def test_a_killed_extraction_goes_on_to_the_same_file(content, tmp_path):
         is_finished = (folder / "shop/shop.m.arrow").exists()
         if not is_finished:
             finish(command, folder)
-            assert not finished or f"{4 * finished} of them were finished by an earlier run" in output(folder)
+            assert not finished or f"{4 * finished} of them have been finished by an earlier run" in output(folder)
         assert (folder / "shop/shop.m.arrow").read_bytes() == (whole / "shop/shop.m.arrow").read_bytes()
         assert read_features(folder / "shop", "shop", "m").ids == expected.ids
         assert is_finished or not list((folder / "shop").glob(".shop.m.e*"))

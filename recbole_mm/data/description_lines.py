@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from recbole_mm.io.counting import counted
+
 
 def format_description(description: dict[str, Any]) -> str:
     """The counts of `describe` as lines for a terminal."""
@@ -18,7 +20,7 @@ def format_description(description: dict[str, Any]) -> str:
     if description["cold"] is not None:
         cold = description["cold"]
         lines.append(
-            f"  cold          {cold['items']:,} items and {cold['users']:,} users without training; "
+            f"  cold          {counted(cold['items'], 'item')} and {counted(cold['users'], 'user')} without training; "
             f"{cold['interactions']:,} of {cold['held_out']:,} interactions held out are with such items"
         )
     for modality in description["modalities"]:
@@ -36,7 +38,7 @@ def _format_modality(modality: dict[str, Any]) -> list[str]:
     return [
         f"  {modality['name']}: {modality['file']} ({modality['form']}, {modality['size_mb']:.1f} MB)",
         f"    width         {modality['width']}, {modality['dtype']}",
-        f"    rows          {modality['rows']:,}: {modality['present']:,} items present, "
+        f"    rows          {modality['rows']:,}: {counted(modality['present'], 'item')} present, "
         f"{modality['missing']:,} missing, {modality['without_interactions']:,} without interactions",
         f"    bad rows      {modality['zero']:,} zero, {modality['duplicate']:,} duplicate; "
         f"{modality['non_finite']:,} non-finite values",

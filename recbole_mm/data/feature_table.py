@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.io.counting import counted
+
 BLOCK_VALUES = 1 << 20
 
 
@@ -114,9 +116,8 @@ def checked_features(ids: Sequence[str], values: np.ndarray, path: Path) -> tupl
     """
     check_shape(values, path)
     if len(ids) != len(values):
-        raise ValueError(
-            f"{path}: {len(values)} rows of features for {len(ids)} item ids; there must be one each"
-        )
+        rows, id_count = counted(len(values), "row"), counted(len(ids), "item id")
+        raise ValueError(f"{path}: {rows} of features for {id_count}; there must be one each")
     ids = [str(item) for item in ids]
     for row, item in enumerate(ids):
         if not item or any(separator in item for separator in "\t\r\n"):

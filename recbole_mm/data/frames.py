@@ -22,6 +22,7 @@ from recbole_mm.data.conversion.tables import (
     vector_features,
 )
 from recbole_mm.data.feature_table import check_shape
+from recbole_mm.io.counting import counted
 from recbole_mm.io.errors import one_line
 
 
@@ -110,7 +111,8 @@ def _array(modality: str, ids: Any, given: Any) -> Features:
     check_shape(values, source)
     texts: Sequence[str] = id_texts(ids, "item id", lambda row: f"{source}, row {row + 1}").to_pylist()
     if len(texts) != len(values):
-        raise ValueError(f"{source}: {len(values)} rows of features for {len(texts)} item ids; there must be one each")
+        rows, id_count = counted(len(values), "row"), counted(len(texts), "item id")
+        raise ValueError(f"{source}: {rows} of features for {id_count}; there must be one each")
     return Features(modality, source, lambda: iter([(texts, values)]))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+from recbole_mm.io.counting import counted
+
 LONG_ROWS = 10.0  # tanh and the sigmoid are flat there, and ID vectors begin with norms below 1
 COMMON_DIRECTION = 0.5  # mean cosine of all pairs
 DIFFERENT_LENGTHS = 10.0  # ratio of two modalities' median norms
@@ -22,9 +24,9 @@ def warnings(description: dict[str, Any]) -> list[str]:
 
 def _of_interactions(description: dict[str, Any]) -> Iterator[str]:
     if description["repeated"]:
+        repeated = counted(description["repeated"], "interaction repeats", "interactions repeat")
         yield (
-            f"{description['repeated']:,} interactions repeat a pair of user and item; keep one with convert "
-            "--duplicates first, or with rm_dup_inter: first"
+            f"{repeated} a pair of user and item; keep one with convert --duplicates first, or with rm_dup_inter: first"
         )
     cold = description["cold"]
     if cold is None:
@@ -44,7 +46,8 @@ def _of_interactions(description: dict[str, Any]) -> Iterator[str]:
 def _of_modality(modality: dict[str, Any]) -> Iterator[str]:
     rows, items = modality["rows"], modality["present"] + modality["missing"]
     if modality["non_finite"]:
-        yield f"{modality['non_finite']:,} values are not finite, which a run refuses; leave the items out"
+        not_finite = counted(modality["non_finite"], "value is", "values are")
+        yield f"{not_finite} not finite, which a run refuses; leave the items out"
     if modality["norms"] is not None and modality["norms"][1] > LONG_ROWS:
         yield (
             f"rows of norm {modality['norms'][1]:.3g} (median) saturate activations and outweigh ID vectors: try "
@@ -56,7 +59,7 @@ def _of_modality(modality: dict[str, Any]) -> Iterator[str]:
             "little: try center_feature: True, or standardize_feature: True"
         )
     if modality["zero"]:
-        zero = f"{modality['zero']:,} rows of zeros are taken as features"
+        zero = f"{counted(modality['zero'], 'row of zeros is', 'rows of zeros are')} taken as features"
         yield f"{zero}; leave them out: convert npy --zero-rows missing"
     if modality["duplicate"] > MANY * rows:
         yield f"{modality['duplicate'] / rows:.0%} of the rows equal another item's, such as of one placeholder picture"

@@ -10,6 +10,7 @@ import numpy as np
 
 from recbole_mm.data.feature_table import FeatureTable, checked_features, collapse_duplicates, first_non_finite
 from recbole_mm.data.file_form import FileForm
+from recbole_mm.io.counting import counted
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.first_line import check_separator
 from recbole_mm.io.reading import decoded, open_regular, regular_file
@@ -199,7 +200,7 @@ def parse_vectors(
     if len(ragged):
         row = ragged[0]
         raise ValueError(
-            f"{path}, line {here[row]}: {widths[row]} values where line {lines[0]} has {width}; "
+            f"{path}, line {here[row]}: {counted(widths[row], 'value')} where line {lines[0]} has {width}; "
             "every line needs the same number"
         )
     try:

@@ -16,6 +16,7 @@ from recbole_mm.extraction.prepared_pictures import prepared
 from recbole_mm.extraction.sounds import SHORTEST, Sounds
 from recbole_mm.extraction.tfidf import TFIDF, extract_tfidf
 from recbole_mm.extraction.videos import Videos
+from recbole_mm.io.counting import counted
 from recbole_mm.io.files import check_writable, temporary_folder
 
 if TYPE_CHECKING:
@@ -202,20 +203,25 @@ def _tell_others(contents: Contents) -> None:
     """Say how many files of the folder are not read."""
     if isinstance(contents, FileContents) and contents.others:
         n_others, first = len(contents.others), contents.others[0]
-        print(f"{n_others:,} files of {contents.source} are not read for any item, such as {first}")
+        print(f"{counted(n_others, 'file')} of {contents.source} not read for any item, such as {first}")
 
 
 def _report(result: Extraction) -> None:
-    print(f"Wrote {result.path}: {result.n_rows} items ({result.path.stat().st_size / 1e6:.1f} MB)")
-    if result.n_without_interactions:
-        print(f"{result.n_without_interactions} of them have no interactions: the .item file alone has them")
-    if result.n_reused:
-        print(f"{result.n_reused} of them were finished by an earlier run that was interrupted")
+    print(f"Wrote {result.path}: {counted(result.n_rows, 'item')} ({result.path.stat().st_size / 1e6:.1f} MB)")
+    of_them = {
+        "no interactions, as the .item file alone names them": result.n_without_interactions,
+        "been finished by an earlier run that was interrupted": result.n_reused,
+    }
+    for what, count in of_them.items():
+        if count:
+            print(f"{counted(count, 'of them has', 'of them have')} {what}")
     if result.truncated:
-        print(f"{result.truncated} texts were longer than the encoder's context and cut there")
+        print(f"{counted(result.truncated, 'text was', 'texts were')} longer than the encoder's context and cut there")
     if result.missing:
-        print(f"{len(result.missing)} items have no features, see {result.missing_file}; the first:")
+        without = counted(len(result.missing), "item has", "items have")
+        print(f"{without} no features, see {result.missing_file}; the first:")
         for item, reason in list(result.missing.items())[:SHOWN_MISSING]:
             print(f"    {item}: {reason}")
     if result.partly:
-        print(f"{len(result.partly)} items lack some of their files, see {result.missing_file}")
+        partly = counted(len(result.partly), "item lacks some of its", "items lack some of their")
+        print(f"{partly} files, see {result.missing_file}")

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from recbole_mm.io.counting import counted
 from recbole_mm.io.first_line import check_separator
 from recbole_mm.io.reading import decoded, open_regular
 
@@ -168,7 +169,8 @@ def _split(text: str, separator: str) -> pd.DataFrame | str:
             return by_pandas
     if wrong is not None:
         number, cells = wrong
-        return f"line {number}: {len(cells)} cells where the first line has {len(names)} columns; correct it"
+        n_cells, n_columns = counted(len(cells), "cell"), counted(len(names), "column")
+        return f"line {number}: {n_cells} where the first line has {n_columns}; correct it"
     rows = [cells for _, cells in numbered]
     if MARK in text and all(_QUOTED.fullmatch(cell) for cells in rows for cell in cells if MARK in cell):
         rows = [[unquoted(cell) for cell in cells] for cells in rows]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from recbole_mm.io.counting import counted
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input, check_writable
 from recbole_mm.load import OpenedCheckpoint, add_opening_options, open_checkpoint, opening_options, run_files
 from recbole_mm.recommend.export import check_new_folder, export_vectors
@@ -56,7 +57,7 @@ def run_recommend(arguments: argparse.Namespace) -> int:
         for block in _blocks(arguments, opened, users):
             writer.write_table(block)
             rows += len(block)
-    print(f"wrote {arguments.out}: {rows} rows of {len(users)} users")
+    print(f"wrote {arguments.out}: {counted(rows, 'row')} of {counted(len(users), 'user')}")
     return 0
 
 

@@ -144,7 +144,7 @@ def test_an_interaction_without_an_id_is_an_error(tmp_path, row):
     folder = tmp_path / "toys"
     folder.mkdir()
     (folder / "toys.inter").write_text(f"user_id:token\titem_id:token\nu\ta\n{row}\n")
-    with pytest.raises(ValueError, match=r"toys.inter, line 3: (there is no (user|item)_id; correct|1 cells where)"):
+    with pytest.raises(ValueError, match=r"toys.inter, line 3: (there is no (user|item)_id; correct|1 cell where)"):
         describe(folder)
 
 
@@ -174,7 +174,7 @@ def test_cold_items_and_leaks_of_splits(tmp_path):
     assert description["cold"] == {"items": 2, "users": 1, "interactions": 3, "held_out": 5, "leaked": 1}
     assert description["repeated"] == 2
     text = format_description(description)
-    assert "cold          2 items and 1 users without training; 3 of 5 interactions held out" in text
+    assert "cold          2 items and 1 user without training; 3 of 5 interactions held out" in text
     for warning in (
         "2 interactions repeat a pair",
         "1 of 5 interactions held out are in training too",

@@ -21,7 +21,7 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("ids", "values", "message"),
     [
-        (["a"], np.ones((2, 2)), "2 rows of features for 1 item ids"),
+        (["a"], np.ones((2, 2)), "2 rows of features for 1 item id;"),
         (["a"], np.ones(2), r"must be a table of numbers \[items, width\]"),
         ([], np.ones((0, 2)), "must be a table of numbers"),
         (["a"], np.array([["x"]]), "must be a table of numbers"),

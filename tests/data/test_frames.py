@@ -150,7 +150,7 @@ def test_rows_are_counted_from_the_frames_first():
         (pd.DataFrame({"user": [1, None], "item": [1, 2]}), None, None, "the user ids are double; ids are texts"),
         (pd.DataFrame({"user": ["a", None], "item": [1, 2]}), None, None, "row 2: the user id is missing"),
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"visual": np.eye(1)}, r"features\['visual'\]: give"),
-        (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"visual": ([1, 2], np.eye(1))}, "1 rows .* for 2 item"),
+        (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"visual": ([1, 2], np.eye(1))}, "1 row .* for 2 item"),
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"inter": ([1], np.eye(1))}, "'inter' cannot name"),
         (pd.DataFrame({"user": ["a"], "item": [1]}), None, {"v": ([1], np.array([[np.nan]]))}, "not finite"),
         (PAIRS, PAIRS[["item"]], {"v": pd.DataFrame(np.eye(2), index=["y", "x"])}, "may not be in the order"),

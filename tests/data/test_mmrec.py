@@ -179,8 +179,18 @@ def test_truncated_features_are_an_error(source, tmp_path):
             convert_mmrec(source, "toy", tmp_path / "out")
 
 
+def test_the_only_file_takes_another_name(source, tmp_path, capsys):
+    for name in ("toy", "other"):
+        assert main(["convert", "auto", str(source), "--name", name, "--out", str(tmp_path / "out")]) == 0
+    toy, other = (sorted((tmp_path / "out" / name).iterdir()) for name in ("toy", "other"))
+    assert [file.name.replace("other.", "toy.") for file in other] == [file.name for file in toy]
+    pairs = list(zip(toy, other, strict=True))
+    assert all(file.read_bytes() == renamed.read_bytes() for file, renamed in pairs if file.suffix != ".yaml")
+
+
 def test_absent_and_doubled_files_are_errors(source, tmp_path):
-    with pytest.raises(FileNotFoundError, match="other.inter; the folder holds toy.inter"):
+    (source / "more.inter").touch()
+    with pytest.raises(FileNotFoundError, match="other.inter; the folder holds more.inter, toy.inter: --name more"):
         convert_mmrec(source, "other", tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         convert_mmrec(source / "nowhere", "toy", tmp_path / "out")

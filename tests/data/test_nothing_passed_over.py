@@ -154,7 +154,7 @@ class TestColumns:
 
     @pytest.mark.parametrize(
         "cell, message",
-        [("1", "1 values where line 2 has 3"), ("1 x 2", "value 2 is 'x', which is no number"),
+        [("1", "1 value where line 2 has 3"), ("1 x 2", "value 2 is 'x', which is no number"),
          ("1 nan 2", "not finite as float32")],
     )  # fmt: skip
     def test_a_bad_cell_is_named(self, folder, cell, message):

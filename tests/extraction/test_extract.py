@@ -103,7 +103,7 @@ class TestTexts:
         assert np.array_equal(table.values, expected.numpy())
         facts = json.loads(table.metadata["preprocessing"])
         assert (facts["fields"], facts["context"]) == (["title", "plot"], 16)
-        assert "1 texts were longer than the encoder's context" in capsys.readouterr().out
+        assert "1 text was longer than the encoder's context" in capsys.readouterr().out
 
     def test_an_item_without_text_is_left_out(self, shop, clip):
         run(f"extract --dataset {shop} --modality textual --fields plot --encoder {clip}")
@@ -227,7 +227,7 @@ class TestItems:
         assert run(f"extract --dataset {with_new} --modality textual --fields plot --encoder {clip}") == 0
         assert read_features(with_new, "shop", "textual").ids == ["a", "b", "e", "new"]
         assert "4 items (" in (shown := capsys.readouterr().out)
-        assert "1 of them have no interactions" in shown and "3 items have no features" in shown
+        assert "1 of them has no interactions" in shown and "3 items have no features" in shown
 
     def test_tfidf(self, with_new):
         assert run(f"extract --dataset {with_new} --modality textual --fields plot --encoder tfidf --width 2") == 0

@@ -59,7 +59,7 @@ def test_files_that_are_not_read_are_told(tmp_path, capsys):
     command = f"extract --dataset {shop} --modality visual --images files --encoder histograms"
     assert main(shlex.split(command)) == 0
     shown = capsys.readouterr().out
-    assert "2 files of files are not read for any item, such as A (1).jpg" in shown
+    assert "2 files of files not read for any item, such as A (1).jpg" in shown
     assert "c: no picture, but c.heic, whose suffix is none of .jpg, .avif, " in shown
     assert read_features(shop, "shop", "visual").ids == ["a", "b", "d"]
     for name in ("a.jfif", "b.avif", "d.JP2"):
@@ -145,4 +145,4 @@ class TestSeveral:
         assert read_features(shop, "shop", "visual").ids == ["a", "b", "d", "e"]
         rows = dict(row.split("\t") for row in (shop / "shop.visual.missing.tsv").read_text().splitlines()[1:])
         assert set(rows) == {"b", "c"} and rows["b"].startswith("1 of 2 files left out: ") and "b_1.png" in rows["b"]
-        assert "1 items lack some of their files" in capsys.readouterr().out
+        assert "1 item lacks some of its files" in capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_texts_give_the_same_file_and_cut_ones_are_counted(tmp_path, clip, addre
     capsys.readouterr()
     assert run(f"{command} --ray_address={address} --device cpu") == 0
     assert written("textual") == whole
-    assert "1 texts were longer than the encoder's context" in capsys.readouterr().out
+    assert "1 text was longer than the encoder's context" in capsys.readouterr().out
 
 
 def test_after_a_kill_finished_rows_are_not_computed_again(tmp_path, clip, address, capsys):
@@ -112,7 +112,7 @@ def test_after_a_kill_finished_rows_are_not_computed_again(tmp_path, clip, addre
     finished = len(list(shop.glob(".shop.visual.*/0*.npz")))
     assert 5 <= finished < 300
     assert run(command) == 0
-    assert f"\n{finished} of them were finished by an earlier run" in capsys.readouterr().out
+    assert f"\n{finished} of them have been finished by an earlier run" in capsys.readouterr().out
     assert written("visual") == whole
 
 

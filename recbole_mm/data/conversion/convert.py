@@ -126,7 +126,7 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
         path = folder / f"{name}.{features.modality}.arrow"
         if path.exists():
             raise ValueError(f"{features.source}: the modality {features.modality} is there twice; rename one")
-        report.modalities.append(write_features(features, path, ids, folder / "work"))
+        report.modalities.append(write_features(features, path, ids, folder / "work", converter.source))
         report.sources.add(features.source)
     (folder / f"{name}.yaml").write_text(_settings(name, columns, bool(report.splits)), encoding="utf-8")
     return report

@@ -19,6 +19,7 @@ from pathlib import Path
 from recbole_mm.data.conversion.columns import looks_like_header, positions
 from recbole_mm.data.conversion.text_lines import numbered_lines
 from recbole_mm.data.conversion.vectors import VECTORS, is_vector
+from recbole_mm.io.counting import counted
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data")
 SEPARATORS = ("\t", "::", ",", ";", "|")
@@ -111,7 +112,8 @@ class DelimitedFile:
                 cells = self._marked(number, line, lines, width)
             if width is not None and len(cells) != width:
                 raise ValueError(
-                    f"{self.path}, line {number}: {len(cells)} cells where the first line has {width}; correct the line"
+                    f"{self.path}, line {number}: {counted(len(cells), 'cell')} where the first line has {width}; "
+                    "correct the line"
                 )
             yield number, cells
 

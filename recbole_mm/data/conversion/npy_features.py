@@ -11,6 +11,7 @@ from recbole_mm.data.conversion.layout import Features
 from recbole_mm.data.feature_table import check_shape, row_blocks
 from recbole_mm.data.modality_name import modality_of, names_modality
 from recbole_mm.data.npy import load_npy
+from recbole_mm.io.counting import counted
 from recbole_mm.io.reading import has_file
 
 # by modality, in the names that the field's repositories use
@@ -53,7 +54,8 @@ def array_features(modality: str, path: Path, ids: Sequence[str] | None = None) 
     values = load_npy(path)
     check_shape(values, path)
     if ids is not None and len(ids) != len(values):
-        raise ValueError(f"{path}: {len(values)} rows of features for {len(ids)} item ids; there must be one each")
+        rows, id_count = counted(len(values), "row"), counted(len(ids), "item id")
+        raise ValueError(f"{path}: {rows} of features for {id_count}; there must be one each")
 
     def blocks() -> Iterator[tuple[list[str], np.ndarray]]:
         for start, block in row_blocks(values):

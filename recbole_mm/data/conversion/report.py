@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from recbole_mm.io.counting import counted
+
 
 @dataclass
 class Counts:
@@ -75,8 +77,8 @@ class Report:
 
 def _modality_line(counts: ModalityCounts, n_items: int) -> str:
     left_out = counts.rows_read - counts.rows_written
-    without = f"; {left_out:,} rows of items that are not in the data set left out" if left_out else ""
-    missing = f"; {counts.missing:,} of {n_items:,} items have none" if counts.missing else ""
+    without = f"; {counted(left_out, 'row')} of items that are not in the data set left out" if left_out else ""
+    missing = f"; {counts.missing:,} of {counted(n_items, 'item')} without" if counts.missing else ""
     return (
         f"  {counts.modality:<14}{counts.rows_read:>14,}{counts.rows_written:>13,}  rows of {counts.width} "
         f"{counts.dtype} values, from {counts.source}{without}{missing}"

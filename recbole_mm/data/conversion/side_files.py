@@ -16,6 +16,7 @@ from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import ModalityCounts, Report
 from recbole_mm.data.feature_table import check_shape, checked_features
 from recbole_mm.data.modality_name import check_modality_name
+from recbole_mm.io.counting import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,9 +94,9 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
     report.texts = sum(ids.kept[ids.codes[item]] for item in written if item in ids.codes)
     report.fields = [field.partition(":")[0] for field in fields]
     if repeated:
-        report.notes.append(f"{repeated:,} later rows of items that had one already were left out of the .item file")
+        report.notes.append(f"{counted(repeated, 'later row was', 'later rows were')} left out of the .item file")
     if broken:
-        report.notes.append(f"{broken:,} texts had tabs or line ends, which became blanks")
+        report.notes.append(f"{counted(broken, 'text')} had tabs or line ends, which became blanks")
 
 
 def _write_chunk(
@@ -125,8 +126,11 @@ def _typed(field: str) -> str:
     return field if ":" in field else f"{field}:token_seq"
 
 
-def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -> ModalityCounts:
+def write_features(features: Features, path: Path, ids: ItemIds, folder: Path, root: Path) -> ModalityCounts:
     """Write the rows of the items that are kept, bit for bit (float64 becomes float32), a block at a time.
+
+    Args:
+        root: of the source, below which the summary names files; `folder` holds what is written on the way.
 
     Raises:
         ValueError: the modality's name is none; no row is of an item of the data set; see `checked_features`.
@@ -160,4 +164,9 @@ def write_features(features: Features, path: Path, ids: ItemIds, folder: Path) -
     spool.unlink()
     present = sum(ids.kept[ids.codes[item]] for item in item_ids if item in ids.codes)
     missing = int(ids.kept.sum()) - int(present)
-    return ModalityCounts(features.modality, features.source.name, n_rows, len(item_ids), width, str(dtype), missing)
+    shown = _shown(features.source, root)
+    return ModalityCounts(features.modality, shown, n_rows, len(item_ids), width, str(dtype), missing)
+
+
+def _shown(source: Path, root: Path) -> str:
+    return str(source.relative_to(root)) if root in source.parents else source.name

@@ -21,6 +21,7 @@ from recbole_mm.data.conversion.json_text import first_record
 from recbole_mm.data.conversion.layout import Features, Interactions, Items, SourceOptions
 from recbole_mm.data.conversion.vectors import parsed_vectors
 from recbole_mm.data.modality_name import modality_of
+from recbole_mm.io.counting import counted
 
 Table = DelimitedFile | JsonTable | ArrowTable
 PARQUET = ".parquet"
@@ -192,7 +193,8 @@ def _vector_blocks(table: Table, item: str, column: str) -> Iterator[tuple[list[
         for row, vector in zip(there, vectors, strict=True):
             width = len(vector) if width is None else width
             if len(vector) != width:
-                raise ValueError(f"{place(row)}: {len(vector)} values in {column!r} where others have {width}")
+                values = counted(len(vector), "value")
+                raise ValueError(f"{place(row)}: {values} in {column!r} where others have {width}")
             if vector.values.null_count:
                 raise ValueError(f"{place(row)}: the vector in {column!r} has a gap; fill it, or leave the cell empty")
         yield ids.to_pylist(), vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(there), -1)

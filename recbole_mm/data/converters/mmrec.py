@@ -113,10 +113,10 @@ class MMRecConverter(Converter):
         if not self.source.is_dir():
             raise FileNotFoundError(f"there is no folder {self.source}; give the folder that holds the .inter file")
         there = [file.name for file in files_in(self.source, "*.inter")]
-        name = f"{self.options.name}.inter" if self.options.name else there[0] if len(there) == 1 else "NAME.inter"
+        name = there[0] if len(there) == 1 else f"{self.options.name or 'NAME'}.inter"
         if name not in there:
             shown = ", ".join(there) or "no .inter file"
-            remedy = f": --name {Path(there[0]).stem}" if there and self.options.name else ""
+            remedy = f": --name {Path(there[0]).stem}" if there else ""
             raise FileNotFoundError(f"there is no file {self.source / name}; the folder holds {shown}{remedy}")
         return self.source / name
 

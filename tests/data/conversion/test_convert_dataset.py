@@ -265,8 +265,13 @@ def test_features_of_items_that_are_filtered_out_are_left_out(capsys, tmp_path):
     path.write_text(json.dumps(few))
     code, out, _ = run(capsys, "auto", sample.source, "--k-core", 5, "--split", "none", "--name", "toys")
     assert code == 0 and "visual                    14           13" in out
-    assert "1 rows of items that are not in the data set left out" in out
+    assert "1 row of items that are not in the data set left out" in out
     assert "0" not in read_features(Path("dataset_atomic/toys"), "toys", "visual").ids
+
+
+def test_the_summary_names_folders_by_their_path(capsys, tmp_path):
+    code, out, _ = run(capsys, "auto", make("ducho", tmp_path).source)
+    assert code == 0 and "from visual_embeddings/torch/ResNet50/avgpool\n" in out
 
 
 def test_features_of_other_items_are_refused(capsys, tmp_path):

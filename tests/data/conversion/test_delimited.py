@@ -67,7 +67,7 @@ def test_many_lone_marks_are_read(tmp_path):
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"user,item\nu1\n", "line 2: 1 cells where the first line has 2"),
+        (b"user,item\nu1\n", "line 2: 1 cell where the first line has 2"),
         (b"user,item\nu1,i1\nu1,i1,3\n", "line 3: 3 cells where the first line has 2"),
         (b"user,item\nu1,i1\nu2,M\xfcller\n", "line 3, byte 20: not UTF-8 text"),
         ("user,item\nu1,i1\n".encode("utf-16"), "line 1, byte 0: this is UTF-16 text"),

@@ -152,5 +152,5 @@ TABLES = [
     of_frame("times of nanoseconds", "decimals of seconds, none lost", FRAME.assign(time=pd.to_datetime([DAY * 10**9 + place for place in range(5)])), with_column("timestamp", [str(DAY), *NANOS[1:]])),
     of_frame("durations as times", "r.parquet, row 1: the time is duration[ns], which is no number; cast the column", FRAME.assign(time=pd.to_timedelta(range(5), unit="ns"))),
     of_frame("vectors with a gap", "i.parquet, row 2: the vector in 'v' has a gap; fill it, or leave the cell empty", FRAME, items=ITEMS.assign(v=[[0.5, 1], [None, 1.0], [2.0, 3]])),
-    of_frame("vectors of other lengths", "i.parquet, row 3: 1 values in 'v' where others have 2", FRAME, items=ITEMS.assign(v=[[0.5, 1], [2.0, 1], [2.0]])),
+    of_frame("vectors of other lengths", "i.parquet, row 3: 1 value in 'v' where others have 2", FRAME, items=ITEMS.assign(v=[[0.5, 1], [2.0, 1], [2.0]])),
 ]  # fmt: skip
