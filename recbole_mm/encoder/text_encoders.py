@@ -137,7 +137,12 @@ def pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 def _text_model(folder: Path, config: Any, dtype: torch.dtype) -> tuple[Any, str]:
     """The model, and how its states become a feature."""
-    from transformers import AutoModel, CLIPTextModelWithProjection
+    from transformers import (
+        MODEL_FOR_TEXT_ENCODING_MAPPING,
+        AutoModel,
+        AutoModelForTextEncoding,
+        CLIPTextModelWithProjection,
+    )
 
     if config.model_type == "clip_text_model":
         return stored_weights(CLIPTextModelWithProjection, folder, config, dtype=dtype), "text projection"
@@ -148,7 +153,11 @@ def _text_model(folder: Path, config: Any, dtype: torch.dtype) -> tuple[Any, str
         if not hasattr(model, "get_text_features"):
             raise EncoderError("its text tower writes texts and encodes none")
     else:
-        model = stored_weights(AutoModel, folder, config, optional="pooler", dtype=dtype)
+        # sentence-T5 and its kin are stored without the decoder, which no feature needs
+        encoders: Any = MODEL_FOR_TEXT_ENCODING_MAPPING
+        is_half = type(config) in encoders and encoders[type(config)].__name__.endswith("EncoderModel")
+        kind = AutoModelForTextEncoding if is_half else AutoModel
+        model = stored_weights(kind, folder, config, optional="pooler", dtype=dtype)
     is_dual = hasattr(model, "get_text_features")
     is_two = getattr(config, "is_encoder_decoder", False)
     return model.get_encoder() if is_two else model, "projection" if is_dual else "mean"

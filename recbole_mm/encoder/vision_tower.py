@@ -62,7 +62,9 @@ class VisionTower(ImageEncoder):
         Raises:
             ValueError: the model's patches make no grid.
         """
-        states = self._vision()(pixel_values=pixels, output_hidden_states=True).hidden_states
+        outputs = self._vision()(pixel_values=pixels, output_hidden_states=True)
+        # Swin and its kind merge patches from stage to stage, and give their states on the grids as well
+        states = getattr(outputs, "reshaped_hidden_states", None) or outputs.hidden_states
         if states[-1].dim() == 4:
             return states[-1]
         tokens = states[-2 if has_class_token(self._vision()) else -1]

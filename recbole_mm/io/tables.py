@@ -204,7 +204,9 @@ def bad_value(words: list[str], is_number: Callable[[str], bool] | None = None) 
         remedy = "leave out the brackets, and write blanks between the values"
     elif any(mark in word and all(map(is_number, word.split(mark))) for mark in ",;|\t"):
         remedy = "write blanks between values, or set seq_separator; decimals have points"
-    elif any(mark in word and all(map(is_number, word.split())) for mark in " \t"):
+    elif is_number(word.strip()):
+        remedy = "delete the tab or blank beside it"
+    elif " " in word and all(map(is_number, word.split())):
         remedy = "blanks separate the values, and seq_separator is set to another letter; leave that key out"
     return f"value {place + 1} is {word[:40]!r}, which is no number; {remedy}"
 

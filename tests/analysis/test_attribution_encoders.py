@@ -22,6 +22,8 @@ from tests.tiny_clip import write_dual_clip
 
 transformers = pytest.importorskip("transformers")
 
+MERGING = {"image_size": 32, "patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2]}
+
 
 def raw(folder: Path) -> dict[str, np.ndarray]:
     with np.load(folder / "attribution-maps.npz") as stored:
@@ -49,6 +51,26 @@ class TestActivation:
             activation = encoder.activation(pixels)
         assert activation.shape == (2, 16, 4, 4)
         torch.testing.assert_close(activation[:, :, 1, 2], states[:, n_first + 1 * 4 + 2])
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            transformers.SwinConfig(**MERGING, window_size=2),
+            transformers.Swinv2Config(**MERGING, window_size=2),
+            transformers.FocalNetConfig(image_size=32, patch_size=2, embed_dim=8, depths=[1, 1], hidden_sizes=[8, 16],
+                                        focal_levels=[1, 1], focal_windows=[3, 3]),
+        ],
+        ids=lambda config: config.model_type,
+    )  # fmt: skip
+    def test_of_one_that_merges_patches(self, tmp_path, config):
+        """Its last stage has half as many a side: 8, place (1, 2) of which is the tenth."""
+        model = write_image_model(tmp_path, config)
+        encoder, pixels = load_encoder(tmp_path), torch.randn(2, 3, 32, 32)
+        with torch.no_grad():
+            states = model(pixel_values=pixels, output_hidden_states=True).hidden_states[-1]
+            activation = encoder.activation(pixels)
+        assert activation.shape == (2, 16, 8, 8)
+        torch.testing.assert_close(activation[:, :, 1, 2], states[:, 1 * 8 + 2])
 
     def test_of_a_network_with_places(self, tmp_path):
         config = transformers.ResNetConfig(hidden_sizes=[8, 16], depths=[1, 1], embedding_size=8)

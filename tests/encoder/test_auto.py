@@ -191,6 +191,19 @@ class TestTexts:
                 torch.testing.assert_close(row, expected)
         assert encoder.truncated == 1
 
+    @pytest.mark.parametrize("kind", [transformers.T5EncoderModel, transformers.UMT5EncoderModel])
+    def test_an_encoder_that_is_stored_without_its_decoder(self, tmp_path, kind):
+        """As sentence-T5 is, and it gives what the whole model gives."""
+        sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2, "vocab_size": 40}
+        whole = write_text_model(tmp_path, kind.config_class(**sizes))
+        with torch.no_grad():
+            expected = load_text_encoder(str(tmp_path))(TEXTS)
+            half = kind(kind.config_class(**sizes))
+            half.load_state_dict(whole.state_dict(), strict=False)
+            half.save_pretrained(tmp_path)
+            assert torch.equal(load_text_encoder(str(tmp_path))(TEXTS), expected)
+        assert not any("decoder" in name for name in half.state_dict())
+
     @pytest.mark.parametrize(("pooling", "place"), [("cls", 0), ("last", -1)])
     @pytest.mark.parametrize("kind", ["bert", "qwen3"])
     def test_other_poolings_of_each_text_alone(self, tmp_path, pooling, place, kind):

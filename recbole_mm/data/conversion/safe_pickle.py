@@ -116,6 +116,8 @@ class _Unpickler(pickle.Unpickler):
             return _Call(_reconstruct)
         if (module, name) in (("builtins", "object"), ("__builtin__", "object")):
             return _Kept
+        if name.partition("_")[0] in ("dok", "lil", "dia", "bsr") and module.startswith("scipy.sparse"):
+            raise pickle.UnpicklingError(f"it is a {name}; save it as COO, CSR or CSC, such as with MATRIX.tocsr()")
         raise pickle.UnpicklingError(f"asks for {module}.{name}, which no sparse matrix of numbers needs")
 
 

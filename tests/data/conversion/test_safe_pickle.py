@@ -56,7 +56,8 @@ class _Runs:
         (np.eye(3), "holds no sparse matrix"),
         (np.array([object()]), "holds no sparse matrix"),
         (Path("x"), "PosixPath"),
-        (sp.lil_matrix(DENSE), "lil_matrix"),
+        (sp.lil_matrix(DENSE), "it is a lil_matrix; save it as COO, CSR or CSC"),
+        (sp.dok_array(DENSE), "it is a dok_array; save it as COO, CSR or CSC"),
     ],
 )
 def test_anything_else_is_refused_by_name_and_not_run(tmp_path, content, said):

@@ -63,6 +63,8 @@ FEATURES = [
     features("lists as Python prints them", _value("[0,", 2, 1, BRACKETS), visual(lambda item: f"[{item}, 1, 2]")),
     features("arrays as NumPy prints them", _value("[0", 2, 1, BRACKETS), visual(lambda item: f"[{item} 1 2]")),
     features("tabs between values", _value("0\t1\t2", 2, 1, BLANKS), visual(lambda item: f"{item}\t1\t2")),
+    features("a tab at the end of each line", _value("2\t", 2, 3, "delete the tab or blank beside it"),
+             visual(lambda item: f"{item} 1 2\t")),
     features("a word", _value("x", 6, 2), visual(FOURTH("1 x 2"))),
     features("a value in base 16", _value("0x10", 6, 2), visual(FOURTH("1 0x10 2"))),
     features("fewer values in one row", "line 6: 2 values where line 2 has 3; every line needs the same number",
