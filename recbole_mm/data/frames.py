@@ -121,6 +121,8 @@ def _values(given: Any, source: Path) -> np.ndarray:
     index = getattr(given, "index", None)  # of pandas; a list's is a function
     if index is not None and not callable(index) and list(index) != list(range(len(index))):
         raise ValueError(f"{source}: its index may not be in the order of the items; give (ids, FRAME.to_numpy())")
+    if hasattr(given, "toarray"):  # a matrix of scipy.sparse
+        raise ValueError(f"{source}: a sparse matrix; give MATRIX.toarray(), or fewer columns of it")
     if isinstance(given, torch.Tensor):
         given = given.detach().cpu()
         given = given.float() if given.dtype == torch.bfloat16 else given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,7 @@ class ArrowTable:
         self.schema = schema
         self._range = _range_index(schema)
         self.columns = [*schema.names, *self._range]
-        twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{path}: the column {twice!r} is there twice; rename one")
+        _check_named_once(path, self.columns)
 
     def vector_columns(self) -> dict[str, int]:
         """Columns whose cells are lists of numbers, with their width, 0 where it is not fixed."""
@@ -136,11 +134,19 @@ class FrameTable(ArrowTable):
         yield from self.table.select(columns).to_batches(n_rows)
 
 
+def _check_named_once(source: Path | str, columns: Sequence[str]) -> None:
+    """Raise ValueError for a column that is there twice."""
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{source}: the column {twice!r} is there twice; rename one")
+
+
 def _as_table(frame: Any, name: str) -> pa.Table:
     import pyarrow as pa
 
     if type(frame).__name__ == "LazyFrame":
         raise ValueError(f"{name}: a LazyFrame holds no rows yet; give {name}.collect()")
+    _check_named_once(name, [column for column in getattr(frame, "columns", ()) if isinstance(column, str)])
     try:
         if hasattr(frame, "__arrow_c_stream__"):
             return pa.table(frame)

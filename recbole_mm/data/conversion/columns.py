@@ -17,13 +17,13 @@ NAMES = {
     "user": (
         "userid", "user", "uid", "reviewerid", "customerid", "memberid", "accountid", "visitorid", "clientid",
         "profileid", "personid", "readerid", "authorid", "username", "reviewer", "customer", "client", "member",
-        "benutzer", "kunde", "kundennummer",
+        "buyerid", "benutzer", "kunde", "kundennummer", "kundennr", "kundenid",
     ),
     "item": (
         "itemid", "item", "iid", "parentasin", "asin", "productid", "product", "movieid", "trackid", "artistid",
         "songid", "videoid", "bookid", "isbn", "newsid", "articleid", "recipeid", "businessid", "gameid", "appid",
         "restaurantid", "photoid", "pinid", "sku", "movie", "track", "artist", "song", "video", "book", "article",
-        "recipe", "artikel", "artikelnummer", "produkt",
+        "recipe", "stockcode", "artikel", "artikelnummer", "artikelnr", "artikelid", "produkt",
     ),
     "rating": (
         "rating", "ratings", "overall", "stars", "starrating", "score", "rate", "grade", "bewertung", "bookrating",
@@ -32,7 +32,8 @@ NAMES = {
     "time": (
         "timestamp", "time", "unixreviewtime", "sorttimestamp", "datetime", "date", "eventtime", "createdat", "created",
         "reviewdate", "reviewtime", "ts", "submitted", "datum", "zeit", "tdat", "dateadded",
-        "purchasedate", "orderdate",
+        "purchasedate", "orderdate", "ordertime", "invoicedate", "transactiondate", "eventdate", "ratingdate",
+        "watchedat", "playedat", "viewedat", "purchasedat", "orderedat", "ratedat", "bestelldatum", "kaufdatum",
     ),
 }  # fmt: skip
 POSITIONS = ("user", "item", "rating", "time")

@@ -8,6 +8,8 @@ from collections.abc import Container, Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
+from recbole_mm.io.counting import counted
+
 MOST_NAMES = 8
 # of data, not of readmes, licences and pictures
 _SUFFIXES = (
@@ -61,8 +63,8 @@ def note_of_near(near: list[str], what: str) -> list[str]:
     if not near:
         return []
     return [
-        f"{len(near):,} {what} ids are others but for blanks around or how accents are composed, such as {near[0]!r}; "
-        "they stay apart"
+        f"{counted(len(near), f'{what} id is another', f'{what} ids are others')} but for blanks around or how accents "
+        f"are composed, such as {near[0]!r}; they stay apart"
     ]
 
 
@@ -72,7 +74,7 @@ def rounded(ids: Iterable[str], what: str) -> list[str]:
     if not found:
         return []
     return [
-        f"{len(found):,} {what} ids, such as {found[0]!r}, seem to be numbers that a spreadsheet has rounded, so that "
+        f"a spreadsheet seems to have rounded {counted(len(found), f'{what} id')}, such as {found[0]!r}, so that "
         "several may have become one; format their column as text, and save the table again"
     ]
 

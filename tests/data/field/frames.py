@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import scipy.sparse as sp
 import torch
 
 from tests.data.field.tables import PAIRS, PLAIN, TITLED, with_column
@@ -105,6 +106,10 @@ FRAMES = [
     Frame("a column of arrays", "a modality", lambda: (pairs(), items(taste=list(ARRAY))), TASTE),
     Frame("a column of tables", "items: a column cannot be read (('Can only convert 1-dimensional array values of list<item: double> to a "
           "variable-sized list', 'Conversion failed for column taste with type object')); cast it", lambda: (pairs(), items(taste=[np.ones((2, 2))] * 3))),
+    Frame("a column that is there twice", "items: the column 'title' is there twice; rename one",
+          lambda: (pairs(), pd.concat([items(), items()[["title"]]], axis=1))),
+    Frame("a sparse matrix", "features['visual']: a sparse matrix; give MATRIX.toarray(), or fewer columns of it",
+          lambda: (pairs(), items(), {"visual": sp.csr_matrix(ARRAY)})),
     Frame("vectors with a gap", "items, row 1: the vector in 'taste' has a gap; fill it, or leave the cell empty", lambda: (pairs(), items(taste=[[0.5, np.nan]] * 3))),
     Frame("a tensor of bfloat16 that has a gradient", "a modality, as float32",
           lambda: (pairs(), items(), {"visual": torch.tensor([[0.5, 1], [-1.5, 2], [1, 0]], dtype=torch.bfloat16, requires_grad=True)}),
