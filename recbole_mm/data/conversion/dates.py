@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Place = Callable[[int], str]
-SPELLED = ("%a %b %d %H:%M:%S %z %Y", "%m %d, %Y")  # of Goodreads, and Amazon's reviewTime
+# of Goodreads, Amazon's reviewTime, and much of Europe, where points mean that the day is first
+SPELLED = ("%a %b %d %H:%M:%S %z %Y", "%m %d, %Y", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y")
 
 
 def parsed_dates(texts: pa.Array, place: Place) -> pa.Array:
@@ -46,7 +47,8 @@ def parsed_dates(texts: pa.Array, place: Place) -> pa.Array:
             f"{others[1]}; write all alike"
         )
     raise ValueError(
-        f"{place(row)}: the time is {texts[row].as_py()!r}, neither a number nor a date as 2024-05-31 10:00:00"
+        f"{place(row)}: the time is {texts[row].as_py()!r}, neither a number nor a date as 2024-05-31 10:00:00; "
+        "write it so, or leave the column out with --time none"
     )
 
 
