@@ -62,7 +62,7 @@ def _of_modality(modality: dict[str, Any]) -> Iterator[str]:
         zero = f"{counted(modality['zero'], 'row of zeros is', 'rows of zeros are')} taken as features"
         yield f"{zero}; leave them out: convert npy --zero-rows missing"
     if modality["duplicate"] > MANY * rows:
-        yield f"{modality['duplicate'] / rows:.0%} of the rows equal another item's, such as of one placeholder picture"
+        yield f"{modality['duplicate'] / rows:.0%} of the rows equal another item's, as those of a placeholder do"
     if modality["missing"] > MANY * items:
         yield f"{modality['missing'] / items:.0%} of the items have no row; missing_modality says what they get"
 

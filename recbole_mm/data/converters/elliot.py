@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from recbole_mm.data.conversion.delimited import DelimitedFile
+from recbole_mm.data.conversion.columns import NAMES, guess
+from recbole_mm.data.conversion.delimited import DelimitedFile, header_of
 from recbole_mm.data.conversion.feature_folders import features_of_folders, find_feature_folders
 from recbole_mm.data.conversion.layout import COLUMNS, SPLITS, Converter, Features, Interactions
 from recbole_mm.data.conversion.tables import read_interactions, table_plan
 from recbole_mm.io.reading import has_file
 from recbole_mm.registry import register_converter
 
-NAMES = {"train": ("train.tsv",), "valid": ("val.tsv", "validation.tsv", "valid.tsv"), "test": ("test.tsv",)}
+FILES = {"train": ("train.tsv",), "valid": ("val.tsv", "validation.tsv", "valid.tsv"), "test": ("test.tsv",)}
 
 
 @register_converter("elliot", help="Elliot's train.tsv, val.tsv, test.tsv, with folders of one .npy per item")
@@ -54,9 +55,14 @@ class ElliotConverter(Converter):
         yield from features_of_folders(self.source)
 
     def _open(self, path: Path) -> DelimitedFile:
-        return DelimitedFile(path, named=tuple(filter(None, (self.options.user, self.options.item))), separator="\t")
+        named = {self.options.user, self.options.item}
+        cells = header_of(path)
+        # ids that are words are no header: Elliot writes none, and others' have names that are known
+        is_named = any(cell in named and not cell.isdigit() for cell in cells)
+        header = is_named or any(guess(cells, role) for role in NAMES)
+        return DelimitedFile(path, header=header, separator="\t")
 
 
 def _files(source: Path) -> dict[str, Path]:
-    there = {split: [source / name for name in NAMES[split] if has_file(source / name)] for split in SPLITS}
+    there = {split: [source / name for name in FILES[split] if has_file(source / name)] for split in SPLITS}
     return {split: paths[0] for split, paths in there.items() if paths}

@@ -269,6 +269,17 @@ def test_features_of_items_that_are_filtered_out_are_left_out(capsys, tmp_path):
     assert "0" not in read_features(Path("dataset_atomic/toys"), "toys", "visual").ids
 
 
+@pytest.mark.parametrize("header", ["", "user\titem\n", "who\twhat\n"])
+def test_ids_of_elliot_that_are_words_are_no_header(capsys, tmp_path, header):
+    """Two columns of words, the second without one that any column is called; a header is known or named."""
+    for split, item in (("train", "apple"), ("val", "plum"), ("test", "pear")):
+        (tmp_path / f"{split}.tsv").write_text(f"{header}ann\t{item}\nbob\t{item}\n")
+    words = ["--user", "who", "--item", "what"] if "who" in header else []
+    assert run(capsys, "elliot", tmp_path, "--name", "toys", *words)[0] == 0
+    written = Path("dataset_atomic/toys/toys.train.inter").read_text()
+    assert written == "user_id:token\titem_id:token\nann\tapple\nbob\tapple\n"
+
+
 def test_the_summary_names_folders_by_their_path(capsys, tmp_path):
     code, out, _ = run(capsys, "auto", make("ducho", tmp_path).source)
     assert code == 0 and "from visual_embeddings/torch/ResNet50/avgpool\n" in out
