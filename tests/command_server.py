@@ -28,8 +28,8 @@ def import_all() -> None:
     for name in ("numpy.random", "recbole_mm.command_line", "recbole_mm.quick_start"):
         importlib.import_module(name)
 
-    tasks = [one for one in Path("/proc/self/task").glob("*") if int(one.name) != os.getpid()]  # where there is /proc
-    threads = {(one / "comm").read_text().strip() for one in tasks}
+    tasks = [tid for tid in Path("/proc/self/task").glob("*") if int(tid.name) != os.getpid()]  # where there is /proc
+    threads = {(tid / "comm").read_text().strip() for tid in tasks}
     if threads - {"jemalloc_bg_thd"}:  # pyarrow's, which knows of forks
         raise RuntimeError(f"what was imported has started threads: {threads}")
 

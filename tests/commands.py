@@ -64,11 +64,11 @@ class Command:
 @cache
 def _server() -> tuple[socket.socket, subprocess.Popen]:
     """Where to ask for commands, and the process there, which ends with this one."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        return ours, subprocess.Popen(
+    local, remote = socket.socketpair()
+    with remote:
+        return local, subprocess.Popen(
             [sys.executable, str(ROOT / "tests" / "command_server.py")],
-            stdin=theirs, stdout=subprocess.DEVNULL, env={**os.environ, **SERVERS},
+            stdin=remote, stdout=subprocess.DEVNULL, env={**os.environ, **SERVERS},
         )  # fmt: skip
 
 
@@ -91,11 +91,11 @@ def start(
     asked = {"arguments": arguments, "folder": str(folder or Path.cwd()), "environment": merged,
              "new_session": new_session}  # fmt: skip
     server, _ = _server()
-    ours, theirs = socket.socketpair()
-    with theirs:
-        socket.send_fds(server, [b"."], [theirs.fileno(), out.fileno(), err.fileno()])
+    local, remote = socket.socketpair()
+    with remote:
+        socket.send_fds(server, [b"."], [remote.fileno(), out.fileno(), err.fileno()])
         server.sendall(json.dumps(asked).encode() + b"\n")
-    return Command(arguments, ours)
+    return Command(arguments, local)
 
 
 def run(arguments: list[str], folder: Path | None = None, **environment: str) -> subprocess.CompletedProcess:

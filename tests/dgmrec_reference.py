@@ -37,7 +37,7 @@ def dense_parts(model, config, dense=None):
         c = dense.T @ torch.tanh(model.user_embedding @ model.filters[m].weight.T) / (dense.sum(0)[:, None] + 1e-7)
         graph = torch.linalg.matrix_power(model.item_graphs[m].to_dense(), config["n_item_layers"])
         gi, si = graph @ (c * g), graph @ (c * s)
-        gu, su = (dense @ one / degrees.clamp(min=1) for one in (gi, si))
+        gu, su = (dense @ table / degrees.clamp(min=1) for table in (gi, si))
         for key, value in zip(parts, (g, s, c, gi, si, gu, su), strict=True):
             parts[key].append(value)
     count = len(model.modalities)
@@ -69,7 +69,7 @@ def dense_loss(run, ids, drawn):
     u, i, k = ids
     loss = -torch.log(torch.sigmoid((users[u] * (items[i] - items[k])).sum(1))).mean()
     norms = [p["u"][u], p["i"][i], p["i"][k]]
-    loss = loss + config["id_reg_weight"] * sum(one.square().sum().sqrt() for one in norms) / len(u)
+    loss = loss + config["id_reg_weight"] * sum(rows.square().sum().sqrt() for rows in norms) / len(u)
     numbers = range(len(model.modalities))
     for m in numbers:
         loss = loss + config["reg_weight"] * (p["gi"][m] + p["si"][m])[i].square().sum().sqrt() / len(i)
@@ -81,7 +81,7 @@ def dense_loss(run, ids, drawn):
         for m, club in enumerate(model.clubs.values()):
             x, y = p["si"][m][1:], p["gi"][m][1:]
             mean, variance = club.mean(x), torch.exp(club.log_variance(x))
-            own, other = (((mean - one) ** 2 / variance).sum(1) for one in (y, y[drawn.permutations[m]]))
+            own, other = (((mean - target) ** 2 / variance).sum(1) for target in (y, y[drawn.permutations[m]]))
             loss = loss + config["club_weight"] * 0.5 * (other - own).mean()
     b = torch.tensor(sorted(set(i.tolist()) | set(k.tolist())))
     return loss + contrasts(model, config, p, u, i, b) + config["generation_weight"] * generation(model, p, b, drawn)

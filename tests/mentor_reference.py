@@ -98,7 +98,7 @@ def dense_loss(run, batch):
     if config["align_weight"]:
         ids = branch(run, model.id_encoder.preference, project(model.id_encoder.projection, model.item_embedding))
         views = [view(run, [z] * n_modalities, 1.0) for z in [ids, *branches]]
-        rows = [without_pad(run, one) for one in [*views, fused]]
+        rows = [without_pad(run, table) for table in [*views, fused]]
         loss = loss + config["align_weight"] * sum(gap(x, y) for x, y in combinations(rows, 2))
     if config["mask_weight"]:
         loss = loss + config["mask_weight"] * dense_masking(run, fused)

@@ -76,13 +76,13 @@ def dense_loss(run, ids, masks, critic_masks):
     user_table, item_table, content, views = dense_forward(run, masks)
     u, i, k = user_table[users], item_table[positives], item_table[negatives]
     loss = -torch.log(torch.sigmoid((u * i).sum(1) - (u * k).sum(1))).mean()
-    squares = sum(one.square().sum() for one in (u, i, k))
+    squares = sum(rows.square().sum() for rows in (u, i, k))
     loss = loss + config["reg_weight"] * 0.5 * squares / config["train_batch_size"]
     features = sum(xu.square().sum() + xi.square().sum() for xu, xi in content)
     loss = loss + config["feature_reg_weight"] * features / (2 * (model.n_items - 1))
     for view in views:
         z, y = unit(view[users]), unit(u)
-        zz, zy = (torch.exp(z @ one.T / config["contrast_temperature"]) for one in (z, y))
+        zz, zy = (torch.exp(z @ rows.T / config["contrast_temperature"]) for rows in (z, y))
         share = zy.diagonal() / (zz.sum(1) + zy.sum(1) - zz.diagonal())
         loss = loss + config["contrast_weight"] * -torch.log(share + 1e-8).mean()
     if config["adversarial_weight"]:
@@ -103,7 +103,7 @@ def dense_critic_loss(run, users, masks, drawn):
         real = torch.cat([real] * len(model.modalities))
     x = (drawn.alpha * real + (1 - drawn.alpha) * fake).requires_grad_()
     slope = config["critic_slope"]
-    of_fake, of_real, of_x = (score(model.critic, rows, one, slope) for rows, one in
+    of_fake, of_real, of_x = (score(model.critic, rows, mask, slope) for rows, mask in
                               zip((fake, real, x), drawn.masks, strict=True))  # fmt: skip
     (gradient,) = torch.autograd.grad(of_x.sum(), x, create_graph=True)
     penalty = ((gradient.norm(dim=1) - 1) ** 2).mean()

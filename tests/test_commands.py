@@ -34,14 +34,14 @@ def test_it_is_as_python_starts_it(way, end):
     Path("tells.py").write_text(code)
     arguments = [*WAYS[way], "--one", "two"]
     arguments[1:2] = [code] if way == "code" else arguments[1:2]
-    ours = run(arguments, MINE="1")
+    served = run(arguments, MINE="1")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MINE": "1"}
-    theirs = subprocess.run(
+    direct = subprocess.run(
         [sys.executable, *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
-    assert ours.stderr.splitlines()[:1] == theirs.stderr.splitlines()[:1]
-    assert ours.stderr.splitlines()[-1:] == theirs.stderr.splitlines()[-1:]
+    assert (served.returncode, served.stdout) == (direct.returncode, direct.stdout)
+    assert served.stderr.splitlines()[:1] == direct.stderr.splitlines()[:1]
+    assert served.stderr.splitlines()[-1:] == direct.stderr.splitlines()[-1:]
 
 
 def test_nothing_of_one_is_there_in_the_next():
@@ -60,7 +60,7 @@ def test_a_signal_reaches_it_and_its_children_alone(number, tmp_path):
         first, second = (start(["-c", code], out, err, new_session=True) for _ in range(2))
     wait_until(lambda: len(Path("out").read_text().splitlines()) == 2, first, Path("out"), Path("err"))
     assert first.pid != second.pid
-    assert {f"{one.pid} {one.pid}" for one in (first, second)} == set(Path("out").read_text().splitlines())
+    assert {f"{command.pid} {command.pid}" for command in (first, second)} == set(Path("out").read_text().splitlines())
     with pytest.raises(subprocess.TimeoutExpired):
         first.wait(timeout=0.01)
     assert first.poll() is None

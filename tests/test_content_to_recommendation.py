@@ -70,5 +70,5 @@ def test_both_stages(films):
     assert Path("map/embedding-map.png").stat().st_size > 0
     _, by_recbole, *_ = load_data_and_model(str(final))
     with torch.no_grad():
-        for ours, theirs in zip(model.score_tables(), by_recbole.eval().score_tables(), strict=True):
-            assert np.allclose(ours, theirs, atol=1e-6)
+        for table, recbole_table in zip(model.score_tables(), by_recbole.eval().score_tables(), strict=True):
+            assert np.allclose(table, recbole_table, atol=1e-6)

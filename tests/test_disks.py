@@ -195,9 +195,9 @@ def test_an_extraction_says_with_its_first_rows_that_the_disk_will_be_full(disk,
     disk.fill(left=left)
     with pytest.raises(OSError, match=FULL) if n_told else nullcontext():
         extract(shop, "wide", Texts(shop, ["title", "plot"]), Wide(), batch_size=1)
-    told = [record.getMessage() for record in caplog.records if "take up to" in record.getMessage()]
-    assert len(told) == n_told
-    assert all(line.startswith(f"{shop} has 0.6 MB left, and the features of ") for line in told)
+    lines = [record.getMessage() for record in caplog.records if "take up to" in record.getMessage()]
+    assert len(lines) == n_told
+    assert all(line.startswith(f"{shop} has 0.6 MB left, and the features of ") for line in lines)
 
 
 def test_features_that_do_not_fit_are_told_before_the_first_byte(disk, tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ def one_and_several(request, folder, forking) -> tuple[dict, list[dict]]:
     whole = alone.batch()
     batch = {name: whole[name][:60].tolist() for name in ("user_id", "item_id", "neg_item_id")}
     alone.batch = lambda: interaction(batch)
-    one = facts(alone, slice(0, 60))
+    single = facts(alone, slice(0, 60))
     queue = forking.Queue()
     arguments = (request.param, folder, batch, free_port(), queue)
     context = mp.start_processes(
@@ -132,28 +132,28 @@ def one_and_several(request, folder, forking) -> tuple[dict, list[dict]]:
             found.update([queue.get(timeout=1)])
     while not context.join():
         pass
-    return one, [found[rank] for rank in range(PROCESSES)]
+    return single, [found[rank] for rank in range(PROCESSES)]
 
 
 @of_models(*DRAW_EDGES)
 def test_every_user_is_counted_once(one_and_several):
     """40 users over three processes: 14, 13 and 13; the metrics are those of one process to the last digit."""
-    one, several = one_and_several
+    single, several = one_and_several
     assert [process["users"] for process in several] == [14, 13, 13]
-    assert [process["metrics"] for process in several] == [one["metrics"]] * PROCESSES
-    assert set(one["metrics"]) == {"recall@5", "ndcg@5", "shannonentropy@5"}
+    assert [process["metrics"] for process in several] == [single["metrics"]] * PROCESSES
+    assert set(single["metrics"]) == {"recall@5", "ndcg@5", "shannonentropy@5"}
 
 
 @of_models(*DRAW_EDGES)
 def test_all_processes_draw_the_same_edges(one_and_several):
-    one, several = one_and_several
-    assert [process["edges"] for process in several] == [one["edges"]] * PROCESSES
+    single, several = one_and_several
+    assert [process["edges"] for process in several] == [single["edges"]] * PROCESSES
 
 
 @of_models(*DRAW_EDGES, *ONE_STEP)
 def test_a_step_on_shares_of_a_batch_is_the_step_on_the_batch(one_and_several):
-    one, several = one_and_several
-    for name, expected in one["parameters"].items():
+    single, several = one_and_several
+    for name, expected in single["parameters"].items():
         for process in several:
             # sums of 60 float32 terms in another order
             torch.testing.assert_close(
@@ -163,9 +163,9 @@ def test_a_step_on_shares_of_a_batch_is_the_step_on_the_batch(one_and_several):
 
 @of_models("LATTICE")
 def test_what_item_graphs_are_built_from_rests_in_later_batches(one_and_several):
-    one, several = one_and_several
-    assert one["moved_by_second_step"] == {"user_embedding", "item_embedding"}
-    assert [process["moved_by_second_step"] for process in several] == [one["moved_by_second_step"]] * PROCESSES
+    single, several = one_and_several
+    assert single["moved_by_second_step"] == {"user_embedding", "item_embedding"}
+    assert [process["moved_by_second_step"] for process in several] == [single["moved_by_second_step"]] * PROCESSES
 
 
 @pytest.mark.parametrize("model, own", [("POWERec", {}), ("FREEDOM", {"knn_k": 3})])

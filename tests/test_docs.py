@@ -232,7 +232,7 @@ def call(words: list[str]) -> int:
         main = {"run_recbole_mm.py": run_main, "run_hyper_mm.py": tune_main}[script]
         small = {"--dataset": ["--dataset=toys"], "--params_file": ["--algo=random", "--max_evals=3"]}
         named = {argument.partition("=")[0] for argument in arguments}
-        added = [one for key, more in small.items() if main is tune_main and key not in named for one in more]
+        added = [option for key, more in small.items() if main is tune_main and key not in named for option in more]
         return main([*quickly(arguments), *added], program)
     if arguments[0] == "run":
         return run_main(quickly(arguments[1:]), program)
@@ -241,7 +241,7 @@ def call(words: list[str]) -> int:
 
 def quickly(arguments: list[str]) -> list[str]:
     resumes = any("resume_from" in argument for argument in arguments)
-    quick = [one for one in QUICK if not any(argument.startswith(one.partition("=")[0]) for argument in arguments)]
+    quick = [flag for flag in QUICK if not any(argument.startswith(flag.partition("=")[0]) for argument in arguments)]
     return [argument for argument in arguments if not argument.startswith("--epochs")] + quick + (
         ["--epochs=1"] if any(argument.startswith("--epochs") for argument in arguments) and not resumes else []
     )
@@ -263,8 +263,8 @@ def test_a_block_of_code(page, block, place, monkeypatch):
     if "run_recbole(" in block:
         block = block.replace('"data_path": "dataset_atomic"', '"data_path": "dataset_atomic", "epochs": 1')
     for parts in (ADAPTERS, ANALYSES, CONVERTERS, ENCODERS, MODELS, PROPAGATIONS, TRAINERS, TUNINGS):
-        ours = {entry.name: entry for entry in parts.entries() if entry.target.__module__.startswith("recbole_mm.")}
-        monkeypatch.setattr(parts, "_entries", ours)  # what an example registers goes after it
+        entries = {entry.name: entry for entry in parts.entries() if entry.target.__module__.startswith("recbole_mm.")}
+        monkeypatch.setattr(parts, "_entries", entries)  # what an example registers goes after it
     rows = [(f"u{user}", f"i{item}", user + item) for user in range(6) for item in range(6)]
     films = pd.DataFrame({"item": [f"i{item}" for item in range(6)], "title": list("abcdef")})
     frames = {"ratings": pd.DataFrame(rows, columns=["user", "item", "time"]), "films": films, "vectors": np.eye(6)}

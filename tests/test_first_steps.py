@@ -110,14 +110,14 @@ def test_features_are_of_each_products_own_picture_and_text(shop):
     folder = shop / "dataset_atomic" / "shop"
     visual, textual = (read_features(folder, "shop", name) for name in ("visual", "textual"))
     ids = [product for product, *_ in products()]
-    assert sorted(visual.ids) == [one for one in ids if one != NO_PICTURE]
-    assert sorted(textual.ids) == [one for one in ids if one != NO_TEXT]
+    assert sorted(visual.ids) == [item for item in ids if item != NO_PICTURE]
+    assert sorted(textual.ids) == [item for item in ids if item != NO_TEXT]
     encoder = load_image_encoder("histograms")
     for product, row in zip(visual.ids, visual.values, strict=True):
         alone = encoder([open_picture(shop / "pictures" / f"{product}.jpg")])
         np.testing.assert_array_equal(row, alone[0].numpy())
     texts = {product: " ".join(cells) for product, *cells in products()}
-    weights = TfidfVectorizer(sublinear_tf=True, min_df=2).fit_transform([texts[one] for one in textual.ids])
+    weights = TfidfVectorizer(sublinear_tf=True, min_df=2).fit_transform([texts[item] for item in textual.ids])
     np.testing.assert_allclose(textual.values @ textual.values.T, (weights @ weights.T).toarray(), atol=1e-5)
     opened = open_checkpoint(
         glob.glob(str(shop / "saved" / "FREEDOM-*.pth"))[0], data_path=str(shop / "dataset_atomic")

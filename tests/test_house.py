@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "recbole_mm"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "recbole_mm"
 MOST_LINES_OF_A_FUNCTION = 40
 MOST_LINES_OF_A_FILE = 250
 NAMELESS = {"one", "told", "theirs", "ours", "its"}
@@ -40,6 +41,8 @@ def nameless(source: str) -> list[str]:
     """Where a file gives something a name that stands for anything, by line."""
     nodes = list(ast.walk(ast.parse(source)))
     names = [(node.lineno, node.id) for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    fields = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
+    names += [(node.lineno, node.attr) for node in fields]
     names += [(node.lineno, node.arg) for node in nodes if isinstance(node, ast.arg)]
     names += [(node.lineno, node.name) for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     return [f"{line}: {name}" for line, name in sorted(names) if name.lstrip("_") in NAMELESS]
@@ -49,10 +52,12 @@ def test_names_that_say_nothing_are_found():
     assert nameless("a = [one for one in (1, 2)]\ndef f(theirs, item): pass\ndef _told(): pass\n") == [
         "1: one", "2: theirs", "3: _told",
     ]  # fmt: skip
+    assert nameless("first.ours = 1\nfirst._one: int = 1\n") == ["1: ours", "2: _one"]
     assert nameless("number_one = 'one'\nfirst.one()\n") == []
 
 
 def test_every_name_says_what_it_is():
-    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "benchmarks").rglob("*.py")]
-    found = {str(file.relative_to(PACKAGE.parent)): nameless(file.read_text(encoding="utf-8")) for file in files}
+    files = [file for folder in ("recbole_mm", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")]
+    assert {ROOT / "recbole_mm" / "testing" / "__init__.py", Path(__file__)} < set(files)
+    found = {str(file.relative_to(ROOT)): nameless(file.read_text(encoding="utf-8")) for file in files}
     assert {file: names for file, names in found.items() if names} == {}

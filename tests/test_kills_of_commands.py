@@ -135,7 +135,7 @@ def test_a_ray_search_outlives_its_killed_trials(data, tmp_path):
         process = start(command, folder)
         wait_until(lambda folder=folder: is_there(folder, "search/trial-*/checkpoint_*"), process, folder)
         time.sleep(randomly.random())
-        trained = [one for one in psutil.Process(process.pid).children(recursive=True) if is_trial(one)]
+        trained = [child for child in psutil.Process(process.pid).children(recursive=True) if is_trial(child)]
         assert trained, output(folder)
         randomly.choice(trained).kill()
         assert process.wait() == 0, output(folder)

@@ -127,9 +127,9 @@ def test_a_number_that_is_no_name_of_a_folder(capsys, arguments, value):
 def test_unknown_model(capsys, arguments, name, closest):
     line = refused(capsys, [f"--model={name}", *arguments])
     assert line.startswith(f"unknown model '{name}' (did you mean {closest}?). Multimodal models: ")
-    ours, theirs = line.split(". RecBole's: ")
-    assert all(model in ours for model in MODELS)
-    assert "BPR, " in theirs
+    multimodal, recboles = line.split(". RecBole's: ")
+    assert all(model in multimodal for model in MODELS)
+    assert "BPR, " in recboles
 
 
 def test_unknown_data_set(capsys):

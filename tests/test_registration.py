@@ -56,8 +56,8 @@ def test_a_model_without_our_base_class_is_refused():
 
 def test_settings_override_each_other_in_recboles_order(tmp_path, monkeypatch):
     """RecBole's overall.yaml < the model's < the data set's < the user's file < dictionary < command line."""
-    ours, theirs = setting_rules.properties_dir(), registration.recbole_properties_dir()
-    files = [theirs / "overall.yaml", ours / "model" / "POWERec.yaml", ours / "dataset" / "ml-100k-mm.yaml"]
+    own_dir, recbole_dir = setting_rules.properties_dir(), registration.recbole_properties_dir()
+    files = [recbole_dir / "overall.yaml", own_dir / "model" / "POWERec.yaml", own_dir / "dataset" / "ml-100k-mm.yaml"]
     epochs = [yaml.safe_load(file.read_text(encoding="utf-8"))["epochs"] for file in files]
     assert len(set(epochs)) == 3
     mine = tmp_path / "mine.yaml"

@@ -225,7 +225,7 @@ REFUSED = {
     "trainer-of-none": (lambda: register_trainer("FREEDON"), MultimodalTrainer, r"no model 'FREEDON'.*mean FREEDOM\?"),
     "trainer-type": (lambda: register_trainer("FREEDOM"), FeatureAdapter, "derive a class from MultimodalTrainer of"),
     "analysis-type": (lambda: register_analysis("x", help="h"), int, r"write a function of \(checkpoints, arguments\)"),
-    "analysis-arguments": (lambda: register_analysis("x", help="h"), lambda one: one, "cannot be called as it will be"),
+    "analysis-arguments": (lambda: register_analysis("x", help="h"), lambda x: x, "cannot be called as it will be"),
     "analysis-taken": (lambda: register_analysis("feature-drift", help="h"), analysis, "is already registered by"),
     "encoder-type": (lambda: register_encoder("x", reads="texts"), FeatureAdapter, "class from ContentEncoder"),
     "encoder-reads": (lambda: register_encoder("x", reads="smells"), analysis, "is not among 'pictures'"),

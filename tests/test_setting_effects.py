@@ -70,7 +70,7 @@ def test_a_key_that_is_read_is_not(model, settings, caplog):
 
 def test_a_class_adds_to_what_it_derives_from():
     def own(key):
-        return [(one.key, one.words) for one in conditions(Config("POWERec", "toy").model_class.settings_class, key)]
+        return [(need.key, need.words) for need in conditions(Config("POWERec", "toy").model_class.settings_class, key)]
 
     assert own("prompt_num") == [("user_embedding", "prompted")]
     assert own("mlp_layers") == own("unknown") == []
@@ -104,6 +104,6 @@ def test_a_hyper_file_is_told_too(tmp_path, caplog):
 def test_no_key_of_our_own_grids_is_without_effect():
     for file in sorted((properties_dir() / "hyper").glob("*.hyper")):
         config = Config(file.stem, "toy", config_dict={})
-        grid = {one.name: one.examples for one in read_hyper_file(file)}
+        grid = {searched.name: searched.examples for searched in read_hyper_file(file)}
         values = {key: [value] for key, value in all_settings(config).items()}
         assert setting_effects.without_effect(config, grid, {**values, **grid}) == [], file.name

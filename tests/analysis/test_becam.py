@@ -69,7 +69,7 @@ def share_of_hits(target: BehaviourCosines) -> dict[str, float]:
     hits = []
     for encoder in map(PlantedEncoder, range(40)):
         (result,) = Becam(encoder, [target], steps=1).attribute(encoder.picture, ITEM)
-        hits.append([encoder.is_hit(one) for one in result.maps])
+        hits.append([encoder.is_hit(heatmap) for heatmap in result.maps])
     return dict(zip(MAPS, np.mean(hits, axis=0), strict=True))
 
 
@@ -190,7 +190,7 @@ class TestAgainstLoops:
         clip, pixels, by_hand, result = case
         weights, activations = naive_becam(clip, pixels, getattr(by_hand, kind), size=32)
         for name, less in ((kind, 0), (f"{kind} centred", np.mean(weights))):
-            expected = sum((weight - less) * one for weight, one in zip(weights, activations, strict=True))
+            expected = sum((weight - less) * channel for weight, channel in zip(weights, activations, strict=True))
             actual = result.maps[MAPS.index(name)]
             np.testing.assert_allclose(actual, expected, atol=len(weights) * 1e-6 * np.abs(activations).max())
             assert np.ptp(expected) > 100 * np.abs(actual - expected).max()  # the tolerance tells maps apart

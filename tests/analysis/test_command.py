@@ -32,7 +32,7 @@ def test_what_only_an_analysis_needs_is_imported_in_it(file):
     imported = set()
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.Import):
-            imported |= {one.name.split(".")[0] for one in node.names}
+            imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module.split(".")[0])
     assert not imported & HEAVY
@@ -113,11 +113,11 @@ class TestLabels:
         file = train("POWERec", n_layers=1)
         for folder in ("first", "second", "other/second"):
             shutil.copytree(file.parent, tmp_path / folder)
-        one, other, namesake = (tmp_path / folder / file.name for folder in ("first", "second", "other/second"))
-        assert labels(one, other) == [f"POWERec, first/{file.stem}", f"POWERec, second/{file.stem}"]
-        assert labels(other, namesake) == [f"POWERec, {one.with_suffix('')}" for one in (other, namesake)]
+        first, other, namesake = (tmp_path / folder / file.name for folder in ("first", "second", "other/second"))
+        assert labels(first, other) == [f"POWERec, first/{file.stem}", f"POWERec, second/{file.stem}"]
+        assert labels(other, namesake) == [f"POWERec, {path.with_suffix('')}" for path in (other, namesake)]
         with pytest.raises(ValueError, match=f"first/{file.stem} is given twice"):
-            labels(one, other, one)
+            labels(first, other, first)
 
 
 def test_tables_leave_nothing_half_written(tmp_path):

@@ -96,9 +96,9 @@ class TestMap:
         figure = map_figure(maps)
         assert [axis.get_title() for axis in figure.axes] == ["first", "second"]
         *lines, items, star, other = figure.axes[0].collections
-        ends = [[tuple(map(tuple, line)) for line in one.get_segments()] for one in lines]
+        ends = [[tuple(map(tuple, line)) for line in collection.get_segments()] for collection in lines]
         assert ends == [[((0, 1), (0, 0)), ((0, 1), (0, 0))], [((2, 3), (0, 0))]]  # from each user to their items
-        assert [tuple(one.get_offsets()[0]) for one in (star, other)] == [(0, 1), (2, 3)]
+        assert [tuple(collection.get_offsets()[0]) for collection in (star, other)] == [(0, 1), (2, 3)]
         assert [text.get_text() for text in figure.axes[0].texts] == ["u", "w"]
         assert items.get_facecolors()[:, 3].tolist() == [1, 1, 0]  # the second user's b is a ring
         assert len(np.unique(items.get_edgecolors(), axis=0)) == 2

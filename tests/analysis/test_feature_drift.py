@@ -123,7 +123,7 @@ class TestParts:
 
     def test_of_each_item_before_and_after_in_the_tables(self, out, lora):
         opened = open_checkpoint(lora)
-        weights = {name: one.astype(np.float64) for name, one in load_file(lora.with_suffix(".safetensors")).items()}
+        weights = {name: raw.astype(np.float64) for name, raw in load_file(lora.with_suffix(".safetensors")).items()}
         shown = opened.dataset.modality_mask("visual").numpy()[1:]
         projected = weights["visual_feature"][1:][shown] @ weights["projections.0.weight"].T
         projected = projected + weights["projections.0.bias"]
@@ -140,7 +140,7 @@ class TestParts:
         model = opened.model
         items = opened.dataset.modality_mask("visual").nonzero().flatten()
         adapter = model.feature_adapters["visual"].double()
-        w = {name: one.detach().numpy() for name, one in adapter.named_parameters()}
+        w = {name: parameter.detach().numpy() for name, parameter in adapter.named_parameters()}
         feature = model.feature("visual")[items[items > 0]].detach()
         x = model.project_features("visual", feature).detach().double().numpy()
         a = np.tanh(np.maximum(x @ w["decouple.weight"].T + w["decouple.bias"], 0))

@@ -58,7 +58,7 @@ def features_of(checkpoint: Path, ids: list[str]) -> dict[tuple[str, str], np.nd
     """By stage and modality from the saved weights, in double precision."""
     opened = open_checkpoint(checkpoint)
     rows = [opened.dataset.field2token_id["item_id"][item] for item in ids]
-    weights = {name: one.astype(np.float64) for name, one in load_file(checkpoint.with_suffix(".safetensors")).items()}
+    weights = {name: raw.astype(np.float64) for name, raw in load_file(checkpoint.with_suffix(".safetensors")).items()}
     found = {}
     for place, name in enumerate(opened.model.modalities):
         feature = weights[f"{name}_feature"][rows]
@@ -136,8 +136,8 @@ def test_panels_do_not_overlap():
     shown = [axis.get_tightbbox() for axis in figure.axes if axis.axison]
     assert len(shown) == 6
     boxes = [*shown, figure._suptitle.get_window_extent(), figure.legends[0].get_window_extent()]
-    for place, one in enumerate(boxes):
-        assert not any(one.overlaps(other) for other in boxes[place + 1 :])
+    for place, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[place + 1 :])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["visual", "text"]
 
 

@@ -127,7 +127,7 @@ class TestTables:
         ids, interactions = np.array(list("abcd")), np.array([0, 1, 1, 1])
         weights = ModalityWeights("x", "item", ["v", "t"], ids, values, interactions, np.ones((4, 2), bool))
         found = extreme_items(weights, {"b": "B"}, {"c": Path("c.jpg")}, top=2)
-        ends = [[one.item for one in found if (one.modality, one.end) == end]
+        ends = [[extreme.item for extreme in found if (extreme.modality, extreme.end) == end]
                 for end in (("v", "most"), ("v", "least"), ("t", "most"), ("t", "least"))]  # fmt: skip
         assert ends == [["b", "c"], ["d", "b"], ["d", "b"], ["b", "c"]]
         assert (found[0].title, found[1].title, found[1].picture) == ("B", "", Path("c.jpg"))
@@ -138,7 +138,7 @@ class TestTables:
             ("i29", "visual"), ("i29", "textual")
         }  # fmt: skip
         ranked = extreme_items(modality_weights(opened, "x"), {}, {}, top=30)
-        assert {one.modality for one in ranked if one.item == "i29"} == {"id"}
+        assert {extreme.modality for extreme in ranked if extreme.item == "i29"} == {"id"}
 
     def test_user_weights_are_divided_by_their_sum(self, train, tmp_path):
         opened = open_checkpoint(train("DRAGON", knn_k=3, user_graph_width=5))
@@ -231,7 +231,7 @@ class TestPage:
         assert sheets == [f"modality-weights-pictures-{number}.{form}" for number in (1, 2) for form in forms]
         shown = dict.fromkeys(row["checkpoint"] for row in table(tmp_path / "modality-weights.csv"))
         weights = opened.config["calibration_weight"], 0.0
-        assert list(shown) == [f"MARGO over POWERec (calibration_weight: {one})" for one in weights]
+        assert list(shown) == [f"MARGO over POWERec (calibration_weight: {weight})" for weight in weights]
 
     def test_without_pictures_it_says_so(self, written):
         assert not any("pictures" in file.name for file in written.iterdir())
@@ -245,8 +245,8 @@ class TestPictures:
         figure, _ = contact_sheet([("visual", [Card("title", "0.5", pictures / "i3.png", text)] * 2)] * 2)
         figure.draw_without_rendering()
         assert figure.get_figheight() > 2 * plain.get_figheight()
-        boxes = [one.get_window_extent() for one in figure.axes[0].texts if one.get_text()]
-        assert not any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[place + 1 :])
+        boxes = [label.get_window_extent() for label in figure.axes[0].texts if label.get_text()]
+        assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[place + 1 :])
         assert min(box.y0 for box in boxes) >= 0
 
     def test_sheet_has_every_picture_that_can_be_read(self, pictures):

@@ -62,7 +62,7 @@ def test_hostile_names_stay_text(write, tmp_path):
     page = Read(write(tmp_path).read_text(encoding="utf-8"))
     assert page.elements <= ELEMENTS
     assert page.attributes <= ATTRIBUTES
-    assert sum(HOSTILE in one for one in page.text) >= 4  # whole, and not evaluated
+    assert sum(HOSTILE in text for text in page.text) >= 4  # whole, and not evaluated
     assert len(page.addresses) >= 4
     for address in page.addresses:
         assert urlsplit(address).scheme == ""

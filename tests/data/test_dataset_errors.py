@@ -84,7 +84,7 @@ def test_a_multimodal_model_without_modalities(tmp_path, features, settings, rea
 
 @pytest.mark.parametrize("name", ["train", "valid", "test"])
 def test_empty_split_of_pre_split_data(tmp_path, name):
-    write_dataset(tmp_path, {one: [] if one == name else PAIRS for one in ("train", "valid", "test")}, VISUAL)
+    write_dataset(tmp_path, {split: [] if split == name else PAIRS for split in ("train", "valid", "test")}, VISUAL)
     with pytest.raises(ValueError, match=f"toy.{name}.inter holds no interactions; fill it"):
         load(tmp_path, **PRE_SPLIT)
 

@@ -236,6 +236,6 @@ def test_the_keys_that_are_offered_mend_what_is_warned_of(tmp_path, rows, keys, 
     assert all(f"{key}: True" in line for key in keys)
     settings = {**QUIET, "data_path": str(tmp_path), **dict.fromkeys(keys, True)}
     dataset = create_dataset(Config("VBPR", "toy", config_dict=settings))
-    names = [str(one) for one in dataset.field2id_token["item_id"][1:]]
+    names = [str(token) for token in dataset.field2id_token["item_id"][1:]]
     write_arrow(folder / "toy.visual.arrow", names, dataset.modality_feature("visual")[1:].numpy())
     assert not [line for line in describe(folder)["warnings"] if warning in line]

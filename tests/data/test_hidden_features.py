@@ -23,11 +23,11 @@ def test_a_sample_by_id():
 
 @pytest.mark.parametrize("together", [False, True])
 def test_modalities_and_seeds(together):
-    one, other = (hidden_items(IDS, 0.5, name, 1, together) for name in ("visual", "textual"))
-    assert (one == other).all() == together
+    visual, other = (hidden_items(IDS, 0.5, name, 1, together) for name in ("visual", "textual"))
+    assert (visual == other).all() == together
     if not together:  # 50 of the hundred are expected, with a standard deviation of 3.5
-        assert 32 < (one & other).sum() < 68
-    assert (one != hidden_items(IDS, 0.5, "visual", 2, together)).any()
+        assert 32 < (visual & other).sum() < 68
+    assert (visual != hidden_items(IDS, 0.5, "visual", 2, together)).any()
 
 
 @pytest.mark.parametrize("policy", ["mean", "zero"])

@@ -78,7 +78,7 @@ def test_an_order_that_gives_every_item_its_own_row_back_changes_nothing(folder,
     settings = {**PRE_SPLIT, **own, "epochs": 2, "topk": [5], "valid_metric": "Recall@5", "seed": 7}
     real = start(model, folder, **settings)
     tokens = real.dataset.field2id_token["item_id"]
-    table, present = (one("visual").numpy() for one in (real.dataset.modality_feature, real.dataset.modality_mask))
+    table, present = (read("visual").numpy() for read in (real.dataset.modality_feature, real.dataset.modality_mask))
     places = np.arange(len(tokens))
     knock_out(places[:, None], present, "shuffle", "visual", 7)  # the row that each item gets
     other = shutil.copytree(folder, tmp_path / "data")

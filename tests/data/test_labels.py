@@ -25,16 +25,16 @@ def load(folder: Path, model: str, **settings):
 
 
 @pytest.mark.parametrize("model", ["BPR", "VBPR"])
-@pytest.mark.parametrize("settings, told", [
+@pytest.mark.parametrize("settings, words", [
     ({"threshold": {"rating": 3}}, "threshold: {rating: 3}"), ({"LABEL_FIELD": "rating"}, "LABEL_FIELD: rating"),
 ])  # fmt: skip
-def test_labels_that_nothing_reads(tmp_path, caplog, model, settings, told):
+def test_labels_that_nothing_reads(tmp_path, caplog, model, settings, words):
     """A rating of 1 is a positive interaction to models and metrics of rankings."""
     load(tmp_path, model, **settings)
     below, least = (8, 3) if "threshold" in settings else (0, 1)
     lines = [record.message for record in caplog.records if "count as positive" in record.message]
     expected = (
-        f"{told} is read neither by {model} nor by its metrics: the {below} of 20 interactions whose rating is below "
+        f"{words} is read neither by {model} nor by its metrics: the {below} of 20 interactions whose rating is below "
         f"{least} count as positive ones; leave them out with val_interval: {{rating: '[{least},inf)'}}"
     )
     assert lines == ([expected] if below else [])

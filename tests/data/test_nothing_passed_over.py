@@ -43,7 +43,7 @@ def test_a_loose_array_may_stay_once_a_modality_is_made_of_it(folder):
         describe(folder)
     (folder / "ids.txt").write_text("\n".join(ROWS))
     convert_npy(folder / "features.npy", folder / "ids.txt", "vit", folder)
-    assert [one["name"] for one in describe(folder)["modalities"]] == ["visual", "vit"]
+    assert [modality["name"] for modality in describe(folder)["modalities"]] == ["visual", "vit"]
     found = features(load(folder), "vit")
     assert all(found[item] == row.tolist() for item, row in zip(ROWS, values, strict=True))
 
@@ -149,7 +149,7 @@ class TestColumns:
         }
         absent = np.flatnonzero(~dataset.modality_mask("poster").numpy())[1:]
         assert list(dataset.id2token("item_id", absent)) == ["i4"]
-        assert [one["name"] for one in describe(folder)["modalities"]] == ["visual", "poster"]
+        assert [modality["name"] for modality in describe(folder)["modalities"]] == ["visual", "poster"]
         assert load(folder, modalities=["poster"]).modalities == ["poster"]
 
     @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ class TestForm:
         (own / "own.yaml").write_text(self.SETTINGS)
         described = describe(own)
         assert (described["users"], described["items"], described["interactions"]) == (8, 9, 40)
-        assert [(one["name"], one["present"]) for one in described["modalities"]] == [("visual", 9), ("taste", 9)]
+        assert [(row["name"], row["present"]) for row in described["modalities"]] == [("visual", 9), ("taste", 9)]
         assert Texts(own, ["title"]).read("i3") == ["Käse 1 und Wein"]
         text = read_features(own, "own", "visual", form=FileForm.of_folder(own))
         binary = convert_arrow(own, "visual")

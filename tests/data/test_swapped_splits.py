@@ -34,6 +34,6 @@ def test_a_split_that_is_a_copy_is_told_of(tmp_path, copy, caplog):
     write_dataset(tmp_path, splits, {"visual": {item: [1.0, float(ord(item))] for item in "abcde"}})
     start("BPR", tmp_path, **PRE_SPLIT)
     n = len(splits["test"])
-    told = f"all {n} interactions of toy.test.inter are in toy.{copy}.inter too; is it a copy?"
-    assert (told in caplog.text) == (copy is not None)
+    message = f"all {n} interactions of toy.test.inter are in toy.{copy}.inter too; is it a copy?"
+    assert (message in caplog.text) == (copy is not None)
     assert ("is it a copy" in caplog.text) == (copy is not None)

@@ -295,9 +295,9 @@ class TestBadInput:
 
 class TestNames:
     def test_a_slip_of_a_registered_name_is_not_looked_for_on_the_hub(self):
-        with pytest.raises(ValueError, match="encoder histogramz is no folder and no registered") as one:
+        with pytest.raises(ValueError, match="encoder histogramz is no folder and no registered") as error:
             load_image_encoder("histogramz")
-        assert "(did you mean histograms?); registered for pictures: histograms" in str(one.value)
+        assert "(did you mean histograms?); registered for pictures: histograms" in str(error.value)
 
     def test_a_folder_may_have_any_name(self, tmp_path, monkeypatch, pictures):
         monkeypatch.chdir(tmp_path)

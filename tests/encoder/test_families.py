@@ -113,7 +113,7 @@ def test_prompts_are_seen_and_padding_is_not(tmp_path, position):
 
 def test_gradients_reach_all_prompts_and_nothing_else(encoder):
     tune(encoder, "prompt", SMALL)
-    sum(one.pow(2).sum() for one in features(encoder)).backward()
+    sum(feature.pow(2).sum() for feature in features(encoder)).backward()
     for prompts in encoder.tunable().values():
         assert (prompts.grad.abs().amax(dim=2) > 0).all()
     assert all(value.grad is None for value in encoder.model.parameters())
@@ -125,7 +125,7 @@ def test_checkpointed_gradients_are_the_same(encoder):
     for checkpoints in (False, True):
         encoder.checkpoints_gradients = checkpoints
         encoder.zero_grad()
-        sum(one.pow(2).sum() for one in features(encoder)).backward()
+        sum(feature.pow(2).sum() for feature in features(encoder)).backward()
         gradients.append([value.grad.clone() for value in encoder.tunable().values()])
     torch.testing.assert_close(*gradients)
 

@@ -34,9 +34,9 @@ def test_normalised_bytes_are_the_processors_pixels(processor):
     for seed, size in enumerate([(90, 61), (30, 200), (8, 8)]):
         shown = picture(seed, size)
         expected = processor(images=[shown], return_tensors="pt")["pixel_values"][0].float()
-        ours = preparation(shown)
-        assert ours.dtype == np.uint8 and ours.shape == preparation.shape
-        torch.testing.assert_close(preparation.normalised(torch.from_numpy(ours)), expected, rtol=1e-6, atol=1e-5)
+        pixels = preparation(shown)
+        assert pixels.dtype == np.uint8 and pixels.shape == preparation.shape
+        torch.testing.assert_close(preparation.normalised(torch.from_numpy(pixels)), expected, rtol=1e-6, atol=1e-5)
 
 
 class Inverting(transformers.ViTImageProcessorPil):
@@ -60,5 +60,5 @@ def test_there_is_none_where_bytes_of_one_size_are_not_what_is_read(processor):
 
 def test_the_key_is_of_the_settings():
     sizes = [32, 32, 48]
-    keys = [Preparation.of(transformers.ViTImageProcessorPil(size={"height": one, "width": 32})).key for one in sizes]
+    keys = [Preparation.of(transformers.ViTImageProcessorPil(size={"height": size, "width": 32})).key for size in sizes]
     assert keys[0] == keys[1] != keys[2]

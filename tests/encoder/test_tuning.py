@@ -106,7 +106,7 @@ class Hand:
 
     def attention(self, states: Tensor, name: str, causal: bool) -> Tensor:
         heads = []
-        query, key, value = (self.linear(states, f"{name}.{one}_proj") for one in "qkv")
+        query, key, value = (self.linear(states, f"{name}.{letter}_proj") for letter in "qkv")
         for columns in torch.arange(states.shape[1]).chunk(2):
             scores = query[:, columns] @ key[:, columns].T / math.sqrt(len(columns))
             if causal:

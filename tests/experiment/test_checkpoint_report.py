@@ -69,7 +69,7 @@ def test_the_page_is_one_file_and_shows_texts_as_they_are(page):
     assert "<b>Title" not in page and "&lt;b&gt;Title&lt;/b&gt; 3" in page and "A plot of 3" in page
     assert page.count("<h4>User ") == 3
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
-    assert {Image.open(io.BytesIO(base64.b64decode(one))).size for one in pictures} == {(96, 48)}
+    assert {Image.open(io.BytesIO(base64.b64decode(picture))).size for picture in pictures} == {(96, 48)}
 
 
 def test_all_are_tested_in_the_metrics_of_any(page):
@@ -87,7 +87,7 @@ def test_lists_are_the_models_own_and_what_they_find_is_marked(folder, checkpoin
     assert [item for item, _ in history] == own["train"][-10:] and [item for item, _ in held_out] == own["test"]
     assert not any(marked for _, marked in history + held_out)
     scores = opened.model.full_sort_predict({"user_id": torch.tensor([int(opened.test_data.uid_list[0])])})
-    ids = [str(opened.dataset.id2token("item_id", int(one))) for one in scores.argsort(descending=True)[:-1]]
+    ids = [str(opened.dataset.id2token("item_id", int(item))) for item in scores.argsort(descending=True)[:-1]]
     best = [item for item in ids if item not in own["train"] + own["valid"]][:5]
     assert listed == [(item, item in own["test"]) for item in best]
 
@@ -118,9 +118,9 @@ def test_shares_stand_where_the_model_has_them(page):
     (example, *_) = re.findall(r'<table class="example">.*?</table>', page, flags=re.DOTALL)
     cells = re.findall(r"<td>(.*?)</td>", example, flags=re.DOTALL)
     found = [re.findall(r"<small>\w+ -?\d+%, .*?</small>", cell) for cell in cells]
-    assert [len(one) for one in found] == [0, 0, 5, 0, 5]  # history, held out, POWERec, LayerGCN, MARGO
-    for one in found[2]:
-        shares = [abs(int(text)) for text in re.findall(r"(-?\d+)%", one)]
+    assert [len(captions) for captions in found] == [0, 0, 5, 0, 5]  # history, held out, POWERec, LayerGCN, MARGO
+    for caption in found[2]:
+        shares = [abs(int(text)) for text in re.findall(r"(-?\d+)%", caption)]
         assert sum(shares) == pytest.approx(100, abs=len(shares))
 
 

@@ -133,8 +133,8 @@ def test_a_table_of_runs_without_the_mean_of_what_its_users_have(out, capsys):
         (lambda tried: tried[0].update(value="best"), "0.value: "),
         (lambda tried: tried[0].update(evaluations=-1), "0.evaluations: "),
         (lambda tried: tried[0].pop("status"), "0.status: field required"),
-        (lambda tried: [one.update(chosen=False) for one in tried], "not one setting is chosen"),
-        (lambda tried: [one.update(chosen=True) for one in tried], "not one setting is chosen"),
+        (lambda tried: [trial.update(chosen=False) for trial in tried], "not one setting is chosen"),
+        (lambda tried: [trial.update(chosen=True) for trial in tried], "not one setting is chosen"),
         (lambda tried: tried.clear(), "not one setting is chosen"),
     ],
 )

@@ -41,10 +41,10 @@ def one_process(monkeypatch) -> None:
 
 
 def run(data: Path, more: str = "evaluation", resume: bool = False) -> list[str]:
-    told: list[str] = []
+    lines: list[str] = []
     Path("plan.yaml").write_text(PLAN % (data, more))
-    run_experiment(Path("plan.yaml"), Path("out"), 1, resume=resume, tell=told.append)
-    return told
+    run_experiment(Path("plan.yaml"), Path("out"), 1, resume=resume, tell=lines.append)
+    return lines
 
 
 @pytest.mark.parametrize("position", [0, 1])
@@ -98,8 +98,8 @@ def test_what_is_missing_of_it_is_run_again_with_its_training(data):
 
 def test_it_is_added_to_an_experiment_that_had_none(data):
     run(data, more="shuffle")
-    told = run(data, more="shuffle, evaluation", resume=True)
-    assert f"2 of {4 + 3 * 3 * 2} runs to do" in told  # VBPR and FREEDOM, whose weights are gone
+    lines = run(data, more="shuffle, evaluation", resume=True)
+    assert f"2 of {4 + 3 * 3 * 2} runs to do" in lines  # VBPR and FREEDOM, whose weights are gone
     run(data, more="shuffle", resume=True)
     audits = read_store(Path("out")).audits("toy")
     assert not any("evaluation" in kind for runs in audits.values() for kind in runs["kind"])

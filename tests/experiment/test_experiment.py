@@ -66,15 +66,15 @@ def numbers(folder: Path) -> pd.DataFrame:
 
 
 def test_an_experiment_fills_a_store_that_others_can_read(data):
-    told: list[str] = []
-    run_experiment(plan(data, more="sweep: {POWERec: {prompt_num: [1, 2]}}"), Path("out"), 2, tell=told.append)
+    lines: list[str] = []
+    run_experiment(plan(data, more="sweep: {POWERec: {prompt_num: [1, 2]}}"), Path("out"), 2, tell=lines.append)
     runs = pd.read_parquet("out/runs.parquet")
     assert len(runs) == 8 and set(runs["error"]) == {""} and runs["run"].is_unique
     users = pd.read_parquet("out/per_user.parquet")
-    for _, one in runs.iterrows():
-        own = users[users["run"] == one["run"]]
+    for _, row in runs.iterrows():
+        own = users[users["run"] == row["run"]]
         assert len(own) == 40
-        assert one["test_ndcg@5"] == pytest.approx(own["ndcg@5"].astype(float).mean())
+        assert row["test_ndcg@5"] == pytest.approx(own["ndcg@5"].astype(float).mean())
     lists = pd.read_parquet("out/lists.parquet")
     assert set(map(len, lists["items"])) == {5}
     curves = pd.read_parquet("out/curves.parquet")
@@ -99,9 +99,9 @@ def test_more_models_and_seeds_run_only_what_is_missing(data):
     before = {file.name: file.stat().st_mtime_ns for file in Path("out/runs").glob("*.json")}
     with pytest.raises(ValueError, match="holds an experiment; add --resume"):
         run_experiment(plan(data, seeds=1), Path("out"), 2)
-    told: list[str] = []
-    run_experiment(plan(data, seeds=2, models=", BPR"), Path("out"), 2, resume=True, tell=told.append)
-    assert "4 of 6 runs to do" in told
+    lines: list[str] = []
+    run_experiment(plan(data, seeds=2, models=", BPR"), Path("out"), 2, resume=True, tell=lines.append)
+    assert "4 of 6 runs to do" in lines
     after = {file.name: file.stat().st_mtime_ns for file in Path("out/runs").glob("*.json")}
     assert len(after) == 6 and before.items() <= after.items()
 
@@ -113,9 +113,9 @@ def test_a_table_is_of_the_plan_and_not_of_what_it_was(data):
     run_experiment(plan(data, seeds=1, epochs=3), Path("out"), 2, resume=True)
     runs = read_store(Path("out")).runs
     assert set(runs["epochs"]) == {3} and len(runs) == 2 and not first & set(runs["run"])
-    told: list[str] = []
-    run_experiment(plan(data, seeds=1), Path("out"), 2, resume=True, tell=told.append)
-    assert "0 of 2 runs to do" in told and set(read_store(Path("out")).runs["run"]) == first
+    lines: list[str] = []
+    run_experiment(plan(data, seeds=1), Path("out"), 2, resume=True, tell=lines.append)
+    assert "0 of 2 runs to do" in lines and set(read_store(Path("out")).runs["run"]) == first
 
 
 def test_an_experiment_has_one_writer(data):
@@ -151,13 +151,13 @@ def test_an_audit_trains_every_multimodal_row_without_each_modality(data):
     tables = read_store(Path("out"))
     assert set(tables.rows("toy")["model"]) == {"LightGCN", "FREEDOM"} and not len(tables.failed)
     (audits,) = tables.audits("toy").values()
-    each = {(one, kind) for one in ("visual", "textual") for kind in ("shuffle", "without")}
+    each = {(modality, kind) for modality in ("visual", "textual") for kind in ("shuffle", "without")}
     assert set(zip(audits["modality"], audits["kind"], strict=True)) == {*each, ("all", "shuffle")}
     settings = {run["modality"] + run["kind"]: json.loads(run["own"]) for _, run in audits.iterrows()}
     assert settings["visualwithout"]["modalities"] == ["textual"]
     assert settings["allshuffle"]["knock_out"] == {"textual": "shuffle", "visual": "shuffle"}
     features = [json.loads(text) for text in audits["features"]]
-    assert len({json.dumps(one, sort_keys=True) for one in features}) == 5  # each was trained on features of its own
+    assert len({json.dumps(used, sort_keys=True) for used in features}) == 5  # each was trained on features of its own
     (real,) = tables.rows("toy").query("model == 'FREEDOM'")["parameters"]
     assert set(audits["parameters"][audits["kind"] == "shuffle"]) == {real}  # the same without content
     report = write_report(Path("out")).with_suffix(".md").read_text()
@@ -259,7 +259,7 @@ def test_the_lists_of_a_run_are_those_of_the_evaluation(data):
 
     run_experiment(plan(data, seeds=1), Path("out"), 2)
     tables = read_store(Path("out"))
-    for _, one in tables.runs.iterrows():
-        found = recall_and_ndcg(tables.lists_of(one["run"]), tables.data(one, "test"), 5)
-        np.testing.assert_allclose(found["recall"].mean(), one["test_recall@5"])
-        np.testing.assert_allclose(found["ndcg"].mean(), one["test_ndcg@5"], rtol=1e-6)
+    for _, row in tables.runs.iterrows():
+        found = recall_and_ndcg(tables.lists_of(row["run"]), tables.data(row, "test"), 5)
+        np.testing.assert_allclose(found["recall"].mean(), row["test_recall@5"])
+        np.testing.assert_allclose(found["ndcg"].mean(), row["test_ndcg@5"], rtol=1e-6)

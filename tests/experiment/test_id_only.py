@@ -104,12 +104,12 @@ def test_the_report_has_them_beside_the_knock_outs(tmp_path):
         store.add(result("knocked", "FREEDOM, all shuffle", seed, 0.45, "FREEDOM", audit=audit))
     store.write_tables()
     results = DatasetResults(read_store(store.folder), "toy")
-    (table,) = (one.table for one in sections_of(results) if one.name == "toy-audit")
+    (table,) = (section.table for section in sections_of(results) if section.name == "toy-audit")
     assert list(table["replaced by"]) == ["shuffle", "id_only (LightGCN)"]
     means = {label: runs["test_ndcg@5"].mean() for label, runs in results.rows.items()}
     assert float(table["ndcg@5"][1]) == pytest.approx(means["LightGCN"], abs=1e-4)
     assert float(table["real"][1]) == pytest.approx(means["FREEDOM"], abs=1e-4)
     assert list(table["verdict"]) == ["worse", "worse"]
-    one = results.audits["FREEDOM"]["all", "id_only"]
-    assert np.isclose(one.difference, means["LightGCN"] - means["FREEDOM"], atol=1e-6)
-    assert replace(one, p=0) != results.audits["FREEDOM"]["all", "shuffle"]
+    comparison = results.audits["FREEDOM"]["all", "id_only"]
+    assert np.isclose(comparison.difference, means["LightGCN"] - means["FREEDOM"], atol=1e-6)
+    assert replace(comparison, p=0) != results.audits["FREEDOM"]["all", "shuffle"]

@@ -52,7 +52,7 @@ def world(tmp_path_factory) -> tuple[Path, dict[str, np.ndarray], np.ndarray, np
             training[item, user] += split == "train"
     left, sizes, _ = svds(cooccurrence_views(csr_matrix(dense))["cosine"], k=32, random_state=rng)
     features = {"visual": left * sizes, "textual": rng.normal(size=(N_ITEMS, 8)), "audio": rng.normal(size=(99, 3))}
-    named = {one: {f"i{item}": row for item, row in enumerate(table)} for one, table in features.items()}
+    named = {modality: {f"i{item}": row for item, row in enumerate(table)} for modality, table in features.items()}
     return write_dataset(tmp_path_factory.mktemp("data"), splits, named), features, training, dense
 
 
@@ -68,24 +68,24 @@ def plan(world, models: str = "VBPR", more: str = "") -> Path:
 
 
 def run(file: Path, out: str, resume: bool = False) -> list[str]:
-    told: list[str] = []
-    run_experiment(file, Path(out), 1, resume=resume, tell=told.append)
-    return told
+    lines: list[str] = []
+    run_experiment(file, Path(out), 1, resume=resume, tell=lines.append)
+    return lines
 
 
 def test_a_plans_checks_are_those_of_the_sentinel_and_once_for_each_modality(world):
     _, features, training, dense = world
-    told = run(plan(world, "VBPR, LayerGCN, {FREEDOM: {knn_k: 4}}", "seeds: 2\n"), "out")
-    said = [line for line in told if line.startswith("leak")]
+    lines = run(plan(world, "VBPR, LayerGCN, {FREEDOM: {knn_k: 4}}", "seeds: 2\n"), "out")
+    said = [line for line in lines if line.startswith("leak")]
     assert sorted(said) == [
         "leak sentinel: audio of toy: cannot tell",
         "leak sentinel: textual of toy: not found",
         "leak sentinel: visual of toy: found",
     ]
-    assert told.index("6 of 6 runs to do") == 3  # checked before anything trains
+    assert lines.index("6 of 6 runs to do") == 3  # checked before anything trains
     found = pd.read_parquet("out/leaks.parquet").set_index("modality")
     names = ("visual", "textual")
-    expected = find_leaks(csr_matrix(training), csr_matrix(dense), {one: features[one] for one in names})
+    expected = find_leaks(csr_matrix(training), csr_matrix(dense), {modality: features[modality] for modality in names})
     for name in names:  # all items are compared, so that their order does not matter
         own, leak = found.loc[name], expected[name]
         assert own["n_items"] == N_ITEMS and own["verdict"] == leak.verdict and own["seed"] == 2020
@@ -113,7 +113,7 @@ def test_what_was_checked_is_not_checked_again(world, monkeypatch):
     run(plan(world, "{VBPR: {modalities: [visual]}}"), "out")
     done: list[str] = []
     check = leak_checks.run_leak_check
-    monkeypatch.setattr(experiment, "run_leak_check", lambda one: done.append(one.modality) or check(one))
+    monkeypatch.setattr(experiment, "run_leak_check", lambda asked: done.append(asked.modality) or check(asked))
     run(
         plan(world, "{VBPR: {modalities: [visual]}}, {VBPR: {modalities: [textual, visual]}}", "seeds: 2\n"),
         "out",
@@ -204,6 +204,6 @@ def test_features_that_a_row_replaces_are_not_what_is_checked(world):
 
 def test_another_split_is_another_check(world):
     row, *others = rows_of(read_plan(plan(world, "VBPR, {VBPR: {epochs: 9}}, {VBPR: {normalize_feature: true}}")), "p")
-    names = [LeakCheck(one, "visual", 0).name for one in (row, *others)]
+    names = [LeakCheck(plan_row, "visual", 0).name for plan_row in (row, *others)]
     assert names[0] == names[1] != names[2]
     assert names[0] != LeakCheck(row, "visual", 1).name != LeakCheck(row, "textual", 1).name

@@ -83,13 +83,13 @@ def test_no_budget_goes_to_keys_that_nothing_reads(data):
 models: [{POWERec: {user_embedding: shared}}, {POWERec: {weak_weight: 0.1}}]
 search: {budget: 2}
 """)  # fmt: skip
-    assert [one.name for one in ranges_of(shared, SearchPlan())] == ["weak_weight", "reg_weight"]
-    assert [one.name for one in ranges_of(prompted, SearchPlan())] == ["prompt_num", "reg_weight"]
+    assert [searched.name for searched in ranges_of(shared, SearchPlan())] == ["weak_weight", "reg_weight"]
+    assert [searched.name for searched in ranges_of(prompted, SearchPlan())] == ["prompt_num", "reg_weight"]
 
 
 def test_the_models_own_grid_without_the_keys_that_are_set(data):
     (row,) = rows(data, "models: [{FREEDOM: {edge_dropout: 0.5}}]\nsearch: {budget: 2}\n")
-    assert [one.name for one in ranges_of(row, SearchPlan())] == ["modality_loss_weight"]
+    assert [searched.name for searched in ranges_of(row, SearchPlan())] == ["modality_loss_weight"]
 
 
 def test_a_data_set_that_is_not_there(data):
@@ -113,7 +113,7 @@ def test_no_search_without_anything_to_search(data):
 
 
 def names(row: Row, **grid: list) -> list[str]:
-    return [one.name for one in ranges_of(row, SearchPlan(grid=grid))]
+    return [searched.name for searched in ranges_of(row, SearchPlan(grid=grid))]
 
 
 def test_the_grid_of_all_models_is_added_to_each_that_is_trained(data):
@@ -155,7 +155,7 @@ def test_settings_to_try_are_different_and_as_many_as_the_budget():
     every = settings_to_try(ranges, 10, 0)
     assert every == [{"a": a, "b": b} for a in (1, 2, 3) for b in ("x", "y")]
     some = settings_to_try(ranges, 4, 1)
-    assert len(some) == 4 and all(some.count(one) == 1 for one in some) and some == settings_to_try(ranges, 4, 1)
+    assert len(some) == 4 and all(some.count(trial) == 1 for trial in some) and some == settings_to_try(ranges, 4, 1)
     assert some != settings_to_try(ranges, 4, 2) or settings_to_try(ranges, 4, 3) != some
     (drawn,) = settings_to_try([SearchRange("c", "loguniform", (-5.0, -1.0))], 1, 0)
     assert 0.006 < drawn["c"] < 0.37
@@ -167,9 +167,9 @@ def test_the_usual_baselines_of_recbole_have_a_grid_of_their_own_keys(data, mode
     (row,) = rows(data, f"models: [{model}]\nsearch: {{budget: 2}}\n")
     ranges = ranges_of(row, SearchPlan())
     assert ranges
-    for one in ranges:
-        for value in one.values:
-            assert one.name in Config(model, "toy", config_dict={one.name: value})
+    for searched in ranges:
+        for value in searched.values:
+            assert searched.name in Config(model, "toy", config_dict={searched.name: value})
 
 
 def test_a_model_without_settings_is_not_searched(data):

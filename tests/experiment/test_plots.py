@@ -55,13 +55,13 @@ def figures(found, monkeypatch) -> dict[str, Figure]:
     return drawn
 
 
-def one(figures: dict[str, Figure], text: str) -> Figure:
+def figure_with(figures: dict[str, Figure], text: str) -> Figure:
     (figure,) = (figure for caption, figure in figures.items() if text in caption)
     return figure
 
 
 def test_names_of_points_hide_none_of_the_others(figures):
-    figure = one(figures, "Cost")
+    figure = figure_with(figures, "Cost")
     names = [child for child in figure.axes[0].get_children() if isinstance(child, Annotation)]
     boxes = [super(Annotation, name).get_window_extent() for name in names]  # of the texts, without their lines
     assert len(boxes) == N_ROWS
@@ -83,15 +83,15 @@ def test_legends_stand_beside_what_is_drawn_and_captions_say_which_rows(found, f
 
 
 def test_bars_have_the_spread_of_the_tables(found, figures):
-    axis = one(figures, "of each kind").axes[0]
-    bars = next(one for one in axis.containers if isinstance(one, BarContainer))
+    axis = figure_with(figures, "of each kind").axes[0]
+    bars = next(container for container in axis.containers if isinstance(container, BarContainer))
     (segments,), seeds = bars.errorbar.lines[2], found.strata.set_index("row").iloc[0]
     lengths = [(end - start)[1] / 2 for start, end in segments.get_segments()]
     assert lengths == pytest.approx([np.std(values, ddof=1) for values in seeds])
 
 
 def test_a_map_of_knock_outs_has_room_beside_its_names(figures):
-    figure = one(figures, "where a modality is replaced")
+    figure = figure_with(figures, "where a modality is replaced")
     frame = figure.axes[0].get_window_extent()
     assert frame.height / figure.dpi > 0.8
     labels = figure.axes[0].get_xticklabels()

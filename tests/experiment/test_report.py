@@ -95,11 +95,11 @@ def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
     monkeypatch.setattr("recbole_mm.experiment.strata.MOST_POPULAR", 10)
     tables = read_store(folder)
     headline, sweep = (
-        next(one for one in sections_of(results.DatasetResults(tables, "toy", ["good"])) if one.name == name).table
+        next(part for part in sections_of(results.DatasetResults(tables, "toy", ["good"])) if part.name == name).table
         for name in ("toy-good", "toy-sweep-one-k")
     )
     assert set(headline["best epoch"]) == set(sweep["best epoch"]) == {"3"}
-    places = [item for seed in range(SEEDS) for one in tables.lists_of(f"good-{seed}") for item in one]
+    places = [item for seed in range(SEEDS) for ranked in tables.lists_of(f"good-{seed}") for item in ranked]
     share = sum(int(item[1:]) >= 30 for item in places) / len(places)
     assert 0.1 < share < 0.4
     assert headline["top share"][list(headline["row"]).index("good")] == f"{share:.0%}"
@@ -126,7 +126,7 @@ def test_a_sweep_stands_in_the_order_of_its_values(tmp_path, values, shown):
         store.add(result(names[-1], label_of("good", {"k": value}), 0, 0.5, "good", sweep=json.dumps({"k": value})))
     store.write_tables(["good-0", *(f"{name}-0" for name in names)])
     found = DatasetResults(read_store(store.folder), "toy", ["good"])
-    (sweep,) = (one.table for one in sections_of(found) if "-sweep-" in one.name)
+    (sweep,) = (part.table for part in sections_of(found) if "-sweep-" in part.name)
     assert list(map(str, sweep["k"])) == shown and len(sweep) == len(values)
     (runs,) = found.sweeps.values()
     (axis,) = plots._sweep(runs, found.metric).axes
@@ -136,7 +136,7 @@ def test_a_sweep_stands_in_the_order_of_its_values(tmp_path, values, shown):
 def test_what_a_modality_is_worth(folder):
     tables = read_store(folder)
     assert set(tables.rows("toy")["label"]) == {"good", "same", MARKUP}  # knock-outs are no rows of the table
-    (audit,) = (one for one in sections_of(DatasetResults(tables, "toy", ["good"])) if one.name == "toy-audit")
+    (audit,) = (part for part in sections_of(DatasetResults(tables, "toy", ["good"])) if part.name == "toy-audit")
     found = audit.table.set_index("modality")
     assert list(found["replaced by"]) == ["shuffle"] * 2 and set(found["row"]) == {"good"}
     assert list(found.index) == ["textual", "visual"]

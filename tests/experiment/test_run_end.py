@@ -63,7 +63,7 @@ def test_what_is_best_in_a_plan_is_what_is_tested(folder, tmp_path):
     watch = Watch(trainer, tmp_path / "epochs.jsonl")
     trainer.fit(run.train_data, run.valid_data, verbose=False)
     best = best_epoch(watch.epochs).valid
-    scores = [one.valid["recall@5"] for one in watch.epochs]
+    scores = [epoch.valid["recall@5"] for epoch in watch.epochs]
     assert scores.count(max(scores)) > 1  # else this shows nothing
     kept = trainer.evaluate(run.valid_data, load_best_model=True)
     assert dict(kept) == pytest.approx(best)

@@ -117,7 +117,7 @@ def test_which_setting_comes_first_changes_nothing(data, monkeypatch):
 def test_rows_searched_side_by_side_find_what_each_finds_alone(data, monkeypatch):
     """Whichever trial of all that wait comes next; and the one that began first ends first where they come in order."""
     wanted = [searched(data, model) for model in ("LightGCN", "FREEDOM")]
-    alone = [trials_of(one, f"alone-{number}") for number, one in enumerate(wanted)]
+    alone = [trials_of(row, f"alone-{number}") for number, row in enumerate(wanted)]
 
     def at_random(do, work, *_):
         rng = random.Random(1)
@@ -129,20 +129,20 @@ def test_rows_searched_side_by_side_find_what_each_finds_alone(data, monkeypatch
     for name, order in (("first", in_this_process), ("last", last_first), ("random", at_random)):
         monkeypatch.setattr(search, "results_of", order)
         ended = dict(
-            (one.identity, rows) for one, rows in tried([(one, Path(name, one.identity)) for one in wanted], 1, quiet)
+            (row.identity, rows) for row, rows in tried([(row, Path(name, row.identity)) for row in wanted], 1, quiet)
         )
-        assert [ended[one.identity] for one in wanted] == alone
+        assert [ended[row.identity] for row in wanted] == alone
         if name == "first":
-            assert list(ended) == [one.identity for one in wanted]
+            assert list(ended) == [row.identity for row in wanted]
 
 
 def test_a_setting_that_fails_is_listed_and_the_rest_goes_on(data):
     MODELS["broken"] = "{VBPR: {feature_adapter: befa, adapter_expansion: [0.1, 1], learning_rate: [0.01, 0.001]}}"
-    told: list[str] = []
-    rows = trials_of(searched(data, "broken"), "out", told.append)
+    lines: list[str] = []
+    rows = trials_of(searched(data, "broken"), "out", lines.append)
     failed = [row for row in rows if row.status == "failed"]
     assert len(failed) == 2 and all("adapter_expansion" in row.error and math.isnan(row.value) for row in failed)
-    assert any("adapter_expansion=0.1, learning_rate=0.01: ValueError" in line for line in told)
+    assert any("adapter_expansion=0.1, learning_rate=0.01: ValueError" in line for line in lines)
     assert [row.settings["adapter_expansion"] for row in rows if row.chosen] == [1]
 
 

@@ -35,12 +35,12 @@ def test_tests_over_users_are_scipys_with_holms_correction():
     rows = {"a": other + generator.normal(0.05, 0.1, (40, 3)), "b": other + generator.normal(0.01, 0.1, (40, 3))}
     found = compare({label: row(values) for label, values in rows.items()}, row(other))
     means = {label: values.mean(axis=1) for label, values in rows.items()}
-    for label, one in found.items():
-        assert one.p_t == ttest_rel(means[label], other.mean(axis=1)).pvalue
+    for label, comparison in found.items():
+        assert comparison.p_t == ttest_rel(means[label], other.mean(axis=1)).pvalue
         difference = means[label] - other.mean(axis=1)
-        assert one.p_wilcoxon == wilcoxon(difference, zero_method="pratt", method="asymptotic").pvalue
-        assert one.difference == pytest.approx(difference.mean())
-        assert one.effect == pytest.approx(difference.mean() / difference.std(ddof=1))
+        assert comparison.p_wilcoxon == wilcoxon(difference, zero_method="pratt", method="asymptotic").pvalue
+        assert comparison.difference == pytest.approx(difference.mean())
+        assert comparison.effect == pytest.approx(difference.mean() / difference.std(ddof=1))
     smaller, larger = sorted(found, key=lambda label: found[label].p_t)
     assert found[smaller].p == pytest.approx(min(1, 2 * found[smaller].p_t))
     assert found[larger].p == pytest.approx(max(found[smaller].p, found[larger].p_t))

@@ -150,7 +150,7 @@ class Counting(ContentEncoder):
         if len(self.seen) + len(contents) > self.dies_at:
             raise KeyboardInterrupt
         self.seen += contents
-        return torch.stack([torch.from_numpy(np.asarray(one) / 255.0).mean(dim=(0, 1)) for one in contents])
+        return torch.stack([torch.from_numpy(np.asarray(content) / 255.0).mean(dim=(0, 1)) for content in contents])
 
 
 class TestResume:
@@ -314,8 +314,8 @@ class TestBadInput:
 
     def test_tfidf_is_as_wide_as_its_texts_allow(self, shop, caplog):
         assert run("extract --dataset shop --modality textual --encoder tfidf --fields plot --width 9") == 0
-        (told,) = [record.getMessage() for record in caplog.records if "wide instead of 9" in record.getMessage()]
-        width = int(told.split()[3])
+        (message,) = [record.getMessage() for record in caplog.records if "wide instead of 9" in record.getMessage()]
+        width = int(message.split()[3])
         assert read_arrow(shop / "shop.textual.arrow").values.shape[1] == width < 9
 
     def test_a_row_that_half_precision_cannot_hold(self, shop):

@@ -98,7 +98,7 @@ class TestWindows:
     def test_lengths(self, tmp_path, seconds, lengths):
         shop = sound_shop(tmp_path, {"a": tone(seconds)})
         windows = Sounds(shop, tmp_path / "sounds", RATE, 1.0).read("a")
-        assert [len(one) / RATE for one in windows] == lengths
+        assert [len(window) / RATE for window in windows] == lengths
         np.testing.assert_allclose(np.concatenate(windows), tone(seconds)[: int(sum(lengths) * RATE)], atol=1e-4)
 
     def test_too_short(self, tmp_path):

@@ -34,7 +34,7 @@ def write_video(file: Path, n: int, codec: str = "mpeg4", width: int = 64, heigh
 
 
 def numbers(frames) -> list[int]:
-    return [round(float(np.asarray(one).mean()) / STEP) for one in frames]
+    return [round(float(np.asarray(frame).mean()) / STEP) for frame in frames]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
@@ -42,7 +42,7 @@ def test_frames_from_the_middles_of_equal_parts(tmp_path, name):
     write_video(tmp_path / name, 40)
     frames = open_frames(tmp_path / name, 4)
     assert numbers(frames) == [5, 15, 25, 35]
-    assert {(one.mode, one.size) for one in frames} == {("RGB", (64, 48))}
+    assert {(frame.mode, frame.size) for frame in frames} == {("RGB", (64, 48))}
 
 
 def test_few_frames_are_given_again(tmp_path):

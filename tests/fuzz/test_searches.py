@@ -61,4 +61,4 @@ def test_a_damaged_list_of_trials(tmp_path, data):
     again = trial_list(tmp_path)
     read_or_refuse(lambda: again.go_on(lambda score, than: than is None or score > than), file)
     assert (saved / "VBPR-1.pth").exists()
-    assert all(one.checkpoint is None or one.checkpoint.startswith("BPR-") for one in again.finished)
+    assert all(trial.checkpoint is None or trial.checkpoint.startswith("BPR-") for trial in again.finished)

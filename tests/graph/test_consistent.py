@@ -51,9 +51,9 @@ def test_the_mean_is_over_all_pairs_and_blocks_do_not_tell():
     features = torch.randn(40, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     whole = consistent_graphs([features, features[:, :3]], 5)
     small = consistent_graphs([features, features[:, :3]], 5, block_bytes=1)
-    rows = [one[1:] / one[1:].norm(dim=1, keepdim=True) for one in (features, features[:, :3])]
-    cosines = [one @ one.T for one in rows]
-    kept = torch.stack([one >= one.mean() for one in cosines]).all(0)
+    rows = [table[1:] / table[1:].norm(dim=1, keepdim=True) for table in (features, features[:, :3])]
+    cosines = [table @ table.T for table in rows]
+    kept = torch.stack([matrix >= matrix.mean() for matrix in cosines]).all(0)
     for graph, other in zip(whole, small, strict=True):
         assert torch.equal(graph.to_dense(), other.to_dense())
         assert (graph.to_dense()[1:, 1:].ne(0).sum(1) == kept.sum(1).clamp(max=5)).all()

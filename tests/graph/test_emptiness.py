@@ -50,7 +50,7 @@ def apart(tmp_path_factory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("apart"), splits, features)
 
 
-def told(model: str, data: Path, caplog, epoch: bool = False, **settings) -> list[str]:
+def logged(model: str, data: Path, caplog, epoch: bool = False, **settings) -> list[str]:
     _tell.cache_clear()
     run = start(model, data, **PRE_SPLIT, state="WARNING", embedding_size=8, **settings)
     if epoch:
@@ -69,13 +69,13 @@ def told(model: str, data: Path, caplog, epoch: bool = False, **settings) -> lis
     ],
 )
 def test_a_model_tells_of_a_graph_without_edges(apart, caplog, model, settings, words):
-    found = told(model, apart, caplog, **settings)
+    found = logged(model, apart, caplog, **settings)
     assert len(found) == len(words) and all(any(word in line for line in found) for word in words)
 
 
 def test_a_share_that_drops_all_edges_is_told_once(planted, caplog):
-    (line,) = told("DiffMM", planted, caplog, epoch=True, keep_rate=1e-9, epochs=2, train_batch_size=64,
-                   topk=[5], valid_metric="Recall@5", metrics=["Recall"])  # fmt: skip
+    (line,) = logged("DiffMM", planted, caplog, epoch=True, keep_rate=1e-9, epochs=2, train_batch_size=64,
+                     topk=[5], valid_metric="Recall@5", metrics=["Recall"])  # fmt: skip
     assert "by keep_rate: 1e-09, that an epoch trains on has no edges" in line
 
 
@@ -83,7 +83,7 @@ def test_a_share_that_drops_all_edges_is_told_once(planted, caplog):
 def test_graphs_with_edges_are_not_told_of(planted, caplog, model):
     knn = {"knn_k": 4} if model in ("DAMRS", "GUME", "FREEDOM") else {}
     relation = {"relation_size": 5} if model == "DAMRS" else {}
-    assert told(model, planted, caplog, **knn, **relation) == []
+    assert logged(model, planted, caplog, **knn, **relation) == []
 
 
 def test_a_modality_that_no_item_with_a_neighbour_has(caplog, tmp_path):
@@ -91,5 +91,5 @@ def test_a_modality_that_no_item_with_a_neighbour_has(caplog, tmp_path):
     splits = {split: [("u0", "i0"), ("u1", "i1")] for split in ("train", "valid", "test")}
     features = {"visual": {"i0": np.ones(3)}}
     data = write_dataset(tmp_path, splits, features)
-    (line,) = told("FREEDOM", data, caplog, knn_k=1, edge_dropout=0, missing_modality="zero", modalities=["visual"])
+    (line,) = logged("FREEDOM", data, caplog, knn_k=1, edge_dropout=0, missing_modality="zero", modalities=["visual"])
     assert line.startswith("the item graph of visual has no edges")

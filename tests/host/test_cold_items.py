@@ -122,7 +122,7 @@ def test_negative_items_are_warm(planted, model, sampling):
         cold_sets.append(drawn(run) & set(cold_items(data_set(run.train_data)).tolist()))
         if hasattr(run.model, "slots"):  # which normalises all rows that it gets together
             slots = [run.model.slots(batch)[1] for batch in run.train_data]
-            assert not {int(item) for one in slots for item in one.flatten()} & cold_sets[0]
+            assert not {int(item) for items in slots for item in items.flatten()} & cold_sets[0]
     assert not cold_sets[0] and len(cold_sets[1]) == 6
 
 
@@ -160,11 +160,11 @@ def by_hand(run, kind):
     is_candidate |= kind == "all"
     is_candidate[0] = False
     rows = [data_set(loader).inter_feat for loader in (run.train_data, run.valid_data, run.test_data)]
-    splits = [list(zip(one["user_id"].tolist(), one["item_id"].tolist(), strict=True)) for one in rows]
+    splits = [list(zip(table["user_id"].tolist(), table["item_id"].tolist(), strict=True)) for table in rows]
     found = {}
     for user in sorted({user for user, item in splits[2] if is_candidate[item]}):
-        wanted = {item for one, item in splits[2] if one == user and is_candidate[item]}
-        known = {item for rows in splits[:2] for one, item in rows if one == user}
+        wanted = {item for owner, item in splits[2] if owner == user and is_candidate[item]}
+        known = {item for rows in splits[:2] for owner, item in rows if owner == user}
         scores = run.model.full_sort_predict({"user_id": torch.tensor([user])}).detach().numpy().ravel()
         ranked = [item for item in np.argsort(-scores, kind="stable") if is_candidate[item] and item not in known][:3]
         gains = [1 / np.log2(place + 2) for place, item in enumerate(ranked) if item in wanted]

@@ -34,7 +34,7 @@ def trained(kind, steps: int, state: dict | None = None) -> tuple[list[torch.Ten
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_and_state_are_torchs(kind):
     (weights, state), (expected, expected_state) = trained(eager(kind), 3), trained(kind, 3)
-    assert all(torch.equal(one, other) for one, other in zip(weights, expected, strict=True))
+    assert all(torch.equal(weight, other) for weight, other in zip(weights, expected, strict=True))
     assert state["param_groups"] == expected_state["param_groups"]
     for again in (eager(kind), kind):  # each goes on from the other's state
         assert all(map(torch.equal, trained(again, 2, state)[0], trained(kind, 2, expected_state)[0]))
@@ -51,10 +51,10 @@ def test_torch_dynamo_is_not_imported(kind, monkeypatch):
 @pytest.mark.parametrize("kind", (optim.RMSprop, optim.SparseAdam))
 def test_those_that_only_recboles_trainers_make(kind):
     ends = []
-    for one in (kind, eager(kind)):
+    for optimizer_class in (kind, eager(kind)):
         torch.manual_seed(0)
         table = nn.Embedding(4, 3, sparse=kind is optim.SparseAdam)
-        optimizer = one(table.parameters(), lr=0.1)
+        optimizer = optimizer_class(table.parameters(), lr=0.1)
         for _ in range(3):
             optimizer.zero_grad()
             table(torch.tensor([1, 2, 1])).square().sum().backward()

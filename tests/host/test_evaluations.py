@@ -24,8 +24,8 @@ def test_epoch_score_metrics_and_whether_it_is_the_best(model, tmp_path):
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(
         config, get_model(config["model"])(config, train_data.dataset).to(config["device"])
     )
-    seen, told = [], []
-    tell_before_saving(trainer, lambda *evaluation: told.append((*evaluation, trainer.best_valid_score)))
+    seen, before_saving = [], []
+    tell_before_saving(trainer, lambda *evaluation: before_saving.append((*evaluation, trainer.best_valid_score)))
     callback = evaluation_callback(trainer, lambda *evaluation: seen.append(evaluation))
     score, result = trainer.fit(train_data, valid_data, verbose=False, callback_fn=callback)
     n_stages = len(getattr(trainer.model, "stages", ("one",)))
@@ -36,7 +36,7 @@ def test_epoch_score_metrics_and_whether_it_is_the_best(model, tmp_path):
             assert value == metrics["ndcg@5"] and set(metrics) == {"recall@5", "ndcg@5"}
             assert is_best == (value > best)
             best = max(best, value)
-    assert (score, dict(result)) == (best, next(one[2] for one in reversed(seen) if one[3]))
-    assert len({one[1] for one in seen}) > 1
-    assert [one[:2] for one in told] == [one[1:3] for one in seen]
-    assert all(best < score for (score, _, best), (*_, is_best) in zip(told, seen, strict=True) if is_best)
+    assert (score, dict(result)) == (best, next(evaluation[2] for evaluation in reversed(seen) if evaluation[3]))
+    assert len({evaluation[1] for evaluation in seen}) > 1
+    assert [evaluation[:2] for evaluation in before_saving] == [evaluation[1:3] for evaluation in seen]
+    assert all(best < score for (score, _, best), (*_, is_best) in zip(before_saving, seen, strict=True) if is_best)

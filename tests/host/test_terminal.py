@@ -150,7 +150,7 @@ def test_deprecations_are_shown_outside_of_a_run_alone():
                 warnings.warn("torch.sparse.FloatTensor is deprecated", kind, stacklevel=2)
             warnings.warn("something else", UserWarning, stacklevel=2)
         warnings.warn("an outdated name", FutureWarning, stacklevel=2)
-    assert [str(one.message) for one in shown] == ["something else", "an outdated name"]
+    assert [str(warning.message) for warning in shown] == ["something else", "an outdated name"]
 
 
 def test_bars_stay_where_recbole_is_run_plainly(capsys):

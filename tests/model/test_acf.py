@@ -43,7 +43,7 @@ def test_a_batch_of_one_short_history(example):
     user = run.dataset.token2id("user_id", "u0")
     positive = run.model.graph.items[run.model.graph.users == user][0]
     ids = {"user_id": user, "item_id": positive, "neg_item_id": 9}
-    batch = {name: torch.tensor([one]) for name, one in ids.items()}
+    batch = {name: torch.tensor([value]) for name, value in ids.items()}
     assert_same_loss_and_gradients(run, batch, lambda: dense_loss(run, batch))
 
 

@@ -49,7 +49,7 @@ def scores(tmp_path_factory):
     def compute(model: str, given: tuple[tuple[str, str], ...]) -> torch.Tensor:
         return _scores(model, data, folder, {key: eval(value) for key, value in given})
 
-    return lambda model, settings: compute(model, tuple(sorted((key, repr(one)) for key, one in settings.items())))
+    return lambda model, settings: compute(model, tuple(sorted((key, repr(value)) for key, value in settings.items())))
 
 
 def _scores(model: str, data: Path, folder: Path, settings: dict[str, Any]) -> torch.Tensor:
@@ -111,7 +111,7 @@ def test_a_setting_acts_where_it_is_declared_to_and_nowhere_else(model, key, sco
     needs, other = conditions(kind, key), _other(kind, key)
     for missed in needs:
         settings = _meeting(kind, needs, missed)
-        one, changed = scores(model, settings), scores(model, {**settings, key: other})
-        assert torch.allclose(changed, one, rtol=1e-5, atol=1e-6), settings
+        original, changed = scores(model, settings), scores(model, {**settings, key: other})
+        assert torch.allclose(changed, original, rtol=1e-5, atol=1e-6), settings
     settings = {**_meeting(kind, needs, None), **NEEDED.get((model, key), {})}
     assert not torch.equal(scores(model, settings), scores(model, {**settings, key: other})), settings

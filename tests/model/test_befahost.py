@@ -58,19 +58,19 @@ def dense_loss(run, batch):
     for m, (name, item_graph) in enumerate(zip(model.modalities, item_graphs, strict=True)):
         x = model.feature(name) @ model.projections[m].weight.T + model.projections[m].bias
         if config["feature_adapter"] == "befa":
-            one = model.feature_adapters[name]
-            a = torch.tanh(torch.relu(x @ one.decouple.weight.T + one.decouple.bias))
-            b = torch.relu(a @ one.filter.weight.T + one.filter.bias)
-            logits = b @ one.recombine.weight.T + one.recombine.bias
+            adapter = model.feature_adapters[name]
+            a = torch.tanh(torch.relu(x @ adapter.decouple.weight.T + adapter.decouple.bias))
+            b = torch.relu(a @ adapter.filter.weight.T + adapter.filter.bias)
+            logits = b @ adapter.recombine.weight.T + adapter.recombine.bias
         else:
             logits = x @ model.purifiers[m].weight.T + model.purifiers[m].bias
         view = item_graph @ (model.item_embedding / (1 + torch.exp(-logits)))
         views.append(torch.cat([block @ view, view]))
     final = content + sum(views) / len(views)
     ids = (batch["user_id"], model.n_users + batch["item_id"], model.n_users + batch["neg_item_id"])
-    user, positive, negative = (final[one] for one in ids)
+    user, positive, negative = (final[index] for index in ids)
     loss = -torch.log(torch.sigmoid((user * (positive - negative)).sum(1))).mean()
-    squares = sum(one.square().sum() for one in (user, positive, negative))
+    squares = sum(rows.square().sum() for rows in (user, positive, negative))
     return loss + config["reg_weight"] * 0.5 * squares / config["train_batch_size"]
 
 

@@ -51,7 +51,7 @@ def test_bounds_take_their_steps_on_other_items_each(example):
     model.start_epoch(1)
     for pairs, s, g in zip(seen, specific, general, strict=True):
         items = [[(s == row).all(dim=1).nonzero().item() for row in x] for x, _ in pairs]
-        assert [len(set(one)) for one in items] == [4, 4, 4] and len(set(map(tuple, items))) == 3
-        assert not any(0 in one for one in items)
-        assert all(torch.equal(y, g[one]) for (_, y), one in zip(pairs, items, strict=True))
+        assert [len(set(drawn)) for drawn in items] == [4, 4, 4] and len(set(map(tuple, items))) == 3
+        assert not any(0 in drawn for drawn in items)
+        assert all(torch.equal(y, g[drawn]) for (_, y), drawn in zip(pairs, items, strict=True))
     assert not any(torch.equal(p, q) for p, q in zip(model.clubs.parameters(), before, strict=True))

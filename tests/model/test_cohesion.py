@@ -216,14 +216,14 @@ def dense_vectors(run, graph, epoch):
     model, config = run.model, run.config
     features = [model.item_embedding, *(model.feature(name) for name in model.modalities)]
     layers = [model.id_projection, *model.projections]
-    parts = [dense_branch(run, graph, *one) for one in zip(preferences(model), layers, features, strict=True)]
+    parts = [dense_branch(run, graph, *branch) for branch in zip(preferences(model), layers, features, strict=True)]
     if not config["id_branch_gradient"]:
         parts[0] = parts[0].detach()
     users, items = torch.cat(parts, dim=1).split([model.n_users, model.n_items])
     weights = config["modality_weights"] or {1: [1.0], 2: [0.1, 0.9], 3: [1 / 3] * 3}[len(model.modalities)]
     raw = [run.dataset.modality_feature(name).double() for name in model.modalities]
     graphs = [(kept_cosines(feature, config["knn_k"]) != 0).double() / config["knn_k"] for feature in raw]
-    item_graph = sum(weight * one for weight, one in zip(weights, graphs, strict=True))
+    item_graph = sum(weight * matrix for weight, matrix in zip(weights, graphs, strict=True))
     items = items + torch.linalg.matrix_power(item_graph, config["n_item_layers"]) @ items
     return users + user_graph(run, epoch) @ users, items
 

@@ -101,8 +101,8 @@ def test_a_large_ridge_leaves_the_gram_matrix(example):
 def test_the_scale_of_a_modality_changes_nothing():
     rng = np.random.default_rng(0)
     feature, present = rng.random((20, 4)), np.ones(20, bool)
-    one, other = UnitRows(feature, present), UnitRows(1000 * feature + 5, present)
-    np.testing.assert_allclose(one.cosines(0, 20), other.cosines(0, 20), atol=1e-12)
+    plain, other = UnitRows(feature, present), UnitRows(1000 * feature + 5, present)
+    np.testing.assert_allclose(plain.cosines(0, 20), other.cosines(0, 20), atol=1e-12)
 
 
 def test_an_item_without_features_is_pulled_by_nothing():

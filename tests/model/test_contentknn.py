@@ -154,11 +154,11 @@ def test_hybrid(with_gaps, keep, scale):
 def test_hybrid_without_content_is_recboles_itemknn(tmp_path):
     """All neighbours kept, so that ties, of which columns of interactions have many, decide nothing."""
     folder = write_example(tmp_path)
-    ours = start_example("ContentKNN", folder, fusion="hybrid", content_scale=0.0, keep="column", k=9, shrink=2.0)
-    theirs = start_example("ItemKNN", folder, k=10, shrink=2.0)
-    users = torch.arange(1, ours.dataset.user_num)
-    expected = theirs.model.full_sort_predict({"user_id": users}).reshape(len(users), -1)[:, 1:]
-    np.testing.assert_allclose(scores(ours), expected, rtol=1e-5, atol=1e-6)
+    hybrid = start_example("ContentKNN", folder, fusion="hybrid", content_scale=0.0, keep="column", k=9, shrink=2.0)
+    itemknn = start_example("ItemKNN", folder, k=10, shrink=2.0)
+    users = torch.arange(1, hybrid.dataset.user_num)
+    expected = itemknn.model.full_sort_predict({"user_id": users}).reshape(len(users), -1)[:, 1:]
+    np.testing.assert_allclose(scores(hybrid), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("keep", ["row", "none"])

@@ -105,7 +105,7 @@ def item_graphs(run):
         rows = run.dataset.modality_feature(name).double()[1:]
         rows = rows / rows.norm(dim=1, keepdim=True)
         cosines.append(rows @ rows.T)
-    kept = torch.stack([one >= one.mean() for one in cosines]).all(0)
+    kept = torch.stack([matrix >= matrix.mean() for matrix in cosines]).all(0)
     graphs = []
     for cosine in cosines:
         graph = torch.zeros(n_items, n_items, dtype=torch.float64)
@@ -157,10 +157,10 @@ def dense_loss(run, batch):
     loss = loss + config["preference_weight"] * (kl(g, c) + kl(c, g)).mean()
     size, tau = config["relation_size"], config["relation_temperature"]
     cosines = [unit(table[ids]) @ unit(table[1:]).T for table in related]
-    p = [torch.exp(one) / torch.exp(one).sum(1, keepdim=True) for one in cosines]
+    p = [torch.exp(matrix) / torch.exp(matrix).sum(1, keepdim=True) for matrix in cosines]
     terms = []
     for own, cosine in enumerate(cosines):
-        mixed = 2 * p[own] + sum(one for other, one in enumerate(p) if other != own)
+        mixed = 2 * p[own] + sum(probabilities for other, probabilities in enumerate(p) if other != own)
         for anchor in range(len(ids)):
             e = torch.exp(cosine[anchor] / tau)
             shared = np.argsort(-mixed[anchor].detach().numpy())[:size].tolist()
@@ -176,5 +176,5 @@ def unit(rows):
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
-def kl(one, other):
-    return one * torch.log(one / other) + (1 - one) * torch.log((1 - one) / (1 - other))
+def kl(p, q):
+    return p * torch.log(p / q) + (1 - p) * torch.log((1 - p) / (1 - q))

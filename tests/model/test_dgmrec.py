@@ -150,14 +150,14 @@ def test_graphs_are_renewed_in_the_rows_of_items_without_a_modality(example):
     model = run.model
     first = [graph.to_dense() for graph in model.item_graphs]
     model.start_epoch(1)
-    assert all(torch.equal(graph.to_dense(), one) for graph, one in zip(model.item_graphs, first, strict=True))
+    assert all(torch.equal(graph.to_dense(), before) for graph, before in zip(model.item_graphs, first, strict=True))
     model.start_epoch(2)
-    for name, graph, one in zip(model.modalities, model.item_graphs, first, strict=True):
+    for name, graph, before in zip(model.modalities, model.item_graphs, first, strict=True):
         none = torch.zeros(model.n_items, dtype=torch.bool)
         new = item_graph(model.feature(name).detach(), 3, none)
         missing = model.missing[name]
-        assert torch.equal(graph.to_dense()[~missing], one[~missing])
-        expected = (0.25 * new + 0.75 * one)[missing]
+        assert torch.equal(graph.to_dense()[~missing], before[~missing])
+        expected = (0.25 * new + 0.75 * before)[missing]
         torch.testing.assert_close(graph.to_dense()[missing], expected, rtol=1e-10, atol=1e-12)
 
 
@@ -165,10 +165,10 @@ def test_renewed_graphs_go_with_checkpoints_and_back(example):
     run = start_example("DGMRec", example, knn_k=3, rebuild_epochs=1)
     model, other = run.model, start_example("DGMRec", example, knn_k=3, rebuild_epochs=1000).model
     other.rebuilt_graphs = copy.deepcopy(model.rebuilt_graphs)
-    for one, two in zip(model.item_graphs, other.item_graphs, strict=True):
-        assert torch.equal(one.to_dense(), two.to_dense())
+    for graph, copied in zip(model.item_graphs, other.item_graphs, strict=True):
+        assert torch.equal(graph.to_dense(), copied.to_dense())
     model.rebuilt_graphs = {}
-    assert all(one is first for one, first in zip(model.item_graphs, model._first_graphs, strict=True))
+    assert all(current is first for current, first in zip(model.item_graphs, model._first_graphs, strict=True))
 
 
 def test_with_all_features_nothing_is_generated(whole):
@@ -200,7 +200,7 @@ def test_the_bounds_learn_before_epochs_alone(example):
 
     before = losses()
     model.train_clubs([torch.arange(1, model.n_items)] * 5)
-    assert all(after < one for after, one in zip(losses(), before, strict=True))
+    assert all(after < previous for after, previous in zip(losses(), before, strict=True))
     model.calculate_loss(training_batch(run)).backward()
     assert all(p.grad is None for p in model.clubs.parameters())
 
@@ -210,8 +210,8 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(example):
     torch.rand(3)
     for model in models:
         model.start_epoch(7)
-    for (name, one), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
-        assert torch.equal(one, other), name
+    for (name, parameter), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(parameter, other), name
 
 
 def test_scores_have_no_noise(example):
@@ -239,7 +239,7 @@ def test_translators(example, count):
         others = [contents[other] for other in model.others(count - 1)]
         layers = model.translators[count - 1]
         expected = layers[0](torch.cat(others, dim=1)) if count <= 3 else torch.stack(
-            [layer(one) for layer, one in zip(layers, others, strict=True)]).mean(0)  # fmt: skip
+            [layer(content) for layer, content in zip(layers, others, strict=True)]).mean(0)  # fmt: skip
         torch.testing.assert_close(model.translate(count - 1, others), expected)
 
 

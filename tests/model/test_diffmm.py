@@ -199,8 +199,8 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(example):
     torch.rand(5)
     for model in models:
         model.start_epoch(3)
-    for one, other in zip(models[0].denoisers.parameters(), models[1].denoisers.parameters(), strict=True):
-        assert torch.equal(one, other)
+    for parameter, other in zip(models[0].denoisers.parameters(), models[1].denoisers.parameters(), strict=True):
+        assert torch.equal(parameter, other)
 
 
 @pytest.mark.parametrize(

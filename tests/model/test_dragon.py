@@ -76,7 +76,7 @@ def test_vectors_of_a_batch_are_rows_of_all_vectors(example):
 def test_item_graph_is_built_from_the_modalities_weighted(example):
     model = start_example("DRAGON", example, knn_k=3).model
     alone = [start_example("DRAGON", example, knn_k=3, modalities=[name]).model for name in model.modalities]
-    expected = sum(w * one.fused_item_graph.to_dense() for w, one in zip((0.1, 0.9), alone, strict=True))
+    expected = sum(w * single.fused_item_graph.to_dense() for w, single in zip((0.1, 0.9), alone, strict=True))
     torch.testing.assert_close(model.fused_item_graph.to_dense(), expected)
     torch.testing.assert_close(expected.sum(1)[1:], torch.ones(9, dtype=torch.float64))
 

@@ -112,7 +112,7 @@ class TestPlaces:
         assert [layer.out_features for layer in model.content_projections] == [8, 8]
 
     def test_item_graphs_stay_on_raw_features(self, data_path):
-        plain, adapted = (model_of("FREEDOM", data_path, one, knn_k=4) for one in ("none", "befa"))
+        plain, adapted = (model_of("FREEDOM", data_path, adapter, knn_k=4) for adapter in ("none", "befa"))
         assert torch.equal(plain.fused_item_graph.to_dense(), adapted.fused_item_graph.to_dense())
 
 
@@ -184,7 +184,7 @@ class TestFrozenProjections:
             merged = {**SMALL, **settings, "adapter_projections": projections}
             run = start(name, data_path, **merged, feature_adapter="lora")
             parts = {"adapter": run.model.feature_adapters, "projection": run.model.projecting}
-            before = {key: [one.detach().clone() for one in part.parameters()] for key, part in parts.items()}
+            before = {key: [value.detach().clone() for value in part.parameters()] for key, part in parts.items()}
             run.trainer().fit(run.train_data, run.valid_data, saved=False)
             values[projections] = {
                 key: any(not torch.equal(*pair) for pair in zip(before[key], part.parameters(), strict=True))

@@ -28,7 +28,7 @@ def test_each_value_alone(data, model, tmp_path):
     """An epoch, on data that have fewer items than some grids have neighbours; those are left out."""
     backbone = {"backbone": "VBPR", "stage_one_epochs": 1, "stage_two_epochs": 1} if model == "MARGO" else {}
     for searched in read_hyper_file(properties_dir() / "hyper" / f"{model}.hyper"):
-        for value in searched.values if searched.kind == "choice" else [math.exp(one) for one in searched.values]:
+        for value in searched.values if searched.kind == "choice" else [math.exp(power) for power in searched.values]:
             if searched.name in ("k", "knn_k") and value >= N_ITEMS:
                 continue
             settings = {**PRE_SPLIT, **SIZES, **backbone, "epochs": 1, "topk": [5], "valid_metric": "Recall@5"}

@@ -97,13 +97,13 @@ def test_without_item_edges_it_scores_as_mgcn(example):
     """With each item its own only neighbour the graphs are MGCN's, and so is all that enters the score."""
     run = start_gume(example, knn_k=1, n_layers=2)
     other = start_example("MGCN", example, knn_k=1, n_layers=2)
-    other.model.load_state_dict({name: one for name, one in run.model.state_dict().items() if name not in EXTENDED})
+    other.model.load_state_dict({name: value for name, value in run.model.state_dict().items() if name not in EXTENDED})
     graph = exact_symmetric_graph(interactions(run))
     assert run.model.item_edges.nnz == 0
     torch.testing.assert_close(run.model.full_graph.to_dense(), graph)
     torch.testing.assert_close(run.model.user_item_block.to_dense(), graph[:13, 13:])
-    ours, theirs = (torch.cat(one.model.eval().encode()) for one in (run, other))
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+    vectors, mgcn_vectors = (torch.cat(started.model.eval().encode()) for started in (run, other))
+    torch.testing.assert_close(vectors, mgcn_vectors, rtol=1e-12, atol=1e-14)
 
 
 def test_an_item_nobody_bought_receives_messages_from_those_like_it(example):
@@ -158,7 +158,7 @@ def test_the_regularisers_divide_a_short_batch_by_the_full_size(example):
     users, items = run.model.encode()
     rows = [users[batch["user_id"]], items[batch["item_id"]], items[batch["neg_item_id"]]]
     extended = dense_parts(run)[2][run.model.n_users + batch["item_id"]]
-    expected = [0.5 * sum(one.square().sum() for one in some) / 16 for some in (rows, [extended])]
+    expected = [0.5 * sum(vectors.square().sum() for vectors in some) / 16 for some in (rows, [extended])]
     for loss, share in zip(losses[1:], expected, strict=True):  # the difference of two losses of size 1 keeps 12 digits
         torch.testing.assert_close(loss - losses[0], share, rtol=1e-10, atol=1e-12)
 
@@ -214,10 +214,10 @@ def dense_parts(run):
         own = z if config["extended_items"] == "raw" else items
         extended.append(mean_of_layers(graph, torch.cat([table, own]), config["n_layers"]))
     hidden, query = model.attention.hidden, model.attention.query
-    scores = torch.cat([torch.tanh(one @ hidden.weight.T + hidden.bias) @ query.weight.T for one in views], dim=1)
+    scores = torch.cat([torch.tanh(view @ hidden.weight.T + hidden.bias) @ query.weight.T for view in views], dim=1)
     weights = torch.exp(scores) / torch.exp(scores).sum(1, keepdim=True)
-    common = sum(weights[:, [m]] * one for m, one in enumerate(views))
-    kept = sum(gate * (one - common) for gate, one in zip(gates, views, strict=True))
+    common = sum(weights[:, [m]] * view for m, view in enumerate(views))
+    kept = sum(gate * (view - common) for gate, view in zip(gates, views, strict=True))
     return content, (common + kept) / (len(views) + 1), sum(extended) / len(extended), views
 
 
@@ -233,12 +233,12 @@ def dense_loss(run, batch):
     users, positives, negatives = (
         batch["user_id"], model.n_users + batch["item_id"], model.n_users + batch["neg_item_id"]
     )  # fmt: skip
-    user, positive, negative = ((content + side)[one] for one in (users, positives, negatives))
+    user, positive, negative = ((content + side)[index] for index in (users, positives, negatives))
     loss = -torch.log(torch.sigmoid((user * positive).sum(1) - (user * negative).sum(1))).mean()
-    squares = sum(one.square().sum() for one in (user, positive, negative))
+    squares = sum(vectors.square().sum() for vectors in (user, positive, negative))
     squares = config["reg_weight"] * squares + config["extended_reg_weight"] * extended[positives].square().sum()
     loss = loss + 0.5 * squares / config["train_batch_size"]
-    rows = [torch.cat([one[1 : model.n_users], one[model.n_users + 1 :]]) for one in views]
+    rows = [torch.cat([view[1 : model.n_users], view[model.n_users + 1 :]]) for view in views]
     for x, y in combinations(rows, 2):
         loss = loss + config["align_weight"] * ((x.var() - y.var()).abs() + (x.mean() - y.mean()).abs())
     for own in (users, positives):

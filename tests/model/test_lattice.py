@@ -215,5 +215,5 @@ def ranking_loss(run, batch, users, items):
     """BPR and regulariser."""
     user, positive, negative = users[batch["user_id"]], items[batch["item_id"]], items[batch["neg_item_id"]]
     loss = -torch.log(torch.sigmoid((user * positive).sum(1) - (user * negative).sum(1))).mean()
-    squares = sum(one.square().sum() for one in (user, positive, negative))
+    squares = sum(vectors.square().sum() for vectors in (user, positive, negative))
     return loss + run.config["reg_weight"] * 0.5 * squares / run.config["train_batch_size"]

@@ -52,8 +52,8 @@ class TestLayerGCN(ModelConformance):
 
     def test_without_dropped_edges_training_is_evaluation(self, data_path, tmp_path):
         full, dropped = (self.start(data_path, tmp_path, edge_dropout=rate).model for rate in (0.0, 0.4))
-        for one in (full, dropped):
-            one.start_epoch(0)
+        for model in (full, dropped):
+            model.start_epoch(0)
         trained, evaluated = full.train().encode(), full.eval().encode()
         assert all(map(torch.equal, trained, evaluated))
         assert not torch.equal(dropped.train().encode()[0], trained[0])

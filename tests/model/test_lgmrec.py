@@ -136,8 +136,8 @@ def dense_lgmrec(run, batch, noise):
     logits = [feature @ weight for feature, weight in zip(features, model.hyperedges, strict=True)]
 
     local = collaborative
-    for one in projected:
-        nodes = torch.cat([block @ one / block.sum(dim=1, keepdim=True).clamp(min=1), one])
+    for vectors in projected:
+        nodes = torch.cat([block @ vectors / block.sum(dim=1, keepdim=True).clamp(min=1), vectors])
         for _ in range(model.n_mm_layers):
             nodes = graph @ nodes
         local = local + F.normalize(nodes)
@@ -146,7 +146,7 @@ def dense_lgmrec(run, batch, noise):
         stacked = torch.stack(side, dim=1)
         return ((stacked + noise(stacked)) / model.gumbel_temperature).softmax(dim=-1).unbind(dim=1)
 
-    of_users, of_items = memberships([block @ one for one in logits]), memberships(logits)
+    of_users, of_items = memberships([block @ scores for scores in logits]), memberships(logits)
     users, items = [], []
     for user_members, item_members in zip(of_users, of_items, strict=True):
         item = collaborative[n_users:]

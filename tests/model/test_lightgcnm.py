@@ -54,7 +54,7 @@ def dense_loss(run, batch):
     u, i, k = batch["user_id"], batch["item_id"], batch["neg_item_id"]
     margin = (users[u] * (items[i] - items[k])).sum(1) + (preference[u] * (content[i] - content[k])).sum(1)
     six = [users[u], items[i], items[k], preference[u], content[i], content[k]]
-    norms = sum(one.square().sum() for one in six) / (2 * len(u))
+    norms = sum(vectors.square().sum() for vectors in six) / (2 * len(u))
     return torch.log(1 + torch.exp(-margin)).mean() + run.model.settings.reg_weight * norms
 
 

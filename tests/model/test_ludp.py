@@ -73,7 +73,7 @@ class TestLUDP(ModelConformance):
     def test_variants_have_only_their_own_parameters(self, data_path, tmp_path):
         def trained(**settings):
             model = self.start(data_path, tmp_path, **settings).model
-            return {name for name, one in model.named_parameters() if one.requires_grad}
+            return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
 
         assert trained(user_preference=False) == IDS | ITEM_SIDE
         assert trained(item_graph=False) == IDS | FEATURES | USER_SIDE
@@ -109,7 +109,7 @@ class TestLUDP(ModelConformance):
     def test_no_part_drowns_the_others(self, tmp_path, scale):
         """Whatever the features' length, in numpy: as drawn, features a hundred times longer give such preferences."""
         folder = write_example(tmp_path)
-        models = [start_example(self.model, folder, knn_k=3, preference_scale=one).model for one in (None, scale)]
+        models = [start_example(self.model, folder, knn_k=3, preference_scale=value).model for value in (None, scale)]
         drawn, scaled = models
         graph = drawn.graph
         train = graph.user_degrees > 0
@@ -172,7 +172,7 @@ class TestLUDP(ModelConformance):
         path = write_dataset(tmp_path, splits, {"visual": {f"i{item}": np.ones(3) for item in range(5)}})
         run = start(self.model, path, **PRE_SPLIT, knn_k=2)
         run.model.calculate_loss(run.batch()).backward()
-        assert all(torch.isfinite(one.grad).all() for one in run.model.parameters())
+        assert all(torch.isfinite(parameter.grad).all() for parameter in run.model.parameters())
 
     @pytest.mark.parametrize(
         "settings, message",
@@ -251,7 +251,7 @@ class DenseLUDP:
         margin = (users[user] * (items[positive] - items[negative])).sum(dim=1)
         loss = torch.log1p(torch.exp(-margin)).mean()
         if self.settings.get("l2_form") == "all_parameters":
-            return loss + 0.1 * sum(one.square().sum() for one in model.parameters() if one.requires_grad)
+            return loss + 0.1 * sum(weight.square().sum() for weight in model.parameters() if weight.requires_grad)
         egos = [model.user_embedding[user], model.item_embedding[positive], model.item_embedding[negative]]
         return loss + 0.1 * 0.5 * sum(rows.square().sum() for rows in egos) / 16
 

@@ -54,7 +54,7 @@ class TestMARGO(ModelConformance):
         with np.errstate(divide="ignore", invalid="ignore"):
             divergence = np.where(z > 0, z * np.log(z / (w[i] + w[k])), 0).sum(1)
         tables = model.backbone.user_embedding.tables[0], model.backbone.item_embedding
-        table, ids = (one.detach().numpy() for one in tables)
+        table, ids = (tensor.detach().numpy() for tensor in tables)
         squares = sum((rows**2).sum() for rows in (table[user], ids[i], ids[k]))
         expected = np.log1p(np.exp(-margin)).mean() + 0.7 * (gamma * divergence).mean()
         expected += 0.3 * 0.5 * squares / len(user)
@@ -111,11 +111,11 @@ class TestMARGO(ModelConformance):
         """The ablation's row: a learning rate of 0 for the weights alone, about one half each from start to end."""
         run = self.start(data_path, tmp_path, item_weights_learning_rate=0.0, two_stage=False, epochs=3)
         logits, items = run.model.item_logits.detach().clone(), run.model.backbone.state_dict()
-        items = {name: one.clone() for name, one in items.items()}
+        items = {name: value.clone() for name, value in items.items()}
         run.trainer().fit(run.train_data, run.valid_data, saved=False)
         assert torch.equal(run.model.item_logits, logits)
         assert (run.model.item_weights() - 1 / len(run.model.rated_modalities)).abs().max() < 0.02
-        assert not all(torch.equal(one, items[name]) for name, one in run.model.backbone.state_dict().items())
+        assert not all(torch.equal(value, items[name]) for name, value in run.model.backbone.state_dict().items())
 
     def test_calibration_reaches_only_the_weights(self, data_path, tmp_path):
         """With the stop-gradient the calibration term moves the logits alone; without it, the backbone too."""
@@ -174,18 +174,18 @@ class TestStages:
         (final,), (stage_one,) = Path("saved").glob("*.pth"), Path("saved").glob("*/*.pth")
         assert trainer.saved_model_file == str(final)
         assert stage_one == final.with_suffix("").with_name(f"{final.stem}-stages") / "stage-one.pth"
-        one, two = open_checkpoint(stage_one), open_checkpoint(trainer.saved_model_file)
-        assert (one.model.stage, two.model.stage) == ("one", "two")
-        for name, value in one.model.backbone.state_dict().items():
-            assert torch.equal(value, two.model.backbone.state_dict()[name])
+        first, second = open_checkpoint(stage_one), open_checkpoint(trainer.saved_model_file)
+        assert (first.model.stage, second.model.stage) == ("one", "two")
+        for name, value in first.model.backbone.state_dict().items():
+            assert torch.equal(value, second.model.backbone.state_dict()[name])
 
     def test_opens_with_the_user_graph_of_its_epoch(self, data_path):
         """DRAGON draws its user-user graph per epoch: the scores of a checkpoint need that of its own epoch."""
         run = self.start(data_path, backbone="DRAGON", knn_k=3, user_graph_width=4)
         trainer, *_ = self.finish(run)
         opened = open_checkpoint(trainer.saved_model_file).model
-        for ours, theirs in zip(run.model.score_tables(), opened.score_tables(), strict=True):
-            assert torch.equal(ours, theirs)
+        for trained, reopened in zip(run.model.score_tables(), opened.score_tables(), strict=True):
+            assert torch.equal(trained, reopened)
 
     def test_interrupted_in_either_stage_it_reaches_the_same_numbers(self, data_path):
         _, best, result = self.finish(self.start(data_path))
@@ -267,29 +267,29 @@ class TestStages:
     @classmethod
     def same_widths(cls, tmp_path_factory):
         """Interactions and widths alike, and only the textual features differ."""
-        one, other = (write_planted(tmp_path_factory.mktemp("same"), {"visual": 6, "textual": 6}) for _ in range(2))
+        own, other = (write_planted(tmp_path_factory.mktemp("same"), {"visual": 6, "textual": 6}) for _ in range(2))
         file = other / "toy" / "toy.textual"
         header, first, *rest = file.read_text().splitlines()
         item, row = first.split("\t")
         file.write_text("\n".join([header, f"{item}\t9{row[1:]}", *rest]) + "\n")
-        return one, other
+        return own, other
 
     @pytest.mark.parametrize("key", ["stage_one_checkpoint", "resume_from"])
     def test_other_features_or_another_order_of_them_are_refused(self, same_widths, key):
-        one, other = same_widths
-        self.finish(self.start(one, epochs=1))
+        own, other = same_widths
+        self.finish(self.start(own, epochs=1))
         stage_one = str(next(Path("saved").glob("*-stages/stage-one.pth")))
         for path, settings, message in (
             (other, {}, "trained on other textual features than this run"),
-            (one, {"modalities": ["textual", "visual"]}, "visual, textual in this order, this run has textual, visual"),
+            (own, {"modalities": ["textual", "visual"]}, "visual, textual in this order, this run has textual, visual"),
         ):
             run = self.start(path, **{key: stage_one}, **settings)
             with pytest.raises(ValueError, match=message):
                 run.trainer().fit(run.train_data, run.valid_data)
 
     def test_features_are_not_compared_where_a_checkpoint_has_no_fingerprint_of_them(self, same_widths):
-        one, other = same_widths
-        self.finish(self.start(one, epochs=1))
+        own, other = same_widths
+        self.finish(self.start(own, epochs=1))
         stage_one = next(Path("saved").glob("*-stages/stage-one.pth"))
         described, weighed = stage_one.with_suffix(".json"), stage_one.with_suffix(".safetensors")
         older = json.loads(described.read_text()) | {"format": 1}

@@ -103,7 +103,7 @@ def gradients(run, term):
     if not loss.requires_grad:
         return set()
     loss.backward()
-    return {name for name, one in model.named_parameters() if one.grad is not None and one.grad.any()}
+    return {name for name, value in model.named_parameters() if value.grad is not None and value.grad.any()}
 
 
 def test_as_released_masking_trains_nothing_and_the_contrast_the_user_weights_alone(example):
@@ -144,7 +144,7 @@ def test_without_contrast_the_recommendations_are_the_same_but_for_the_user_weig
     for weight in (0.0, 0.5):
         run = start_mentor(example, contrast_weight=weight)
         run.model.calculate_loss(training_batch(run)).backward()
-        moved.append({name: one.grad for name, one in run.model.named_parameters() if one.grad is not None})
+        moved.append({name: value.grad for name, value in run.model.named_parameters() if value.grad is not None})
     shared = set(moved[0]) - {"user_fusion"}
     assert "user_embedding.tables.0" in shared and set(moved[1]) > set(moved[0])
     # the twins' initial values are drawn last: the main branches start alike

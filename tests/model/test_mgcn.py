@@ -79,7 +79,7 @@ def test_the_regulariser_divides_a_short_batch_by_the_full_size(example):
     users, items = run.model.encode()
     rows = [users[batch["user_id"]], items[batch["item_id"]], items[batch["neg_item_id"]]]
     assert len(batch["user_id"]) == 10
-    squares = sum(one.square().sum() for one in rows)
+    squares = sum(vectors.square().sum() for vectors in rows)
     # the difference of two losses of size 1 keeps 12 digits
     torch.testing.assert_close(losses[1] - losses[0], 0.5 * squares / 16, rtol=1e-10, atol=1e-12)
 
@@ -112,12 +112,12 @@ def loss_of_parts(run, batch, content, side):
     config, n_users = run.config, run.model.n_users
     final = content + side
     ids = (batch["user_id"], n_users + batch["item_id"], n_users + batch["neg_item_id"])
-    user, positive, negative = (final[one] for one in ids)
+    user, positive, negative = (final[index] for index in ids)
     loss = -torch.log(torch.sigmoid((user * positive).sum(1) - (user * negative).sum(1))).mean()
-    squares = sum(one.square().sum() for one in (user, positive, negative))
+    squares = sum(vectors.square().sum() for vectors in (user, positive, negative))
     loss = loss + config["reg_weight"] * 0.5 * squares / config["train_batch_size"]
-    for one in ids[:2]:
-        a, b = (rows[one] / rows[one].norm(dim=1, keepdim=True) for rows in (side, content))
+    for nodes in ids[:2]:
+        a, b = (rows[nodes] / rows[nodes].norm(dim=1, keepdim=True) for rows in (side, content))
         e = torch.exp(a @ b.T / config["contrast_temperature"])
         loss = loss + config["contrast_weight"] * -torch.log(e.diagonal() / e.sum(1)).mean()
     return loss
@@ -141,10 +141,10 @@ def dense_parts(run):
         items = graph @ z
         views.append(torch.cat([block @ items, items]))
     hidden, query = model.attention.hidden, model.attention.query
-    scores = [torch.tanh(one @ hidden.weight.T + hidden.bias) @ query.weight.T for one in views]
+    scores = [torch.tanh(view @ hidden.weight.T + hidden.bias) @ query.weight.T for view in views]
     exponentials = torch.exp(torch.cat(scores, dim=1))
     weights = exponentials / exponentials.sum(1, keepdim=True)
-    common = sum(weights[:, [m]] * one for m, one in enumerate(views))
-    kept = sum(p * (one - common) for p, one in zip(preferences, views, strict=True))
+    common = sum(weights[:, [m]] * view for m, view in enumerate(views))
+    kept = sum(p * (view - common) for p, view in zip(preferences, views, strict=True))
     return content, (common + kept) / (len(views) + 1)
 

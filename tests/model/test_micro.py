@@ -103,7 +103,7 @@ def dense_graphs(run):
     share = run.config["raw_graph_weight"]
     raw = checked_item_graphs(run, run.model.raw_graphs, [run.config["knn_k"]] * len(run.model.modalities))
     learned = [symmetric_by_rows(graph) for graph in learned_cosines(run)]
-    return [(1 - share) * one + share * other for one, other in zip(learned, raw, strict=True)]
+    return [(1 - share) * graph + share * other for graph, other in zip(learned, raw, strict=True)]
 
 
 def dense_views(run, graphs):

@@ -67,8 +67,8 @@ def fuse(model, own, contents):
         return together([own, content], layer)
     if weighting == "alpha":
         a = 1 / (1 + torch.exp(-part.share_logit))
-        return together([a * own] + [(1 - a) * one for one in contents], layer)
-    rows = [one / one.norm(dim=1, keepdim=True).clamp(min=1e-12) for one in [own, *contents]]
+        return together([a * own] + [(1 - a) * vectors for vectors in contents], layer)
+    rows = [vectors / vectors.norm(dim=1, keepdim=True).clamp(min=1e-12) for vectors in [own, *contents]]
     return together([len(contents) * rows[0], *rows[1:]], layer)
 
 
@@ -131,10 +131,10 @@ def test_the_whole_share_for_the_item_is_lightgcn(example):
 def test_mean_and_sum_differ_by_their_divisors(example):
     """Of two modalities: (I + (x1 + x2) / 2) / 2 and I + x1 + x2."""
     rng = torch.Generator().manual_seed(0)
-    own, one, other = torch.rand(3, 9, 6, generator=rng, dtype=torch.float64)
+    own, first, second = torch.rand(3, 9, 6, generator=rng, dtype=torch.float64)
     mean, total = (start_example("MMGCF", example, fusion=fusion).model.item_fusion for fusion in ("mean", "sum"))
-    torch.testing.assert_close(mean(own, [one, other]), own / 2 + one / 4 + other / 4)
-    torch.testing.assert_close(total(own, [one, other]), own + one + other)
+    torch.testing.assert_close(mean(own, [first, second]), own / 2 + first / 4 + second / 4)
+    torch.testing.assert_close(total(own, [first, second]), own + first + second)
 
 
 def test_a_cold_item_is_scored_by_its_content(example):

@@ -186,7 +186,7 @@ def test_released_graphs_are_empty_but_in_a_few_batches(example, share, k):
     n_edges = model.graph.n_edges
     assert first[:2] == [n_edges, n_edges] and first[3:] == [0, 0]
     assert second[:2] == [0, 0] and second[3:] == [0, 0]
-    assert all(0 < one[2] <= 4 * k if k else one[2] == 0 for one in (first, second))
+    assert all(0 < counts[2] <= 4 * k if k else counts[2] == 0 for counts in (first, second))
     assert all(graph.nnz == 0 for pair in model.modality_graphs for graph in pair)
 
 

@@ -54,7 +54,7 @@ def test_a_resumed_run_reaches_the_same_numbers(data_path, tmp_path, model):
 @pytest.mark.parametrize("model", MODELS)
 def test_the_trainers_optimizer_leaves_their_parameters_alone(data_path, tmp_path, model):
     run = begin(data_path, tmp_path, model)
-    own = {id(p) for one in run.model.own_optimizers.values() for group in one.param_groups for p in group["params"]}
+    own = {id(p) for opt in run.model.own_optimizers.values() for group in opt.param_groups for p in group["params"]}
     trained = {id(p) for group in run.trainer().optimizer.param_groups for p in group["params"]}
     assert own and trained and not own & trained
     assert own <= set(map(id, run.model.parameters()))
@@ -64,11 +64,11 @@ def test_the_trainers_optimizer_leaves_their_parameters_alone(data_path, tmp_pat
 def test_a_copy_trains_its_own(data_path, tmp_path, model):
     original = begin(data_path, tmp_path, model).model
     copied = copy.deepcopy(original)
-    own = [p for one in copied.own_optimizers.values() for group in one.param_groups for p in group["params"]]
+    own = [p for opt in copied.own_optimizers.values() for group in opt.param_groups for p in group["params"]]
     assert {id(p) for p in own} <= set(map(id, copied.parameters()))
     before = [p.clone() for p in original.parameters()]
     for p in own:
         p.grad = torch.ones_like(p)
-    for one in copied.own_optimizers.values():
-        one.step()
+    for optimizer in copied.own_optimizers.values():
+        optimizer.step()
     assert all(torch.equal(p, q) for p, q in zip(original.parameters(), before, strict=True))

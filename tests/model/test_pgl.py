@@ -219,7 +219,7 @@ def dense_loss(run, batch, epoch, draw):
     loss = -torch.log(torch.sigmoid(margins.sum(1))).mean()
     loss = loss - config["weak_weight"] * torch.log(torch.sigmoid(margins.amin(1))).mean()
     for rows in (user, positive):
-        a, b = (one / one.norm(dim=1, keepdim=True).clamp(min=1e-12) for one in (rows * draw(rows), rows * draw(rows)))
+        a, b = (x / x.norm(dim=1, keepdim=True).clamp(min=1e-12) for x in (rows * draw(rows), rows * draw(rows)))
         e = torch.exp(a @ b.T / config["contrast_temperature"])
         loss = loss - 0.5 * config["contrast_weight"] * torch.log(e.diagonal() / e.sum(1)).mean()
     return loss

@@ -44,7 +44,7 @@ class TestPOWERec(ModelConformance):
         y_hard = np.einsum("bmd,bmd->b", users[user], hard)
         y_positive, y_negative = rating["i"].sum(1), rating["k"].sum(1)
         np.testing.assert_allclose(y_positive - y_hard, (rating["i"] - rating["k"]).min(axis=1), atol=1e-12)
-        table, ids = (one.detach().numpy() for one in (model.user_embedding.tables[0], model.item_embedding))
+        table, ids = (tensor.detach().numpy() for tensor in (model.user_embedding.tables[0], model.item_embedding))
         squares = sum((rows**2).sum() for rows in (table[user], ids[positive], ids[negative]))
         expected = np.log1p(np.exp(y_negative - y_positive)).sum()
         expected += 0.01 * np.log1p(np.exp(y_hard - y_positive)).sum() + 1.0 * 0.5 * squares
@@ -56,7 +56,7 @@ class TestPOWERec(ModelConformance):
         inputs = [model.item_embedding, *(model.features[name].double() for name in model.modalities)]
         for position, (mlp, rows) in enumerate(zip(model.projections, inputs, strict=True)):
             rows = rows.detach().numpy()
-            weights = [one.detach().numpy() for one in mlp.parameters()]
+            weights = [parameter.detach().numpy() for parameter in mlp.parameters()]
             assert len(weights) == 2 * layers
             for weight, bias in zip(weights[::2], weights[1::2], strict=True):
                 rows = np.tanh(rows @ weight.T + bias)
@@ -66,12 +66,12 @@ class TestPOWERec(ModelConformance):
         """beta ||Theta||^2 / 2 by hand, and a gradient for every parameter, beta times itself."""
         run = self.start(data_path, tmp_path, regularised="all", reg_weight=0.3)
         model, ids = run.model.double(), run.model.batch(run.batch())
-        squares = sum((one.detach().numpy() ** 2).sum() for one in model.parameters())
+        squares = sum((parameter.detach().numpy() ** 2).sum() for parameter in model.parameters())
         loss = model.regularisation(*ids)
         np.testing.assert_allclose(loss.item(), 0.3 * 0.5 * squares, rtol=1e-12)
         loss.backward()
-        for one in model.parameters():
-            torch.testing.assert_close(one.grad, 0.3 * one.detach())
+        for parameter in model.parameters():
+            torch.testing.assert_close(parameter.grad, 0.3 * parameter.detach())
 
     def test_prompts_start_smaller_and_users_apart(self, data_path, tmp_path):
         full, small = (self.start(data_path, tmp_path, prompt_scale=scale).model for scale in (1.0, 0.01))

@@ -104,9 +104,9 @@ class TestFreshFeatures(PTMRuns):
             vectors.append(backbone.project_features(modality, expected[batch["item_id"]]))
         users, items = backbone.behaviour_tables()
         rows = [users[batch["user_id"]], items[batch["item_id"]], *vectors]
-        micro_batches = list(zip(*(one.split(16) for one in rows), strict=True))
+        micro_batches = list(zip(*(table.split(16) for table in rows), strict=True))
         assert len(micro_batches) == 4
-        transfer = sum(knowledge_transfer_loss(one[0], one[1], one[2:]) for one in micro_batches) / 4
+        transfer = sum(knowledge_transfer_loss(part[0], part[1], part[2:]) for part in micro_batches) / 4
         torch.testing.assert_close(loss, backbone.calculate_loss(batch) + 0.7 * transfer)
 
     def test_the_encoders_gradient_is_the_whole_one_where_negatives_are_encoded(self, data_path):
@@ -196,9 +196,9 @@ class TestStages(PTMRuns):
     def test_a_frozen_backbone_stays(self, data_path):
         run = self.start(data_path, tune_backbone=False, stage_one_epochs=1, stage_two_epochs=1)
         self.finish(run)
-        one, two = (open_checkpoint(file).model for file in Path("saved").rglob("*.pth"))
-        assert {one.stage, two.stage} == {"one", "two"}
-        assert torch.equal(one.backbone.item_embedding, two.backbone.item_embedding)
+        first, second = (open_checkpoint(file).model for file in Path("saved").rglob("*.pth"))
+        assert {first.stage, second.stage} == {"one", "two"}
+        assert torch.equal(first.backbone.item_embedding, second.backbone.item_embedding)
 
     @pytest.mark.parametrize(
         ("settings", "stages"),
@@ -382,7 +382,7 @@ class TestControls(PTMRuns):
 class TestItemGraphs(PTMRuns):
     def graph(self, model):
         graphs = getattr(model.backbone, model.backbone.item_graphs_name)
-        return torch.stack([one.to_dense() for one in (graphs if isinstance(graphs, list) else [graphs])])
+        return torch.stack([item_graph.to_dense() for item_graph in (graphs if isinstance(graphs, list) else [graphs])])
 
     def far(self, run):
         """An encoder far from where it started, whose items have other neighbours."""
@@ -423,8 +423,8 @@ class TestItemGraphs(PTMRuns):
         settings = {"rebuild_item_graph": when, "epochs": 3, "encoder_learning_rate": 0.5, "graph_dir": "graphs"}
         trainer, best, result = self.finish(self.start(data_path, **settings))
         opened = open_checkpoint(trainer.saved_model_file).model.eval()
-        for ours, theirs in zip(trainer.model.eval().score_tables(), opened.score_tables(), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        for trained, reopened in zip(trainer.model.eval().score_tables(), opened.score_tables(), strict=True):
+            torch.testing.assert_close(trained, reopened)
         assert torch.equal(self.graph(trainer.model), self.graph(opened))
         assert len(list(Path("graphs").glob("item-graph-*"))) == 2  # of the features as loaded, one for each modality
         for file in sorted(Path("saved").rglob("*.pth")):
@@ -439,13 +439,13 @@ class TestSaving(PTMRuns):
         saved = set(open_checkpoint(trainer.saved_model_file).model.state_dict())
         assert saved == TestConformance.state_dict_keys
         report = json.loads(Path(trainer.saved_model_file).with_suffix(".report.json").read_text())
-        one, two = (report["stages"][stage] for stage in ("one", "two"))
+        first, second = (report["stages"][stage] for stage in ("one", "two"))
         prompts = 2 * 2 * (16 + 12)
         features = 2 * run.dataset.item_num * WIDTH  # FREEDOM trains copies of them in stage one
-        assert two["trainable_parameters"] - one["trainable_parameters"] == prompts - features
+        assert second["trainable_parameters"] - first["trainable_parameters"] == prompts - features
         encoder = run.model.contents.encoder
-        assert two["total_parameters"] - two["trainable_parameters"] == encoder.n_parameters - prompts
-        assert len(two["seconds_per_epoch"]) == 1 and two["peak_memory_mb"] > 0
+        assert second["total_parameters"] - second["trainable_parameters"] == encoder.n_parameters - prompts
+        assert len(second["seconds_per_epoch"]) == 1 and second["peak_memory_mb"] > 0
 
     def test_the_peak_of_memory_is_a_stages_own(self):
         device, size = torch.device("cpu"), 200
@@ -463,8 +463,8 @@ class TestSaving(PTMRuns):
         trainer, *_ = self.finish(run)
         opened = open_checkpoint(trainer.saved_model_file).model
         monkeypatch.setattr(type(opened.contents), "_read", lambda self: pytest.fail("the pictures were read"))
-        for ours, theirs in zip(run.model.score_tables(), opened.score_tables(), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        for trained, reopened in zip(run.model.score_tables(), opened.score_tables(), strict=True):
+            torch.testing.assert_close(trained, reopened)
 
 
 class TestBadInput(PTMRuns):

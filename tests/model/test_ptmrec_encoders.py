@@ -70,7 +70,7 @@ class TestPictures(PTMRuns):
     def test_means_of_parts(self):
         rows = torch.arange(6.0).view(6, 1)
         inputs = ItemInputs(torch.tensor([3, 5, 9]), (rows,), {}, torch.tensor([2, 1, 3]))
-        means = inputs.features(lambda one: one, torch.tensor([9, 3]), torch.device("cpu"))
+        means = inputs.features(lambda vectors: vectors, torch.tensor([9, 3]), torch.device("cpu"))
         assert means.tolist() == [[4.0], [0.5]]
 
 
@@ -84,7 +84,7 @@ class TestWarmup(PTMRuns):
         def noting(*arguments, **options):
             tuned = set(map(id, run.model.tuned.values()))
             groups = trainer.optimizer.param_groups
-            rates = {id(one) in tuned: group["lr"] for group in groups for one in group["params"]}
+            rates = {id(parameter) in tuned: group["lr"] for group in groups for parameter in group["params"]}
             seen.append((rates[False], rates[True]))
             return step(*arguments, **options)
 
@@ -99,8 +99,8 @@ class TestWarmup(PTMRuns):
         seen = self.rates(self.start(data_path, two_stage=False, **settings))
         assert len(seen) > 6
         expected = [(rate or 0.002) * min(1, (step + 1) / 5) for step in range(len(seen))]
-        assert [one for _, one in seen] == pytest.approx(expected)
-        assert {one for one, _ in seen} == {0.002}
+        assert [encoder_rate for _, encoder_rate in seen] == pytest.approx(expected)
+        assert {backbone_rate for backbone_rate, _ in seen} == {0.002}
 
     def test_sgd_counts_no_steps(self, data_path):
         run = self.start(data_path, encoder_warmup_steps=5, learner="sgd")

@@ -28,7 +28,7 @@ class Whole:
         contents, tables, fresh = self._model.contents, self._model.backbone.features, {}
         for modality, tower in (("visual", "image_features"), ("textual", "text_features")):
             inputs = contents.inputs(modality)
-            rows = (one[torch.arange(len(inputs.items))] for one in inputs.inputs)
+            rows = (tensor[torch.arange(len(inputs.items))] for tensor in inputs.inputs)
             features = contents._scalings[modality](getattr(contents.encoder, tower)(*rows))
             fresh[modality] = tables[modality].detach().index_copy(0, inputs.items, features)
         with tables.substituted(fresh):
@@ -75,11 +75,11 @@ class TestGradients(EncodingRuns):
     @pytest.mark.parametrize("backbone", ["VBPR", "MGCN"])
     def test_are_those_of_one_whole_pass(self, data_path, backbone, peft, kept):
         run = self.in_stage_two(data_path, backbone=backbone, peft=peft, kept_items=kept)
-        ours = self.gradients(run)
+        gradients = self.gradients(run)
         run.model.fresh = Whole(run.model)
-        theirs = self.gradients(run)
-        assert any(name.startswith("tuned") for name in ours)
-        torch.testing.assert_close(ours, theirs, **EXACT)
+        expected = self.gradients(run)
+        assert any(name.startswith("tuned") for name in gradients)
+        torch.testing.assert_close(gradients, expected, **EXACT)
 
     def test_what_is_encoded_twice_is_so_with_the_same_random_numbers(self, data_path):
         pytest.importorskip("peft")
@@ -128,6 +128,6 @@ class TestPasses(EncodingRuns):
         inputs = model.contents.inputs("textual")
         shortest = inputs.among(inputs.items)[:5].sort().values
         places = torch.searchsorted(inputs.items, shortest)
-        padded = model.contents.encoder.text_features(*(one[places] for one in inputs.inputs))
+        padded = model.contents.encoder.text_features(*(tensor[places] for tensor in inputs.inputs))
         torch.testing.assert_close(model.contents.encode("textual", shortest), padded, **EXACT)
         assert (inputs.lengths[places] < inputs.inputs[0].shape[1]).all() == (family == "blip")  # SigLIP attends to it

@@ -177,9 +177,9 @@ def dense_loss(run, users, items, sources):
         return loss
     logits = torch.einsum("bsd,btd->bst", views[:, :, 0], views[:, :, 1]) / chosen.contrast_temperature
     terms = []
-    for one in range(logits.shape[1]):
-        diagonal = logits[:, one, one]
-        terms.append(logits[:, one].logsumexp(1) + logits[:, :, one].logsumexp(1) - 2 * diagonal)
+    for index in range(logits.shape[1]):
+        diagonal = logits[:, index, index]
+        terms.append(logits[:, index].logsumexp(1) + logits[:, :, index].logsumexp(1) - 2 * diagonal)
     return loss + chosen.contrast_weight * torch.stack(terms).mean()
 
 
@@ -232,12 +232,12 @@ def test_draws(example, central):
     assert (drawn[..., 0] != drawn[..., 1]).all()
     cold = run.dataset.token2id("item_id", "i8")
     assert (drawn[:, cold - 1] != 0).all()
-    warm = drawn[:, [one for one in range(9) if one != cold - 1]]
+    warm = drawn[:, [column for column in range(9) if column != cold - 1]]
     shares = warm.flatten().bincount() / warm.numel()
     assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.03)  # of 6,400 draws: 5 standard deviations
     run = start_sibrar(example, sampling="central", central_modality=central)
     drawn = run.model.draw_sources(items)
-    of_warm = drawn[:, [one for one in range(9) if one != cold - 1]]
+    of_warm = drawn[:, [column for column in range(9) if column != cold - 1]]
     assert (of_warm[..., 0] == run.model.sources.index(central)).all()
     assert (of_warm[..., 1] != of_warm[..., 0]).all()
 

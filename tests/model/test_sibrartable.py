@@ -36,9 +36,9 @@ def vector(model, source, item):
 
 def dense_loss(model, users, positives, negatives, sources):
     total, temperature = 0, model.settings.contrast_temperature
-    for user, i, k, (one, two) in zip(users, positives, negatives, sources.tolist(), strict=True):
+    for user, i, k, (first, second) in zip(users, positives, negatives, sources.tolist(), strict=True):
         first_i, second_i, first_k, second_k = (
-            vector(model, source, item) for item in (i, k) for source in (one, two)
+            vector(model, source, item) for item in (i, k) for source in (first, second)
         )
         margin = model.user_embedding[user] @ (first_i + second_i - first_k - second_k)
         s, s1, s2 = first_i @ second_i, first_i @ second_k, second_i @ first_k

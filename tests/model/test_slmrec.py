@@ -93,12 +93,12 @@ def dense_slmrec(run, batch):
     views = [model.item_embedding]
     views += [model.projections[place](model.feature(name)) for place, name in enumerate(model.modalities)]
     nodes = [mean_of_layers(graph, torch.cat([model.user_embedding, view]), model.n_layers) for view in views]
-    user_views, item_views = zip(*(one.split([model.n_users, model.n_items]) for one in nodes), strict=True)
+    user_views, item_views = zip(*(table.split([model.n_users, model.n_items]) for table in nodes), strict=True)
     users, items = model.user_map(torch.cat(user_views, dim=1)), model.item_map(torch.cat(item_views, dim=1))
 
     user, item = batch["user_id"], batch["item_id"]
     loss = match(F.normalize(users[user]), F.normalize(items[item]), model.temperature)
-    rows = [one[item] for one in item_views]
+    rows = [view[item] for view in item_views]
     anchors = model.id_head(rows[0])
     contrast = match(anchors, model.fine_head(rows[1]), model.contrast_temperature)
     for id_head, head, row in zip(model.coarse_id_heads, model.coarse_heads, rows[2:], strict=True):

@@ -160,5 +160,5 @@ def filtered(model):
     if d % 2 == 0:
         times[-1] = 1.0
     filters = torch.complex(*model.filters.unbind(-1))
-    products = [one * response * times for one, response in zip(spectra, filters, strict=True)]
+    products = [spectrum * response * times for spectrum, response in zip(spectra, filters, strict=True)]
     return [(product @ wave.conj().T).real for product in products]

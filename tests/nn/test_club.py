@@ -16,7 +16,7 @@ def test_formulae():
         hidden = torch.relu(club.mean[0](x[row]))
         mean = club.mean[2](hidden)
         variance = torch.exp(torch.tanh(club.log_variance[2](torch.relu(club.log_variance[0](x[row])))))
-        own, other = (((mean - one) ** 2 / variance).sum() for one in (y[row], y[permutation[row]]))
+        own, other = (((mean - target) ** 2 / variance).sum() for target in (y[row], y[permutation[row]]))
         bound.append((other - own) / 2)
         likelihood.append(own + variance.log().sum())
     torch.testing.assert_close(club(x, y, permutation), torch.stack(bound).mean(), rtol=1e-12, atol=0)

@@ -23,7 +23,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_equals_the_formula(direction):
     users, items, *modalities = tensors(4)
-    u, i, *xs = (one.detach().numpy() for one in (users, items, *modalities))
+    u, i, *xs = (tensor.detach().numpy() for tensor in (users, items, *modalities))
     target = softmax(u @ i.T)
     expected = 0.0
     for x in xs:
@@ -37,7 +37,7 @@ def test_equals_the_formula(direction):
 def test_other_users_of_the_target_a_temperature_and_groups():
     """Pairs 0 to 2 and 3 to 4, each against their own; a mean over the five."""
     users, items, target_users, modality = tensors(4)
-    u, i, t, x = (one.detach().numpy() / 2**0.5 for one in (users, items, target_users, modality))
+    u, i, t, x = (tensor.detach().numpy() / 2**0.5 for tensor in (users, items, target_users, modality))
     expected = 0.0
     for rows in (slice(0, 3), slice(3, 5)):
         target, preferences = softmax(t[rows] @ i[rows].T), softmax(u[rows] @ x[rows].T)

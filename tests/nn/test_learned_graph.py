@@ -30,8 +30,8 @@ def test_similar_items_and_their_gradient(features, k):
     # float64 dot products of four terms
     torch.testing.assert_close(dense(neighbors, cosines), expected, rtol=1e-12, atol=1e-14)
     probe = torch.rand(N_ITEMS, N_ITEMS, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    gradients = [torch.autograd.grad((one * probe).sum(), features)[0]
-                 for one in (dense(neighbors, cosines), expected)]  # fmt: skip
+    gradients = [torch.autograd.grad((graph * probe).sum(), features)[0]
+                 for graph in (dense(neighbors, cosines), expected)]  # fmt: skip
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
 
 
@@ -73,15 +73,15 @@ def test_normalisation_and_its_gradient(features):
     expected = symmetric_by_rows(dense(both, values))
     torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
     probe = torch.rand(N_ITEMS, N_ITEMS, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    gradients = [torch.autograd.grad((one * probe).sum(), features, retain_graph=True)[0]
-                 for one in (actual, expected)]  # fmt: skip
+    gradients = [torch.autograd.grad((graph * probe).sum(), features, retain_graph=True)[0]
+                 for graph in (actual, expected)]  # fmt: skip
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
 
 
 def test_blended_graph_its_gradients_and_its_constant_form(features):
     generator = torch.Generator().manual_seed(4)
     raw = [torch.rand(N_ITEMS, N_ITEMS, generator=generator, dtype=torch.float64).round() for _ in range(2)]
-    operators = [SparseOperator.from_scipy(one.numpy()) for one in raw]
+    operators = [SparseOperator.from_scipy(adjacency.numpy()) for adjacency in raw]
     weights = torch.tensor([0.2, 0.8], dtype=torch.float64, requires_grad=True)
     x = torch.randn(N_ITEMS, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     neighbors, cosines = similar_items(features, 3)

@@ -32,7 +32,7 @@ def test_equals_dense(monkeypatch, tables, left_out, tile):
     value, expected = sum_of_log_sum_exp(x, y, left_out), logits.logsumexp(1).sum()
     # float64 sums of a few dozen terms
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
-    gradients = [torch.autograd.grad(3 * one, (x, y)) for one in (value, expected)]
+    gradients = [torch.autograd.grad(3 * result, (x, y)) for result in (value, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
 
 
@@ -46,7 +46,7 @@ def test_equal_rows_computed_once(monkeypatch, tables, sides, tile):
     expected = (x @ y.T).logsumexp(1).sum()
     # float64 sums of a few dozen terms
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
-    gradients = [torch.autograd.grad(3 * one, tables, retain_graph=True) for one in (value, expected)]
+    gradients = [torch.autograd.grad(3 * result, tables, retain_graph=True) for result in (value, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-13)
 
 

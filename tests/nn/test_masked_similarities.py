@@ -47,8 +47,8 @@ def test_products_and_gradients(tables, known):
     torch.testing.assert_close(rows.dense(), expected)
     torch.testing.assert_close(times([rows], weight), expected @ weight.T, rtol=1e-10, atol=1e-12)
     got, wanted = (of_all_gradients(result, tables) for result in (times([rows], weight), expected @ weight.T))
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    for actual, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(actual, other, rtol=1e-9, atol=1e-11)
 
 
 def test_two_parts_stand_one_below_the_other(tables, known):
@@ -58,8 +58,8 @@ def test_two_parts_stand_one_below_the_other(tables, known):
     expected = torch.cat([product(users, items, known), product(-users, items.cos(), known)]) @ weight.T
     torch.testing.assert_close(times(parts, weight), expected, rtol=1e-10, atol=1e-12)
     got, wanted = (of_all_gradients(result, tables) for result in (times(parts, weight), expected))
-    for one, other in zip(got, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    for actual, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(actual, other, rtol=1e-9, atol=1e-11)
 
 
 def test_nothing_as_long_as_users_by_items_is_made(tables, known):
@@ -72,7 +72,7 @@ def test_nothing_as_long_as_users_by_items_is_made(tables, known):
 
 def test_a_user_whose_training_items_are_almost_all_of_the_row(known):
     """What is left of the row in float32 is as of the rows themselves, where a difference would be noise."""
-    users, items, weight = (one.detach().clone() for one in (
+    users, items, weight = (tensor.detach().clone() for tensor in (
         random(N_USERS, SIZE, seed=0), random(N_ITEMS, SIZE, seed=1), random(WIDTH, N_ITEMS, seed=2)))  # fmt: skip
     items[9:] *= 1e-5
     known[0, :9], known[2] = 1, 1
@@ -83,7 +83,7 @@ def test_a_user_whose_training_items_are_almost_all_of_the_row(known):
 
 
 def test_users_without_a_vector(tables, known):
-    users, items, weight = (one.detach().clone() for one in tables)
+    users, items, weight = (tensor.detach().clone() for tensor in tables)
     users[1], users[4] = 0, 0
     users.requires_grad_()
     rows = MaskedSimilarities(users, items, SparseOperator.from_scipy(known.numpy()))

@@ -55,12 +55,12 @@ def assert_same_with_gradients(function, reference, nodes):
     shape = reference(nodes).shape
     weights = torch.randn(shape, dtype=nodes.dtype, generator=torch.Generator().manual_seed(1))
     results = []
-    for one in (function, reference):
-        output = one(nodes)
+    for propagate in (function, reference):
+        output = propagate(nodes)
         (gradient,) = torch.autograd.grad((output * weights).sum(), nodes)
         results.append((output.detach(), gradient))
-    for ours, expected in zip(*results, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("readout", ["mean", "sum", "last"])

@@ -58,15 +58,15 @@ def test_initial_values_are_xavier_uniform_without_the_pad_row():
     assert not table[0].any()
     # the largest of 128,000 (256) uniform draws lies within 1 % (10 %) of its bound
     assert table.abs().max().item() == pytest.approx(math.sqrt(6 / (2000 + 64)), rel=0.01)
-    for one in prompts:
-        assert one.abs().max().item() == pytest.approx(math.sqrt(6 / (4 + 64)), rel=0.1)
+    for prompt in prompts:
+        assert prompt.abs().max().item() == pytest.approx(math.sqrt(6 / (4 + 64)), rel=0.1)
 
 
 def test_any_initialisation_leaves_the_pad_row_at_zero():
     table = id_table(4, 3, torch.nn.init.ones_)
     assert torch.equal(table, torch.tensor([[0.0] * 3] + [[1.0] * 3] * 3))
     users = UserEmbedding(4, 3, 2, "separate", initialise=torch.nn.init.ones_)
-    assert all(torch.equal(one, table) for one in users.tables)
+    assert all(torch.equal(user_table, table) for user_table in users.tables)
 
 
 @pytest.mark.parametrize("kind, tables", [("prompted", 1), ("shared", 1), ("separate", MODALITIES)])

@@ -40,7 +40,7 @@ def test_a_plain_dot_product_gives_the_models_own_ranking(checkpoint, opened, mo
 
 def test_a_faiss_index_gives_the_models_own_ranking(checkpoint, opened):
     assert main(["export", checkpoint("POWERec"), "--out", "vectors"]) == 0
-    vectors = {name: one.numpy() for name, one in load_file("vectors/embeddings.safetensors").items()}
+    vectors = {name: tensor.numpy() for name, tensor in load_file("vectors/embeddings.safetensors").items()}
     users = Path("vectors/user_ids.txt").read_text().splitlines()
     items = Path("vectors/item_ids.txt").read_text().splitlines()
     index = faiss.IndexFlatIP(vectors["item"].shape[1])

@@ -90,9 +90,9 @@ def test_recboles_own_tuning_draws_from_what_a_hyper_file_says(tmp_path):
     (tmp_path / "mine.hyper").write_text(text)
     space = HyperTuning(objective_function, params_file=str(tmp_path / "mine.hyper"), algo="random").space
     drawn = [sample(space, rng=np.random.default_rng(seed)) for seed in range(40)]
-    assert {one["embedding_size"] for one in drawn} == {8, "a b"}
-    assert {one["reg_weight"] for one in drawn} == {0, 0.5, 1}
-    assert all(np.exp(-8) <= one["learning_rate"] <= np.exp(-1) for one in drawn)
+    assert {settings["embedding_size"] for settings in drawn} == {8, "a b"}
+    assert {settings["reg_weight"] for settings in drawn} == {0, 0.5, 1}
+    assert all(np.exp(-8) <= settings["learning_rate"] <= np.exp(-1) for settings in drawn)
     (tmp_path / "opens.hyper").write_text("trust_pickle choice [True, False]\n")
     with pytest.raises(ValueError, match="trust_pickle is nothing to search"):
         HyperTuning(objective_function, params_file=str(tmp_path / "opens.hyper"), algo="random")
@@ -227,7 +227,7 @@ def test_saved_data_of_other_settings_are_told(toy, tmp_path, caplog):
     assert dataset.config is other
     data_preparation(other, dataset)
     messages = [record.getMessage() for record in caplog.records]
-    assert len([one for one in messages if "is passed over: it was saved with seed: " in one]) == 2
+    assert len([message for message in messages if "is passed over: it was saved with seed: " in message]) == 2
 
 
 def test_modules_that_a_yaml_names_need_trust(toy, tmp_path, capsys):

@@ -153,8 +153,8 @@ def test_a_run_that_has_only_stage_one_names_it(margo, tmp_path):
 
 def test_epochs_are_those_of_the_stage_that_the_run_is_in(margo, tmp_path):
     """A run that was interrupted in stage two is not measured by the epochs of its stage one."""
-    one, copied = stage_one(margo), RunFiles(tmp_path / "run-stage-one.pth")
-    shutil.copy(one.resume, copied.resume)
+    original, copied = stage_one(margo), RunFiles(tmp_path / "run-stage-one.pth")
+    shutil.copy(original.resume, copied.resume)
     shutil.copy(margo.resume, tmp_path / "run.resume.safetensors")
     few = {**SETTINGS, "stage_one_epochs": 0}
     with pytest.raises(ValueError, match="`epochs` is 0"):

@@ -136,7 +136,7 @@ def test_settings_are_plain_values():
 
 
 def test_fingerprint_is_of_the_pairs_in_any_order(tmp_path):
-    """`other` has the same users, items and degrees as `one`, and differs in who has what."""
+    """`other` has the same users, items and degrees as `first`, and differs in who has what."""
     common, marks = [("u3", "a"), ("u3", "b"), ("u1", "c"), ("u2", "c")], []
     last = {
         "one": [("u1", "a"), ("u2", "b")],
@@ -151,10 +151,10 @@ def test_fingerprint_is_of_the_pairs_in_any_order(tmp_path):
         }
         run = start("LayerGCN", write_dataset(tmp_path / name, splits, {}), **PRE_SPLIT)
         marks.append([fingerprint(loader._dataset) for loader in (run.train_data, run.valid_data)])
-    one, again, other = marks
-    assert one == again
-    assert one[0] != other[0] and one[1] == other[1]
-    assert one[0] != one[1]
+    first, again, other = marks
+    assert first == again
+    assert first[0] != other[0] and first[1] == other[1]
+    assert first[0] != first[1]
 
 
 def older_format(file: Path) -> None:
@@ -234,7 +234,7 @@ def test_no_such_checkpoint(tmp_path):
         open_checkpoint(tmp_path / "none.pth", trust_pickle=True)
 
 
-@pytest.mark.parametrize("change, told", [
+@pytest.mark.parametrize("change, words", [
     (lambda content: content["settings"].update(learning_rate=0.5), r"settings\.learning_rate was .* and is 0\.5"),
     (lambda content: content["settings"].update(n_layer=3), r"settings\.n_layer was nothing and is 3"),
     (lambda content: content["settings"].pop("prompt_num"), r"settings\.prompt_num was 3 and is nothing"),
@@ -242,12 +242,12 @@ def test_no_such_checkpoint(tmp_path):
     (lambda content: content.update(dataset="toys"), 'dataset was "toy" and is "toys"'),
     (lambda content: content.update(data_path="/etc"), 'data_path was .* and is "/etc"'),
 ])  # fmt: skip
-def test_a_description_that_was_edited_is_refused(copied, change, told):
+def test_a_description_that_was_edited_is_refused(copied, change, words):
     file = copied.with_suffix(".json")
     content = json.loads(file.read_text())
     change(content)
     file.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=rf"copy\.json has changed since it was written: {told}; restore the file"):
+    with pytest.raises(ValueError, match=rf"copy\.json has changed since it was written: {words}; restore the file"):
         read_safe_pair(copied)
     file.unlink()
     assert read_safe_pair(copied).dataset == "toy"

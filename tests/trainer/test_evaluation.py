@@ -79,10 +79,10 @@ def test_nothing_is_cached_outside_an_evaluation(begin):
 
 def test_evaluation_is_recboles(begin):
     run = begin(eval_batch_users=7)
-    ours = run.trainer().evaluate(run.test_data, load_best_model=False)
-    theirs = Trainer(run.config, run.model).evaluate(run.test_data, load_best_model=False)
-    assert ours == theirs
-    assert set(ours) == {"recall@5", "ndcg@5"}
+    result = run.trainer().evaluate(run.test_data, load_best_model=False)
+    expected = Trainer(run.config, run.model).evaluate(run.test_data, load_best_model=False)
+    assert result == expected
+    assert set(result) == {"recall@5", "ndcg@5"}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")

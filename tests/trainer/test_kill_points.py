@@ -133,12 +133,12 @@ def test_killed_before_every_rename(tmp_path, model, settings):
     whole, *killed = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert any("-last" in name for name in whole["renames"])  # not every epoch is the best one
     assert len(killed) >= 6
-    for one in killed:
-        resumed = one["resumed"]
-        assert resumed["numbers"] == whole["numbers"], one["target"]
+    for kill in killed:
+        resumed = kill["resumed"]
+        assert resumed["numbers"] == whole["numbers"], kill["target"]
         assert resumed["loss"] in (None, whole["loss"])
         assert resumed["left"] == []
-        assert len(_lost(one["epochs"], resumed["first"], whole["epochs"])) <= 1, one
+        assert len(_lost(kill["epochs"], resumed["first"], whole["epochs"])) <= 1, kill
 
 
 def _lost(finished: list, first: list, all_evaluated: list) -> list:

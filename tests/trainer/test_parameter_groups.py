@@ -38,10 +38,10 @@ def test_a_group_has_its_own_rate_and_the_rest_theirs(data_path, tmp_path, model
     trainer = run.trainer()
     common, own = trainer.optimizer.param_groups
     assert (common["lr"], own["lr"]) == (0.001, rate)
-    expected = {id(one) for one in run.model.parameter_groups()[name]}
-    assert {id(one) for one in own["params"]} == expected and expected
-    trained = {id(one) for one in run.model.parameters() if one.requires_grad}
-    assert {id(one) for one in common["params"]} == trained - expected
+    expected = {id(parameter) for parameter in run.model.parameter_groups()[name]}
+    assert {id(parameter) for parameter in own["params"]} == expected and expected
+    trained = {id(parameter) for parameter in run.model.parameters() if parameter.requires_grad}
+    assert {id(parameter) for parameter in common["params"]} == trained - expected
 
 
 @pytest.mark.parametrize("model", CASES)

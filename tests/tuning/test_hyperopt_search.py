@@ -120,7 +120,7 @@ def test_recboles_hyper_tuning_with_our_objective(folder, algo):
     assert len(tuning.score_list) == (4 if algo == "exhaustive" else 2)
     assert tuning.best_score == max(tuning.score_list) > 0
     assert len(blocks("own.result")) == len(tuning.params2result)
-    files = {one["checkpoint"] for one in tuning.params2result.values()}
+    files = {result["checkpoint"] for result in tuning.params2result.values()}
     assert len(files) == len(tuning.params2result)
     assert all(Path(file).is_file() for file in files)
 
@@ -196,7 +196,7 @@ def test_a_parameter_that_is_a_dictionary(folder, arguments, capsys):
     assert main([*arguments[:2], "--model=BPR", f"--params_file={hyper}", "--epochs=1"]) == 0
     assert len(blocks()) == 2
     best = ast.literal_eval(summary(capsys.readouterr().out)["best parameters"])
-    assert any(best["train_neg_sample_args"].items() >= one.items() for one in drawn)  # RecBole adds its defaults
+    assert any(best["train_neg_sample_args"].items() >= value.items() for value in drawn)  # RecBole adds its defaults
 
 
 @pytest.mark.parametrize("rates", ["1e30,0.01,0.001", "0.01,1e30,0.001"])
@@ -298,7 +298,7 @@ def test_all_settings_of_a_large_grid_are_tried():
 def test_bad_input_starts_no_trial(arguments, capsys, monkeypatch, hyper, settings, message):
     monkeypatch.setattr(recboles.HyperTuning, "trial", lambda *_: pytest.fail("a trial started"))
     Path("bad.hyper").write_text(hyper)
-    params_file = [] if any("--params_file" in one for one in settings) else ["--params_file=bad.hyper"]
+    params_file = [] if any("--params_file" in setting for setting in settings) else ["--params_file=bad.hyper"]
     assert main([*arguments[:2], *params_file, *settings]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -317,7 +317,7 @@ def test_a_file_of_settings_is_not_written_over(folder, arguments, capsys):
 
 def test_the_default_file_is_the_models(folder):
     search = prepare_search("BM3", "toy", [str(folder / "toy.yaml")], "BM3")
-    assert [one.name for one in search.ranges] == ["n_layers", "dropout", "reg_weight"]
+    assert [searched.name for searched in search.ranges] == ["n_layers", "dropout", "reg_weight"]
 
 
 def test_data_that_are_found_are_those_of_the_search():
@@ -427,7 +427,7 @@ def change_interactions(data: Path) -> str:
 
 
 def change_features(data: Path) -> str:
-    (file,) = [one for one in data.glob("toy.visual*") if one.is_file()]
+    (file,) = [path for path in data.glob("toy.visual*") if path.is_file()]
     content = bytearray(file.read_bytes())
     content[content.index(b"0.") + 2] ^= 1
     file.write_bytes(content)
@@ -474,7 +474,7 @@ def test_a_trial_that_failed_is_not_tried_again(folder, capsys, monkeypatch):
         kill_in(patches, number=3, epoch=1)
         with pytest.raises(Killed):
             main(command)
-    failed = [one["params"] for one in json.loads(KEPT.read_text())["trials"] if one["failed"]]
+    failed = [trial["params"] for trial in json.loads(KEPT.read_text())["trials"] if trial["failed"]]
     assert failed
     capsys.readouterr()
     epochs = trained(monkeypatch)
@@ -543,7 +543,7 @@ def test_a_search_of_one_of_recboles_models_goes_on(folder, arguments, monkeypat
     Path("rates.hyper").write_text("embedding_size choice [4,8]\n")
     fixed = Path("fixed.yaml")
     settings = json.loads((folder / "toy.yaml").read_text())
-    fixed.write_text(json.dumps({key: one for key, one in settings.items() if key != "embedding_size"}))
+    fixed.write_text(json.dumps({key: value for key, value in settings.items() if key != "embedding_size"}))
     command = ["--model=BPR", "--dataset=toy", f"--config_files={fixed}", "--params_file=rates.hyper",
                "--checkpoint_dir=saved"]  # fmt: skip
     train, epochs = Trainer._train_epoch, []

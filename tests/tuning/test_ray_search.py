@@ -51,21 +51,21 @@ def search(arguments: list[str], *more: str, trials_at_a_time: int = 1) -> int:
 
 def test_it_finds_what_recboles_tuning_finds(session, arguments, capsys):
     assert search(arguments, "--asha_grace=0", trials_at_a_time=2) == 0
-    ours = summary(capsys.readouterr().out)
+    by_ray = summary(capsys.readouterr().out)
     table = rows()
     assert len(table) == 4
     assert {row["status"] for row in table} == {"finished"}
     assert main(arguments) == 0
-    theirs = summary(capsys.readouterr().out)
+    by_recbole = summary(capsys.readouterr().out)
     for name in ("best parameters", "valid result", "test result"):
-        assert ast.literal_eval(ours[name]) == ast.literal_eval(theirs[name])
+        assert ast.literal_eval(by_ray[name]) == ast.literal_eval(by_recbole[name])
     text = Path("hyper_example.result").read_text()
     for row in table:
         params = f"prompt_num:{row['prompt_num']}, weak_weight:{row['weak_weight']}"
         score = re.search(rf"^{params}\nValid result:\n.*ndcg@5 : ([\d.]+)", text, re.MULTILINE)[1]
         assert float(row["best_valid_score"]) == float(row["ndcg@5"]) == float(score)
-    assert run("POWERec", "toy", ["search/best.yaml"])["test_result"] == ast.literal_eval(ours["test result"])
-    assert Path(ours["checkpoint"]).with_suffix(".safetensors").is_file()
+    assert run("POWERec", "toy", ["search/best.yaml"])["test_result"] == ast.literal_eval(by_ray["test result"])
+    assert Path(by_ray["checkpoint"]).with_suffix(".safetensors").is_file()
 
 
 def test_asha_stops_weak_trials_early(session, arguments, capsys):

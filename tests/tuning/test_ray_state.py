@@ -75,5 +75,5 @@ def test_checkpoints_go_when_no_state_on_disk_can_name_them(folder):
         state = json.dumps({"trial_data": [number]}).encode()
         (folder / "experiment_state-2026.json").write_bytes(state)
         keep.on_step_end(number, [SimpleNamespace(checkpoint=SimpleNamespace(path=str(checkpoint)))])
-        there.append(sorted(int(one.name[-1]) for one in (folder / "trial-1").iterdir()))
+        there.append(sorted(int(path.name[-1]) for path in (folder / "trial-1").iterdir()))
     assert there == [[0], [0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4]]

@@ -46,9 +46,9 @@ def test_every_kind_of_range():
 @pytest.mark.parametrize("file", sorted((properties_dir() / "hyper").glob("*.hyper")), ids=lambda file: file.stem)
 def test_ours_are_read_as_recbole_reads_them(file):
     ranges = read_hyper_file(file)
-    theirs = HyperTuning(None, params_file=str(file), algo="exhaustive")
-    assert set(theirs.space) == {one.name for one in ranges}
-    assert theirs.max_evals == number_of_settings(ranges)
+    tuning = HyperTuning(None, params_file=str(file), algo="exhaustive")
+    assert set(tuning.space) == {searched.name for searched in ranges}
+    assert tuning.max_evals == number_of_settings(ranges)
 
 
 @pytest.mark.parametrize("name", ["POWERec", "POWERec.hyper", "properties/hyper/POWERec.hyper"])

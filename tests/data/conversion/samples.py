@@ -71,7 +71,7 @@ def _arrays(folder: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _of(label: int) -> list[tuple[int, int]]:
-    return [(user, item) for user, item, one in PAIRS if one == label]
+    return [(user, item) for user, item, given in PAIRS if given == label]
 
 
 def mmrec(folder: Path) -> Sample:

@@ -248,7 +248,7 @@ def test_features_that_are_made_afterwards_are_used_too(capsys, tmp_path):
     sample = make("hkuds", tmp_path)
     assert run(capsys, "auto", sample.source, "--name", "toys")[0] == 0
     folder = Path("dataset_atomic/toys")
-    before = [one["name"] for one in describe(folder)["modalities"]]
+    before = [modality["name"] for modality in describe(folder)["modalities"]]
     np.save("late.npy", np.eye(2, dtype=np.float32))
     Path("ids.txt").write_text("0\n1\n")
     assert run(capsys, "npy", "late.npy", "--ids", "ids.txt", "--modality", "late", "--dataset", folder)[0] == 0

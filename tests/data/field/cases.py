@@ -80,7 +80,7 @@ def items(cells: list[str], header: str = "item_id:token\ttitle:token_seq", end:
 
 def tokens(dataset: Any, name: str) -> list[str]:
     """Ids as the data set has them, padding left out."""
-    return [str(one) for one in dataset.field2id_token[name][1:]]
+    return [str(token) for token in dataset.field2id_token[name][1:]]
 
 
 def counted(dataset: Any, test: Any) -> None:

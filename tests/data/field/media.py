@@ -85,11 +85,11 @@ def unseen(what: str, reason: str, content: bytes, name: str = "i0.jpg") -> Medi
 
 PICTURES = [
     seen("JPEG that a camera marks as turned", "i0.jpg", turned, outcome="upright"),
-    seen("JPEG of four inks (CMYK)", "i0.jpg", lambda: stored("JPEG", lambda one: one.convert("CMYK"), quality=95)),
+    seen("JPEG of four inks (CMYK)", "i0.jpg", lambda: stored("JPEG", lambda image: image.convert("CMYK"), quality=95)),
     seen("progressive JPEG, its suffix in capitals", "i0.JPG", lambda: stored("JPEG", progressive=True, quality=95)),
     seen("PNG of 16 bits a colour", "i0.png", of_16_bits),
     seen("PNG and TIFF of 16 bits of grey", "i0.png", lambda: stored("PNG", grey), GREYS),
-    seen("PNG of a palette", "i0.png", lambda: stored("PNG", lambda one: one.convert("P", palette=Image.Palette.ADAPTIVE))),
+    seen("PNG of a palette", "i0.png", lambda: stored("PNG", lambda image: image.convert("P", palette=Image.Palette.ADAPTIVE))),
     seen("transparent PNG", "i0.png", lambda: stored("PNG", clear), (WHITE, WHITE), "on white"),
     seen("animated GIF", "i0.gif", lambda: stored("GIF", **AFTER), outcome="its first picture"),
     seen("animated WebP", "i0.webp", lambda: stored("WEBP", lossless=True, **AFTER), outcome="its first picture"),
@@ -107,13 +107,13 @@ PICTURES = [
     Media("cut short", "cannot be read as a picture (image file is truncated (18 bytes not processed)); replace it", "i0.jpg",
           lambda: stored("JPEG", quality=95)[:-40]),
     Media("TIFF of fractions", "cannot be read as a picture (its pixels are fractions of an unknown range; save it with 8 or 16 "
-          "bits); replace it", "i0.tif", lambda: stored("TIFF", lambda one: one.convert("F"))),
+          "bits); replace it", "i0.tif", lambda: stored("TIFF", lambda image: image.convert("F"))),
 ]  # fmt: skip
 
 
 def tone(rate: int = 16_000, seconds: float = 1.0, channels: int = 1) -> np.ndarray:
-    one = 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
-    return np.stack(channels * [one], axis=1)
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
+    return np.stack(channels * [wave], axis=1)
 
 
 def sound(form: str, values: np.ndarray | None = None, rate: int = 16_000, subtype: str | None = None) -> bytes:
