@@ -55,14 +55,19 @@ def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Cont
 
     An array is one where its name says so, or it has a row for each item and decimals in it; a pickle, a workbook or an
     archive, which is not opened, where its name says so; a text file where it holds vectors, or its name says so and
-    its second line is an id and numbers; an Arrow file where it is of the binary form.
+    its second line is an id and numbers; an Arrow file where it is of the binary form; a folder where it is called
+    after a modality and has arrays in it, as one for each item.
 
     Args:
         there: modalities that have a file or a column; what they were made from may lie beside them.
     """
     sources: set[str] | None = None
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((f"{dataset}.", ".")) or not path.is_file():
+        if path.name.startswith((f"{dataset}.", ".")):
+            continue
+        if path.is_dir():
+            _check_loose_folder(path, there)
+        if not path.is_file():
             continue
         modality, suffix = _meant_modality(path)
         if modality in there or not _is_of_features(path, folder, dataset, form):
@@ -76,6 +81,17 @@ def check_loose_features(folder: Path, dataset: str, form: FileForm, there: Cont
                 tabs = ", separated by tabs" if suffix[1:] in TEXTS else ""
                 remedy = f"name it {dataset}.{modality}{suffix if suffix == '.arrow' else ''}{tabs}"
             raise ValueError(f"{path} holds features that no run reads under this name; {remedy}, or move it away")
+
+
+def _check_loose_folder(folder: Path, there: Container[str]) -> None:
+    if modality_of(folder.name) in there or not names_modality(folder.name):
+        return
+    first = next((path for path in folder.rglob("*") if path.is_file()), None)  # of pictures there may be a million
+    if first is not None and first.suffix == ".npy":
+        raise ValueError(
+            f"{folder} holds arrays ({first.relative_to(folder)}) that no run reads; make modalities of one for "
+            "each item with recbole-mm convert ducho --interactions FILE, or move it away"
+        )
 
 
 def unused_arrays(folder: Path, dataset: str, form: FileForm) -> list[str]:

@@ -48,6 +48,19 @@ def test_a_loose_array_may_stay_once_a_modality_is_made_of_it(folder):
     assert all(found[item] == row.tolist() for item, row in zip(ROWS, values, strict=True))
 
 
+def test_a_folder_of_arrays_may_stay_once_a_modality_is_made_of_it(folder):
+    (folder / "images").mkdir()
+    (folder / "images" / "i0.jpg").write_bytes(b"")  # for pictures there is extract
+    layer = folder / "textual" / "torch" / "layer"
+    layer.mkdir(parents=True)
+    for item, row in ROWS.items():
+        np.save(layer / f"{item}.npy", row)
+    with pytest.raises(ValueError, match=r"textual holds arrays \(torch/layer/i\d\.npy\) that no run reads; .* ducho"):
+        describe(folder)
+    (folder / "toy.textual").write_text("item_id:token\ttextual_feature:float_seq\n" + "\n".join(LINES) + "\n")
+    assert [modality["name"] for modality in describe(folder)["modalities"]] == ["visual", "textual"]
+
+
 def test_a_modality_that_the_settings_of_the_data_set_leave_out_is_told(folder):
     (folder / "toy.textual").write_text("item_id:token\ttextual_feature:float_seq\n" + "\n".join(LINES) + "\n")
     assert not any("runs leave it out" in line for line in describe(folder)["warnings"])
