@@ -111,8 +111,8 @@ SCALES = [
     scaled("one row for all items", "the same", lambda item: "1 2 3", True),
     scaled("a value a row", "the same", str, True),
     scaled("values of -0.0 and of 1e8", "the same", lambda item: f"-0.0 {item}e8 1", True),
-    scaled("values of 1e15", f"shop.visual: item 'i2' has a value of 2e+15, {TOO_LARGE}", lambda item: f"{item}e15 1 2"),
-    scaled("values of -1e20", f"shop.visual: item 'i2' has a value of -2e+20, {TOO_LARGE}", lambda item: f"-{item}e20 1 2"),
+    scaled("values of 1e15", f"shop.visual: item 'i11' has a value of 1.1e+16, {TOO_LARGE}", lambda item: f"{item}e15 1 2"),
+    scaled("values of -1e20", f"shop.visual: item 'i11' has a value of -1.1e+21, {TOO_LARGE}", lambda item: f"-{item}e20 1 2"),
     scaled("the largest of float32 in one row", f"shop.visual: item 'i3' has a value of 3.4e+38, {TOO_LARGE}",
            lambda item: "3.4e38 1 2" if item == 3 else f"{item} 1 2"),
 ]  # fmt: skip
