@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -251,6 +252,19 @@ def test_a_read_only_working_folder_is_no_hindrance(disk, data_path, with_graphs
     assert run_command_line(["recommend", str(with_graphs), f"--out={out / 'others.parquet'}"]) == 0
     assert run_command_line(["export", str(trained), f"--out={out / 'vectors'}"]) == 0
     assert run_command_line(["analyse", "feature-drift", str(trained), f"--out={out / 'figures'}"]) == 0
+
+
+@pytest.mark.parametrize("key", ["log_dir", "tensorboard_dir", "graph_dir"])
+def test_an_experiment_ends_before_its_first_run(disk, data_path, tmp_path, capsys, key):
+    """Its store is elsewhere; each of its runs ended in a line of Python's."""
+    disk.make_read_only()
+    plan = tmp_path / "plan.yaml"
+    settings = json.dumps({**SETTINGS, "data_path": str(data_path), key: str(disk.folder)})
+    plan.write_text(f"data: [toy]\nmodels: [VBPR]\nsettings: {settings}\n")
+    assert run_command_line(["experiment", str(plan), f"--out={tmp_path / 'store'}"]) == 2
+    line = f"error: {key}: nothing can be written to {disk.folder} ({READ_ONLY}); set another folder\n"
+    assert capsys.readouterr().err == line
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_checkpoint_on_a_read_only_disk_opens(disk, with_graphs, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from recbole_mm.experiment.run import Job, run_job
 from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.store import Store
 from recbole_mm.io.files import check_folder_writable
+from recbole_mm.io.folders import make_run_folders
 from recbole_mm.io.locks import only_holder
 from recbole_mm.trainer.contents import content_digests
 
@@ -56,6 +57,7 @@ def run_experiment(
     Raises:
         ValueError: the plan is none, or asks for what cannot be; `folder` holds something else, or an experiment and
             `resume` is not given; no setting of a row could be trained.
+        OSError: `folder`, or a folder for logs, cannot be written.
     """
     plan = read_plan(file)
     if audit is not None:
@@ -63,12 +65,18 @@ def run_experiment(
     rows = checked_rows(plan, file, plugins)
     searches = searches_of(rows, plan)
     folder = folder.absolute()
-    check_folder_writable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folders(folder, rows)
     with only_holder(folder.with_name(f".{folder.name}.lock"), f"the experiment {folder}"):
         store = _opened_store(folder, rows, searches, resume)
         with ray_when_needed(ray_address, "add --resume to the same command"):
             return _run_rows(plan, rows, searches, store, jobs, tell)
+
+
+def _make_folders(folder: Path, rows: list[Row]) -> None:
+    check_folder_writable(folder)
+    for row in rows:
+        make_run_folders(row.config(), but="checkpoint_dir")  # every run has its own, in `folder`
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _run_rows(

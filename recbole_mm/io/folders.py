@@ -11,10 +11,15 @@ from recbole_mm.io.files import check_folder_writable
 _OF_TRAINING = ("checkpoint_dir", "log_dir", "tensorboard_dir", "graph_dir")
 
 
-def make_run_folders(config: Any) -> None:
-    """Make the folders that a training writes to, by its configuration; raises as :func:`make_run_folder`."""
+def make_run_folders(config: Any, *, but: str | None = None) -> None:
+    """Make the folders that a training writes to, by its configuration; raises as :func:`make_run_folder`.
+
+    Args:
+        config: RecBole's Config of the training.
+        but: a key whose folder is chosen later.
+    """
     for key in _OF_TRAINING:
-        if config[key]:
+        if key != but and config[key]:
             make_run_folder(config[key], key)
 
 
