@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CLASSIC_VENV ?= .venv-classic
 RECBOLE = recbole==1.2.1
-PIP_OPTIONS =
-PIP = bin/pip install -q $(PIP_OPTIONS)
+# pip would compile every module of torch and the rest, most of which nothing imports; Python compiles what is used.
+PIP = bin/pip install -q --no-compile
 
 # Tests are small: processes side by side, with one thread each, are faster than threads. One more than there are
 # cores: tests wait for processes, disks and Ray a third of their time. In the order that tests/conftest.py gives them.
