@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from recbole.config import Config
+
 from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.audit import audit_rows, id_only_rows
 from recbole_mm.experiment.evaluation_audit import audited_keys
@@ -64,18 +66,18 @@ def run_experiment(
         plan = plan.model_copy(update={"audit": list(audit)})
     rows = checked_rows(plan, file, plugins)
     searches = searches_of(rows, plan)
-    folder = folder.absolute()
-    _make_folders(folder, rows)
+    folder, configs = folder.absolute(), [row.config() for row in rows]
+    _make_folders(folder, configs)
     with only_holder(folder.with_name(f".{folder.name}.lock"), f"the experiment {folder}"):
-        store = _opened_store(folder, rows, searches, resume)
+        store = _opened_store(folder, rows, configs, searches, resume)
         with ray_when_needed(ray_address, "add --resume to the same command"):
             return _run_rows(plan, rows, searches, store, jobs, tell)
 
 
-def _make_folders(folder: Path, rows: list[Row]) -> None:
+def _make_folders(folder: Path, configs: list[Config]) -> None:
     check_folder_writable(folder)
-    for row in rows:
-        make_run_folders(row.config(), but="checkpoint_dir")  # every run has its own, in `folder`
+    for config in configs:
+        make_run_folders(config, but="checkpoint_dir")  # every run has its own, in `folder`
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -95,7 +97,9 @@ def _run_rows(
     return store
 
 
-def _opened_store(folder: Path, rows: list[Row], searches: list[RowSearch | None], resume: bool) -> Store:
+def _opened_store(
+    folder: Path, rows: list[Row], configs: list[Config], searches: list[RowSearch | None], resume: bool
+) -> Store:
     """The store in a folder; raises where another experiment is there, one of these rows on other data, or damage."""
     if not resume and (folder / "store.json").exists():
         raise ValueError(f"{folder} holds an experiment; add --resume to go on with it, or give another --out")
@@ -104,11 +108,13 @@ def _opened_store(folder: Path, rows: list[Row], searches: list[RowSearch | None
     for dataset, path in sorted({(row.dataset, row.settings["data_path"]) for row in rows}):
         used: list[list[str] | None] = [row.settings.get("modalities") for row in rows if row.dataset == dataset]
         names = {name for modalities in used for name in modalities or ()}
-        contents: dict[str, str] = {}
-        for row, search in zip(rows, searches, strict=True):
-            if row.dataset == dataset:
-                contents |= content_digests(row.config(), [{}] if search is None else search.settings)
-        store.check_data(dataset, Path(path) / dataset, None if None in used else names, contents)
+        runs = [
+            (config, tried_settings)
+            for row, config, search in zip(rows, configs, searches, strict=True)
+            if row.dataset == dataset
+            for tried_settings in ([{}] if search is None else search.settings)
+        ]
+        store.check_data(dataset, Path(path) / dataset, None if None in used else names, content_digests(runs))
     return store
 
 

@@ -16,20 +16,23 @@ def content_keys(config: Config) -> tuple[str, ...]:
     return () if kind is None else kind.KEYS
 
 
-def content_digests(config: Config, varied: Iterable[Mapping[str, Any]] = ({},)) -> dict[str, str]:
-    """A digest of each thing that is read, by what it is.
+def content_digests(runs: Iterable[tuple[Config, Mapping[str, Any]]]) -> dict[str, str]:
+    """A digest of each thing that runs read, by what it is; what many of them read alike is read once.
 
     Args:
-        config: that the runs have in common.
-        varied: the settings of each that are its own.
+        runs: of each its Config, and the settings of it that are others.
 
     Raises OSError or ValueError where something is not there.
     """
-    keys, model = content_keys(config), config.model_class
-    own = [{key: values[key] for key in keys if key in values} for values in varied if keys]
+    different: dict[str, tuple[Any, dict[str, Any]]] = {}
+    for config, own in runs:
+        keys = content_keys(config)
+        if keys:
+            settings = {**all_settings(config), **{key: own[key] for key in keys if key in own}}
+            which = repr((config.model, *(settings.get(key) for key in ("data_path", "dataset", *keys))))
+            different.setdefault(which, (config.model_class, settings))
     found: dict[str, str] = {}
-    for values in {repr(values): values for values in own}.values():
-        settings = {**all_settings(config), **values}
+    for model, settings in different.values():
         found |= model.contents_class.digests(model.settings_class.of(settings), settings)
     return found
 

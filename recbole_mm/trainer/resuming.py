@@ -86,7 +86,7 @@ class ResumingTrainer(Trainer):
         self._train_data = train_data
         self._data_fingerprint = fingerprint(data_set(train_data))
         features = self._feature_fingerprints = feature_fingerprints(self.model, data_set(train_data))
-        self._content_digests = content_digests(self.config)
+        self._content_digests = content_digests([(self.config, {})])
         _give_generator(train_data, self.config["seed"])
         if self.settings.resume_from and not self._has_resumed:
             self.resume_checkpoint(self.settings.resume_from)

@@ -74,7 +74,7 @@ def _content_digests(search: Search) -> dict[str, str]:
     keys = content_keys(search.config)
     ranges = {parameter.name: parameter.examples for parameter in search.ranges if parameter.name in keys}
     varied = [dict(zip(ranges, values, strict=True)) for values in product(*ranges.values())]
-    return content_digests(search.config, varied)
+    return content_digests((search.config, own) for own in varied)
 
 
 def check_same_search(earlier: dict[str, Any], now: dict[str, Any], where: Path) -> None:
