@@ -38,7 +38,7 @@ from recbole_mm.experiment.statistics import ALPHA
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
 from recbole_mm.host.datasets import data_set
-from recbole_mm.io.names import closest
+from recbole_mm.io.names import check_known
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.late_fusion import ModalityRatings
 from recbole_mm.trainer.checkpoint import OF_THE_RUN, settings
@@ -81,7 +81,7 @@ def write_checkpoint_report(
     """
     labels = checkpoint_labels(checkpoints)
     _check_same_data(checkpoints)
-    _check_compared(compare_with or [], labels)
+    check_known(compare_with or [], labels, "--compare_with", "checkpoint")
     cards = _cards(checkpoints[0], images, fields)
     by_label = dict(zip(labels, checkpoints, strict=True))
     with tempfile.TemporaryDirectory() as place:
@@ -90,13 +90,6 @@ def write_checkpoint_report(
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         page = _report(results, by_label, users, cards, folder / "figures").write(folder)
     return page, cards.unreadable
-
-
-def _check_compared(compare_with: list[str], labels: list[str]) -> None:
-    for label in compare_with:
-        if label not in labels:
-            hint = closest(label, labels)
-            raise ValueError(f"--compare_with: there is no checkpoint {label!r}{hint}; {', '.join(labels)}")
 
 
 def _report(

@@ -11,7 +11,7 @@ from recbole_mm.analysis.figures import check_can_draw
 from recbole_mm.data.knock_out import KNOCK_OUTS
 from recbole_mm.experiment.plan_terms import EVALUATION, ID_ONLY, LEAK, WITHOUT
 from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_input
-from recbole_mm.io.names import closest
+from recbole_mm.io.names import check_known, closest
 from recbole_mm.load import add_opening_options, open_checkpoint, opening_options, run_files
 
 _KINDS = (*KNOCK_OUTS, WITHOUT, ID_ONLY, EVALUATION)
@@ -127,9 +127,7 @@ def _report_of_store(arguments: argparse.Namespace, folder: Path, users: int | l
         if getattr(arguments, option) is not None:
             raise ValueError(f"--{option} is for checkpoints; the report of an experiment is made of its folder, in it")
     labels = sorted(set(read_store(folder).runs["label"]))
-    for label in arguments.compare_with:
-        if label not in labels:
-            raise ValueError(f"--compare_with: there is no row {label!r}{closest(label, labels)}; {', '.join(labels)}")
+    check_known(arguments.compare_with, labels, "--compare_with", "row")
     print(f"report: {write_report(folder, arguments.compare_with, users)}")
     return 0
 

@@ -15,7 +15,7 @@ from recbole_mm.data_folders import find_data, settings_file
 from recbole_mm.experiment.plan import Entry, Plan, check_values
 from recbole_mm.experiment.rows import Row, check_row, digest, label_of
 from recbole_mm.host.saved_data import PICKLE_KEYS
-from recbole_mm.io.names import closest
+from recbole_mm.io.names import check_known, closest
 from recbole_mm.io.yaml_files import read_settings_file
 from recbole_mm.registration import check_model
 from recbole_mm.run_settings import SearchSettings
@@ -240,8 +240,4 @@ def _check_different(rows: list[Row], configs: list[Config], is_searched: bool) 
 
 def _check_compared(plan: Plan, rows: list[Row], file: str | Path) -> None:
     labels = list(dict.fromkeys(row.label for row in rows if not row.sweep))
-    for label in plan.compare_with:
-        if label not in labels:
-            raise ValueError(
-                f"{file}: compare_with: there is no row '{label}'{closest(label, labels)}; rows: {', '.join(labels)}"
-            )
+    check_known(plan.compare_with, labels, f"{file}: compare_with", "row")

@@ -243,7 +243,7 @@ def test_the_command_writes_it_again_and_names_rows_that_are_not_there(folder, c
     assert main(["report", str(folder), "--compare_with", "same"]) == 0
     assert "Against same" in (folder / "report.html").read_text()
     assert main(["report", str(folder), "--compare_with", "sane"]) == 2
-    assert "there is no row 'sane' (did you mean same?); " in capsys.readouterr().err
+    assert "there is no row 'sane' (did you mean same?); there is '" in capsys.readouterr().err
     assert main(["report", str(folder / "figures")]) == 2
     assert "holds no results of an experiment" in capsys.readouterr().err
 
