@@ -128,6 +128,8 @@ def ray_session(address: str | None = None, go_on: str = AGAIN) -> Iterator[None
     # without "local", Ray would join whatever `ray start` left on this machine, alive or dead
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
     options |= {"address": "local", "include_dashboard": False} if address is None else {"address": address}
+    if address is None:  # its own token keeps others out, which needs no warning
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     try:
         _start(runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
     except ConnectionError as error:

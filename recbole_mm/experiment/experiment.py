@@ -188,7 +188,8 @@ def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell:
     missing.sort(key=lambda job: plan.seeds.index(job.seed))
     missing.sort(key=lambda job: job.row.dataset)  # a process keeps the data set that it loaded last
     tell(f"{len(missing)} of {len(wanted)} runs to do")
-    for number, (_, result) in enumerate(results_of(run_job, deque(missing), jobs, _died), start=1):
+    results = results_of(run_job, deque(missing), jobs, _died, Job.how_far)
+    for number, (_, result) in enumerate(results, start=1):
         store.add(result)
         record = result.record
         shutil.rmtree(store.folder / "work" / record.run, ignore_errors=True)

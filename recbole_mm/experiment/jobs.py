@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError
 
+from recbole_mm.experiment.progress import StatusLine
 from recbole_mm.ray_session import AGAIN, check_head, ray_session
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
-
+_LOOK_SECONDS = 2.0  # from one look at the work that runs to the next
 
 _start: ContextVar[Callable[[], None]] = ContextVar("_start", default=lambda: None)
 
@@ -34,7 +35,11 @@ def ray_when_needed(address: str | None = None, go_on: str = AGAIN) -> Iterator[
 
 
 def results_of(
-    run: Callable[[Work], Result], work: deque[Work], at_a_time: int, died: Callable[[Work, str], Result]
+    run: Callable[[Work], Result],
+    work: deque[Work],
+    at_a_time: int,
+    died: Callable[[Work, str], Result],
+    how_far: Callable[[Work], str] = str,
 ) -> Iterator[tuple[Work, Result]]:
     """Each piece of work and its result, as they end. Within a Ray session, or :func:`ray_when_needed`.
 
@@ -43,6 +48,7 @@ def results_of(
         work: pieces, the first ones first; more may be put into it while results are taken.
         at_a_time: how many run side by side.
         died: gives the result of a piece whose process ended, and why it did.
+        how_far: what is shown of a piece while it runs.
     """
     if not work:
         return
@@ -54,14 +60,17 @@ def results_of(
         max_retries=0,
     )
     running: dict[ray.ObjectRef[Any], Work] = {}
+    status = StatusLine()
     while work or running:
         while work and len(running) < at_a_time:
             piece = work.popleft()
             logging.getLogger(__name__).info("%s: begins", piece)
             running[task.remote(piece)] = piece
-        (ended, *_), _ = ray.wait(list(running), num_returns=1)
-        piece = running.pop(ended)
-        yield piece, _result(ended, piece, died)
+        while not (ended := ray.wait(list(running), num_returns=1, timeout=_LOOK_SECONDS)[0]):
+            status.show(f"running: {'; '.join(map(how_far, running.values()))}")
+        status.clear()
+        piece = running.pop(ended[0])
+        yield piece, _result(ended[0], piece, died)
 
 
 def _result(reference: ray.ObjectRef[Any], piece: Work, died: Callable[[Work, str], Result]) -> Result:

@@ -72,12 +72,16 @@ def tried(
     """
     halvings = {search.identity: _Halving(search, folder) for search, folder in searches}
     work = deque(trial for halving in halvings.values() for trial in halving.rung())
-    for trial, outcome in results_of(run_trial, work, jobs, lambda _, error: Outcome(FAILED, error=error)):
+    for trial, outcome in results_of(run_trial, work, jobs, _died, Trial.how_far):
         halving = halvings[trial.search]
         tell(f"{trial}: {_failure(halving.search.settings[trial.number], outcome)}")
         work.extendleft(reversed(halving.take(trial.number, outcome)))
         if not halving.running:
             yield halving.search, halving.table()
+
+
+def _died(trial: Trial, error: str) -> Outcome:
+    return Outcome(FAILED, error=error)
 
 
 class _Halving:

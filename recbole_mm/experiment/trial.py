@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from recbole_mm.experiment.record import FAILED, FINISHED, STOPPED
 from recbole_mm.experiment.run import Job, best_epoch, prepare
 from recbole_mm.experiment.store_files import read_as
-from recbole_mm.experiment.watch import Watch
+from recbole_mm.experiment.watch import EPOCHS, Watch, reached
 from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import has_file
@@ -38,6 +38,10 @@ class Trial:
 
     def __str__(self) -> str:
         return f"{self.job}, setting {self.number + 1}"
+
+    def how_far(self) -> str:
+        """For a line about what runs."""
+        return ": ".join(filter(None, (str(self), reached(self.job.folder))))
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def run_trial(trial: Trial) -> Outcome:
 def _train(trial: Trial) -> Outcome:
     trial.job.folder.mkdir(parents=True, exist_ok=True)
     trainer, train_data, valid_data, _ = prepare(trial.job)
-    watch = Watch(trainer, trial.job.folder / "epochs.jsonl")
+    watch = Watch(trainer, trial.job.folder / EPOCHS)
 
     def pause(epoch: int, score: float, result: dict[str, float], is_best: bool) -> None:
         if _evaluations(watch) == trial.limit:

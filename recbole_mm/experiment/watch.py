@@ -17,6 +17,8 @@ from recbole_mm.io.files import atomic_file
 from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import has_file, read_lines
 
+EPOCHS = "epochs.jsonl"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -84,6 +86,19 @@ class Watch:
         lines = [json.dumps(vars(epoch)) for epoch in self._epochs]
         with atomic_file(self._file) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def reached(folder: Path) -> str:
+    """How far the run in a folder is, such as ``epoch 46, best so far 31``; nothing where it has no epoch yet."""
+    try:
+        epochs = _read(folder / EPOCHS)
+    except (OSError, ValueError):  # it ends, or says so itself
+        return ""
+    if not epochs:
+        return ""
+    stage = f"stage {epochs[-1].stage}, " if epochs[-1].stage else ""
+    best = [epoch.epoch for epoch in epochs if epoch.is_best and epoch.stage == epochs[-1].stage]
+    return f"{stage}epoch {epochs[-1].epoch + 1}" + (f", best so far {best[-1] + 1}" if best else "")
 
 
 _PROGRESS = TypeAdapter(Progress)

@@ -14,7 +14,7 @@ from recbole_mm.experiment.measured import evaluate_checkpoint
 from recbole_mm.experiment.rows import is_solved
 from recbole_mm.experiment.run import _ending, best_epoch
 from recbole_mm.experiment.run_end import popularity_check, run_end
-from recbole_mm.experiment.watch import Watch
+from recbole_mm.experiment.watch import EPOCHS, Watch, reached
 from recbole_mm.load import open_checkpoint
 from recbole_mm.testing.toy import PRE_SPLIT, start, write_dataset, write_planted
 
@@ -41,7 +41,7 @@ def test_it_is_what_was_watched(folder, tmp_path, name):
     model, own, ended = RUNS[name]
     run = start(model, folder, **{**FEW, "checkpoint_dir": str(tmp_path), **own})
     trainer = run.trainer()
-    watch = Watch(trainer, tmp_path / "epochs.jsonl")
+    watch = Watch(trainer, tmp_path / EPOCHS)
     trainer.fit(run.train_data, run.valid_data, verbose=False)
     watched, file = _ending(trainer, watch.epochs), trainer.saved_model_file
     epochs, solved = watch.epochs, is_solved(run.config)
@@ -52,6 +52,9 @@ def test_it_is_what_was_watched(folder, tmp_path, name):
     if not solved:
         assert end.best_epoch == best_epoch(epochs).epoch + 1
         assert end.most_epochs == own.get("stage_two_epochs", own.get("epochs"))
+    last, best = epochs[-1], best_epoch(epochs)
+    stage = f"stage {last.stage}, " if last.stage else ""
+    assert reached(tmp_path) == f"{stage}epoch {last.epoch + 1}, best so far {best.epoch + 1}"
     if name == "ties":
         assert end.best_epoch == 6  # of equal ones RecBole keeps the last one's weights
 
@@ -60,7 +63,7 @@ def test_what_is_best_in_a_plan_is_what_is_tested(folder, tmp_path):
     """Validation metrics of the best epoch are those of the weights that were kept, ties or not."""
     run = start("VBPR", folder, **{**FEW, "valid_metric": "Recall@5"}, epochs=12, checkpoint_dir=str(tmp_path))
     trainer = run.trainer()
-    watch = Watch(trainer, tmp_path / "epochs.jsonl")
+    watch = Watch(trainer, tmp_path / EPOCHS)
     trainer.fit(run.train_data, run.valid_data, verbose=False)
     best = best_epoch(watch.epochs).valid
     scores = [epoch.valid["recall@5"] for epoch in watch.epochs]
