@@ -16,7 +16,7 @@ import pytest
 
 from recbole_mm.testing.toy import PRE_SPLIT, write_planted
 from tests.commands import Command, start
-from tests.waiting import wait_for_end, wait_until
+from tests.waiting import LIMIT, wait_for_end, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 ENDLESS = {**PRE_SPLIT, "epochs": 10**6, "stopping_step": 10**6, "embedding_size": 8, "train_batch_size": 64,
@@ -95,6 +95,27 @@ def test_several_processes_that_are_interrupted(settings, to_all):
     (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
     assert last_line(process, 130).startswith("interrupted; go on with --resume_from=saved/LayerGCN-")
     assert not any(child.is_running() for child in children)
+
+
+def test_several_processes_that_are_interrupted_while_they_import(settings):
+    process = train("LayerGCN", settings, "--nproc=2", f"--port={free_port()}")
+    wait_until(lambda: len(trained_by(process)) == 2, process, *OUTPUT)
+    children = trained_by(process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert last_line(process, 130) == "interrupted; training had not begun"
+    assert not any(child.is_running() for child in children)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_several_processes_end_with_a_run_that_is_killed(settings, begun):
+    process = train("LayerGCN", settings, "--nproc=2", f"--port={free_port()}")
+    wait_until(has_saved if begun else lambda: len(trained_by(process)) == 2, process, *OUTPUT)
+    children = trained_by(process)
+    process.kill()
+    assert wait_for_end(process, *OUTPUT) == -signal.SIGKILL
+    _, left = psutil.wait_procs(children, timeout=LIMIT)
+    assert not left
+    assert "Traceback" not in Path("err.txt").read_text()
 
 
 def test_one_of_several_processes_is_killed(settings):

@@ -9,11 +9,14 @@ import builtins
 import logging
 import multiprocessing
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,8 @@ from recbole.config import Config
 from recbole.quick_start.quick_start import run, run_recboles
 from recbole.trainer.trainer import AbstractTrainer
 from recbole.utils.utils import ensure_dir
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, start_processes
+from torch.multiprocessing import _prctl_pr_set_pdeathsig  # type: ignore[attr-defined]
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn, start_processes
 
 from recbole_mm.host import training
 from recbole_mm.host.mend import mend
@@ -58,6 +62,10 @@ def run_process(rank: int, *arguments: Any) -> None:
 
 
 def _run_noted_process(note: Path, rank: int, *arguments: Any) -> None:
+    _prctl_pr_set_pdeathsig(signal.SIGTERM)  # torch's is SIGINT, which is held back here
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        return
     if rank == 0:
         training.note_file = note
     with brief():
@@ -75,6 +83,37 @@ class _TemporaryFilesIn:
 
     def NamedTemporaryFile(self, **options: Any) -> Any:  # noqa: N802, as tempfile calls it
         return tempfile.NamedTemporaryFile(**options, dir=self.folder)
+
+
+def _start_processes(run_one: Any, arguments: tuple[Any, ...], nprocs: int, *_: Any, **options: Any) -> None:
+    """Torch's function, whose processes never see Ctrl-C: it goes to all, and this one ends them."""
+    with _interrupts_held():
+        context = start_processes(run_one, arguments, nprocs, join=False, **options)
+    while not context.join():
+        pass
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C within counts when this ends; a process that is begun within is born with it held back, for good.
+
+    Where it came while a process imports what it needs, its traceback would be shown.
+    """
+    resource_tracker.ensure_running()  # it would let Ctrl-C through again when the first process begins
+    held: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if is_main:  # threads of torch's get signals too, which Python then hands to this one
+        signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def check_processes(nproc: int, world_size: int = -1, port: str | int = 5678, group_offset: int = 0) -> None:
@@ -108,7 +147,8 @@ def child_processes() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         note = Path(folder) / "note"
         run.__globals__["run_recboles"] = partial(_run_noted_process, note)
-        start_processes.__globals__["tempfile"] = _TemporaryFilesIn(folder)
+        of_torch = spawn.__globals__
+        of_torch |= {"tempfile": _TemporaryFilesIn(folder), "start_processes": _start_processes}
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it tells of each child it ends
         try:
             yield
@@ -127,7 +167,7 @@ def child_processes() -> Iterator[None]:
             raise KeyboardInterrupt(str(stop) or training.how_to_go_on(note)) from None
         finally:
             run.__globals__["run_recboles"] = run_process
-            start_processes.__globals__["tempfile"] = tempfile
+            of_torch |= {"tempfile": tempfile, "start_processes": start_processes}
             for child in multiprocessing.active_children():
                 child.terminate()
                 child.join()
