@@ -16,7 +16,7 @@ from recbole.utils import get_model, get_trainer, init_logger, init_seed, set_co
 
 from recbole_mm.configuration import DEFAULT_MODEL, checked_config, names_of_run
 from recbole_mm.data.default_data import DEFAULT_DATASET
-from recbole_mm.data_folders import check_data, find_data, given_folder, settings_file
+from recbole_mm.data_folders import data_folder, given_folder, settings_file
 from recbole_mm.ending import end, expected, naming_recboles_model
 from recbole_mm.host.config import check_sources
 from recbole_mm.host.datasets import data_set
@@ -166,11 +166,9 @@ def _with_data(config: Config, files: list[str], settings: dict[str, Any]) -> Co
     Raises ValueError where there is no such data set.
     """
     model, dataset = config["model"], config["dataset"]
-    folder = given_folder(config)
-    if folder is None:
-        folder = settings["data_path"] = find_data(dataset)
-    else:
-        check_data(dataset, Path(folder))
+    folder = data_folder(config)
+    if given_folder(config) is None:
+        settings["data_path"] = folder
     own_file = settings_file(dataset, folder)
     if own_file is None or any(own_file.samefile(file) for file in files):
         return config

@@ -31,6 +31,7 @@ import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.data.field_checks import check_fields, check_files_there, nothing_left, reads_labels
+from recbole_mm.data.folder_checks import check_data
 from recbole_mm.data.label_checks import check_are_read
 from recbole_mm.extraction.tuned_contents import TunedContents
 from recbole_mm.host import config as host_config
@@ -41,6 +42,7 @@ from recbole_mm.host.datasets import add_dataset_keys
 from recbole_mm.host.mend import patch_in_place
 from recbole_mm.host.negative_items import check_negative_items
 from recbole_mm.io.names import closest
+from recbole_mm.io.yaml_files import parse_yaml
 from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.ptmrec import PTMRec
 from recbole_mm.model.recommender import Recommender
@@ -68,6 +70,11 @@ def recbole_properties_dir() -> Path:
 def recbole_models() -> list[str]:
     """Names of RecBole's own models."""
     return sorted(file.stem for file in (recbole_properties_dir() / "model").glob("*.yaml"))
+
+
+def recboles_downloads() -> set[str]:
+    """Names of the data sets that RecBole downloads where they are asked for and not there."""
+    return set(parse_yaml((recbole_properties_dir() / "dataset" / "url.yaml").read_text(encoding="utf-8")) or ())
 
 
 @cache
@@ -144,6 +151,9 @@ def _check_data() -> None:
     kind = recbole.data.dataset.Dataset
 
     def load_data(dataset: Any, *arguments: Any) -> None:
+        folder = Path(dataset.dataset_path)
+        if not folder.is_dir():
+            check_data(dataset.dataset_name, folder.parent, recboles_downloads())
         check_files_there(dataset)
         load(dataset, *arguments)
 

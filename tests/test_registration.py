@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recbole.data.dataset
 import yaml
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
 from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.quick_start import run_recbole
 from recbole.utils import get_flops, get_model, get_trainer, init_seed
 
 from recbole_mm import MODELS, register_model, registration, setting_rules
@@ -24,8 +26,6 @@ from recbole_mm.trainer.trainer import MultimodalTrainer
 
 
 def test_recbole_finds_model_data_set_and_trainer():
-    import recbole.data.dataset
-
     model = get_model("POWERec")
     assert model is MODELS.get("POWERec")
     assert model.__module__ == "recbole_mm.model.powerec"
@@ -49,6 +49,26 @@ def test_a_model_without_our_base_class_is_refused():
     with pytest.raises(ValueError, match=refusal):
         register_model(paper="Mine", year=2026)(type("Foreign", (GeneralRecommender,), {}))
     assert "Foreign" not in MODELS
+
+
+@pytest.mark.parametrize("model", ["POWERec", "BPR"])
+def test_an_unknown_data_set_is_refused_with_the_closest_name(tmp_path, model):
+    config = Config(model, "m-100k", config_dict={"data_path": str(tmp_path)})
+    with pytest.raises(ValueError, match=r"holds no data set 'm-100k' \(did you mean ml-100k\?\); there are none"):
+        create_dataset(config)
+    (tmp_path / "tm-100k").mkdir()
+    with pytest.raises(ValueError, match=r"'m-100k' \(did you mean tm-100k\?\); there are tm-100k"):
+        create_dataset(config)
+    with pytest.raises(ValueError, match=r"there is no folder .*gone; it is .* m-100k/ \(did you mean ml-100k\?\)"):
+        run_recbole(model, "m-100k", config_dict={"data_path": str(tmp_path / "gone")})
+
+
+def test_a_data_set_that_recbole_downloads_is_left_to_it(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(recbole.data.dataset.Dataset, "_download", lambda dataset: asked.append(dataset.dataset_name))
+    with pytest.raises(ValueError, match="File .*not exist"):
+        create_dataset(Config("BPR", "ml-1m", config_dict={"data_path": str(tmp_path)}))
+    assert asked == ["ml-1m"]
 
 
 # ---------------------------------------------------------------- settings

@@ -14,7 +14,7 @@ from recbole.config import Config
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import check_keys, checked_config
-from recbole_mm.data_folders import check_data, find_data, given_folder, settings_file
+from recbole_mm.data_folders import data_folder, settings_file
 from recbole_mm.host.config import user_settings
 from recbole_mm.io.files import atomic_file
 from recbole_mm.quick_start import prepare_training
@@ -114,11 +114,7 @@ def prepare_search(
 
 def _config_with_data(model: str, dataset: str, config_file_list: list[str] | None) -> Config:
     """The Config of all trials, which says where the data are: a search on Ray loads them once."""
-    data_path = given_folder(checked_config(model, dataset, config_file_list))
-    if data_path is None:
-        data_path = find_data(dataset)
-    else:
-        check_data(dataset, Path(data_path))
+    data_path = data_folder(checked_config(model, dataset, config_file_list))
     own_file = settings_file(dataset, data_path)
     files = [*([] if own_file is None else [str(own_file)]), *(config_file_list or ())]
     return checked_config(model, dataset, files, {"data_path": data_path})
