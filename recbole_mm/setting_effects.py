@@ -28,7 +28,7 @@ _OF_TRAINING = (  # RecBole's keys, and ours, that a model without parameters ha
 def warn_without_effect(config: Config, final: Mapping[str, Any]) -> None:
     """Warn of each key that a user set and that nothing of the run reads, with what would have it act."""
     given = user_settings(config)
-    for line in _of_other_parts(config, given, final):
+    for line in [*_of_other_parts(config, given, final), *_of_split_data(given, final)]:
         warn_once(line)
     for line in without_effect(config, given, {key: [value] for key, value in final.items()}):
         warn_once(line)
@@ -70,6 +70,17 @@ def without_effect(config: Config, keys: Iterable[str], values: Mapping[str, Seq
     return [
         f"{key} changes nothing where {need.key} is {value}; set {need.key} to {need.words}, or leave {key} out"
         for key, (need, value) in ((key, why) for key, why in found if why is not None)
+    ]
+
+
+def _of_split_data(given: Mapping[str, Any], final: Mapping[str, Any]) -> list[str]:
+    """What splits interactions, where files have them split already."""
+    asked = [key for key in ("split", "order", "group_by") if key in (given.get("eval_args") or ())]
+    if not asked or not final["benchmark_filename"]:
+        return []
+    return [
+        f"eval_args: {', '.join(asked)} changes nothing on data that are split already (benchmark_filename); leave it "
+        "out, or split one .inter"
     ]
 
 

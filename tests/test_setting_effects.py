@@ -14,6 +14,8 @@ from recbole_mm.setting_rules import properties_dir
 from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.search import prepare_search
 
+SPLIT_FILES = {"benchmark_filename": ["train", "valid", "test"]}
+
 
 @pytest.fixture(autouse=True)
 def _every_line_anew():
@@ -42,6 +44,9 @@ def _every_line_anew():
         ("PTMRec", {"peft": "none", "stage_two_epochs": 3}, "stage_two_epochs is a key of a stage that this run has n"),
         ("ContentKNN", {"matmul_precision": "bf16"}, "matmul_precision is a key of training, and ContentKNN is solved "
          "in closed form; it changes nothing"),
+        ("BPR", {**SPLIT_FILES, "eval_args": {"split": {"RS": [8, 1, 1]}, "order": "TO", "mode": "full"}}, "eval_args: "
+         "split, order changes nothing on data that are split already (benchmark_filename); leave it out, or split "),
+        ("VBPR", {**SPLIT_FILES, "eval_args": {"order": "RO"}}, "eval_args: order changes nothing on data that are "),
         ("ContentEASE", {"epochs": 5}, "epochs is a key of training, and ContentEASE is solved in closed form; it "),
     ],
 )  # fmt: skip
@@ -56,6 +61,8 @@ def test_a_key_that_nothing_reads_is_told_once(model, settings, line, caplog):
     [
         ("SiBraR", {"sampling": "central", "central_modality": "visual"}),
         ("SiBraR", {}),
+        ("VBPR", {**SPLIT_FILES, "eval_args": {"mode": "full"}}),
+        ("VBPR", {"eval_args": {"split": {"RS": [8, 1, 1]}, "order": "RO"}}),
         ("POWERec", {"prompt_num": 2, "prompt_pooling": "max"}),
         ("MARGO", {"backbone": "POWERec", "prompt_num": 2}),
         ("MENTOR", {"shared_twins": True}),
