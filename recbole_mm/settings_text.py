@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -38,12 +39,12 @@ def allowed_values(field: FieldInfo, beyond: bool = False) -> str:
 
 
 def is_beyond(value: Any) -> bool:
-    """Whether a value, or one of a list, is a whole number above the bound that stands for none."""
+    """Whether a value, or one of a list, is a whole number of a size above the bound that stands for none."""
     if isinstance(value, (list, tuple)):
         return any(map(is_beyond, value))
     if isinstance(value, str):
         return value.isdecimal() and len(value) > len(str(UNLIMITED))
-    return isinstance(value, int) and value > UNLIMITED
+    return isinstance(value, int) and abs(value) > UNLIMITED
 
 
 @cache
@@ -79,7 +80,10 @@ def _docstrings(kind: type) -> dict[str, str]:
 
 def shown(value: Any) -> str:
     """A value for a message, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python's own limit, as such texts take long
+        return f"a number of more than {sys.get_int_max_str_digits()} digits"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
@@ -116,15 +120,18 @@ def _of_alternative(annotation: Any, metadata: list[Any], largest: float) -> str
     if hasattr(kind, "model_fields"):
         return f"a dict of {', '.join(kind.model_fields)}"
     name = _NAMES.get(kind, getattr(kind, "__name__", str(kind)))
-    return name + (_bounds(metadata, largest) if kind in (int, float) else "")
+    return name + (_bounds(metadata, largest, kind) if kind in (int, float) else "")
 
 
-def _bounds(metadata: list[Any], largest: float) -> str:
-    """The bounds among a field's metadata in words, an upper one up to `largest`."""
+def _bounds(metadata: list[Any], largest: float, kind: type) -> str:
+    """The bounds among a field's metadata in words, an upper one up to `largest`; without that, a float's own too."""
     found: dict[str, Any] = {}
     for item in metadata:
         for part in item.metadata if isinstance(item, FieldInfo) else [item]:
             found |= {name: getattr(part, name) for name in ("ge", "gt", "le", "lt") if hasattr(part, name)}
+    if kind is float and largest == math.inf:
+        found |= {"ge": -sys.float_info.max} if not {"ge", "gt"} & found.keys() else {}
+        found |= {"le": sys.float_info.max} if not {"le", "lt"} & found.keys() else {}
     lower = f"of at least {_number(found['ge'])}" if "ge" in found else ""
     lower = f"above {_number(found['gt'])}" if "gt" in found else lower
     upper = f"at most {_number(found['le'])}" if found.get("le", math.inf) <= largest and "le" in found else ""

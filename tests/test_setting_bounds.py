@@ -132,6 +132,17 @@ def test_a_length_that_is_too_large(value):
         RecBoleSettings.read({"topk": value})
 
 
+@pytest.mark.parametrize(
+    "value, shown",
+    [(10**400, "1000"), (-(10**400), "-1000"), ("9" * 5000, "'9999"), (10**5000, "a number of more than 4300 digits")],
+    ids=["large", "negative", "text", "no text"],
+)
+def test_a_number_beyond_floats(value, shown):
+    allowed = r"give a number of at least 0 and at most 1\.79769e\+308; Learning rate\."
+    with pytest.raises(ValueError, match=f"^learning_rate: {shown}.* is not allowed; {allowed}$"):
+        RecBoleSettings.read({"learning_rate": value})
+
+
 def test_numbers_beyond_floats_in_recboles_own_forms():
     for key, value in (
         ("eval_args", {"split": {"RS": [10**400, 1, 1]}}),

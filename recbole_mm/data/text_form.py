@@ -13,6 +13,7 @@ from recbole_mm.data.file_form import FileForm
 from recbole_mm.io.counting import counted
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.first_line import check_separator
+from recbole_mm.io.numbers import NumberError, real
 from recbole_mm.io.reading import decoded, open_regular, regular_file
 from recbole_mm.io.tables import (
     MARK,
@@ -203,10 +204,19 @@ def parse_vectors(
             f"{path}, line {here[row]}: {counted(widths[row], 'value')} where line {lines[0]} has {width}; "
             "every line needs the same number"
         )
+    words = tokens.flatten()
     try:
-        return pc.cast(tokens.flatten(), pa.float32()).to_numpy().reshape(-1, width)
+        values = pc.cast(words, pa.float32()).to_numpy()
     except pa.ArrowInvalid as error:
         raise ValueError(_describe_bad_number(path, here, tokens)) from error
+    ends = np.flatnonzero((values == 0) | np.isinf(values))
+    says_more = pc.match_substring_regex(words.take(pa.array(ends)), "^[^eE]*[1-9]")
+    for place in ends[says_more.to_numpy(zero_copy_only=False)]:
+        try:
+            real(words[place].as_py())
+        except NumberError as error:
+            raise ValueError(f"{path}, line {here[place // width]}: {error}") from error
+    return values.reshape(-1, width)
 
 
 def _one_separator(vector: str, separator: str) -> str:

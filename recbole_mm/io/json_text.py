@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from recbole_mm.io.numbers import real
+
 
 def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is none, json.JSONDecodeError with line and column, an object has a key twice, or it is nested
-            deeper than Python reads.
+        ValueError: it is none, json.JSONDecodeError with line and column, an object has a key twice, a number would be
+            read as another one, or it is nested deeper than Python reads.
     """
     try:
-        return json.loads(text, object_pairs_hook=_each_key_once)
+        return json.loads(text, object_pairs_hook=_each_key_once, parse_float=real)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

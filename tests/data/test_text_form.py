@@ -74,6 +74,8 @@ def test_text_larger_than_a_block_is_read_whole(folder, monkeypatch):
         ("a\t1 2\nb\t1 nan\n", "line 3: item 'b' holds a value that is not finite"),
         ("a\t1 inf\n", "line 2: item 'a' holds a value that is not finite"),
         ("a\t1 1e40\n", "line 2: item 'a' holds a value that is not finite"),
+        ("a\t1 2\nb\t0 1e-400\n", "line 3: 1e-400 is read as 0, as numbers end at 1e-308"),
+        ("a\t1 2\nb\t-1e400 nan\n", "line 3: -1e400 is read as -inf, as numbers end at 1e-308"),
         ("a\t1 2\nb\t3 4\na\t1 3\n", "item 'a' has different features in line 2 and line 4"),
         ("a 1 2\n", "line 2: expected an item id"),
         ("a\t1 2\n\t3 4\n", "line 3: expected an item id"),
@@ -86,6 +88,12 @@ def test_bad_text_names_file_and_line(folder, text, message):
     with pytest.raises(ValueError, match=message) as error:
         read_features(folder, "toy", "visual")
     assert str(path) in str(error.value)
+
+
+def test_numbers_that_float32_rounds_to_nothing_are_read(folder):
+    """As in features that are binary: a share of 1e-50 is a zero of float32, and no slip."""
+    write_lines(folder, "a\t1e-50 0\nb\t-0.0 0e-400\n")
+    np.testing.assert_array_equal(read_features(folder, "toy", "visual").values, np.zeros((2, 2)))
 
 
 def test_text_in_another_encoding_is_an_error(folder):

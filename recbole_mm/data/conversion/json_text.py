@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from recbole_mm.data.conversion.text_lines import numbered_lines
 from recbole_mm.io.json_text import parse_json
+from recbole_mm.io.numbers import NumberError, literal, real
 
 
 def read_json(path: Path) -> Any:
@@ -39,6 +39,8 @@ def json_lines(path: Path, *, literals: bool = False, exact: bool = False) -> It
             continue
         try:
             record = _parse(line, literals, exact)
+        except NumberError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number}: no JSON object ({error}); correct or delete it") from error
         if not isinstance(record, dict):
@@ -48,9 +50,9 @@ def json_lines(path: Path, *, literals: bool = False, exact: bool = False) -> It
 
 def _parse(line: str, literals: bool, exact: bool) -> Any:
     try:
-        record = json.loads(line, parse_int=str, parse_float=str) if exact else json.loads(line)
-    except ValueError:
-        if not literals:
+        record = json.loads(line, parse_int=str, parse_float=str) if exact else json.loads(line, parse_float=real)
+    except ValueError as error:
+        if not literals or isinstance(error, NumberError):
             raise
         record = _literal(line)
     if "\\ud" in line.lower():  # half of a pair of surrogates is no text
@@ -61,7 +63,9 @@ def _parse(line: str, literals: bool, exact: bool) -> Any:
 def _literal(line: str) -> Any:
     """A Python dictionary's line; raises ValueError where it is none, in words of ours."""
     try:
-        return ast.literal_eval(line)
+        return literal(line)
+    except NumberError:
+        raise
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:  # the last of the parser's stack
         raise ValueError("nor a Python dictionary of plain values; code is not run") from error
 

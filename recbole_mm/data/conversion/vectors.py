@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from recbole_mm.io.numbers import NumberError, real
 from recbole_mm.io.tables import reads_as_number
 
 VECTORS = ":float_seq"
@@ -26,7 +27,7 @@ def parsed_vectors(cells: Any, column: str, place: Callable[[int], str]) -> Any:
     """Lists of numbers of cells of texts, None where one is empty; others as they are.
 
     Raises:
-        ValueError: a cell holds anything else; names its place.
+        ValueError: a cell holds anything else, or a number that would be read as another one; names its place.
     """
     if not isinstance(cells, list):
         return cells
@@ -40,7 +41,10 @@ def _parsed(cell: str, column: str, place: Callable[[], str]) -> list[float] | N
     if bad is not None:
         remedy = "which NumPy prints for what it leaves out; save all" if bad == "..." else "no number; correct it"
         raise ValueError(f"{place()}: the vector in {column!r} has {bad[:40]!r}, {remedy}")
-    return [float(word) for word in words] or None
+    try:
+        return [real(word) for word in words] or None
+    except NumberError as error:
+        raise ValueError(f"{place()}: the vector in {column!r}: {error}") from error
 
 
 def _words(listed: str) -> Sequence[str]:

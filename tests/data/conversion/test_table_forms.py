@@ -113,3 +113,21 @@ def test_features_are_those_of_the_source_by_id_and_train_an_epoch(write, tmp_pa
     feature, ids = run.dataset.modality_feature("visual").numpy(), run.dataset.field2id_token["item_id"]
     for number in range(1, run.dataset.item_num):
         np.testing.assert_array_equal(feature[number], VISUAL[ITEM_IDS.index(ids[number])])
+
+
+@pytest.mark.parametrize(
+    "name, lines, place",
+    [
+        ("items.jsonl", ['{"item": "a", "emb": [0.5, 1.5]}', '{"item": "b", "emb": [0.5, 1e-400]}'], "line 2"),
+        ("items.jsonl", ["{'item': 'a', 'emb': [0.5, 1.5]}", "{'item': 'b', 'emb': [0.5, -1e-400]}"], "line 2"),
+        ("items.csv", ["item,emb", 'a,"[0.5, 1.5]"', 'b,"[0.5, 1e-400]"'], "line 3"),
+        ("items.csv", ["item,emb", 'a,"[0.5, 1.5]"', 'b,"[0.5, 1e400]"'], "line 3"),
+    ],
+)
+def test_a_vector_with_a_number_that_no_computer_holds(tmp_path, capsys, name, lines, place):
+    (tmp_path / "r.csv").write_text("user,item,rating\nu,a,1\nv,b,2\n")
+    items = tmp_path / name
+    items.write_text("\n".join(lines) + "\n")
+    assert main(["convert", "auto", str(tmp_path / "r.csv"), "--items", str(items), "--name", "t", "--out", "d"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {items}, {place}") and "as numbers end at 1e-308 and 1e308; write one" in line
