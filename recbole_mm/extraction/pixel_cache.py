@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import secrets
+import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from recbole_mm.encoder.preparation import Preparation
+from recbole_mm.io.arrow_sizes import unpacked_size
 from recbole_mm.io.errors import naming
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import open_regular
@@ -129,12 +131,19 @@ def read_pixels(file: Path, shape: tuple[int, ...]) -> tuple[list[str], np.ndarr
     """
     with open_regular(file) as opened:  # never a pipe
         content = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    columns = {"digest": pa.string(), "pixels": pa.binary(int(np.prod(shape)))}
     try:
-        table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
+        opened = pa.ipc.open_file(pa.py_buffer(content))
+        if dict(zip(opened.schema.names, opened.schema.types, strict=True)) != columns:
+            raise ValueError(f"{file} has pictures of another size than {shape}")
+        if unpacked_size(memoryview(content)):
+            raise ValueError(f"{file} is packed, as none is that was written here")
+        table = opened.read_all()
+        table.validate(full=True)  # damaged texts would be read from anywhere in memory
         digests, [chunk] = table["digest"].to_pylist(), table["pixels"].chunks
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, KeyError, struct.error, IndexError) as error:
         raise ValueError(f"{file} is no whole file of pixels ({error})") from error
-    if chunk.type != pa.binary(int(np.prod(shape))) or chunk.offset:
-        raise ValueError(f"{file} has pictures of another size than {shape}")
+    if chunk.offset or table["digest"].null_count:
+        raise ValueError(f"{file} is not as it was written")
     pixels = np.frombuffer(chunk.buffers()[1], np.uint8, len(digests) * int(np.prod(shape)))
     return digests, pixels.reshape(-1, *shape)

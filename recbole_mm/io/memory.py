@@ -26,11 +26,11 @@ def _number(file: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def check_unpacked(path: Path, n_bytes: int) -> None:
-    """Raise ValueError where a packed file would take more than half of the memory that is left."""
+def check_unpacked(path: Path, n_bytes: int, remedy: str = "save it unpacked") -> None:
+    """Raise ValueError, with what to do, where a packed file would take more than half of the memory that is left."""
     free = free_memory()
     if free is not None and n_bytes > free // 2:
         raise ValueError(
             f"{path} of {path.stat().st_size / 1e6:.3g} MB unpacks to {n_bytes / 1e9:.3g} GB, more than half of the "
-            f"{free / 1e9:.3g} GB of memory that are left; save it unpacked"
+            f"{free / 1e9:.3g} GB of memory that are left; {remedy}"
         )

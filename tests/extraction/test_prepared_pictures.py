@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -30,6 +31,27 @@ CACHE = Path("saved") / "pictures"
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
     return write_dual_clip(tmp_path_factory.mktemp("clip"))
+
+
+def write_unlike(file: Path, table: pa.Table, damage: str) -> None:
+    """A cache's table as :func:`write_pixels` does not write it."""
+    digests, options = table["digest"].combine_chunks(), pa.ipc.IpcWriteOptions()
+    if damage == "packed":
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+    elif damage == "words":
+        table = table.set_column(0, "digest", pa.array(range(len(digests))))
+    elif damage == "meant often":
+        table = table.set_column(0, "digest", digests.dictionary_encode())
+    elif damage == "no digest":
+        table = table.set_column(0, "digest", pa.array([None, *digests.to_pylist()[1:]], pa.string()))
+    else:
+        places = np.frombuffer(digests.buffers()[1], np.int32).copy()
+        places[1] = 1 << 30
+        table = table.set_column(0, "digest", pa.Array.from_buffers(
+            pa.string(), len(digests), [None, pa.py_buffer(places), digests.buffers()[2]]
+        ))  # fmt: skip
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
 
 
 @pytest.fixture
@@ -131,6 +153,17 @@ class TestCache:
         part = pixels[2].tobytes() if place == "pixels" else digests[2].encode()
         content[content.index(part)] ^= 1
         file.write_bytes(content)
+        assert extract(shop, clip) == whole
+        assert not file.exists() and len(PixelCache(CACHE, preparation)) == 5
+
+    @pytest.mark.parametrize("damage", ["packed", "words", "meant often", "no digest", "out of bounds"])
+    def test_a_file_that_this_never_writes_is_made_again(self, tmp_path, clip, preparation, damage):
+        """One that is packed or says a text a million times would fill the memory, another be read out of bounds."""
+        shop = write_shop(tmp_path)
+        whole = extract(shop, clip)
+        (file,) = CACHE.rglob("*.arrow")
+        table = pa.ipc.open_file(pa.py_buffer(file.read_bytes())).read_all()
+        write_unlike(file, table, damage)
         assert extract(shop, clip) == whole
         assert not file.exists() and len(PixelCache(CACHE, preparation)) == 5
 

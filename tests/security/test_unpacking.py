@@ -13,7 +13,9 @@ import pytest
 
 from recbole_mm.__main__ import main
 from recbole_mm.data.arrow_form import read_arrow, write_arrow
+from recbole_mm.data.conversion.arrow_tables import ParquetTable
 from recbole_mm.data.npy import load_npy
+from recbole_mm.io import memory
 from recbole_mm.io.arrow_sizes import unpacked_size
 from recbole_mm.io.memory import free_memory
 
@@ -105,3 +107,52 @@ def test_a_text_that_stands_once_and_is_meant_often(capsys, keeps_type):
     assert main("convert auto t.parquet --name toy --out data".split()) == 2
     error = capsys.readouterr().err
     assert "error: t.parquet: 70000 rows hold 1.4 GB of texts in 'item'; shorten them, or leave the column out" in error
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_lists_of_a_number_that_stands_once_and_is_meant_often(capsys, monkeypatch, fixed):
+    """Of 160 MB in lists, where 100 MB of memory are left."""
+    values = pa.array(np.full(40_000_000, 0.5, dtype=np.float32))
+    places = pa.array(np.arange(0, 40_000_001, 40_000, dtype=np.int32))
+    vectors = pa.FixedSizeListArray.from_arrays(values, 40_000) if fixed else pa.ListArray.from_arrays(places, values)
+    pq.write_table(pa.table({"item": [f"i{row}" for row in range(1000)], "vector": vectors}), "items.parquet")
+    Path("r.csv").write_text("user,item\nu,i1\nv,i2\n")
+    assert Path("items.parquet").stat().st_size < 10**5
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**8)
+    assert main("convert auto r.csv --items items.parquet --name toy --out data".split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (
+        line.startswith("error: items.parquet of 0.0") and "MB unpacks to 0.16 GB, more than half of the 0.1 GB" in line
+    )
+    assert line.endswith("save it with fewer rows in a group")
+
+
+def test_lists_that_are_as_large_as_their_file_are_read_where_little_memory_is_left(monkeypatch):
+    values = np.random.default_rng(0).random((2000, 300), dtype=np.float32)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), 300)
+    pq.write_table(pa.table({"item": [f"i{row}" for row in range(2000)], "vector": vectors}), "items.parquet")
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**6)
+    cells = [chunk["vector"] for chunk, _ in ParquetTable(Path("items.parquet")).batches(["vector"], 500)]
+    np.testing.assert_array_equal(np.concatenate([np.stack(chunk.to_numpy(False)) for chunk in cells]), values)
+
+
+def test_lists_of_a_text_that_stands_once_and_is_meant_often(capsys):
+    words = pa.DictionaryArray.from_arrays(np.zeros(70_000, dtype=np.int32), ["x" * 20_000])
+    places = pa.array(np.arange(0, 70_001, 70, dtype=np.int32))
+    items = pa.table({"item": [f"i{row}" for row in range(1000)], "tags": pa.ListArray.from_arrays(places, words)})
+    pq.write_table(items, "items.parquet", store_schema=False)
+    Path("r.csv").write_text("user,item\nu,i1\nv,i2\n")
+    assert main("convert auto r.csv --items items.parquet --name toy --out data".split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: items.parquet: 1000 rows hold 1.4 GB of texts in 'tags'; shorten them, or leave")
+
+
+def test_texts_in_lists_are_what_the_file_has(tmp_path):
+    words = [["a", "b"], None, [], ["c", None], ["a"]]
+    kinds = [pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(pa.list_(pa.string()))]
+    columns = [words, words, [[row] for row in words]]
+    table = pa.table({str(n): pa.array(*column) for n, column in enumerate(zip(columns, kinds, strict=True))})
+    pq.write_table(table, "t.parquet")
+    chunks = [chunk for chunk, _ in ParquetTable(Path("t.parquet")).batches(["0", "1", "2"], 2)]
+    for name in table.column_names:
+        assert pa.chunked_array([chunk[name] for chunk in chunks]).equals(table[name])

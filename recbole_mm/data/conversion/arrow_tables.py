@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.memory import check_unpacked
 from recbole_mm.io.reading import open_regular
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 100_000
 _MOST_TEXT = 1 << 30  # bytes of one column in so many rows: a text that stands there once may be meant a million times
+_USUAL_PACKING = 100  # bytes of lists for one of the file; what is packed more is held against the memory
 
 
 class ArrowTable:
@@ -34,10 +36,8 @@ class ArrowTable:
 
         widths = {}
         for field in self.schema:
-            fixed = pa.types.is_fixed_size_list(field.type)
-            if fixed or pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
-                if pa.types.is_floating(field.type.value_type):
-                    widths[field.name] = field.type.list_size if fixed else 0
+            if _is_list(field.type) and pa.types.is_floating(field.type.value_type):
+                widths[field.name] = field.type.list_size if pa.types.is_fixed_size_list(field.type) else 0
         return widths
 
     def batches(self, columns: list[str], n_rows: int = CHUNK_ROWS) -> Iterator[tuple[dict[str, Any], range]]:
@@ -82,12 +82,27 @@ class ParquetTable(ArrowTable):
 
         with open_regular(self.path) as file:
             try:
-                texts = [field.name for field in self.schema if field.name in columns and _is_text(field.type)]
+                texts = self._check_lists(pq.ParquetFile(file).metadata, columns)
                 for batch in pq.ParquetFile(file, read_dictionary=texts).iter_batches(n_rows, columns=columns):
                     batch.validate(full=True)  # of texts that are no UTF-8
                     yield self._decoded(batch)
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(f"{self.path} is no whole Parquet file ({one_line(error)}); make it again") from error
+
+    def _check_lists(self, metadata: Any, columns: Sequence[str]) -> list[str]:
+        """Where the texts of some columns, and of lists in them, stand, as Parquet names it.
+
+        Raises ValueError where the lists of a small file take most of the memory: equal values are stored once.
+        """
+        kinds = {field.name: _innermost(field.type) for field in self.schema if field.name in columns}
+        leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        listed = [place for place, leaf in enumerate(leaves) if leaf.max_repetition_level]
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            size = 4 * sum(group.column(place).num_values for place in listed)
+            if size > _USUAL_PACKING * self.path.stat().st_size:
+                check_unpacked(self.path, size, "save it with fewer rows in a group")
+        texts = [name for name, kind in kinds.items() if _is_text(kind)]
+        return [leaf.path for leaf in leaves if any(f"{leaf.path}.".startswith(f"{name}.") for name in texts)]
 
     def _decoded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Texts as such; raises ValueError where a small file means a great deal of them."""
@@ -96,17 +111,34 @@ class ParquetTable(ArrowTable):
 
         for place, name in enumerate(batch.schema.names):
             column, kind = batch.column(place), self.schema.field(name).type
-            if not (pa.types.is_dictionary(column.type) and _is_text(column.type.value_type)):
+            words = column
+            while _is_list(words.type):
+                words = words.flatten()
+            if not (pa.types.is_dictionary(words.type) and _is_text(words.type.value_type)):
                 continue
-            size = pc.sum(pc.binary_length(column.dictionary).take(column.indices)).as_py() or 0
+            size = pc.sum(pc.binary_length(words.dictionary).take(words.indices)).as_py() or 0
             if size > _MOST_TEXT:
                 raise ValueError(
                     f"{self.path}: {batch.num_rows} rows hold {size / 1e9:.3g} GB of texts in {name!r}; shorten them, "
                     "or leave the column out"
                 )
-            if _is_text(kind):
-                batch = batch.set_column(place, name, column.dictionary_decode().cast(kind))
+            if _is_text(_innermost(kind)):
+                whole = column.dictionary_decode() if words is column else column
+                batch = batch.set_column(place, name, whole.cast(kind))
         return batch
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _innermost(kind: pa.DataType) -> pa.DataType:
+    """What lists are of, and lists in them; another type itself."""
+    while _is_list(kind):
+        kind = kind.value_type
+    return kind
 
 
 def _is_text(kind: pa.DataType) -> bool:
