@@ -27,7 +27,7 @@ def _object(text: str) -> str:
 FileName = Annotated[str, Field(pattern=r"^[\w-]+$")]
 """A name that files are called by, so that none leads elsewhere."""
 JsonObject = Annotated[str, AfterValidator(_object)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]  # as tables have numbers
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ class Store:
             found = read_json(description, dict).get("version")
             if type(found) is not int or found != VERSION:
                 raise ValueError(
-                    f"{folder} holds a store of version {found} ({_DESCRIPTION}), this is for {VERSION}; give another "
-                    f"--out, or read it with the recbole_mm that wrote it"
+                    f"{folder} holds a store of version {found!r} ({_DESCRIPTION}), this is for {VERSION}; give "
+                    f"another --out, or read it with the recbole_mm that wrote it"
                 )
             return
         if folder.is_dir() and any(folder.iterdir()):
@@ -150,7 +150,8 @@ class Store:
         """Raise ValueError for a file of a run or search that is damaged or missing."""
         for record in self.records():
             if not record.error:
-                check_measured(self._run_file(record.run), record.test, self._users_of(record.run))
+                remedy = f"restore both files of the run, or delete {self._run_file(record.run)} to run it again"
+                check_measured(self._run_file(record.run), record.test, self._users_of(record.run), remedy)
         for file in files_in(self.folder / "trials", "*.json"):
             read_trials(file)
         self.leaks()

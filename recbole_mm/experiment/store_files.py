@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Content = TypeVar("Content")
+_ROUNDING = 1e-4  # RecBole's metrics have four digits
 _RESTORE = "restore it; tables are written again by experiment --resume"
 
 
@@ -114,19 +116,24 @@ def read_parquet(
     return table
 
 
-def check_measured(file: Path, test: Mapping[str, float], users: pd.DataFrame) -> None:
-    """Raise ValueError where a run's file lacks the mean of a metric that the run has user by user.
+def check_measured(place: str | Path, test: Mapping[str, float], users: pd.DataFrame, remedy: str) -> None:
+    """Raise ValueError where a run's metrics are not the means of what it has user by user.
 
     Args:
-        file: of the run.
-        test: its metrics there.
+        place: where the metrics stand.
+        test: these metrics.
         users: a row for each test user, with a column for each metric.
+        remedy: what to do.
     """
-    absent = [name for name in users if name not in ("run", "user", "items") and name not in test]
-    if absent:
-        raise ValueError(
-            f"{file} is damaged (record.test has no {absent[0]}); restore it, or delete it to run it again"
-        )
+    twice = users["user"][users["user"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{place}: its users are damaged (user {twice.iloc[0]!r} is there twice); {remedy}")
+    for name in users.columns.drop(["run", "user", "items"], errors="ignore"):
+        if name not in test:
+            raise ValueError(f"{place} is damaged (record.test has no {name}); {remedy}")
+        mean = float(users[name].mean())  # NaN where no user has an item of a candidate set
+        if mean == mean and not math.isclose(test[name], mean, rel_tol=_ROUNDING, abs_tol=_ROUNDING):
+            raise ValueError(f"{place}: {name} is {test[name]:g}, and {mean:g} on average of its users; {remedy}")
 
 
 def _holds(values: pd.Series, kind: Kind) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from recbole_mm.experiment.record import NESTED, RECORD, Record, unflat
 from recbole_mm.experiment.rows import label_of, plain
 from recbole_mm.experiment.store import Store
-from recbole_mm.experiment.store_files import checked, read_parquet
+from recbole_mm.experiment.store_files import check_measured, checked, read_parquet
 from recbole_mm.experiment.table_forms import CURVES, DATA, LEAKS, LISTS, OF_CANDIDATES, PER_USER, TRIALS
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import has_file
@@ -132,6 +132,10 @@ def read_store(folder: Path) -> StoreTables:
     for name in tables["per_user"]:
         if name not in PER_USER.columns and f"test_{name}" not in runs:
             raise ValueError(f"{folder / 'runs.parquet'} has no column 'test_{name}'; {_AGAIN}")
+    by_run = dict(iter(ended.rename(columns=lambda name: name.removeprefix("test_")).groupby("run")))
+    for run, users in tables["per_user"].groupby("run"):
+        if run in by_run:
+            check_measured(f"{folder / 'runs.parquet'}: run {run}", by_run[run].iloc[0], users, _AGAIN)
     file = folder / "leaks.parquet"  # which stores of before the sentinel was in them lack
     empty = pd.DataFrame(columns=list(LEAKS.columns))
     leaks = read_parquet(file, LEAKS.columns) if has_file(file) else empty

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,7 @@ def edited(**values) -> Callable[[dict], None]:
         (edited(seed=-1), "record.seed: .*greater than or equal to 0"),
         (edited(seed=True), "record.seed: .*integer"),
         (edited(epochs=-3), "record.epochs: "),
+        (edited(parameters=10**30), "record.parameters: .*less than 9223372036854775808"),
         (edited(model=7), "record.model: .*string"),
         (edited(run="../../x"), "record.run: string should match pattern"),
         (edited(row="a/b"), "record.row: string should match pattern"),
@@ -117,8 +119,36 @@ def test_a_run_without_the_mean_of_what_its_users_have(out, test, capsys):
     content = json.loads(file.read_text())
     content["record"]["test"] = test
     file.write_text(json.dumps(content))
-    said = f"{file.absolute()} is damaged (record.test has no recall@5); restore it, or delete it to run it again"
+    said = f"{file.absolute()} is damaged (record.test has no recall@5); {remedy(file)}"
     assert refusal(RESUME, capsys) == f"error: {said}"
+
+
+def remedy(file: Path) -> str:
+    return f"restore both files of the run, or delete {file.absolute()} to run it again"
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda users: users.iloc[3:], "recall@5 is [0-9.]+, and [0-9.]+ on average of its users"),
+        (lambda users: users.assign(**{"ndcg@5": 0.9}), "ndcg@5 is [0-9.]+, and 0.9 on average of its users"),
+        (lambda users: pd.concat([users, users]), r"its users are damaged \(user '.+' is there twice\)"),
+    ],
+)
+def test_a_run_that_is_not_of_its_users(out, change, said, capsys):
+    file = first(out, "runs/*.json")
+    users = file.with_suffix(".users.parquet")
+    change(pd.read_parquet(users)).to_parquet(users, index=False)
+    assert re.fullmatch(f"error: {file.absolute()}: {said}; {remedy(file)}", refusal(RESUME, capsys))
+
+
+@pytest.mark.parametrize("table", ["runs", "per_user"])
+def test_a_table_of_runs_that_are_not_of_their_users(out, table, capsys):
+    file = out / f"{table}.parquet"
+    name = {"runs": "test_ndcg@5", "per_user": "ndcg@5"}[table]
+    pd.read_parquet(file).assign(**{name: 0.9}).to_parquet(file, index=False)
+    said = "runs.parquet: run .*: ndcg@5 is [0-9.]+, and [0-9.]+ on average of its users; write the tables again by "
+    assert re.search(said, refusal(["report", "out"], capsys))
 
 
 def test_a_table_of_runs_without_the_mean_of_what_its_users_have(out, capsys):
