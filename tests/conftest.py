@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing.forkserver
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 # Before torch loads: the data are tiny, and threads that spin for work cost minutes beside another busy process.
@@ -39,6 +41,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real data sets are not on this machine")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def forkserver():
+    """The process that multiprocessing's forkserver forks, once it has imported what a run's processes need.
+
+    Each would otherwise take five processor seconds to import it, two of them torch's _dynamo.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
+        modules = ["pytest", "torch._dynamo", "recbole_mm.quick_start", "recbole_mm.testing.toy"]
+        multiprocessing.set_forkserver_preload(modules)
+        multiprocessing.forkserver.ensure_running()
+
+
+@pytest.fixture
+def forked(forkserver, monkeypatch):
+    """Has a run's processes forked, not started from nothing."""
+    import torch.multiprocessing as mp
+
+    monkeypatch.setattr(mp, "spawn", partial(mp.start_processes, start_method="forkserver"))
 
 
 STARTS_RAY = ("test_compat", "test_interrupts", "test_ray_cluster", "test_ray_job", "test_ray_search", "test_recommend")

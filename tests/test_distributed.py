@@ -103,28 +103,16 @@ def interaction(batch: dict):
 
 
 @pytest.fixture(scope="module")
-def forking():
-    """Forks what has imported this file once: a run's own processes, which start from nothing, are tested below."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
-        context = mp.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        yield context
-
-
-@pytest.fixture(scope="module")
-def one_and_several(request, folder, forking) -> tuple[dict, list[dict]]:
+def one_and_several(request, folder, forkserver) -> tuple[dict, list[dict]]:
     """The facts of one process, and of each of several."""
     alone = start_as_here(request.param, folder)
     whole = alone.batch()
     batch = {name: whole[name][:60].tolist() for name in ("user_id", "item_id", "neg_item_id")}
     alone.batch = lambda: interaction(batch)
     single = facts(alone, slice(0, 60))
-    queue = forking.Queue()
+    queue = mp.get_context("forkserver").Queue()
     arguments = (request.param, folder, batch, free_port(), queue)
-    context = mp.start_processes(
-        in_process, args=arguments, nprocs=PROCESSES, join=False, start_method="forkserver"
-    )
+    context = mp.start_processes(in_process, args=arguments, nprocs=PROCESSES, join=False, start_method="forkserver")
     found = {}
     while len(found) < PROCESSES:
         context.join(timeout=0)  # raises what one of them raised
@@ -168,11 +156,16 @@ def test_what_item_graphs_are_built_from_rests_in_later_batches(one_and_several)
     assert [process["moved_by_second_step"] for process in several] == [single["moved_by_second_step"]] * PROCESSES
 
 
-@pytest.mark.parametrize("model, own", [("POWERec", {}), ("FREEDOM", {"knn_k": 3})])
-def test_a_run_in_two_processes_learns_what_one_learns(folder, model, own):
-    """The processes draw other negative items and another batch order: the same within a few users of 40."""
+@pytest.mark.parametrize("model, own, fixtures", [("POWERec", {}, []), ("FREEDOM", {"knn_k": 3}, ["forked"])])
+def test_a_run_in_two_processes_learns_what_one_learns(request, folder, model, own, fixtures):
+    """The processes draw other negative items and another batch order: the same within a few users of 40.
+
+    Those of the first model start from nothing, as a user's do.
+    """
+    for name in fixtures:
+        request.getfixturevalue(name)
     settings = {
-        **PRE_SPLIT, "data_path": str(folder), "embedding_size": 8, "train_batch_size": 64, "epochs": 40,
+        **PRE_SPLIT, "data_path": str(folder), "embedding_size": 8, "train_batch_size": 64, "epochs": 15,
         "learning_rate": 0.01, "eval_step": 5, "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5",
         "state": "WARNING", "show_progress": False, "gpu_id": "", **own,
     }  # fmt: skip
@@ -196,13 +189,13 @@ def recall_of(config, model, test_data) -> float:
     return trainer.evaluate(test_data, load_best_model=False)["recall@5"]
 
 
-def test_training_in_stages_takes_one_process(folder, capsys):
+def test_training_in_stages_takes_one_process(folder, forked, capsys):
     arguments = [f"--data_path={folder}", "--benchmark_filename=['train','valid','test']", "--state=WARNING"]
     assert main(["--model=MARGO", "--dataset=toy", "--nproc=2", f"--port={free_port()}", *arguments]) == 2
     assert "error: MARGO trains in stages, which takes one process; leave --nproc out" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken(folder, capsys, tmp_path, monkeypatch):
+def test_a_port_that_is_taken(folder, forked, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with socket.socket() as other:
         other.bind(("localhost", 0))

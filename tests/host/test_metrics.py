@@ -77,7 +77,7 @@ def test_evaluation_without_a_training(folder):
 
 
 @pytest.mark.slow
-def test_two_processes_measure_what_one_measures(folder):
+def test_two_processes_measure_what_one_measures(folder, forked):
     with socket.socket() as listening:
         listening.bind(("localhost", 0))
         port = listening.getsockname()[1]
