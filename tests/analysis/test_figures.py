@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from recbole_mm.analysis.attribution.becam import Attribution
 from recbole_mm.analysis.attribution.figures import draw_curves, heat_map
@@ -46,6 +47,20 @@ def test_long_titles_stay_within_their_panels(width):
     boxes = [axis.title.get_window_extent() for axis in panels]
     assert all(left.x1 < right.x0 for left, right in zip(boxes[:-1], boxes[1:], strict=True))
     assert boxes[0].x0 > 0 and boxes[-1].x1 < figure.bbox.x1
+
+
+def test_users_ids_stay_within_the_picture_and_apart_however_close_the_users():
+    users = [f"somebody {number}" for number in range(8)]
+    items = {"a": np.zeros(2), "b": np.array([40.0, 30.0])}
+    corner = np.array([40.0, 30.0]) + 1e-3 * np.arange(16).reshape(8, 2)
+    figure = map_figure([UserMap("LUDP", users, [["a", "b"]] * 8, corner, items)])
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.texts] == users
+    boxes = [Text.get_window_extent(text) for text in axis.texts]
+    frame = axis.get_window_extent()
+    assert all(frame.contains(*corner) for box in boxes for corner in (box.min, box.max))
+    assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
 
 
 def test_rounding_is_constant_and_a_result_is_not():

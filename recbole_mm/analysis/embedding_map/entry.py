@@ -32,9 +32,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         default=5,
         help="how many to draw (default: %(default)s)",
     )
-    users.add_argument(
-        "--user-ids", type=comma_separated, metavar="A,B,C", help="show these users instead"
-    )
+    users.add_argument("--user-ids", type=comma_separated, metavar="A,B,C", help="show these users instead")
     parser.add_argument(
         "--training-items",
         type=positive_int,
@@ -105,7 +103,7 @@ def map_figure(maps: list[UserMap]) -> Figure:
         _draw_items(axis, panel, colours)
         for colour, point in zip(colours, panel.user_points, strict=True):
             axis.scatter(*point, s=260, marker="*", color=[colour], edgecolors="black", zorder=3)
-        _name_users(axis, panel)
+        axis.margins(0.12)
         panel_title(axis, panel.label, 5.5, [SAME] if panel.all_the_same else [])
         axis.set(xticks=[], yticks=[])
     marks = "star: user, by id; line and dot: training item, in its user's colour"
@@ -113,6 +111,9 @@ def map_figure(maps: list[UserMap]) -> Figure:
         marks += "; ring: another user of the item"
     text = fill(marks, max(40, int(5.5 * len(maps) / LETTER)))
     figure.suptitle(f"t-SNE of users and their training items\n{text}", fontsize="medium")
+    figure.draw_without_rendering()  # which lays the panels out
+    for axis, panel in zip(figure.axes, maps, strict=True):
+        _name_users(axis, panel, _colours(len(panel.users)))
     return figure
 
 
@@ -125,18 +126,44 @@ def _draw_lines(axis: Axes, panel: UserMap, colours: np.ndarray) -> None:
         axis.add_collection(LineCollection(ends, colors=[colour], linewidths=0.6, alpha=0.5, zorder=0))
 
 
-def _name_users(axis: Axes, panel: UserMap) -> None:
-    """The users' ids beside their stars, towards the middle, so that they stay within the picture."""
-    places = np.vstack([panel.user_points, *panel.item_points.values()])
-    middle = (places.min(axis=0) + places.max(axis=0)) / 2
-    axis.margins(0.12)
-    for user, point in zip(panel.users, panel.user_points, strict=True):
-        left, below = point < middle
-        axis.annotate(
-            str(user), point, xytext=(9 if left else -9, 7 if below else -7), textcoords="offset points",
-            ha="left" if left else "right", va="bottom" if below else "top", fontsize="small", zorder=4,
-            parse_math=False, bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "linewidth": 0},
+def _name_users(axis: Axes, panel: UserMap, colours: np.ndarray) -> None:
+    """The users' ids beside their stars, within the picture, where there is room apart from stars and other ids.
+
+    A thin line leads from each to its star, and frames it. The figure's layout is to be done.
+    """
+    from matplotlib.text import Text
+
+    to_pixels = axis.figure.dpi / 72
+    frame = axis.get_window_extent()
+    stars = axis.transData.transform(panel.user_points)
+    middle = np.add(frame.min, frame.max) / 2
+    taken = [(star - 9 * to_pixels, star + 9 * to_pixels) for star in stars]
+    for user, colour, point, star in zip(panel.users, colours, panel.user_points, stars, strict=True):
+        name = axis.annotate(
+            str(user), point, (0, 0), textcoords="offset points", ha="center", va="center", fontsize="small", zorder=4,
+            parse_math=False, arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6},
+            bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colour, "linewidth": 0.6},
         )  # fmt: skip
+        half = np.array(Text.get_window_extent(name).size) / 2 + 2 * to_pixels
+        boxes = [(star + place - half, star + place + half) for place in _around(middle - star) * to_pixels]
+        free = (box for box in boxes if _is_free(*box, frame, taken))
+        low, high = box = next(free, boxes[0])
+        name.set_position(tuple(((low + high) / 2 - star) / to_pixels))
+        taken.append(box)
+
+
+def _around(direction: np.ndarray) -> np.ndarray:
+    """Places around a point, ``[n, 2]`` in points of print, the nearest first and of those the ones in a direction."""
+    turns = sorted(np.linspace(-np.pi, np.pi, 24, endpoint=False), key=abs)
+    angles = np.arctan2(direction[1], direction[0]) + turns
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return np.concatenate([radius * circle for radius in range(20, 200, 12)])
+
+
+def _is_free(low: np.ndarray, high: np.ndarray, frame: Any, taken: list[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Whether the box from `low` to `high` is within a frame and touches none of the taken ones."""
+    inside = (low >= frame.min).all() and (high <= frame.max).all()
+    return inside and all((high < left).any() or (low > right).any() for left, right in taken)
 
 
 def _draw_items(axis: Axes, panel: UserMap, colours: np.ndarray) -> None:

@@ -53,6 +53,7 @@ def histograms(drifts: list[Drift]) -> Figure:
 def part_histograms(drifts: list[Drift]) -> Figure:
     """For each checkpoint and modality drift above omission, before and after the adapter."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     columns = min(len(drifts), 3)
     rows = -(-len(drifts) // columns)
@@ -72,6 +73,7 @@ def part_histograms(drifts: list[Drift]) -> Figure:
             if part == "drift":
                 panel_title(axis, drift.name, WIDTH, _of_gate(drift))
             axis.set(xlabel=f"{part}, in mean lengths of ID vectors", ylabel="items")
+            axis.yaxis.set_major_locator(MaxNLocator(integer=True))
             axis.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     return figure
 

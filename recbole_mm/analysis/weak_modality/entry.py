@@ -53,9 +53,7 @@ def triplet_margins(opened: OpenedCheckpoint) -> tuple[np.ndarray, np.ndarray]:
     return positive - negative, positive.sum(axis=1)
 
 
-def _batch_ratings(
-    model: ModalityRatings, users: Tensor, items: Tensor, batch: Interaction
-) -> tuple[Tensor, Tensor]:
+def _batch_ratings(model: ModalityRatings, users: Tensor, items: Tensor, batch: Interaction) -> tuple[Tensor, Tensor]:
     user, positive, negative = model.batch(batch)
     rows = users[user]
     return (rows * items[positive]).sum(dim=-1), (rows * items[negative]).sum(dim=-1)
@@ -90,6 +88,7 @@ def _shared_bins(groups: list[dict[str, np.ndarray]]) -> np.ndarray:
 def _figure(series: Series, edges: dict[str, np.ndarray]) -> Figure:
     """A row of panels per checkpoint; a matplotlib Figure."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 3.4 * len(series)), layout="constrained")
     axes = figure.subplots(len(series), 2, squeeze=False, sharex="col")
@@ -103,6 +102,7 @@ def _figure(series: Series, edges: dict[str, np.ndarray]) -> Figure:
                 axis.hist(values, edges[kind], histtype="step", linewidth=1.5, label=label)
             panel_title(axis, checkpoint, 5)
             axis.set(ylabel="training triplets", xlabel=labels[kind])
+            axis.yaxis.set_major_locator(MaxNLocator(integer=True))
             axis.axvline(0, color="0.7", linewidth=0.8, zorder=0)
             axis.legend(fontsize="small")
     return figure
