@@ -185,7 +185,7 @@ class ACF(MultimodalRecommender):
             return loss
         squares = self.history_embedding.square().sum(dim=1).index_select(0, items)
         total = half_squared_sum(user, positive, negative) + 0.5 * (squares * counted).sum()
-        return loss + self.reg_weight * total / len(users)
+        return self.sum_of_terms(ranking=loss, regularisation=self.reg_weight * total / len(users))
 
     def _histories_without(self, excluded: Tensor, users: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weighted histories of users, each without one item, ``[batch, d]``.

@@ -116,16 +116,19 @@ class BM3(MultimodalRecommender):
         user_table, item_table = self.encode()
         user, item = F.embedding(users, user_table), F.embedding(items, item_table)
         item_target = self._target(item)
-        loss = _distance(self._online(user), item_target, user_place, item_place)
-        loss = loss + _distance(self._online(item), self._target(user), item_place, user_place)
+        terms = {
+            "user_bootstrap": _distance(self._online(user), item_target, user_place, item_place),
+            "item_bootstrap": _distance(self._online(item), self._target(user), item_place, user_place),
+        }
         if self.modality_loss_weight:
             share_of_batch = counts.to(item.dtype) / len(item_place)
             for name in self.modalities:
                 feature = self.projections.project(name, items)
                 targets = item_target + self._target(feature)  # of the two distances, which are linear in them
                 cosines = torch.linalg.vecdot(self._online(feature), targets)
-                loss = loss + self.modality_loss_weight * (2 - (share_of_batch * cosines).sum())
-        return loss + self.reg_weight * norm_per_row(user_table[1:], item_table[1:])
+                terms[f"modality_{name}"] = self.modality_loss_weight * (2 - (share_of_batch * cosines).sum())
+        terms["regularisation"] = self.reg_weight * norm_per_row(user_table[1:], item_table[1:])
+        return self.sum_of_terms(**terms)
 
     def _online(self, rows: Tensor) -> Tensor:
         return l2_normalise(self.predictor(rows), _SMALLEST_NORM)

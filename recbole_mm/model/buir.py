@@ -105,7 +105,9 @@ class BUIR(GraphRecommender):
             target_user, target_item = targets[0][users], targets[1][items]
         predicted_user = self.predictor(*gather(online_users, users))
         predicted_item = self.predictor(*gather(online_items, items))
-        return _distance(predicted_user, target_item) + _distance(predicted_item, target_user)
+        return self.sum_of_terms(
+            user_bootstrap=_distance(predicted_user, target_item), item_bootstrap=_distance(predicted_item, target_user)
+        )
 
     def _propagate(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         graph = self.edge_dropout.sample() if self.training else self.full_graph

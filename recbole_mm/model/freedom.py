@@ -114,13 +114,11 @@ class FREEDOM(MultimodalRecommender):
         users, positives, negatives = self.batch(interaction)
         user_vectors, item_vectors = self.encode()
         (user,) = gather(user_vectors, users)
-        loss = _bpr(user, *gather(item_vectors, positives, negatives))
-        if not self.modality_loss_weight:
-            return loss
-        for name in self.modalities:
+        terms = {"ranking": _bpr(user, *gather(item_vectors, positives, negatives))}
+        for name in self.modalities if self.modality_loss_weight else []:
             rows = at_distinct(partial(self.projections.project, name), positives, negatives)
-            loss = loss + self.modality_loss_weight * _bpr(user, *rows)
-        return loss
+            terms[f"modality_{name}"] = self.modality_loss_weight * _bpr(user, *rows)
+        return self.sum_of_terms(**terms)
 
 
 def _bpr(user: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -192,9 +192,9 @@ class LATTICE(MultimodalRecommender):
 
     def batch_loss(self, interaction: Interaction) -> Tensor:
         """BPR and the regulariser of the batch's final rows."""
-        return self.ranking_loss(interaction, self.fuse(self.item_views()))
+        return self.sum_of_terms(**self.ranking_terms(interaction, self.fuse(self.item_views())))
 
-    def ranking_loss(self, interaction: Interaction, item_signal: Tensor) -> Tensor:
+    def ranking_terms(self, interaction: Interaction, item_signal: Tensor) -> dict[str, Tensor]:
         """BPR and the regulariser, from h ``[n_items, d]``."""
         users, positives, negatives = self.batch(interaction)
         user_vectors, item_vectors = self.behaviour_tables()
@@ -202,6 +202,6 @@ class LATTICE(MultimodalRecommender):
         items, signals = (gather(table, positives, negatives) for table in (item_vectors, item_signal))
         pairs = zip(items, signals, strict=True)
         positive, negative = (item + l2_normalise(signal) for item, signal in pairs)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        ranking = bpr_loss((user * (positive - negative)).sum(dim=-1))
         squares = half_squared_per_batch(self.train_batch_size, user, positive, negative)
-        return loss + self.reg_weight * squares
+        return {"ranking": ranking, "regularisation": self.reg_weight * squares}

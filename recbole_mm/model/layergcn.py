@@ -91,6 +91,6 @@ class LayerGCN(GraphRecommender):
         users, positives, negatives = self.batch(interaction)
         nodes = torch.cat([users, positives + self.n_users, negatives + self.n_users])
         user, positive, negative = self._propagate(nodes).chunk(3)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1), reduction=self.loss_reduction)
+        ranking = bpr_loss((user * (positive - negative)).sum(dim=-1), reduction=self.loss_reduction)
         rows = gather(self.user_embedding, users) + gather(self.item_embedding, positives, negatives)
-        return loss + self.reg_weight * half_squared_sum(*rows)
+        return self.sum_of_terms(ranking=ranking, regularisation=self.reg_weight * half_squared_sum(*rows))

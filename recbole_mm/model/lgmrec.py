@@ -183,14 +183,14 @@ class LGMRec(MultimodalRecommender):
         (local_rows,), (modal_rows,) = gather(local, nodes), gather(modal, nodes)
         rows = self.combine(local_rows, modal_rows, torch.cat(members), hyperedges)
         user, positive, negative = rows.split(len(users))
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
-        loss = loss + self.reg_weight * norm_per_row(user, positive, negative)
+        terms = {"ranking": bpr_loss((user * (positive - negative)).sum(dim=-1))}
+        terms["regularisation"] = self.reg_weight * norm_per_row(user, positive, negative)
         if self.contrast_weight and len(self.modalities) > 1:
             contrast = self.contrast(members[0], user_members, hyperedges, users)
             contrast = contrast + self.contrast(members[1], item_members, hyperedges, positives)
             # a sum over the batch of all processes, where gradients are averaged
-            loss = loss + self.contrast_weight * self.n_processes * contrast
-        return loss
+            terms["contrast"] = self.contrast_weight * self.n_processes * contrast
+        return self.sum_of_terms(**terms)
 
     def contrast(self, rows: Tensor, table: Tensor, hyperedges: Tensor, ids: Tensor) -> Tensor:
         """``L_cl`` of users or of items, from cosines in the coordinates of the h hyperedges.

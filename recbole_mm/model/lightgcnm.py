@@ -99,7 +99,7 @@ class LightGCNM(MultimodalRecommender):
         liked, other = at_distinct(self.content, positives, negatives)
         margin = (user * (positive - negative) + preference * (liked - other)).sum(dim=-1)
         norms = half_squared_per_batch(len(users), user, positive, negative, preference, liked, other)
-        return bpr_loss(margin) + self.settings.reg_weight * norms
+        return self.sum_of_terms(ranking=bpr_loss(margin), regularisation=self.settings.reg_weight * norms)
 
 
 def _normal(table: Tensor) -> Tensor:

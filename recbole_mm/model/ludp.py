@@ -203,10 +203,10 @@ class LUDP(MultimodalRecommender):
             views = gather(self.similar_items(), torch.cat([positives, negatives]))
             items = items + self.item_fusion(self.views(*views))
         positive, negative = items.split(len(users))
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        terms = {"ranking": bpr_loss((user * (positive - negative)).sum(dim=-1))}
         if self.reg_weight:
-            loss = loss + self.reg_weight * self.regulariser(user_ego, positives, negatives)
-        return loss
+            terms["regularisation"] = self.reg_weight * self.regulariser(user_ego, positives, negatives)
+        return self.sum_of_terms(**terms)
 
     def regulariser(self, user_ego: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Half the squares of the batch's ID rows over the batch size, or the squares of all parameters."""

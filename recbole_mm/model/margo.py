@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from recbole_mm.data.dataset import MultimodalDataset
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.model.late_fusion import ModalityRatings, late_fusion_models
+from recbole_mm.model.recommender import TERM
 from recbole_mm.nn.calibration import calibration_loss, confidence, log_reliability
 from recbole_mm.nn.gather import gather
 from recbole_mm.nn.loss import bpr_loss
@@ -156,6 +157,8 @@ class MARGO(ModalityRatings, BackboneModel):
         regularisation = self.backbone.regularisation(users, positives, negatives)
         if self.backbone.loss_reduction == "sum":
             regularisation = regularisation / len(users)
+        if not self.backbone.has_recorded(f"{TERM}regularisation"):  # as parts of it, where it has several
+            self.record(loss_regularisation=regularisation)
         if self.stage == "one":
             ranking = bpr_loss(margins.sum(dim=-1), base=self.log_base)
             self.record(loss_ranking=ranking)

@@ -14,6 +14,7 @@ from recbole_mm.model.lattice import LATTICE, LATTICESettings
 from recbole_mm.nn.fusion import QueryAttention
 from recbole_mm.nn.learned_graph import BlendedGraph, normalise_symmetrically
 from recbole_mm.nn.loss import two_table_contrast
+from recbole_mm.nn.sums import total
 from recbole_mm.registry import register_model
 from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Positive, Weight
@@ -83,8 +84,8 @@ class MICRO(LATTICE):
         """BPR and the regulariser of the batch's final rows, and the contrast of all items."""
         views = self.item_views()
         fused = self.fuse(views)
-        loss = self.ranking_loss(interaction, fused)
+        terms = self.ranking_terms(interaction, fused)
         if self.contrast_weight:
             contrasts = [two_table_contrast(view[1:], fused[1:], self.contrast_temperature) for view in views]
-            loss = loss + self.contrast_weight * sum(contrasts)
-        return loss
+            terms["contrast"] = self.contrast_weight * total(contrasts)
+        return self.sum_of_terms(**terms)

@@ -117,9 +117,10 @@ class MMGCF(MultimodalRecommender):
             positive, negative = gather(item_vectors, positives, negatives)
         else:
             positive, negative = at_distinct(partial(self.fused, item_vectors), positives, negatives)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        ranking = bpr_loss((user * (positive - negative)).sum(dim=-1))
         rows = gather(self.user_embedding, users) + gather(self.item_embedding, positives, negatives)
-        return loss + self.settings.reg_weight * half_squared_per_batch(len(users), *rows)
+        squares = half_squared_per_batch(len(users), *rows)
+        return self.sum_of_terms(ranking=ranking, regularisation=self.settings.reg_weight * squares)
 
     @property
     def _is_early(self) -> bool:

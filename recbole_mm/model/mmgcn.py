@@ -155,11 +155,11 @@ class MMGCN(MultimodalRecommender):
         user_vectors, item_vectors = self.encode()
         (user,) = gather(user_vectors, users)
         positive, negative = gather(item_vectors, positives, negatives)
-        loss = bpr_loss((user * (positive - negative)).sum(dim=-1))
+        ranking = bpr_loss((user * (positive - negative)).sum(dim=-1))
         items = gather(self.item_embedding, positives, negatives)
         squares = mean_square(*gather(self.user_embedding, users), self.preference(0)[1:])
         squares = squares + mean_square(*items) / len(items)
-        return loss + self.reg_weight * squares
+        return self.sum_of_terms(ranking=ranking, regularisation=self.reg_weight * squares)
 
 
 class _Layer(nn.Module):

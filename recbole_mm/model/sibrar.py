@@ -222,12 +222,12 @@ class SiBraR(MultimodalRecommender):
         else:
             (user,) = at_distinct(self.user_vectors, users)
         ratings = (user[:, None] * vectors).sum(dim=-1)
-        loss = bpr_loss(ratings[:, :1] - ratings[:, 1:])
-        if not self.settings.contrast_weight or sources.shape[-1] == 1:
-            return loss
-        contrast = contrast_of_slots(views[:, :, 0], views[:, :, 1], self.settings.contrast_temperature)
-        self.record(contrast=contrast)
-        return loss + self.settings.contrast_weight * contrast
+        terms = {"ranking": bpr_loss(ratings[:, :1] - ratings[:, 1:])}
+        if self.settings.contrast_weight and sources.shape[-1] > 1:
+            contrast = contrast_of_slots(views[:, :, 0], views[:, :, 1], self.settings.contrast_temperature)
+            self.record(contrast=contrast)
+            terms["contrast"] = self.settings.contrast_weight * contrast
+        return self.sum_of_terms(**terms)
 
     def _rows(self, users: Tensor, items: Tensor, sources: Tensor) -> Tensor:
         """First maps of all slots' drawn sources, ``[B * (1 + n) * n_drawn, c]``, each distinct item mapped once."""

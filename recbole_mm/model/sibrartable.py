@@ -101,10 +101,10 @@ class SiBraRTable(MultimodalRecommender):
         views = at_distinct_of_kinds(self.item_vectors, sources.expand_as(items), items, self.n_sources)
         positive, negative = views.view(*items.shape, -1)
         (user,) = gather(self.user_embedding, users)
-        loss = bpr_loss((user * (positive - negative).sum(dim=1)).sum(dim=-1))
-        if not self.settings.contrast_weight:
-            return loss
-        own = (positive[:, 0] * positive[:, 1]).sum(dim=-1, keepdim=True)
-        other = (positive * negative.flip(1)).sum(dim=-1)
-        contrast = F.softplus((other - own) / self.settings.contrast_temperature).sum(dim=1).mean()
-        return loss + self.settings.contrast_weight * contrast
+        terms = {"ranking": bpr_loss((user * (positive - negative).sum(dim=1)).sum(dim=-1))}
+        if self.settings.contrast_weight:
+            own = (positive[:, 0] * positive[:, 1]).sum(dim=-1, keepdim=True)
+            other = (positive * negative.flip(1)).sum(dim=-1)
+            contrast = F.softplus((other - own) / self.settings.contrast_temperature).sum(dim=1).mean()
+            terms["contrast"] = self.settings.contrast_weight * contrast
+        return self.sum_of_terms(**terms)

@@ -131,10 +131,10 @@ class SLMRec(MultimodalRecommender):
         user_views = self.views(*(row for part in user_parts for row in gather(part, users)))
         item_views = self.views(*(row for part in item_parts for row in gather(part, positives)))
         both = self.user_map(user_views), self.item_map(item_views)
-        loss = info_nce(*both, self.temperature, (users, positives))
+        terms = {"ranking": info_nce(*both, self.temperature, (users, positives))}
         if self.contrast_weight:
-            loss = loss + self.contrast_weight * self.fine_and_coarse_loss(item_views, positives)
-        return loss
+            terms["contrast"] = self.contrast_weight * self.fine_and_coarse_loss(item_views, positives)
+        return self.sum_of_terms(**terms)
 
     def fine_and_coarse_loss(self, item_views: Tensor, items: Tensor) -> Tensor:
         """Self-supervised loss of the batch's positive items ``[batch]`` by their views ``[batch, (1 + M) * d]``."""

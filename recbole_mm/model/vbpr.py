@@ -109,7 +109,9 @@ class VBPR(LateFusionRecommender):
         """Mean BPR, weak-modality BPR and the regulariser, with one projection for all of them."""
         ids = self.batch(interaction)
         user, positive, negative = self.batch_vectors(*ids)
-        return self.ranking_loss(user, positive, negative) + self._norms(ids[0], positive, negative)
+        ranking, norms = self.ranking_loss(user, positive, negative), self._norms(ids[0], positive, negative)
+        self.record(loss_regularisation=norms)
+        return ranking + norms
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Weighted norms of the batch's user rows, without prompts, and item vectors, over its size."""
