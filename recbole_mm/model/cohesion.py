@@ -160,7 +160,10 @@ class COHESION(ListeningRecommender):
         if not self.settings.adaptive_weights:
             return super().ranking_loss(user, positive, negative)
         margins = (user * (positive - negative)).sum(dim=-1)
-        terms = {"ranking": bpr_loss((self.margin_weights(margins) * margins).sum(dim=-1), base=self.loss_base)}
+        weights = self.margin_weights(margins)
+        named = zip(self.rated_modalities, weights.mean(dim=0), strict=True)
+        self.record(**{f"margin_weight_{name}": weight for name, weight in named})
+        terms = {"ranking": bpr_loss((weights * margins).sum(dim=-1), base=self.loss_base)}
         if self.weak_weight:
             terms["weak_modality"] = self.weak_weight * weak_modality_loss(margins, base=self.loss_base)
         return self.sum_of_terms(**terms)

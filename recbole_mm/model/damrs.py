@@ -164,6 +164,7 @@ class DAMRS(MultimodalRecommender):
         (user,) = gather(user_table, users)
         margin = (user * (positive - negative)).sum(dim=-1)
         positive_weight, negative_weight = self.feedback_weights(user, units, positives, negatives)
+        self.record(positive_weight=positive_weight.mean(), negative_weight=negative_weight.mean())
         ranking = -(positive_weight * F.logsigmoid(margin) + negative_weight * F.logsigmoid(-margin)).mean()
         terms = {"ranking": ranking}
         items = torch.cat([positives, negatives]).unique()

@@ -110,6 +110,11 @@ class DiffMM(DiffusedGraphs):
         """w, ``[n_modalities]``."""
         return self.modality_logits.softmax(dim=0)
 
+    def diagnostics(self) -> dict[str, float]:
+        """As of its graphs, and w."""
+        weights = zip(self.modalities, self.modality_weights().tolist(), strict=True)
+        return super().diagnostics() | {f"weight_{name}": weight for name, weight in weights}
+
     def encode(self) -> tuple[Tensor, Tensor]:
         """Final vectors z of users ``[n_users, d]`` and items ``[n_items, d]``."""
         return self.final_vectors(self.content()).split([self.n_users, self.n_items])

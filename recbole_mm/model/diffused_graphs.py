@@ -60,8 +60,18 @@ class DiffusedGraphs(OwnOptimizers, MultimodalRecommender):
         for batch in users.split(self.settings.denoiser_batch_size):
             rows = self.interaction_rows(batch)
             for name in self.modalities:
-                self.train_denoiser(name, rows, draw(rows.shape, self.settings.diffusion_steps, generator, rows))
+                drawn = draw(rows.shape, self.settings.diffusion_steps, generator, rows)
+                self.record(**{f"L_denoiser_{name}": self.train_denoiser(name, rows, drawn)})
         self.rebuild()
+
+    def diagnostics(self) -> dict[str, float]:
+        """Of each rebuilt graph, the share of its pairs that are of training and how many different items it has."""
+        known, found = self.graph.users * self.n_items + self.graph.items, super().diagnostics()
+        for name, rebuilt in zip(self.modalities, self.rebuilt_items.cpu().numpy(), strict=True):
+            users, items = _edges(rebuilt)
+            found[f"known_{name}"] = float(np.isin(users * self.n_items + items, known).sum() / max(1, len(items)))
+            found[f"rebuilt_items_{name}"] = float(len(np.unique(items)))
+        return found
 
     def interaction_rows(self, users: Tensor) -> Tensor:
         """Rows of the training interactions, 0 or 1, without [PAD]: ``[n, n_items - 1]``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from recbole.config import Config
 from torch import Tensor, nn
 
@@ -45,6 +46,16 @@ class DualGraphRecommender(LateFusionRecommender):
         self.projections = ModalityProjections(
             self, (two_layer_projection(width, size) for width in self.features.widths)
         )
+
+    @torch.no_grad()
+    def diagnostics(self) -> dict[str, float]:
+        """As of late fusion; users' mean weight of each modality and how far users differ, where they have weights."""
+        weights: Tensor | None = getattr(self, "user_fusion", None)
+        if weights is None:
+            return super().diagnostics()
+        names = [*(f"user_weight_{name}" for name in self.modalities), "user_weights_sd"]
+        values = torch.cat([weights[1:].mean(dim=0), weights[1:].std(dim=0).mean().view(1)])
+        return super().diagnostics() | dict(zip(names, values.tolist(), strict=True))
 
     @property
     def behaviour_vectors(self) -> Tensor | None:

@@ -121,8 +121,10 @@ class GeneratedFeatures(OwnOptimizers, MultimodalRecommender):
             for number, (name, club) in enumerate(self.clubs.items()):
                 assert isinstance(club, Club)
                 with self.training_part(club), torch.enable_grad():
-                    club.likelihood_loss(specific[number][items], general[number][items]).backward()
+                    loss = club.likelihood_loss(specific[number][items], general[number][items])
+                    loss.backward()
                     self.own_optimizers[name].step()
+                self.record(**{f"L_club_{name}": loss})
 
     @torch.no_grad()
     def generate(self, noise: list[Tensor]) -> None:

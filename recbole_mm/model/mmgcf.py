@@ -122,6 +122,11 @@ class MMGCF(MultimodalRecommender):
         squares = half_squared_per_batch(len(users), *rows)
         return self.sum_of_terms(ranking=ranking, regularisation=self.settings.reg_weight * squares)
 
+    def diagnostics(self) -> dict[str, float]:
+        """a, the learned share of an item's own vector, with ``weighting: alpha``."""
+        logit: Tensor | None = getattr(self.item_fusion, "share_logit", None)
+        return {} if logit is None else {"own_share": logit.sigmoid().item()}
+
     @property
     def _is_early(self) -> bool:
         return self.settings.fusion_point == "early"

@@ -50,6 +50,11 @@ class RenewedGraphs(OwnOptimizers, MultimodalRecommender):
                 graph = BipartiteGraph(users, items, self.n_users, self.n_items)
             self.modality_graphs.append((graph.user_root_block(), graph.item_root_block()))
 
+    def diagnostics(self) -> dict[str, float]:
+        """Pairs in each modality's graph, of which there are none as released on small catalogues."""
+        graphs = zip(self.modalities, self.modality_graphs, strict=True)
+        return super().diagnostics() | {f"edges_{name}": float(of_users.nnz) for name, (of_users, _) in graphs}
+
     @property
     def n_similar(self) -> int:
         """Items per user in a renewed graph."""

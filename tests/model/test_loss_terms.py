@@ -70,12 +70,12 @@ def test_they_sum_to_the_loss(folder, name):
 
 
 def test_an_epochs_means_are_kept_and_logged(folder, caplog):
-    run = start("DAMRS", folder, **PRE_SPLIT, epochs=1, state="INFO")
+    run = start("MGCN", folder, **PRE_SPLIT, epochs=1, state="INFO")
     trainer = run.trainer()
     with caplog.at_level("INFO"):
         trainer.fit(run.train_data, run.valid_data, show_progress=False)
     (line,) = [text for text in caplog.messages if " terms" in text]
-    assert all(f"loss_{term}: {trainer.records[f'loss_{term}']:.4g}" in line for term in TERMS["DAMRS"])
+    assert all(f"loss_{term}: {trainer.records[f'loss_{term}']:.4g}" in line for term in TERMS["MGCN"])
     assert not any(" means" in text for text in caplog.messages)
 
 
