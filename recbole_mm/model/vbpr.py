@@ -106,20 +106,20 @@ class VBPR(LateFusionRecommender):
         return user, positive, negative
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """Mean BPR, weak-modality BPR and the regulariser, with one projection for all of them."""
-        ids = self.batch(interaction)
-        user, positive, negative = self.batch_vectors(*ids)
-        ranking, norms = self.ranking_loss(user, positive, negative), self._norms(ids[0], positive, negative)
+        """Mean BPR, weak-modality BPR and the regulariser, with one projection and one gather for all of them."""
+        users, *items = self.batch(interaction)
+        rows, (positive, negative) = self.user_embedding.rows(users), self._item_vectors(*items)
+        ranking = self.ranking_loss(self.user_embedding.vectors(rows), positive, negative)
+        norms = self._norms(rows, positive, negative)
         self.record(loss_regularisation=norms)
         return ranking + norms
 
     def regularisation(self, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
         """Weighted norms of the batch's user rows, without prompts, and item vectors, over its size."""
-        return self._norms(users, *self._item_vectors(positives, negatives))
+        return self._norms(self.user_embedding.rows(users), *self._item_vectors(positives, negatives))
 
-    def _norms(self, users: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        rows = torch.cat(self.user_embedding.rows(users), dim=1)
-        return self.reg_weight * norm_per_row(rows, positive, negative)
+    def _norms(self, rows: list[Tensor], positive: Tensor, negative: Tensor) -> Tensor:
+        return self.reg_weight * norm_per_row(torch.cat(rows, dim=1), positive, negative)
 
     def _item_vectors(self, *items: Tensor) -> list[Tensor]:
         """Item vectors by ID and by content for several id vectors, ``[batch, 2, d]`` each."""
