@@ -105,6 +105,9 @@ def check_reads_texts(
         context: tokens that it reads.
         reader: the model's name, for messages.
     """
+    not_words = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab(), "▁"}  # the last begins words
+    if not tokenizer.get_vocab().keys() - not_words:  # transformers makes one where its file is missing
+        raise EncoderError("its tokenizer knows no words, so all texts are one; bring tokenizer.json back")
     n_special = tokenizer.num_special_tokens_to_add()
     if context is not None and context <= n_special:
         raise EncoderError(

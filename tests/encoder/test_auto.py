@@ -328,6 +328,18 @@ class TestNames:
             load_text_encoder(str(tmp_path))
         assert "\n" not in str(error.value)
 
+    @pytest.mark.parametrize("kind", ["text", "dual"])
+    def test_a_tokenizer_whose_words_are_missing(self, tmp_path, kind):
+        """Transformers makes one that knows none, and an encoder with it gives all texts the same features."""
+        if kind == "dual":
+            write_dual_clip(tmp_path)
+        else:
+            write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=40))
+        load_text_encoder(str(tmp_path))
+        (tmp_path / "tokenizer.json").unlink()
+        with pytest.raises(ValueError, match="its tokenizer knows no words, .*; bring tokenizer.json back"):
+            load_text_encoder(str(tmp_path))
+
     def test_a_tokenizer_of_another_model(self, tmp_path):
         """Whose words have numbers that the model has no rows for."""
         write_text_model(tmp_path, transformers.BertConfig(**TOWER, vocab_size=3))

@@ -249,7 +249,7 @@ def test_a_store_of_another_version_and_other_folders_are_refused(tmp_path):
         Store(Path("out"))
     Path("full").mkdir()
     Path("full/mine.txt").touch()
-    with pytest.raises(ValueError, match="full is not empty and holds no experiment"):
+    with pytest.raises(ValueError, match="full is not empty and has no store.json, so it holds no experiment"):
         Store(Path("full"))
 
 
