@@ -74,7 +74,9 @@ class Store:
                 )
             return
         if folder.is_dir() and any(folder.iterdir()):
-            raise ValueError(f"{folder} is not empty and has no {_DESCRIPTION}, so it holds no experiment; give another --out")
+            raise ValueError(
+                f"{folder} is not empty and has no {_DESCRIPTION}, so it holds no experiment; give another --out"
+            )
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         _write_json(description, {"version": VERSION})
 
