@@ -129,6 +129,9 @@ def read_store(folder: Path) -> StoreTables:
         absent = sorted(set(ended["run"]) - set(tables[name]["run"]))
         if absent:
             raise ValueError(f"{folder / name}.parquet has no users of run {absent[0]}; {_AGAIN}")
+        unknown = sorted(set(tables[name]["run"]) - set(ended["run"]))
+        if unknown:
+            raise ValueError(f"{folder / 'runs.parquet'} has no run {unknown[0]}, which {name}.parquet has; {_AGAIN}")
     for name in tables["per_user"]:
         if name not in PER_USER.columns and f"test_{name}" not in runs:
             raise ValueError(f"{folder / 'runs.parquet'} has no column 'test_{name}'; {_AGAIN}")

@@ -156,6 +156,13 @@ def test_a_table_of_runs_without_the_mean_of_what_its_users_have(out, capsys):
     assert "runs.parquet has no column 'test_recall@5'; " in refusal(["report", "out"], capsys)
 
 
+def test_a_table_of_runs_that_lacks_some(out, capsys):
+    """What is left would be reported as all."""
+    file = out / "runs.parquet"
+    pd.read_parquet(file).iloc[1:].to_parquet(file, index=False)
+    assert re.search("runs.parquet has no run .*, which per_user.parquet has; write", refusal(["report", "out"], capsys))
+
+
 @pytest.mark.parametrize(
     "edit, message",
     [
