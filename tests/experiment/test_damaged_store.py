@@ -160,7 +160,9 @@ def test_a_table_of_runs_that_lacks_some(out, capsys):
     """What is left would be reported as all."""
     file = out / "runs.parquet"
     pd.read_parquet(file).iloc[1:].to_parquet(file, index=False)
-    assert re.search("runs.parquet has no run .*, which per_user.parquet has; write", refusal(["report", "out"], capsys))
+    assert re.search(
+        "runs.parquet has no run .*, which per_user.parquet has; write", refusal(["report", "out"], capsys)
+    )
 
 
 @pytest.mark.parametrize(
