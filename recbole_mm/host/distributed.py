@@ -13,7 +13,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing import resource_tracker
@@ -87,7 +87,7 @@ class _TemporaryFilesIn:
 
 def _start_processes(run_one: Any, arguments: tuple[Any, ...], nprocs: int, *_: Any, **options: Any) -> None:
     """Torch's function, whose processes never see Ctrl-C: it goes to all, and this one ends them."""
-    with _interrupts_held():
+    with _interrupts_held() if hasattr(signal, "pthread_sigmask") else nullcontext():  # Windows has none
         context = start_processes(run_one, arguments, nprocs, join=False, **options)
     while not context.join():
         pass
