@@ -37,7 +37,7 @@ def figure_files(file: Path) -> list[Path]:
 def save_figure(figure: Figure, file: Path) -> list[Path]:
     """Write a matplotlib Figure as :func:`figure_files` names it, each whole or not at all; gives the paths.
 
-    Its folder is made where there is none.
+    Its folder is made where there is none. All forms have the layout of the first: finding it takes as long as drawing.
     """
     from matplotlib import rc_context
 
@@ -47,6 +47,7 @@ def save_figure(figure: Figure, file: Path) -> list[Path]:
         for target, (form, metadata) in zip(written, FORMATS.items(), strict=True):
             with atomic_file(target) as temporary:
                 figure.savefig(temporary, dpi=150, format=form, metadata=metadata)
+            figure.set_layout_engine("none")
     return written
 
 
