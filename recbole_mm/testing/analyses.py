@@ -48,17 +48,15 @@ class AnalysisConformance:
         assert main(["analyse", self.analysis, checkpoint, "--out", out, *self.options]) == 0
         return _files() - before
 
-    def test_writes_files_into_its_folder_alone_and_names_them(
+    def test_writes_files_into_its_folder_alone_names_them_and_writes_the_same_again(
         self, checkpoint: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         capsys.readouterr()
-        written = self.analyse(checkpoint, "figures")
+        first = self.analyse(checkpoint, "first")
         named = {line.removeprefix("wrote ") for line in capsys.readouterr().out.splitlines() if line[:6] == "wrote "}
-        assert written and all(file.is_relative_to("figures") and file.stat().st_size for file in written)
-        assert named and {Path(name) for name in named} <= written
-
-    def test_writes_the_same_again(self, checkpoint: str) -> None:
-        first, second = self.analyse(checkpoint, "first"), self.analyse(checkpoint, "second")
+        assert first and all(file.is_relative_to("first") and file.stat().st_size for file in first)
+        assert named and {Path(name) for name in named} <= first
+        second = self.analyse(checkpoint, "second")
         assert {file.relative_to("first") for file in first} == {file.relative_to("second") for file in second}
         for file in first:
             if file.suffix == ".csv":

@@ -262,8 +262,11 @@ def test_a_resnet(train, images, tmp_path):
 
 
 class TestPosters:
-    def test_sixteen_posters(self, train, shared_data, tmp_path):
-        """Features from the very encoder; its weights are random, so that only the way is tested, not what is seen."""
+    def test_posters(self, train, shared_data, tmp_path):
+        """Features from the very encoder; its weights are random, so that only the way is tested, not what is seen.
+
+        Five of sixteen, which fill a sheet and begin another.
+        """
         source = shared_data / "ml-100k-mm" / "images"
         posters = sorted(source.glob("*.jpg"))[:16] if source.is_dir() else []
         if len(posters) < 16:
@@ -277,13 +280,13 @@ class TestPosters:
         features = encoder(encoder.preprocess([open_picture(poster) for poster in posters]))
         write_poster_data(folder, dict(zip(items, features.numpy(), strict=True)))
         checkpoint = train("LATTICE", folder, feature_adapter="befa", knn_k=4)
-        given = ["--encoder", clip, "--images", images, "--items", ",".join(items), "--steps", 2]
+        given = ["--encoder", clip, "--images", images, "--items", ",".join(items[:5]), "--steps", 2]
         assert run(checkpoint, *given) == 0
         out = Path("analysis")
         with np.load(out / "attribution-maps.npz") as raw:
-            assert raw["maps"].shape == (1, 16, 4, 7, 7)
+            assert raw["maps"].shape == (1, 5, 4, 7, 7)
             assert np.isfinite(raw["maps"]).all()
-        assert len(list(out.glob("attribution-sheet-*.png"))) == 4
+        assert len(list(out.glob("attribution-sheet-*.png"))) == 2
         same = [float(row["cosine_with_data_set"]) for row in table(out / "attribution-features.csv")]
         np.testing.assert_allclose(same, 1, atol=1e-5)
 

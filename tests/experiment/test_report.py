@@ -162,25 +162,31 @@ def test_the_page_is_one_file_and_shows_texts_as_they_are(page):
     assert "| **0.3" in markdown and "### Sweep of one" in markdown
 
 
-def test_each_thing_is_computed_once_for_tables_and_figures(folder, monkeypatch):
-    calls = Counter()
+@pytest.fixture(scope="module")
+def again(folder) -> Counter:
+    """Has the command write it into the store's folder; gives how often what is costly was computed."""
+    calls: Counter = Counter()
 
     def counted(name):
         original = getattr(results, name)
         return lambda *arguments, **options: calls.update([name]) or original(*arguments, **options)
 
-    for name in ("compare", "beyond_accuracy", "item_strata", "user_strata"):
-        monkeypatch.setattr(results, name, counted(name))
-    write_report(folder, ["good"])
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("compare", "beyond_accuracy", "item_strata", "user_strata"):
+            patch.setattr(results, name, counted(name))
+        assert main(["report", str(folder), "--compare_with", "same", "--users", "u1,u41"]) == 0
+    return calls
+
+
+def test_each_thing_is_computed_once_for_tables_and_figures(folder, again):
     n_runs = 3 * SEEDS
     n_swept = sum(map(len, read_store(folder).sweeps("toy").values()))
-    # one of rows against the best, which is the one compared with, and one of a row's knock-outs
-    assert calls == {"compare": 2, "beyond_accuracy": n_runs + n_swept, "item_strata": n_runs,
+    # rows against the one compared with, rows against the best, and a row's knock-outs
+    assert again == {"compare": 3, "beyond_accuracy": n_runs + n_swept, "item_strata": n_runs,
                      "user_strata": n_runs}  # fmt: skip
 
 
-def test_examples_are_the_stores_own_lists(folder):
-    assert main(["report", str(folder), "--users", "u1,u41"]) == 0
+def test_examples_are_the_stores_own_lists(folder, again):
     page = (folder / "report.html").read_text()
     tables = re.findall(r'<table class="example">.*?</table>', page, flags=re.DOTALL)
     assert len(tables) == 2 and "<i>" not in page
@@ -198,16 +204,18 @@ def test_examples_are_the_stores_own_lists(folder):
         assert table.count("✓") == table.count("card held-out") == found
 
 
-def test_a_store_without_titles_or_of_before_there_were_examples_has_none(folder, page, tmp_path):
+def test_a_store_without_titles_or_of_before_there_were_examples_has_none(page, tmp_path):
+    """Of one run: the report of it all has the examples, and takes five processor seconds."""
     for name in ("items", "train"):
-        older = tmp_path / name
-        shutil.copytree(folder, older)
-        file = older / "data" / "hash" / f"{name}.parquet"
+        older = Store(tmp_path / name)
+        older.add(result("good", "good", 0, 0.6))
+        older.write_tables()
+        file = older.folder / "data" / "hash" / f"{name}.parquet"
         if name == "items":
             pd.read_parquet(file).drop(columns="title").to_parquet(file)
         else:
             file.unlink()
-        assert "<h3>Examples" not in write_report(older).read_text()
+        assert "<h3>Examples" not in write_report(older.folder).read_text()
     assert "<h3>Examples" in page.read_text()
 
 
@@ -239,8 +247,7 @@ def test_latex_by_hand():
     ]
 
 
-def test_the_command_writes_it_again_and_names_rows_that_are_not_there(folder, capsys):
-    assert main(["report", str(folder), "--compare_with", "same"]) == 0
+def test_the_command_writes_it_again_and_names_rows_that_are_not_there(folder, again, capsys):
     assert "Against same" in (folder / "report.html").read_text()
     assert main(["report", str(folder), "--compare_with", "sane"]) == 2
     assert "there is no row 'sane' (did you mean same?); there is '" in capsys.readouterr().err
