@@ -143,7 +143,8 @@ class ModelConformance(ScoringConformance):
         assert all(torch.isfinite(p.grad).all() for p in run.model.parameters() if p.grad is not None)
 
     def test_learns_a_planted_preference(self, data_path: Path, tmp_path: Path) -> None:
-        run = self.start(data_path, tmp_path, learning_rate=self.planted_learning_rate, epochs=self.planted_epochs)
+        planted = {"learning_rate": self.planted_learning_rate, "epochs": self.planted_epochs, "eval_step": 5}
+        run = self.start(data_path, tmp_path, **planted)
         trainer = run.trainer()
         trainer.fit(run.train_data, run.valid_data)
         recall = trainer.evaluate(run.test_data)["recall@5"]
