@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,22 @@ def test_it_is_what_an_audit_of_the_checkpoint_says(data, position):
         assert audit.per_user["ndcg@5"].mean() == pytest.approx(expected["ndcg@5"], abs=1e-6)
 
 
-def test_a_plan_has_both_in_one_table(data):
-    run(data)
+@pytest.fixture
+def whole(data, ended) -> None:
+    """The plan's experiment in the working folder, run once for all tests."""
+    if not ended.exists():
+        run(data)
+        shutil.copytree("out", ended)
+    else:
+        shutil.copytree(ended, "out")
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("ended") / "out"
+
+
+def test_a_plan_has_both_in_one_table(whole):
     tables = read_store(Path("out"))
     assert set(tables.rows("toy")["model"]) == {"VBPR", "FREEDOM", "ContentEASE", "BPR"}
     kinds = {label: set(runs["kind"]) for label, runs in tables.audits("toy").items()}
@@ -83,8 +98,7 @@ def test_a_plan_has_both_in_one_table(data):
     assert changes["zero at evaluation, graphs kept"] == "+0.0%"  # its scores read features through graphs alone
 
 
-def test_what_is_missing_of_it_is_run_again_with_its_training(data):
-    run(data)
+def test_what_is_missing_of_it_is_run_again_with_its_training(data, whole):
     before = {file.name: file.read_text() for file in Path("out/runs").glob("*.json")}
     assert "0 of 13 runs to do" in run(data, resume=True)
     gone = next(name for name, text in before.items() if "VBPR, all zero at evaluation, graphs kept" in text)

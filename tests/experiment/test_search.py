@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,9 +71,20 @@ def searched(data: Path, model: str, method: str = "asha", more: str = "") -> Ro
     return RowSearch.of(row, plan.search, 2020)
 
 
+@pytest.fixture(scope="module")
+def found(data, tmp_path_factory) -> Callable[[str], list[Tried]]:
+    """The trials of a model's search, made once for all tests, in the first that asks."""
+
+    @cache
+    def trials(model: str) -> list[Tried]:
+        return trials_of(searched(data, model), str(tmp_path_factory.mktemp(model)))
+
+    return trials
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_the_last_setting_is_trained_as_if_nothing_had_paused_it(data, model):
-    rows = trials_of(searched(data, model), "halved")
+def test_the_last_setting_is_trained_as_if_nothing_had_paused_it(data, found, model):
+    rows = found(model)
     whole = trials_of(searched(data, model, "random"), "whole")
     last = 8 if model == "MARGO" else 9
     assert [row.settings for row in rows] == [row.settings for row in whole] and len(rows) == 6
@@ -86,10 +99,9 @@ def test_the_last_setting_is_trained_as_if_nothing_had_paused_it(data, model):
     assert best.value == max(row.value for row in whole)
 
 
-def test_what_was_killed_changes_nothing(data, monkeypatch):
+def test_what_was_killed_changes_nothing(data, found, monkeypatch):
     """Killed in each trial, which is begun again then: behind an evaluation, before its outcome is kept."""
-    wanted, killed = searched(data, "FREEDOM"), []
-    whole = trials_of(wanted, "whole")
+    whole, wanted, killed = found("FREEDOM"), searched(data, "FREEDOM"), []
 
     def dying(trial):
         outcome = run_trial(trial)
@@ -107,17 +119,16 @@ def test_what_was_killed_changes_nothing(data, monkeypatch):
     assert trials_of(wanted, "killed") == whole
 
 
-def test_which_setting_comes_first_changes_nothing(data, monkeypatch):
-    wanted = searched(data, "FREEDOM")
-    forwards = trials_of(wanted, "forwards")
+def test_which_setting_comes_first_changes_nothing(data, found, monkeypatch):
+    forwards, wanted = found("FREEDOM"), searched(data, "FREEDOM")
     monkeypatch.setattr(search, "results_of", last_first)
     assert trials_of(wanted, "backwards") == forwards
 
 
-def test_rows_searched_side_by_side_find_what_each_finds_alone(data, monkeypatch):
+def test_rows_searched_side_by_side_find_what_each_finds_alone(data, found, monkeypatch):
     """Whichever trial of all that wait comes next; and the one that began first ends first where they come in order."""
+    alone = [found(model) for model in ("LightGCN", "FREEDOM")]
     wanted = [searched(data, model) for model in ("LightGCN", "FREEDOM")]
-    alone = [trials_of(row, f"alone-{number}") for number, row in enumerate(wanted)]
 
     def at_random(do, work, *_):
         rng = random.Random(1)
