@@ -156,14 +156,12 @@ def test_what_item_graphs_are_built_from_rests_in_later_batches(one_and_several)
     assert [process["moved_by_second_step"] for process in several] == [single["moved_by_second_step"]] * PROCESSES
 
 
-@pytest.mark.parametrize("model, own, fixtures", [("POWERec", {}, []), ("FREEDOM", {"knn_k": 3}, ["forked"])])
-def test_a_run_in_two_processes_learns_what_one_learns(request, folder, model, own, fixtures):
+@pytest.mark.parametrize("model, own", [("POWERec", {}), ("FREEDOM", {"knn_k": 3})])
+def test_a_run_in_two_processes_learns_what_one_learns(folder, forked, model, own):
     """The processes draw other negative items and another batch order: the same within a few users of 40.
 
-    Those of the first model start from nothing, as a user's do.
+    Those of commands, in test_main and test_interrupts, start from nothing, as a user's do.
     """
-    for name in fixtures:
-        request.getfixturevalue(name)
     settings = {
         **PRE_SPLIT, "data_path": str(folder), "embedding_size": 8, "train_batch_size": 64, "epochs": 15,
         "learning_rate": 0.01, "eval_step": 5, "topk": [5], "metrics": ["Recall"], "valid_metric": "Recall@5",
