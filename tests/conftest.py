@@ -86,7 +86,8 @@ SLOW_TESTS = (
     "test_a_plain_dot_product_gives_the_models_own_ranking", "test_an_adapter_that_changes_nothing_changes_nothing",
     "test_any_number_of_modalities", "test_checkpoint_round_trip", "test_feature_adapter_learns",
     "test_learns_a_planted_preference", "test_loss_falls", "test_mixed_precision", "test_parameter_count",
-    "test_parameter_count_with_512_wide_features", "test_parameter_counts", "test_recboles_plain_trainer_trains_it",
+    "test_parameter_count_at_baby", "test_parameter_count_with_512_wide_features", "test_parameter_counts",
+    "test_recboles_plain_trainer_trains_it",
     "test_same_seed_same_result", "test_two_models_on_one_data_set_share_nothing_that_is_trained",
 )  # fmt: skip
 
