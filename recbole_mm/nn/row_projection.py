@@ -69,22 +69,13 @@ class _ProjectRows(Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         feature, ids, weight = ctx.saved_tensors
-        grad_feature = _zero_outside(gradient_memory(feature), ids) if ctx.needs_input_grad[0] else None
+        grad_feature = gradient_memory(feature).zero_() if ctx.needs_input_grad[0] else None
         grad_weight = weight.new_zeros(weight.shape)
         for block, rows in _blocks(feature, ids):
             grad_weight.addmm_(grad[block].T, rows)
             if grad_feature is not None:
                 grad_feature.index_copy_(0, ids[block], torch.mm(grad[block], weight, out=rows))
         return grad_feature, None, grad_weight
-
-
-def _zero_outside(table: Tensor, ids: Tensor) -> Tensor:
-    """The table with zeros in the rows that are not among `ids`."""
-    if table.device.type != "cpu":
-        return table.zero_()  # to find rows would wait for the device
-    outside = torch.ones(len(table), dtype=torch.bool, device=table.device)
-    outside[ids] = False
-    return table.index_fill_(0, outside.nonzero()[:, 0], 0)
 
 
 def _blocks(feature: Tensor, ids: Tensor) -> Iterator[tuple[slice, Tensor]]:
