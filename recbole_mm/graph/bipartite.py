@@ -207,7 +207,8 @@ class EdgeSampler:
         """
         n_kept = int(graph.n_edges * keep_ratio)
         if not 1 <= n_kept <= graph.n_edges:
-            raise ValueError(f"keep_ratio: {keep_ratio} keeps {n_kept} of {graph.n_edges} training edges")
+            remedy = "more" if n_kept < 1 else "at most 1"
+            raise ValueError(f"keep_ratio: {keep_ratio} keeps {n_kept} of {graph.n_edges} edges; give {remedy}")
         sampler = cls(graph, 0.0, mode, seed)
         sampler.n_kept = n_kept
         return sampler
