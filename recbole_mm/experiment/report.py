@@ -14,6 +14,7 @@ from recbole_mm.experiment.cold_section import cold_comparisons, cold_sections
 from recbole_mm.experiment.examples import MOST_ROWS, Example, check_users, examples_of
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.latex import latex
+from recbole_mm.experiment.logged_section import logged_sections
 from recbole_mm.experiment.plots import Plot, plots_of
 from recbole_mm.experiment.published_section import published_sections
 from recbole_mm.experiment.record import FAILED
@@ -117,6 +118,7 @@ def _sections(results: DatasetResults) -> Iterator[Section]:
     yield from cold_sections(results)
     yield from cold_comparisons(results)
     yield from published_sections(results)
+    yield from logged_sections(results)
 
 
 def _examples(results: DatasetResults, users: int | list[str]) -> Iterator[Example]:
