@@ -30,6 +30,7 @@ import recbole_mm.encoder
 import recbole_mm.model
 import recbole_mm.trainer
 from recbole_mm.data.dataset import MultimodalDataset
+from recbole_mm.data.default_data import DEFAULT_DATASET
 from recbole_mm.data.field_checks import check_fields, check_files_there, nothing_left, reads_labels
 from recbole_mm.data.folder_checks import check_data
 from recbole_mm.data.label_checks import check_are_read
@@ -153,7 +154,8 @@ def _check_data() -> None:
     def load_data(dataset: Any, *arguments: Any) -> None:
         folder = Path(dataset.dataset_path)
         if not folder.is_dir():
-            check_data(dataset.dataset_name, folder.parent, recboles_downloads())
+            made = {DEFAULT_DATASET} if isinstance(dataset, MultimodalDataset) else set()
+            check_data(dataset.dataset_name, folder.parent, recboles_downloads() | made)
         check_files_there(dataset)
         load(dataset, *arguments)
 
