@@ -37,7 +37,7 @@ from recbole_mm.testing.toy import write_planted
 from recbole_mm.tuning.command import main as tune_main
 from tests.extraction.test_sounds import tone, write_hubert
 from tests.extraction.test_videos import write_video
-from tests.tiny_clip import write_clip
+from tests.tiny_clip import write_dual_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -165,7 +165,7 @@ def workshop(tmp_path_factory) -> Path:
         place = folder / "42.jpg" if item == "42" else folder / "PICTURES" / f"{item}.jpg"
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(place)
     for name in ("DIR_OR_NAME", "openai/clip-vit-base-patch16"):
-        write_clip(folder / name, blocks=9, text_blocks=9)
+        write_dual_clip(folder / name, blocks=9)
     write_hubert(folder / "facebook" / "hubert-base-ls960")
     for name in ("SOUNDS", "VIDEOS"):
         (folder / name).mkdir()
