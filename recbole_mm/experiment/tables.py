@@ -134,11 +134,11 @@ def read_store(folder: Path) -> StoreTables:
             raise ValueError(f"{folder / 'runs.parquet'} has no run {unknown[0]}, which {name}.parquet has; {_AGAIN}")
     for name in tables["per_user"]:
         if name not in PER_USER.columns and f"test_{name}" not in runs:
-            raise ValueError(f"{folder / 'runs.parquet'} has no column 'test_{name}'; {_AGAIN}")
+            raise ValueError(f"{folder / 'runs.parquet'} has no column 'test_{name}' for per_user.parquet; {_AGAIN}")
     by_run = dict(iter(ended.rename(columns=lambda name: name.removeprefix("test_")).groupby("run")))
     for run, users in tables["per_user"].groupby("run"):
-        if run in by_run:
-            check_measured(f"{folder / 'runs.parquet'}: run {run}", by_run[run].iloc[0], users, _AGAIN)
+        place = f"{folder / 'per_user.parquet'}, beside runs.parquet: run {run}"
+        check_measured(place, by_run[run].iloc[0], users, _AGAIN)
     file = folder / "leaks.parquet"  # which stores of before the sentinel was in them lack
     empty = pd.DataFrame(columns=list(LEAKS.columns))
     leaks = read_parquet(file, LEAKS.columns) if has_file(file) else empty

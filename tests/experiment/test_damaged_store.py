@@ -153,7 +153,7 @@ def test_a_table_of_runs_that_are_not_of_their_users(out, table, capsys):
 
 def test_a_table_of_runs_without_the_mean_of_what_its_users_have(out, capsys):
     pd.read_parquet(out / "runs.parquet").drop(columns="test_recall@5").to_parquet(out / "runs.parquet", index=False)
-    assert "runs.parquet has no column 'test_recall@5'; " in refusal(["report", "out"], capsys)
+    assert "runs.parquet has no column 'test_recall@5' for per_user.parquet; " in refusal(["report", "out"], capsys)
 
 
 def test_a_table_of_runs_that_lacks_some(out, capsys):
