@@ -64,6 +64,13 @@ def panel_title(axis: Axes, text: str, width: float, notes: Iterable[str] = ()) 
     axis.set_title("\n".join(lines), fontsize="small", parse_math=False)
 
 
+def count_upwards(axis: Axes) -> None:
+    """Have an axis of counts show whole numbers alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def is_constant(values: np.ndarray, scale: float = 0.0) -> bool:
     """Whether values ``[n]`` differ by no more than rounding in single precision; so do none.
 

@@ -24,6 +24,7 @@ from recbole_mm.experiment.rows import Row, modalities_of
 from recbole_mm.experiment.run import Job, run_job
 from recbole_mm.experiment.search import RowSearch, tried
 from recbole_mm.experiment.store import Store
+from recbole_mm.experiment.watch import how_far
 from recbole_mm.io.files import check_folder_writable
 from recbole_mm.io.folders import make_run_folders
 from recbole_mm.io.locks import only_holder
@@ -188,7 +189,7 @@ def _run(plan: Plan, rows: list[tuple[Row, int]], store: Store, jobs: int, tell:
     missing.sort(key=lambda job: plan.seeds.index(job.seed))
     missing.sort(key=lambda job: job.row.dataset)  # a process keeps the data set that it loaded last
     tell(f"{len(missing)} of {len(wanted)} runs to do")
-    results = results_of(run_job, deque(missing), jobs, _died, Job.how_far)
+    results = results_of(run_job, deque(missing), jobs, _died, lambda job: how_far(job, job.folder))
     for number, (_, result) in enumerate(results, start=1):
         store.add(result)
         record = result.record

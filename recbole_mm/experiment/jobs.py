@@ -67,7 +67,7 @@ def results_of(
             logging.getLogger(__name__).info("%s: begins", piece)
             running[task.remote(piece)] = piece
         while not (ended := ray.wait(list(running), num_returns=1, timeout=_LOOK_SECONDS)[0]):
-            status.show(f"running: {'; '.join(map(how_far, running.values()))}")
+            status.show(lambda: f"running: {'; '.join(map(how_far, running.values()))}")
         status.clear()
         piece = running.pop(ended[0])
         yield piece, _result(ended[0], piece, died)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 
 from recbole_mm.io.errors import printable
 
@@ -19,13 +20,13 @@ class StatusLine:
         self._is_terminal = self._stream.isatty()
         self._next = time.monotonic() + _SECONDS
 
-    def show(self, text: str) -> None:
-        """Say how far it is, where it is time to."""
+    def show(self, text: Callable[[], str]) -> None:
+        """Say how far it is, where it is time to; only then is the text asked for."""
         if self._is_terminal:
-            self._write_over(printable(text))
+            self._write_over(printable(text()))
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS
-            print(printable(text), file=self._stream, flush=True)
+            print(printable(text()), file=self._stream, flush=True)
 
     def clear(self) -> None:
         """Make room for a line that stays."""

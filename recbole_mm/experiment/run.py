@@ -25,7 +25,7 @@ from recbole_mm.experiment.inference_audit import Key
 from recbole_mm.experiment.measured import data_tables, lists_beyond, per_user_table
 from recbole_mm.experiment.record import CurvePoint, Record, RunResult
 from recbole_mm.experiment.rows import Row, digest, is_solved, without_paths
-from recbole_mm.experiment.watch import EPOCHS, Progress, Watch, reached
+from recbole_mm.experiment.watch import EPOCHS, Progress, Watch
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import evaluate_users
 from recbole_mm.io.run_files import RunFiles, unfinished_in
@@ -68,10 +68,6 @@ class Job:
 
     def __str__(self) -> str:
         return f"{self.row.label} on {self.row.dataset}, seed {self.seed}"
-
-    def how_far(self) -> str:
-        """For a line about what runs."""
-        return ": ".join(filter(None, (str(self), reached(self.folder))))
 
     def record(self, **results: Any) -> Record:
         """The row of ``runs.parquet``."""

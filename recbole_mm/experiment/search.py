@@ -16,6 +16,7 @@ from recbole_mm.experiment.record import FAILED, STOPPED, Tried
 from recbole_mm.experiment.rows import Row, digest
 from recbole_mm.experiment.run import Job
 from recbole_mm.experiment.trial import Outcome, Trial, run_trial
+from recbole_mm.experiment.watch import how_far
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def tried(
     """
     halvings = {search.identity: _Halving(search, folder) for search, folder in searches}
     work = deque(trial for halving in halvings.values() for trial in halving.rung())
-    for trial, outcome in results_of(run_trial, work, jobs, _died, Trial.how_far):
+    for trial, outcome in results_of(run_trial, work, jobs, _died, lambda trial: how_far(trial, trial.job.folder)):
         halving = halvings[trial.search]
         tell(f"{trial}: {_failure(halving.search.settings[trial.number], outcome)}")
         work.extendleft(reversed(halving.take(trial.number, outcome)))

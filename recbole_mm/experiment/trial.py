@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from recbole_mm.experiment.record import FAILED, FINISHED, STOPPED
 from recbole_mm.experiment.run import Job, best_epoch, prepare
 from recbole_mm.experiment.store_files import read_as
-from recbole_mm.experiment.watch import EPOCHS, Watch, reached
+from recbole_mm.experiment.watch import EPOCHS, Watch
 from recbole_mm.host.evaluations import evaluation_callback
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import has_file
@@ -38,10 +38,6 @@ class Trial:
 
     def __str__(self) -> str:
         return f"{self.job}, setting {self.number + 1}"
-
-    def how_far(self) -> str:
-        """For a line about what runs."""
-        return ": ".join(filter(None, (str(self), reached(self.job.folder))))
 
 
 @dataclass(frozen=True)

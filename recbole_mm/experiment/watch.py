@@ -101,6 +101,11 @@ def reached(folder: Path) -> str:
     return f"{stage}epoch {epochs[-1].epoch + 1}" + (f", best so far {best[-1] + 1}" if best else "")
 
 
+def how_far(what: object, folder: Path) -> str:
+    """What runs in a folder and how far it is, for a line about it."""
+    return ": ".join(filter(None, (str(what), reached(folder))))
+
+
 _PROGRESS = TypeAdapter(Progress)
 
 

@@ -38,11 +38,9 @@ def on_screen(written: str) -> str:
 def test_a_line_is_written_over_and_leaves_nothing(monkeypatch):
     terminal = terminal_of(monkeypatch)
     status = StatusLine()
-    status.show("running: VBPR on toy, seed 2020: epoch 3")
-    assert (
-        on_screen(terminal.getvalue()) == "running: VBPR on toy, seed 202"
-    )  # one that wraps would stay
-    status.show("running: BM3")
+    status.show(lambda: "running: VBPR on toy, seed 2020: epoch 3")
+    assert on_screen(terminal.getvalue()) == "running: VBPR on toy, seed 202"  # one that wraps would stay
+    status.show(lambda: "running: BM3")
     assert on_screen(terminal.getvalue()) == "running: BM3"
     status.clear()
     assert on_screen(terminal.getvalue()) == ""
@@ -55,14 +53,14 @@ def test_elsewhere_it_is_a_line_now_and_then(monkeypatch, capsys):
     status = StatusLine()
     for text, seconds in (("a", 30), ("b", 30), ("c", 59), ("d", 1)):
         now[0] += seconds
-        status.show(text)
+        status.show(lambda text=text: text)
     status.clear()
     assert capsys.readouterr().err == "b\nd\n"
 
 
 def test_control_characters_of_labels_stay_where_they_are(monkeypatch):
     terminal = terminal_of(monkeypatch)
-    StatusLine().show("a\n\x1b[2Jb")
+    StatusLine().show(lambda: "a\n\x1b[2Jb")
     assert not {"\n", "\x1b"} & set(terminal.getvalue())
 
 

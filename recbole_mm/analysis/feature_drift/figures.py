@@ -10,7 +10,7 @@ import numpy as np
 
 from recbole_mm.analysis.contact_sheet import Card, write_contact_sheet
 from recbole_mm.analysis.feature_drift.drift import COSINES, PARTS, Drift
-from recbole_mm.analysis.figures import described, figure_files, panel_title
+from recbole_mm.analysis.figures import count_upwards, described, figure_files, panel_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,6 @@ STYLES: tuple[dict[str, Any], ...] = (  # what is before lies thin on what is af
 def histograms(drifts: list[Drift]) -> Figure:
     """One panel per checkpoint and modality; a matplotlib Figure."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     columns = min(len(drifts), 3)
     rows = -(-len(drifts) // columns)
@@ -42,7 +41,7 @@ def histograms(drifts: list[Drift]) -> Figure:
         notes += [drift.no_change] if drift.no_change else []
         panel_title(axis, drift.name, WIDTH, notes)
         axis.set(xlabel="cosine of feature and ID vector", ylabel="items", xticks=np.linspace(-1, 1, 5))
-        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        count_upwards(axis)
         # below, because the cosines can gather anywhere in the panel
         axis.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
     for axis in panels[len(drifts) :]:
@@ -53,7 +52,6 @@ def histograms(drifts: list[Drift]) -> Figure:
 def part_histograms(drifts: list[Drift]) -> Figure:
     """For each checkpoint and modality drift above omission, before and after the adapter."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     columns = min(len(drifts), 3)
     rows = -(-len(drifts) // columns)
@@ -73,7 +71,7 @@ def part_histograms(drifts: list[Drift]) -> Figure:
             if part == "drift":
                 panel_title(axis, drift.name, WIDTH, _of_gate(drift))
             axis.set(xlabel=f"{part}, in mean lengths of ID vectors", ylabel="items")
-            axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+            count_upwards(axis)
             axis.legend(fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     return figure
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recbole_mm.analysis.command import by_label, write_csv
-from recbole_mm.analysis.figures import described, panel_title, save_figure
+from recbole_mm.analysis.figures import count_upwards, described, panel_title, save_figure
 from recbole_mm.analysis.options import analysis
 from recbole_mm.load import OpenedCheckpoint
 from recbole_mm.model.late_fusion import ModalityRatings
@@ -88,7 +88,6 @@ def _shared_bins(groups: list[dict[str, np.ndarray]]) -> np.ndarray:
 def _figure(series: Series, edges: dict[str, np.ndarray]) -> Figure:
     """A row of panels per checkpoint; a matplotlib Figure."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 3.4 * len(series)), layout="constrained")
     axes = figure.subplots(len(series), 2, squeeze=False, sharex="col")
@@ -102,7 +101,7 @@ def _figure(series: Series, edges: dict[str, np.ndarray]) -> Figure:
                 axis.hist(values, edges[kind], histtype="step", linewidth=1.5, label=label)
             panel_title(axis, checkpoint, 5)
             axis.set(ylabel="training triplets", xlabel=labels[kind])
-            axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+            count_upwards(axis)
             axis.axvline(0, color="0.7", linewidth=0.8, zorder=0)
             axis.legend(fontsize="small")
     return figure

@@ -82,27 +82,28 @@ class ParquetTable(ArrowTable):
 
         with open_regular(self.path) as file:
             try:
-                texts = self._check_lists(pq.ParquetFile(file).metadata, columns)
-                for batch in pq.ParquetFile(file, read_dictionary=texts).iter_batches(n_rows, columns=columns):
+                metadata = pq.read_metadata(file)
+                self._check_lists(metadata)
+                whole = pq.ParquetFile(file, metadata=metadata, read_dictionary=self._texts(metadata.schema, columns))
+                for batch in whole.iter_batches(n_rows, columns=columns):
                     batch.validate(full=True)  # of texts that are no UTF-8
                     yield self._decoded(batch)
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(f"{self.path} is no whole Parquet file ({one_line(error)}); make it again") from error
 
-    def _check_lists(self, metadata: Any, columns: Sequence[str]) -> list[str]:
-        """Where the texts of some columns, and of lists in them, stand, as Parquet names it.
-
-        Raises ValueError where the lists of a small file take most of the memory: equal values are stored once.
-        """
-        kinds = {field.name: _innermost(field.type) for field in self.schema if field.name in columns}
-        leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
-        listed = [place for place, leaf in enumerate(leaves) if leaf.max_repetition_level]
+    def _check_lists(self, metadata: Any) -> None:
+        """Raise ValueError where the lists of a small file take most of the memory: equal values are stored once."""
+        listed = [place for place in range(metadata.num_columns) if metadata.schema.column(place).max_repetition_level]
         for group in map(metadata.row_group, range(metadata.num_row_groups)):
             size = 4 * sum(group.column(place).num_values for place in listed)
             if size > _USUAL_PACKING * self.path.stat().st_size:
                 check_unpacked(self.path, size, "save it with fewer rows in a group")
-        texts = [name for name, kind in kinds.items() if _is_text(kind)]
-        return [leaf.path for leaf in leaves if any(f"{leaf.path}.".startswith(f"{name}.") for name in texts)]
+
+    def _texts(self, schema: Any, columns: Sequence[str]) -> list[str]:
+        """Where the texts of some columns, and of lists in them, stand, as Parquet names it."""
+        texts = [field.name for field in self.schema if field.name in columns and _is_text(_innermost(field.type))]
+        paths = [schema.column(place).path for place in range(len(schema))]
+        return [path for path in paths if any(f"{path}.".startswith(f"{name}.") for name in texts)]
 
     def _decoded(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Texts as such; raises ValueError where a small file means a great deal of them."""
