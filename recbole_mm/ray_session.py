@@ -123,6 +123,9 @@ def ray_session(address: str | None = None, go_on: str = AGAIN) -> Iterator[None
         _check_address(address)
     os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")  # we mean it
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it takes an interrupted search for a finished one
+    # Ray reports to its makers unless told not to, and its data library asks a port of this machine for figures until
+    # the process ends, in a thread that nobody stops.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     package = str(Path(recbole_mm.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     # without "local", Ray would join whatever `ray start` left on this machine, alive or dead

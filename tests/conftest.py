@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Before Ray starts: its workers are at niceness 15 unless told, and nearly stand still beside other tests' processes.
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")  # a start that is slow is no failure
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # its thread's tracebacks upset ast.parse in others (Python 3.11)
 
 import pytest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shlex
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,9 @@ def test_pictures_give_the_same_file_and_the_same_list_of_bad_ones(tmp_path, cli
     assert "18 items" in capsys.readouterr().out
 
 
-def test_texts_give_the_same_file_and_cut_ones_are_counted(tmp_path, clip, address, capsys):
+def test_texts_give_the_same_file_and_cut_ones_are_counted(tmp_path, clip, address, capsys, monkeypatch):
+    """And Ray gathers no figures of its use, for which it starts a thread that outlives the job."""
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
     write_shop(tmp_path)
     command = f"--modality textual --fields title,plot --encoder {clip} --batch-size 2 --float16"
     run(command)
@@ -91,6 +94,7 @@ def test_texts_give_the_same_file_and_cut_ones_are_counted(tmp_path, clip, addre
     assert run(f"{command} --ray_address={address} --device cpu") == 0
     assert written("textual") == whole
     assert "1 text was longer than the encoder's context" in capsys.readouterr().out
+    assert not [thread.name for thread in threading.enumerate() if "usage" in thread.name]
 
 
 def test_after_a_kill_finished_rows_are_not_computed_again(tmp_path, clip, address, capsys):
