@@ -18,6 +18,7 @@ from recbole_mm.analysis.command import checkpoint_labels
 from recbole_mm.analysis.items import item_fields, item_ids, item_pictures, item_titles
 from recbole_mm.experiment.cold_section import cold_sections
 from recbole_mm.experiment.examples import Shares, check_users, examples_of
+from recbole_mm.experiment.identity import row_name, run_name
 from recbole_mm.experiment.item_cards import ItemCards
 from recbole_mm.experiment.measured import (
     check_full_sort,
@@ -148,11 +149,14 @@ def _results(checkpoints: dict[str, OpenedCheckpoint], folder: Path, compare_wit
         "metrics": _union(checkpoint.config["metrics"] for checkpoint in checkpoints.values()),
         "topk": sorted(_union(checkpoint.config["topk"] for checkpoint in checkpoints.values())),
     }
-    for number, (label, opened) in enumerate(checkpoints.items()):
+    runs = []
+    for label, opened in checkpoints.items():
         for key, value in measured.items():
             opened.config[key] = value
-        store.add(_run_result(f"{number:04}", label, opened))
-    store.write_tables()
+        found = _run_result(label, opened)
+        store.add(found)
+        runs.append(found.record.run)
+    store.write_tables(runs)
     tables = read_store(folder)
     return DatasetResults(tables, tables.datasets[0], compare_with)
 
@@ -162,13 +166,15 @@ def _union(lists: Iterable[Any]) -> list[Any]:
     return list(found.values())
 
 
-def _run_result(name: str, label: str, opened: OpenedCheckpoint) -> RunResult:
+def _run_result(label: str, opened: OpenedCheckpoint) -> RunResult:
     users, config = evaluate_checkpoint(opened), opened.config
     train, end = data_set(opened.train_data), run_end(opened)
+    dataset, model, seed = opened.dataset.dataset_name, config["model"], config["seed"]
+    own = {**settings(config), "checkpoint": label}  # in which two of one model may differ alone
+    row = row_name(dataset, model, own)
     record = Record(
-        name, name, opened.dataset.dataset_name, label, config["model"], config["seed"],
-        json.dumps(settings(config)), chosen_by=config["valid_metric"], test=users.averages,
-        best_epoch=end.best_epoch, ended=end.ended,
+        run_name(row, seed), row, dataset, label, model, seed, json.dumps(own), chosen_by=config["valid_metric"],
+        test=users.averages, best_epoch=end.best_epoch, ended=end.ended,
         beyond=lists_beyond(users, opened.train_data, opened.test_data), data="data",
     )  # fmt: skip
     return RunResult(record, per_user_table(users, train), [], data_tables(opened.train_data, opened.test_data))

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from recbole_mm.experiment.audit import ALL
+from recbole_mm.experiment.identity import knock_out_name, knock_out_text
 from recbole_mm.experiment.inference_audit import KEPT, REBUILT, Key, replaced
 from recbole_mm.experiment.measured import evaluate_checkpoint, per_user_table
-from recbole_mm.experiment.plan_terms import AT_EVALUATION
 from recbole_mm.experiment.record import Record, RunResult
-from recbole_mm.experiment.rows import Row, digest, is_solved, modalities_of
+from recbole_mm.experiment.rows import Row, is_solved, modalities_of
 from recbole_mm.host.datasets import data_set
 from recbole_mm.load import open_checkpoint
 
@@ -23,11 +23,6 @@ def audited_keys(row: Row, kinds: Sequence[str]) -> list[Key]:
     names = [] if row.sweep or row.audit or is_solved(row.config()) else modalities_of(row)
     targets = [*names, *([ALL] if len(names) > 1 else [])]
     return list(itertools.product(targets, kinds, (KEPT, REBUILT)))
-
-
-def run_name(run: str, key: Key) -> str:
-    """What a knock-out of a run is called in the store."""
-    return digest({"run": run, "knock_out": list(key)})
 
 
 def audit_run(record: Record, file: str, keys: Sequence[Key], trusts_plugins: bool) -> Iterator[RunResult]:
@@ -44,9 +39,9 @@ def audit_run(record: Record, file: str, keys: Sequence[Key], trusts_plugins: bo
     for key, opened in replaced(real, kinds, {"trust_plugins": trusts_plugins}):
         users = evaluate_checkpoint(opened)
         modality, kind, graphs = key
-        what = f"{kind}{AT_EVALUATION}, graphs {graphs}"
+        what = knock_out_text(kind, graphs)
         own = replace(
-            record, run=run_name(record.run, key), row=run_name(record.row, key),
+            record, run=knock_out_name(record.run, key), row=knock_out_name(record.row, key),
             label=f"{record.label}, {modality} {what}", test=users.averages, beyond={},
             seconds=math.nan, seconds_per_epoch=math.nan, peak_memory=math.nan,
             audit=json.dumps({"row": record.label, "modality": modality, "kind": what}),

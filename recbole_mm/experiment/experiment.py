@@ -145,7 +145,7 @@ def _search(searches: list[RowSearch], store: Store, jobs: int, tell: Tell) -> N
     """Do the searches that the store lacks."""
     folders = {row_search.identity: store.folder / "work" / row_search.identity for row_search in searches}
     missing = [
-        (row_search, folders[row_search.identity]) for row_search in searches if not store.trials(row_search.identity)
+        (row_search, folders[row_search.identity]) for row_search in searches if not store.trials(row_search)
     ]
     if missing:
         tell(f"{len(missing)} of {len(searches)} rows to search for")
@@ -159,7 +159,7 @@ def _chosen(rows: list[Row], searches: list[RowSearch | None], store: Store, tel
     best: dict[tuple[str, str], tuple[dict[str, Any], int]] = {}
     for row, search in zip(rows, searches, strict=True):
         if search is not None:
-            trials = store.trials(search.identity)
+            trials = store.trials(search)
             choice = next(trial for trial in trials if trial.chosen)
             tell(f"{row.label} on {row.dataset}: {choice.settings} ({choice.metric} {choice.value:.4f})")
             best[row.dataset, row.label] = choice.settings, len(trials)

@@ -13,9 +13,10 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from recbole_mm.configuration import checked_config
+from recbole_mm.experiment.identity import digest
 from recbole_mm.experiment.leaks import Leak, find_leaks
 from recbole_mm.experiment.record import LeakRecord
-from recbole_mm.experiment.rows import Row, digest, modalities_of, without_paths
+from recbole_mm.experiment.rows import Row, modalities_of, without_paths
 from recbole_mm.experiment.run import quiet, shared_dataset
 from recbole_mm.host.datasets import data_set
 from recbole_mm.load import OpenedCheckpoint

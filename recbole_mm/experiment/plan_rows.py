@@ -12,8 +12,9 @@ from recbole.config import Config
 
 from recbole_mm.configuration import checked_config
 from recbole_mm.data_folders import find_data, settings_file
+from recbole_mm.experiment.identity import digest
 from recbole_mm.experiment.plan import Entry, Plan, check_values
-from recbole_mm.experiment.rows import Row, check_row, digest, label_of
+from recbole_mm.experiment.rows import Row, check_row, label_of
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.names import check_known, closest
 from recbole_mm.io.yaml_files import read_settings_file

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter
 
+from recbole_mm.experiment.identity import possible_names
 from recbole_mm.io.json_text import parse_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NESTED = ("valid", "test", "beyond")  # whose entries are columns of their own in ``runs.parquet``
-FINISHED, STOPPED, FAILED = "finished", "stopped early", "failed"  # what becomes of a setting
+FINISHED: Final = "finished"  # what becomes of a setting
+STOPPED: Final = "stopped early"
+FAILED: Final = "failed"
+Status = Literal["finished", "stopped early", "failed"]
+Ending = Literal["stopped", "cap", "solved", "error", "unfinished", ""]  # unfinished: of a checkpoint alone
 _MAPPINGS = ("features", "versions")  # which are JSON there
 
 
@@ -24,10 +30,18 @@ def _object(text: str) -> str:
     return text
 
 
+def _measured(value: float) -> float:
+    if value < 0 or math.isinf(value):
+        raise ValueError("it is no amount")
+    return value
+
+
 FileName = Annotated[str, Field(pattern=r"^[\w-]+$")]
 """A name that files are called by, so that none leads elsewhere."""
 JsonObject = Annotated[str, AfterValidator(_object)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]  # as tables have numbers
+Amount = Annotated[float, AfterValidator(_measured)]
+"""Of seconds or memory; NaN where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +76,13 @@ class Record:
     sweep: JsonObject = "{}"
     budget: Count = 0
     chosen_by: str = ""
-    ended: str = ""
+    ended: Ending = ""
     error: str = ""
     best_epoch: Count = 0
     epochs: Count = 0
-    seconds_per_epoch: float = float("nan")
-    seconds: float = float("nan")
-    peak_memory: float = float("nan")
+    seconds_per_epoch: Amount = math.nan
+    seconds: Amount = math.nan
+    peak_memory: Amount = math.nan
     parameters: Count = 0
     valid: dict[str, float] = field(default_factory=dict)
     test: dict[str, FiniteFloat] = field(default_factory=dict)
@@ -91,6 +105,23 @@ class Record:
         return columns
 
 
+def _of_its_name(record: Record) -> Record:
+    """Raise ValueError where a record is called otherwise than its settings say, or varies what they do not have."""
+    settings, sweep, audit = (json.loads(text) for text in (record.settings, record.sweep, record.audit))
+    names = possible_names(record.dataset, record.model, settings, sweep, audit, record.seed)
+    if (record.row, record.run) not in names:
+        raise ValueError("data set, model, settings and seed are not those that row and run are called by")
+    for name in ("own", "sweep"):
+        for key, value in json.loads(getattr(record, name)).items():
+            if key in settings and settings[key] != value:  # those of paths are not
+                raise ValueError(f"{name} has another {key} than settings")
+    return record
+
+
+NamedRecord = Annotated[Record, AfterValidator(_of_its_name)]
+"""As a store has it: nothing that decides about a result can be changed alone."""
+
+
 @dataclass(frozen=True)
 class CurvePoint:
     """A value of an epoch: a row of ``curves.parquet`` without its run."""
@@ -105,7 +136,7 @@ class CurvePoint:
 class StoredRun:
     """A file of ``runs/``."""
 
-    record: Record
+    record: NamedRecord
     curves: list[CurvePoint]
 
 
@@ -131,7 +162,7 @@ class Tried:
     metric: str
     value: float
     evaluations: Count
-    status: str
+    status: Status
     error: str
     chosen: bool
 
@@ -161,7 +192,7 @@ class LeakRecord:
     error: str = ""
 
 
-RECORD = TypeAdapter(Record)
+RECORD = TypeAdapter(NamedRecord)
 LEAK = TypeAdapter(LeakRecord)
 STORED_RUN = TypeAdapter(StoredRun)
 TRIED = TypeAdapter(list[Tried])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +14,7 @@ from recbole.utils import ModelType
 from recbole_mm.configuration import check_keys, checked_config
 from recbole_mm.data.feature_file import find_modalities, has_modality
 from recbole_mm.data.file_form import FileForm
+from recbole_mm.experiment.identity import row_name
 from recbole_mm.host.user_results import is_by_user
 from recbole_mm.io.names import closest
 from recbole_mm.model.backbone_model import BackboneModel
@@ -73,8 +72,8 @@ class Row:
 
         A point of a study that happens to have its row's own settings is a run of its own beside the row's.
         """
-        facts = {"dataset": self.dataset, "model": self.model, "settings": without_paths(self.settings)}
-        return digest({**facts, "sweep": self.sweep} if self.varies else facts)
+        sweep = self.sweep if self.varies else None
+        return row_name(self.dataset, self.model, without_paths(self.settings), sweep)
 
 
 def label_of(name: str, settings: Mapping[str, Any]) -> str:
@@ -87,11 +86,6 @@ def label_of(name: str, settings: Mapping[str, Any]) -> str:
 def plain(value: Any) -> str:
     """A value of a setting as labels and tables show it."""
     return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def digest(value: Any) -> str:
-    """A name of 16 letters for a value of JSON's types."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def without_paths(settings: dict[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from recbole.config import Config
 from recbole.utils import init_logger
 
 from recbole_mm.configuration import checked_config
-from recbole_mm.experiment.evaluation_audit import audit_run, run_name
+from recbole_mm.experiment.evaluation_audit import audit_run
+from recbole_mm.experiment.identity import digest, knock_out_name, run_name
 from recbole_mm.experiment.inference_audit import Key
 from recbole_mm.experiment.measured import data_tables, lists_beyond, per_user_table
-from recbole_mm.experiment.record import CurvePoint, Record, RunResult
-from recbole_mm.experiment.rows import Row, digest, is_solved, without_paths
+from recbole_mm.experiment.record import CurvePoint, Ending, Record, RunResult
+from recbole_mm.experiment.rows import Row, is_solved, without_paths
 from recbole_mm.experiment.watch import EPOCHS, Progress, Watch
 from recbole_mm.host.datasets import data_set
 from recbole_mm.host.user_results import evaluate_users
@@ -59,12 +60,12 @@ class Job:
     @property
     def names(self) -> list[str]:
         """What the run and its knock-outs are called in the store."""
-        return [self.name, *(run_name(self.name, key) for key in self.knock_outs)]
+        return [self.name, *(knock_out_name(self.name, key) for key in self.knock_outs)]
 
     @property
     def name(self) -> str:
         """What the run is called in the store."""
-        return digest({"row": self.row.identity, "seed": self.seed})
+        return run_name(self.row.identity, self.seed)
 
     def __str__(self) -> str:
         return f"{self.row.label} on {self.row.dataset}, seed {self.seed}"
@@ -167,7 +168,7 @@ def best_epoch(epochs: list[Progress]) -> Progress:
     return next((epoch for epoch in reversed(epochs) if epoch.is_best and epoch.stage == last_stage), epochs[-1])
 
 
-def _ending(trainer: Any, epochs: list[Progress]) -> str:
+def _ending(trainer: Any, epochs: list[Progress]) -> Ending:
     if is_solved(trainer.config):
         return "solved"
     return "cap" if epochs[-1].epoch + 1 >= trainer.epochs else "stopped"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from recbole_mm.experiment.record import Ending
 from recbole_mm.experiment.rows import is_solved
 from recbole_mm.experiment.warnings import of_lists, of_training
 from recbole_mm.io.run_files import RunFiles
@@ -27,7 +28,7 @@ class RunEnd:
 
     best_epoch: int
     most_epochs: int
-    ended: str
+    ended: Ending
 
 
 def run_end(opened: OpenedCheckpoint) -> RunEnd:

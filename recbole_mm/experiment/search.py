@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from recbole_mm.experiment.choose import ranges_of, settings_to_try
+from recbole_mm.experiment.identity import digest
 from recbole_mm.experiment.jobs import results_of
 from recbole_mm.experiment.plan import SearchPlan
-from recbole_mm.experiment.record import FAILED, STOPPED, Tried
-from recbole_mm.experiment.rows import Row, digest
+from recbole_mm.experiment.record import FAILED, FINISHED, STOPPED, Tried
+from recbole_mm.experiment.rows import Row
 from recbole_mm.experiment.run import Job
 from recbole_mm.experiment.trial import Outcome, Trial, run_trial
 from recbole_mm.experiment.watch import how_far
@@ -55,6 +56,25 @@ class RowSearch:
     def identity(self) -> str:
         """Hash of everything that the choice depends on, but for data."""
         return digest([self.row.identity, self.settings, self.rungs, self.reduction, self.seed])
+
+    def difference(self, trials: Sequence[Tried]) -> str:
+        """What of the trials of a store is not this search's; empty where all is."""
+        if len(trials) != len(self.settings):
+            return f"it has {len(trials)} settings, and {len(self.settings)} are searched"
+        for number, trial in enumerate(trials):
+            for name, value in self.facts(number).items():
+                if digest(getattr(trial, name)) != digest(value):
+                    return f"{number}.{name} is {getattr(trial, name)!r}, and {value!r} is searched"
+        chosen = next(trial for trial in trials if trial.chosen)
+        sign = 1 if self.bigger else -1
+        if any(sign * trial.value > sign * chosen.value for trial in trials if trial.status == FINISHED):
+            return f"{chosen.trial}.chosen: another is better"
+        return ""
+
+    def facts(self, number: int) -> dict[str, Any]:
+        """What the trial of a setting says beside what came of it."""
+        setting = {"trial": number, "settings": self.settings[number], "metric": self.metric}
+        return {"dataset": self.row.dataset, "row": self.row.identity, **setting}
 
 
 def tried(
@@ -152,13 +172,10 @@ def _table(search: RowSearch, outcomes: dict[int, Outcome]) -> list[Tried]:
             f"{search.row.place}: no setting reached a validation score; first error: {(errors or ['none'])[0]}"
         )
     best = _best_first(search, outcomes, sorted(ends))[0]
-    row = search.row
     return [
         Tried(
-            dataset=row.dataset, row=row.identity, label=row.label, trial=number, settings=search.settings[number],
-            metric=search.metric, value=outcome.value, evaluations=outcome.evaluations, status=outcome.status,
-            error=outcome.error,
-            chosen=number == best,
+            **search.facts(number), label=search.row.label, value=outcome.value, evaluations=outcome.evaluations,
+            status=outcome.status, error=outcome.error, chosen=number == best,
         )
         for number, outcome in sorted(outcomes.items())
     ]  # fmt: skip

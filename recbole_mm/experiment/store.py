@@ -23,35 +23,33 @@ import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recbole_mm.experiment.record import (
-    DATA_FILES,
-    STORED_RUN,
-    LeakRecord,
-    Record,
-    RunResult,
-    StoredRun,
-    Tried,
-)
+from recbole_mm.experiment.record import STORED_RUN, LeakRecord, Record, RunResult, StoredRun, Tried
+from recbole_mm.experiment.store_data import check_data_tables, data_file
+from recbole_mm.experiment.store_digests import changed_files, join_digests, read_digests
 from recbole_mm.experiment.store_files import (
-    changed_files,
+    SEARCH_AGAIN,
     check_measured,
     read_as,
     read_json,
     read_leak,
     read_parquet,
     read_trials,
+    write_json,
 )
-from recbole_mm.experiment.table_forms import LISTS, PER_USER
+from recbole_mm.experiment.table_forms import USERS_OF_A_RUN
 from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import files_in, has_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from recbole_mm.experiment.search import RowSearch
+
 VERSION = 1
 _DESCRIPTION = "store.json"
+_DATA_FILES = "data_files.json"
 _JOINED = ("runs", "data", "trials", "leaks")
 
 
@@ -78,7 +76,7 @@ class Store:
                 f"{folder} is not empty and has no {_DESCRIPTION}, so it holds no experiment; give another --out"
             )
         (folder / "runs").mkdir(parents=True, exist_ok=True)
-        _write_json(description, {"version": VERSION})
+        write_json(description, {"version": VERSION})
 
     def check_data(
         self,
@@ -94,15 +92,20 @@ class Store:
             modalities: that the runs read; all of them if not given.
             contents: digests of what they read beside these files, such as pictures, by what it is.
         """
-        file = self.folder / "data_files.json"
-        kept = read_as(file, DATA_FILES) if has_file(file) else {}
+        file = self.folder / _DATA_FILES
+        kept = read_digests(file)
+        if dataset not in kept and any(record.dataset == dataset and not record.error for record in self.records()):
+            raise ValueError(
+                f"{file} has no digests of {dataset}, and {self.folder} has runs of it; restore the file, or give "
+                "another --out"
+            )
         changed = changed_files(folder, dataset, kept, modalities, contents)
         if changed:
             raise ValueError(
                 f"{folder}: {', '.join(changed)} changed since the runs in {self.folder}; bring the data back, or give "
                 "another --out"
             )
-        _write_json(file, kept, indent=2)
+        write_json(file, kept, indent=2)
 
     def has(self, run: str) -> bool:
         """Whether a run has ended well."""
@@ -112,33 +115,37 @@ class Store:
     def add(self, result: RunResult) -> None:
         """Keep the result of a run; the record comes last, so that what has one is whole."""
         run = result.record.run
-        for audit in result.audits:
-            self.add(audit)
         for name, table in result.data.items():
-            file = self.folder / "data" / result.record.data / f"{name}.parquet"
+            file = data_file(self.folder, result.record.data, name)
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 _write(table, file)
+        for audit in result.audits:
+            self.add(audit)
         if result.per_user is not None:
             _write(result.per_user, self._users_file(run))
-        _write_json(self._run_file(run), asdict(StoredRun(result.record, result.curves)))
+        write_json(self._run_file(run), asdict(StoredRun(result.record, result.curves)))
 
     def add_trials(self, search: str, trials: list[Tried]) -> None:
         """Keep what a search for a row has tried, by the search's identity."""
         file = self._trials_file(search)
         file.parent.mkdir(exist_ok=True)
-        _write_json(file, [asdict(trial) for trial in trials])
+        write_json(file, [asdict(trial) for trial in trials])
 
-    def trials(self, search: str) -> list[Tried]:
-        """What a search for a row has tried; empty before it has ended."""
-        file = self._trials_file(search)
-        return read_trials(file) if has_file(file) else []
+    def trials(self, search: RowSearch) -> list[Tried]:
+        """What a search for a row has tried; empty before it has ended. Raises ValueError for trials of another."""
+        file = self._trials_file(search.identity)
+        found = read_trials(file) if has_file(file) else []
+        wrong = search.difference(found) if found else ""
+        if wrong:
+            raise ValueError(f"{file} is damaged ({wrong}); {SEARCH_AGAIN}")
+        return found
 
     def add_leak(self, leak: LeakRecord) -> None:
         """Keep what the leak sentinel says of a modality."""
         file = self.folder / "leaks" / f"{leak.check}.json"
         file.parent.mkdir(exist_ok=True)
-        _write_json(file, asdict(leak))
+        write_json(file, asdict(leak))
 
     def leaks(self) -> list[LeakRecord]:
         """What the leak sentinel said, of checks that failed too; raises ValueError where a file is damaged."""
@@ -150,10 +157,11 @@ class Store:
 
     def check(self) -> None:
         """Raise ValueError for a file of a run or search that is damaged or missing."""
-        for record in self.records():
-            if not record.error:
-                remedy = f"restore both files of the run, or delete {self._run_file(record.run)} to run it again"
-                check_measured(self._run_file(record.run), record.test, self._users_of(record.run), remedy)
+        ended = [record for record in self.records() if not record.error]
+        for record in ended:
+            remedy = f"restore both files of the run, or delete {self._run_file(record.run)} to run it again"
+            check_measured(self._run_file(record.run), record.test, self._users_of(record.run), remedy)
+        check_data_tables(self.folder, [record.data for record in ended])
         for file in files_in(self.folder / "trials", "*.json"):
             read_trials(file)
         self.leaks()
@@ -193,8 +201,7 @@ class Store:
         file = self._users_file(run)
         if not has_file(file):
             raise ValueError(f"{file} is missing; restore it, or delete {self._run_file(run)} to run it again")
-        columns = {**PER_USER.without("run"), **LISTS.without("run")}
-        table = read_parquet(file, columns, PER_USER.others, PER_USER.incomplete)
+        table = read_parquet(file, USERS_OF_A_RUN)
         table.insert(0, "run", run)
         return table
 
@@ -217,13 +224,14 @@ class Store:
 def join(stores: list[Path], folder: Path) -> Store:
     """One store of several, such as two machines have filled; of a run that stands in two, the first is taken.
 
-    Raises ValueError where one of them is no store of this version.
+    Raises ValueError where one of them is no store of this version, or two have runs of other data of one name.
     """
     joined = Store(folder)
     for source in stores:
         if not (source / _DESCRIPTION).is_file():
             raise ValueError(f"{source} holds no experiment: it has no {_DESCRIPTION}")
         Store(source).check()
+        join_digests(source / _DATA_FILES, folder / _DATA_FILES)
         for file in sorted(source.rglob("*")):
             kind = file.relative_to(source).parts[0]
             target = folder / file.relative_to(source)
@@ -233,11 +241,6 @@ def join(stores: list[Path], folder: Path) -> Store:
                     temporary.write_bytes(file.read_bytes())
     joined.write_tables()
     return joined
-
-
-def _write_json(file: Path, value: Any, indent: int | None = None) -> None:
-    with atomic_file(file) as temporary:
-        temporary.write_text(json.dumps(value, indent=indent), encoding="utf-8")
 
 
 def _write(table: pd.DataFrame, file: Path) -> None:

@@ -1,22 +1,21 @@
-"""Reading what a store is made of, and the files that its runs were made from."""
+"""Reading and writing what a store is made of."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from recbole_mm.data.file_digests import file_digests, first_suffix, unused_modalities
-from recbole_mm.data.file_form import FileForm
 from recbole_mm.experiment.record import LEAK, TRIED, LeakRecord, Tried
-from recbole_mm.experiment.table_forms import Kind
+from recbole_mm.experiment.table_forms import Kind, TableForm
 from recbole_mm.io.errors import one_line
+from recbole_mm.io.files import atomic_file
 from recbole_mm.io.json_text import parse_json
 from recbole_mm.io.reading import open_regular
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 Content = TypeVar("Content")
 _ROUNDING = 1e-4  # RecBole's metrics have four digits
+_SEARCH_AGAIN = "delete it to search again"
+SEARCH_AGAIN = f"restore it, or {_SEARCH_AGAIN}"
 _RESTORE = "restore it; tables are written again by experiment --resume"
 
 
@@ -59,9 +60,9 @@ def read_as(file: Path, kind: TypeAdapter[Content], otherwise: str = "delete it"
 
 def read_trials(file: Path) -> list[Tried]:
     """What a file of ``trials/`` holds; raises ValueError where it is damaged, or not one setting is chosen."""
-    found = read_as(file, TRIED, "delete it to search again")
+    found = read_as(file, TRIED, _SEARCH_AGAIN)
     if sum(trial.chosen for trial in found) != 1:
-        raise ValueError(f"{file} is damaged (not one setting is chosen); restore it, or delete it to search again")
+        raise ValueError(f"{file} is damaged (not one setting is chosen); {SEARCH_AGAIN}")
     return found
 
 
@@ -73,6 +74,12 @@ def read_leak(file: Path) -> LeakRecord:
     return found
 
 
+def write_json(file: Path, value: Any, indent: int | None = None) -> None:
+    """Write a JSON file of a store, whole or not at all."""
+    with atomic_file(file) as temporary:
+        temporary.write_text(json.dumps(value, indent=indent), encoding="utf-8")
+
+
 def checked(content: Any, kind: TypeAdapter[Content]) -> Content:
     """Values of JSON's types as what they should be; raises pydantic's ValidationError.
 
@@ -82,16 +89,13 @@ def checked(content: Any, kind: TypeAdapter[Content]) -> Content:
     return kind.validate_json(json.dumps(content, default=lambda value: None), strict=True)
 
 
-def read_parquet(
-    file: Path, columns: Mapping[str, Kind], others: Kind | None = None, incomplete: tuple[str, ...] = ()
-) -> pd.DataFrame:
+def read_parquet(file: Path, form: TableForm, remedy: str = _RESTORE) -> pd.DataFrame:
     """A table of a store.
 
     Args:
         file: of the store.
-        columns: that it must have, unless it has no row at all, and what they hold.
-        others: what all other columns hold; None: anything.
-        incomplete: what the names of others begin with that may hold NaN.
+        form: its columns, of which one without a row may lack some.
+        remedy: what to do where it is damaged.
 
     Raises:
         ValueError: it is no Parquet file, lacks a column, or one holds something else; one line that names it.
@@ -103,16 +107,16 @@ def read_parquet(
     try:
         table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:  # of pyarrow's, thrift's and pandas' readers, whatever the damage leads them to
-        raise ValueError(f"{file} is no whole Parquet file ({one_line(error)}); {_RESTORE}") from error
+        raise ValueError(f"{file} is no whole Parquet file ({one_line(error)}); {remedy}") from error
     if not len(table):
-        return table.reindex(columns=[*columns, *(name for name in table if name not in columns)])
-    for name in columns:
+        return table.reindex(columns=[*form.columns, *(name for name in table if name not in form.columns)])
+    for name in form.columns:
         if name not in table:
-            raise ValueError(f"{file} has no column '{name}'; {_RESTORE}")
+            raise ValueError(f"{file} has no column '{name}'; {remedy}")
     for name in table:
-        kind = columns.get(name, "number" if name.startswith(incomplete) else others)
+        kind = form.kind(name)
         if kind is not None and not _holds(table[name], kind):
-            raise ValueError(f"{file}: column '{name}' holds {_what(table[name])}, no {kind}; {_RESTORE}")
+            raise ValueError(f"{file}: column '{name}' holds {_what(table[name], kind)}, no {kind}; {remedy}")
     return table
 
 
@@ -139,44 +143,22 @@ def check_measured(place: str | Path, test: Mapping[str, float], users: pd.DataF
 def _holds(values: pd.Series, kind: Kind) -> bool:
     """Whether all of a column are of a kind; of several the first that is not tells little, so the answer is plain."""
     if kind == "text":
-        return all(isinstance(value, str) for value in values)
+        texts = values.cat.categories if values.dtype == "category" else values  # where each stands once
+        return not values.hasnans and all(isinstance(text, str) for text in texts)
     if kind == "list":
         return all(isinstance(cell, np.ndarray) and all(isinstance(value, str) for value in cell) for cell in values)
     if kind == "flag":
         return values.dtype == bool
+    if kind == "count":
+        return values.dtype.kind in "iu" and bool((values >= 0).all())
     is_number = values.dtype.kind in "iuf"
     return is_number and (kind == "number" or bool(np.isfinite(values).all()))
 
 
-def _what(values: pd.Series) -> str:
+def _what(values: pd.Series, kind: Kind) -> str:
     kinds = {type(value).__name__ for value in values}
-    if kinds <= {"float"}:
+    if kind == "count" and kinds <= {"int"}:
+        return "negative numbers"
+    if kind == "finite number" and kinds <= {"float"}:
         return "numbers that are not finite"
     return " and ".join(sorted(kinds))
-
-
-def changed_files(
-    folder: Path,
-    dataset: str,
-    kept: dict[str, dict[str, str]],
-    modalities: Iterable[str] | None = None,
-    contents: Mapping[str, str] | None = None,
-) -> list[str]:
-    """Names of a data set's files that are others than those kept, new or gone, and of contents that are others.
-
-    Args:
-        folder: of the data set.
-        dataset: its name, which its files begin with.
-        kept: digests by data set and file; those of a data set that is not in it are added.
-        modalities: whose features count; all if not given.
-        contents: digests of what the runs read beside the data set, by what it is.
-    """
-    unused = unused_modalities(folder, dataset, modalities, FileForm.of_folder(folder))
-    current = file_digests(folder, dataset, unused)
-    before = kept.setdefault(dataset, current)
-    if modalities is not None:  # a modality that no run before has read
-        before |= {name: value for name, value in current.items() if name not in before}
-    files = {name for name in before.keys() | current.keys() if name.startswith(f"{dataset}.")}
-    names = {name for name in files if first_suffix(name, dataset) not in unused}
-    changed = sorted(name for name in names if before.get(name) != current.get(name))
-    return changed + [name for name, value in (contents or {}).items() if before.setdefault(name, value) != value]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from recbole_mm.host.candidates import CANDIDATES
 
-Kind = Literal["text", "number", "finite number", "flag", "list"]
+Kind = Literal["text", "number", "finite number", "count", "flag", "list"]
 
 
 @dataclass(frozen=True)
@@ -17,38 +18,40 @@ class TableForm:
     Attributes:
         columns: by name.
         others: None where others hold anything.
-        incomplete: what the names of others begin with that may hold numbers that are none.
+        by_prefix: what others hold whose names begin so.
     """
 
     columns: dict[str, Kind]
     others: Kind | None = None
-    incomplete: tuple[str, ...] = ()
+    by_prefix: Mapping[str, Kind] = field(default_factory=dict)
 
-    def without(self, *names: str) -> dict[str, Kind]:
-        """The columns but some."""
-        return {name: kind for name, kind in self.columns.items() if name not in names}
+    def kind(self, name: str) -> Kind | None:
+        """What a column holds."""
+        known = [self.columns.get(name), *(kind for start, kind in self.by_prefix.items() if name.startswith(start))]
+        return next(filter(None, known), self.others)
 
 
 OF_CANDIDATES = tuple(f"{name}_" for name in CANDIDATES)
-PER_USER = TableForm({"run": "text", "user": "text"}, others="finite number", incomplete=OF_CANDIDATES)
+PER_USER = TableForm({"run": "text", "user": "text"}, "finite number", dict.fromkeys(OF_CANDIDATES, "number"))
 LISTS = TableForm({"run": "text", "user": "text", "items": "list"})
-CURVES = TableForm({"run": "text", "stage": "text", "epoch": "number", "name": "text", "value": "number"})
+USERS_OF_A_RUN = replace(PER_USER, columns={"user": "text", "items": "list"})
+CURVES = TableForm({"run": "text", "stage": "text", "epoch": "count", "name": "text", "value": "number"})
 TRIALS = TableForm(
     {
-        "dataset": "text", "row": "text", "label": "text", "trial": "number", "settings": "text", "metric": "text",
-        "value": "number", "evaluations": "number", "status": "text", "error": "text", "chosen": "flag",
+        "dataset": "text", "row": "text", "label": "text", "trial": "count", "settings": "text", "metric": "text",
+        "value": "number", "evaluations": "count", "status": "text", "error": "text", "chosen": "flag",
     }
 )  # fmt: skip
 LEAKS = TableForm(
     {
-        "check": "text", "dataset": "text", "modality": "text", "seed": "number", "verdict": "text",
+        "check": "text", "dataset": "text", "modality": "text", "seed": "count", "verdict": "text",
         "excess": "finite number", "of_all": "finite number", "of_training": "finite number",
-        "reference": "finite number", "n_items": "number", "error": "text",
+        "reference": "finite number", "n_items": "count", "error": "text",
     }
 )  # fmt: skip
 DATA = {
-    "items": TableForm({"item": "text", "training_rows": "finite number"}),
-    "users": TableForm({"user": "text", "training_rows": "finite number"}),
+    "items": TableForm({"item": "text", "training_rows": "count"}, by_prefix={"imputed_": "flag", "title": "text"}),
+    "users": TableForm({"user": "text", "training_rows": "count"}),
     "train": TableForm({"user": "text", "item": "text"}),
     "test": TableForm({"user": "text", "item": "text"}),
 }

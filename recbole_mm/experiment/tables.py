@@ -13,8 +13,9 @@ import pandas as pd
 from recbole_mm.experiment.record import NESTED, RECORD, Record, unflat
 from recbole_mm.experiment.rows import label_of, plain
 from recbole_mm.experiment.store import Store
+from recbole_mm.experiment.store_data import check_data_tables, data_file, read_data
 from recbole_mm.experiment.store_files import check_measured, checked, read_parquet
-from recbole_mm.experiment.table_forms import CURVES, DATA, LEAKS, LISTS, OF_CANDIDATES, PER_USER, TRIALS
+from recbole_mm.experiment.table_forms import CURVES, LEAKS, LISTS, OF_CANDIDATES, PER_USER, TRIALS, TableForm
 from recbole_mm.io.errors import one_line
 from recbole_mm.io.reading import has_file
 
@@ -95,14 +96,11 @@ class StoreTables:
 
     def data(self, run: pd.Series, name: str) -> pd.DataFrame:
         """``items``, ``users``, ``train`` or ``test`` of the data that a run was trained on."""
-        return read_parquet(self._data_file(run, name), DATA[name].columns)
+        return read_data(self.folder, run["data"], name)
 
     def has_data(self, run: pd.Series, name: str) -> bool:
         """Whether the store has a table of :meth:`data`; older ones have no ``train``."""
-        return has_file(self._data_file(run, name))
-
-    def _data_file(self, run: pd.Series, name: str) -> Path:
-        return self.folder / "data" / run["data"] / f"{name}.parquet"
+        return has_file(data_file(self.folder, run["data"], name))
 
     def lists_of(self, run: str) -> pd.DataFrame:
         """Recommended items of a run by user."""
@@ -121,7 +119,7 @@ def read_store(folder: Path) -> StoreTables:
     Store(folder)
     runs = _read_runs(folder / "runs.parquet")
     tables = {
-        name: read_parquet(folder / f"{name}.parquet", form.columns, form.others, form.incomplete)
+        name: read_parquet(folder / f"{name}.parquet", form)
         for name, form in (("per_user", PER_USER), ("lists", LISTS), ("curves", CURVES), ("trials", TRIALS))
     }
     ended = runs[runs["error"] == ""]
@@ -139,15 +137,16 @@ def read_store(folder: Path) -> StoreTables:
     for run, users in tables["per_user"].groupby("run"):
         place = f"{folder / 'per_user.parquet'}, beside runs.parquet: run {run}"
         check_measured(place, by_run[run].iloc[0], users, _AGAIN)
+    check_data_tables(folder, ended["data"])
     file = folder / "leaks.parquet"  # which stores of before the sentinel was in them lack
     empty = pd.DataFrame(columns=list(LEAKS.columns))
-    leaks = read_parquet(file, LEAKS.columns) if has_file(file) else empty
+    leaks = read_parquet(file, LEAKS) if has_file(file) else empty
     return StoreTables(folder, ended, runs[runs["error"] != ""], **tables, leaks=leaks)
 
 
 def _read_runs(file: Path) -> pd.DataFrame:
     """``runs.parquet``, each row checked as a record."""
-    runs = read_parquet(file, {"run": "text"})
+    runs = read_parquet(file, TableForm({"run": "text"}))
     if "audit" not in runs:  # written before there were any
         runs["audit"] = "{}"
     for name in (field.name for field in fields(Record) if field.name not in NESTED):

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic import TypeAdapter
 
-from recbole_mm.experiment.record import FAILED, FINISHED, STOPPED
+from recbole_mm.experiment.record import FAILED, FINISHED, STOPPED, Count, Status
 from recbole_mm.experiment.run import Job, best_epoch, prepare
 from recbole_mm.experiment.store_files import read_as
 from recbole_mm.experiment.watch import EPOCHS, Watch
@@ -52,10 +52,10 @@ class Outcome:
         error: of a trial that failed.
     """
 
-    status: str
+    status: Status
     value: float = math.nan
-    evaluations: int = 0
-    stages_left: int = 0
+    evaluations: Count = 0
+    stages_left: Count = 0
     error: str = ""
 
 
@@ -96,7 +96,7 @@ def _train(trial: Trial) -> Outcome:
                 trainer.save_last_state(epoch)
             raise _LimitReached
 
-    status = STOPPED
+    status: Status = STOPPED
     if _evaluations(watch) != trial.limit:  # or it was killed between its last evaluation and its outcome
         try:
             trainer.fit(train_data, valid_data, verbose=False, callback_fn=evaluation_callback(trainer, pause))

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from recbole_mm.experiment.record import Amount
 from recbole_mm.experiment.store_files import checked
 from recbole_mm.host.evaluations import tell_before_saving
 from recbole_mm.io.errors import one_line
@@ -35,7 +36,7 @@ class Progress:
 
     stage: str
     epoch: int
-    seconds: float
+    seconds: Amount
     losses: dict[str, float]
     valid: dict[str, float]
     is_best: bool

@@ -20,7 +20,9 @@ from recbole_mm.io.errors import one_line
 # of a pipe or a terminal; Windows has neither flag
 NEVER_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 
-_OF_DATA_SETS = frozenset({".inter", ".item", ".user", ".net", ".link", ".kg", ".arrow", ".yaml"})
+_OF_DATA_SETS = frozenset(
+    {".inter", ".item", ".user", ".net", ".link", ".kg", ".visual", ".textual", ".acoustic", ".arrow", ".yaml"}
+)
 
 _KINDS = {
     stat.S_IFDIR: "a folder",

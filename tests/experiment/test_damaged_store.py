@@ -28,6 +28,7 @@ search: {budget: 2, metric: NDCG@5}
 """
 
 
+CALLED = "data set, model, settings and seed are not those that row and run are called by"
 RESUME = ["experiment", "plan.yaml", "--out", "out", "--resume"]
 
 
@@ -80,6 +81,15 @@ def edited(**values) -> Callable[[dict], None]:
         (edited(seed=-1), "record.seed: .*greater than or equal to 0"),
         (edited(seed=True), "record.seed: .*integer"),
         (edited(epochs=-3), "record.epochs: "),
+        (edited(seconds=-1.0), "record.seconds: .*it is no amount"),
+        (edited(peak_memory=float("-inf")), "record.peak_memory: .*it is no amount"),
+        (edited(ended="well"), "record.ended: .*'stopped'"),
+        (edited(settings="{}"), f"record: .*{CALLED}"),
+        (edited(row="0123456789abcdef"), f"record: .*{CALLED}"),
+        (edited(dataset="other"), f"record: .*{CALLED}"),
+        (edited(model="LightGCN"), f"record: .*{CALLED}"),
+        (edited(seed=2021), f"record: .*{CALLED}"),
+        (edited(own='{"embedding_size": 9}'), "record: .*own has another embedding_size than settings"),
         (edited(parameters=10**30), "record.parameters: .*less than 9223372036854775808"),
         (edited(model=7), "record.model: .*string"),
         (edited(run="../../x"), "record.run: string should match pattern"),
@@ -94,7 +104,7 @@ def edited(**values) -> Callable[[dict], None]:
         (edited(test={"ndcg@5": "0.4"}), "record.test.ndcg@5: .*number"),
         (edited(valid=[1]), "record.valid: "),
         (edited(versions={"torch": 2}), "record.versions.torch: .*string"),
-        (edited(run="another"), "is of run another; restore it, or delete it to run it again"),
+        (edited(run="another"), f"record: .*{CALLED}.; restore it, or delete it to run"),
         (lambda content: content["record"].pop("label"), "record.label: field required"),
         (lambda content: content.pop("curves"), "curves: field required"),
         (lambda content: content["curves"].append({"epoch": 1}), r"curves.\d+.stage: field required"),
@@ -111,6 +121,13 @@ def test_a_run(out, edit, message):
             use()
         assert str(file) in str(caught.value) and "\n" not in str(caught.value)
     assert not list(Path("joined").rglob("*.json"))[1:]  # but store.json
+
+
+def test_a_run_under_the_name_of_another(out):
+    file = first(out, "runs/*.json")
+    shutil.copy(file, file.with_name("another.json"))
+    with pytest.raises(ValueError, match=f"another.json is of run {file.stem}; restore it, or delete it to run it"):
+        Store(out).check()
 
 
 @pytest.mark.parametrize("test", [{}, {"ndcg@5": 0.4}])
@@ -182,10 +199,61 @@ def test_a_search(out, edit, message):
     content = json.loads(file.read_text())
     edit(content)
     file.write_text(json.dumps(content))
-    for use in (Store(out).write_tables, lambda: Store(out).trials(file.stem)):
+    for use in (Store(out).write_tables, Store(out).check):
         with pytest.raises(ValueError, match=message) as caught:
             use()
         assert str(file) in str(caught.value) and "delete it to search again" in str(caught.value)
+
+
+def test_trials_of_another_search(out, capsys):
+    """Whose settings would be those of the rows."""
+    file = first(out, "trials/*.json")
+    whole = json.loads(file.read_text())
+    better, worse = sorted((0, 1), key=lambda number: whole[number]["chosen"], reverse=True)
+    edits = {
+        "0.settings is {'knn_k': 9}, and {'knn_k': 3} is searched": {0: {"settings": {"knn_k": 9}}},
+        "1.metric is 'MRR@5', and 'NDCG@5' is searched": {1: {"metric": "MRR@5"}},
+        "1.trial is 3, and 1 is searched": {1: {"trial": 3}},
+        f"{worse}.chosen: another is better": {
+            better: {"chosen": False, "value": 0.9}, worse: {"chosen": True, "value": 0.1}
+        },
+    }  # fmt: skip
+    for said, edit in edits.items():
+        file.write_text(json.dumps([{**trial, **edit.get(number, {})} for number, trial in enumerate(whole)]))
+        again = "restore it, or delete it to search again"
+        assert refusal(RESUME, capsys) == f"error: {file.absolute()} is damaged ({said}); {again}"
+    file.write_text(json.dumps(whole[:1]))
+    assert "(it has 1 settings, and 2 are searched)" in refusal(RESUME, capsys) or whole[1]["chosen"]
+
+
+@pytest.mark.parametrize("damage", ["gone", "another data set's"])
+def test_digests_of_data_that_are_gone(out, damage, capsys):
+    """Other data would pass for those of the runs."""
+    file = out / "data_files.json"
+    file.unlink() if damage == "gone" else file.write_text('{"other": {}}')
+    line = refusal(RESUME, capsys)
+    assert f"{file.absolute()} has no digests of toy, and {out.absolute()} has runs of it; restore the file" in line
+
+
+def test_a_digest_of_data_that_is_gone(out, whole, capsys):
+    file = out / "data_files.json"
+    kept = json.loads(file.read_text())
+    del kept["toy"]["toy.train.inter"]
+    file.write_text(json.dumps(kept))
+    for modalities in (None, ["visual"]):
+        with pytest.raises(ValueError, match=r"toy\.train\.inter changed since the runs"):
+            Store(out).check_data("toy", whole / "data" / "toy", modalities)
+
+
+def test_a_joined_store_goes_on(out):
+    """With what its parts knew of the data, where they are the same."""
+    join([out, out], Path("joined"))
+    assert main([*RESUME[:3], "joined", "--resume"]) == 0
+    digests = json.loads((out / "data_files.json").read_text())
+    digests["toy"]["toy.train.inter"] = "0"
+    (out / "data_files.json").write_text(json.dumps(digests))
+    with pytest.raises(ValueError, match="toy.train.inter of toy is another than in the stores before"):
+        join([Path("joined"), out], Path("another"))
 
 
 @pytest.mark.parametrize("content", ['{"toy": 3}', '{"toy": {"toy.train.inter": 3}}', "[]", "nan", "\x00"])
@@ -268,6 +336,29 @@ def test_a_table_that_is_none(out, capsys, name, damage):
     assert str(file) in line
 
 
+@pytest.mark.parametrize(
+    "name, change, said",
+    [
+        ("items", lambda table: table.drop(columns="training_rows"), "has no column 'training_rows'"),
+        ("items", lambda table: table.assign(training_rows=-1), "'training_rows' holds negative numbers, no count"),
+        ("items", lambda table: table.assign(training_rows=0.5), "column 'training_rows' holds float, no count"),
+        ("items", lambda table: table.assign(imputed_visual="no"), "column 'imputed_visual' holds str, no flag"),
+        ("items", lambda table: table.assign(title=1), "column 'title' holds int, no text"),
+        ("items", lambda table: table.iloc[:0], "has no row"),
+        ("items", lambda table: pd.concat([table, table.iloc[:1]]), "is there twice"),
+        ("users", lambda table: table[["user"]], "has no column 'training_rows'"),
+        ("train", lambda table: table.assign(user=pd.Categorical([None] * len(table))), "column 'user' holds "),
+        ("test", lambda table: table[["item"]], "has no column 'user'"),
+    ],
+)
+@pytest.mark.parametrize("command", [RESUME, ["report", "out"]])
+def test_a_table_of_the_data(out, name, change, said, command, capsys):
+    file = first(out, f"data/*/{name}.parquet")
+    change(pd.read_parquet(file)).to_parquet(file, index=False)
+    line = refusal(command, capsys)
+    assert f"{file}" in line and said in line and "run the experiment again with another --out" in line
+
+
 def test_users_of_a_run_that_are_not_in_the_tables(out, capsys):
     for table in ("per_user", "lists"):
         file = out / f"{table}.parquet"
@@ -290,7 +381,7 @@ def test_a_name_that_is_no_file(out, whole, name, kind):
     with pytest.raises((ValueError, OSError), match=str(file)):
         store = Store(out)
         store.check_data("toy", whole / "data" / "toy")
-        assert store.has(run) and store.trials(search)
+        store.check()
 
 
 def test_the_tables_come_back(out, capsys):

@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from recbole_mm.experiment import plots
+from recbole_mm.experiment.identity import knock_out_name
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
-from tests.experiment.test_report import result
+from tests.experiment.test_report import names, result
 
 N_ROWS, SEEDS = 14, 3
 KEPT = "shuffle at evaluation, graphs kept"
@@ -34,7 +35,8 @@ def found(tmp_path_factory) -> DatasetResults:
     for seed in range(SEEDS):
         audit = {"row": "a row with a long name, 0", "modality": "textual", "kind": KEPT}
         again = result("r0", f"{audit['row']}, textual {KEPT}", seed, 0.6, audit=json.dumps(audit))
-        store.add(replace(again, record=replace(again.record, run=f"kept-{seed}", row="kept")))
+        run, row = (knock_out_name(name, ["textual", "shuffle", "kept"]) for name in names("r0", "r0", seed))
+        store.add(replace(again, record=replace(again.record, run=run, row=row)))
     store.write_tables()
     return DatasetResults(read_store(store.folder), "toy", [f"a row with a long name, {N_ROWS - 1}"])
 

@@ -13,7 +13,7 @@ from recbole_mm.experiment.report import write_report
 from recbole_mm.experiment.results import DatasetResults
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
-from tests.experiment.test_report import result
+from tests.experiment.test_report import names, result
 
 
 def store(folder: Path, dataset: str, k: int) -> Path:
@@ -22,10 +22,12 @@ def store(folder: Path, dataset: str, k: int) -> Path:
     for row, model, level in (("mine", "BM3", 0.2), ("own", "ContentEASE", 0.3)):
         for seed in range(3):
             run = result(row, row, seed, level, model)
-            names = {f"{name}@5": f"{name}@{k}" for name in ("recall", "ndcg")}
-            metrics = {names[name]: value for name, value in run.record.test.items()}
+            called = {f"{name}@5": f"{name}@{k}" for name in ("recall", "ndcg")}
+            metrics = {called[name]: value for name, value in run.record.test.items()}
             record = replace(run.record, dataset=dataset, test=metrics, valid=metrics, chosen_by=f"NDCG@{k}")
-            made.add(replace(run, record=record, per_user=run.per_user.rename(columns=names)))
+            name, of_row = names(row, model, seed, dataset=dataset)
+            record = replace(record, run=name, row=of_row)
+            made.add(replace(run, record=record, per_user=run.per_user.rename(columns=called)))
     made.write_tables()
     return made.folder
 

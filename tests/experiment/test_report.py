@@ -16,6 +16,7 @@ import pytest
 
 from recbole_mm.__main__ import main
 from recbole_mm.experiment import plots, results
+from recbole_mm.experiment.identity import row_name, run_name
 from recbole_mm.experiment.latex import latex
 from recbole_mm.experiment.record import CurvePoint, Record, RunResult
 from recbole_mm.experiment.report import write_report
@@ -30,6 +31,12 @@ MARKUP = "<script>x</script> & 100%_of"
 N_USERS, N_ITEMS, SEEDS = 200, 40, 3
 
 
+def names(row: str, model: str, seed: int, sweep: dict | None = None, dataset: str = "toy") -> tuple[str, str]:
+    """Of a run and its row, as a store calls them."""
+    name = row_name(dataset, model, {"of": row, **(sweep or {})}, sweep)
+    return run_name(name, seed), name
+
+
 def result(row: str, label: str, seed: int, level: float, model: str = "", **more) -> RunResult:
     """A run whose users' metrics are around a level."""
     rng = np.random.default_rng([seed, *map(ord, row)])
@@ -38,8 +45,10 @@ def result(row: str, label: str, seed: int, level: float, model: str = "", **mor
     items = [[f"i{item}" for item in rng.permutation(N_ITEMS)[:5]] for _ in users]
     table = pd.DataFrame({"user": users, "recall@5": values, "ndcg@5": values / 2, "items": items})
     metrics = {"recall@5": values.mean(), "ndcg@5": values.mean() / 2}
+    sweep = json.loads(more.get("sweep", "{}"))
     record = Record(
-        f"{row}-{seed}", row, "toy", label, model or row, seed, "{}", chosen_by="NDCG@5", ended="stopped",
+        *names(row, model or row, seed, sweep), "toy", label, model or row, seed, json.dumps({"of": row, **sweep}),
+        chosen_by="NDCG@5", ended="stopped",
         best_epoch=3, epochs=5, seconds_per_epoch=level, seconds=9.0, peak_memory=500.0, parameters=10, valid=metrics,
         test=metrics, data="hash", versions={"torch": "2"}, hardware="here", **more,
     )  # fmt: skip
@@ -58,20 +67,22 @@ def result(row: str, label: str, seed: int, level: float, model: str = "", **mor
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Three rows: the best, one like it, one that is worse and has markup in its label; sweeps of one key and two."""
-    store = Store(tmp_path_factory.mktemp("report") / "store")
+    store, runs = Store(tmp_path_factory.mktemp("report") / "store"), []
     for row, label, level in (("good", "good", 0.61), ("same", "same", 0.61), ("bad", MARKUP, 0.4)):
-        for seed in range(SEEDS):
-            store.add(result(row, label, seed, level))
+        runs += [result(row, label, seed, level) for seed in range(SEEDS)]
     for number, sweep in enumerate([{"k": 1}, {"k": 2}, {"a": 1, "b": "x"}, {"a": 2, "b": "x"}]):
         model = "one" if len(sweep) == 1 else "two"
-        store.add(result(f"{model}{number}", model, 0, 0.5, model, sweep=json.dumps(sweep)))
+        runs.append(result(f"{model}{number}", model, 0, 0.5, model, sweep=json.dumps(sweep)))
     for seed in range(SEEDS):
         for modality, level in (("visual", 0.45), ("textual", 0.61)):
             audit = json.dumps({"row": "good", "modality": modality, "kind": "shuffle"})
-            store.add(result(f"good-{modality}", f"good, {modality} shuffle", seed, level, "good", audit=audit))
-    error = "ValueError: <b>no</b>"
-    store.add(RunResult(Record("failed-1", "failed", "toy", "failed", "failed", 1, "{}", ended="error", error=error)))
-    store.write_tables()
+            runs.append(result(f"good-{modality}", f"good, {modality} shuffle", seed, level, "good", audit=audit))
+    error, failed = "ValueError: <b>no</b>", "failed"
+    name = names(failed, failed, 1)
+    runs.append(RunResult(Record(*name, "toy", failed, failed, 1, '{"of": "failed"}', ended="error", error=error)))
+    for run in runs:
+        store.add(run)
+    store.write_tables([run.record.run for run in runs])
     return store.folder
 
 
@@ -99,7 +110,8 @@ def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
         for name in ("toy-good", "toy-sweep-one-k")
     )
     assert set(headline["best epoch"]) == set(sweep["best epoch"]) == {"3"}
-    places = [item for seed in range(SEEDS) for ranked in tables.lists_of(f"good-{seed}") for item in ranked]
+    runs = [names("good", "good", seed)[0] for seed in range(SEEDS)]
+    places = [item for run in runs for ranked in tables.lists_of(run) for item in ranked]
     share = sum(int(item[1:]) >= 30 for item in places) / len(places)
     assert 0.1 < share < 0.4
     assert headline["top share"][list(headline["row"]).index("good")] == f"{share:.0%}"
@@ -119,17 +131,18 @@ def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):
 )
 def test_a_sweep_stands_in_the_order_of_its_values(tmp_path, values, shown):
     """Numbers ascend; anything else stands as the plan has it, whatever the names of the runs' files."""
-    store, names = Store(tmp_path / "store"), []
+    store, runs = Store(tmp_path / "store"), [names("good", "good", 0)[0]]
     store.add(result("good", "good", 0, 0.6))
     for number, value in enumerate(values):
-        names.append(f"{9 - number}k")
-        store.add(result(names[-1], label_of("good", {"k": value}), 0, 0.5, "good", sweep=json.dumps({"k": value})))
-    store.write_tables(["good-0", *(f"{name}-0" for name in names)])
+        point = result(f"{9 - number}k", label_of("good", {"k": value}), 0, 0.5, "good", sweep=json.dumps({"k": value}))
+        store.add(point)
+        runs.append(point.record.run)
+    store.write_tables(runs)
     found = DatasetResults(read_store(store.folder), "toy", ["good"])
     (sweep,) = (part.table for part in sections_of(found) if "-sweep-" in part.name)
     assert list(map(str, sweep["k"])) == shown and len(sweep) == len(values)
-    (runs,) = found.sweeps.values()
-    (axis,) = plots._sweep(runs, found.metric).axes
+    (swept,) = found.sweeps.values()
+    (axis,) = plots._sweep(swept, found.metric).axes
     assert [label.get_text() for label in axis.get_xticklabels()] == shown
 
 
@@ -199,7 +212,7 @@ def test_examples_are_the_stores_own_lists(folder, again):
         rows = re.findall(r"<th>(.*?)</th>", table)[2:]
         assert rows == ["good", "same", html.escape(MARKUP, quote=False)]
         for row, items in zip(("good", "same", "bad"), listed, strict=True):
-            assert [f"i{n}" for n in items] == list(lists[f"{row}-0", f"u{user}"])
+            assert [f"i{n}" for n in items] == list(lists[names(row, row, 0)[0], f"u{user}"])
         found = sum("1" in items for items in listed)
         assert table.count("✓") == table.count("card held-out") == found
 

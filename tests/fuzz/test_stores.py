@@ -11,11 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_mm.experiment.identity import row_name, run_name
 from recbole_mm.experiment.record import CurvePoint, LeakRecord, Record, RunResult, Tried
 from recbole_mm.experiment.store import Store
 from recbole_mm.experiment.tables import read_store
 from tests.fuzz.strategies import fuzz, mutated, read_or_refuse
 
+ROW = row_name("toy", "BPR", {})
+RUNS = [run_name(ROW, seed) for seed in range(2)]
+JSON_FILES = [f"runs/{RUNS[0]}.json", "trials/search.json", "leaks/check.json", "store.json"]
+TABLES = ["runs", "per_user", "lists", "curves", "trials", "leaks", "data/hash/items", "data/hash/test"]
 wrong = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(max_size=6) | st.just([]) | st.just({})
 
 
@@ -23,10 +28,15 @@ wrong = st.none() | st.booleans() | st.integers(-9, 9) | st.floats() | st.text(m
 def whole(tmp_path_factory) -> Path:
     store = Store(tmp_path_factory.mktemp("store") / "out")
     users = pd.DataFrame({"user": ["a", "b"], "ndcg@5": [0.5, 0.25], "items": [["i", "j"], ["j", "k"]]})
-    for seed in range(2):
-        record = Record(f"run{seed}", "row", "toy", "BPR", "BPR", seed, "{}", test={"ndcg@5": 0.375}, data="hash")
-        items = pd.DataFrame({"item": ["i", "j"], "training_rows": [1, 2]})
-        store.add(RunResult(record, users, [CurvePoint("", 0, "loss", 1.0)], {"items": items}))
+    counts = {"training_rows": [1, 2]}
+    data = {
+        "items": pd.DataFrame({"item": ["i", "j"], **counts}),
+        "users": pd.DataFrame({"user": ["a", "b"], **counts}),
+        "test": pd.DataFrame({"user": ["a", "b"], "item": ["i", "j"]}),
+    }
+    for seed, run in enumerate(RUNS):
+        record = Record(run, ROW, "toy", "BPR", "BPR", seed, "{}", test={"ndcg@5": 0.375}, data="hash")
+        store.add(RunResult(record, users, [CurvePoint("", 0, "loss", 1.0)], data))
     store.add_trials("search", [Tried("toy", "row", "BPR", 0, {"a": 1}, "NDCG@5", 0.5, 3, "finished", "", True)])
     store.add_leak(LeakRecord("check", "toy", "visual", 0, "not found", 0.1, 0.2, 0.1, 0.3, 200))
     store.write_tables()
@@ -39,7 +49,7 @@ def out(whole, tmp_path) -> Path:
 
 
 @fuzz
-@given(data=st.data(), name=st.sampled_from(["runs/run0.json", "trials/search.json", "leaks/check.json", "store.json"]))
+@given(data=st.data(), name=st.sampled_from(JSON_FILES))
 def test_a_damaged_json_file(out, whole, data, name):
     file = out / name
     file.write_bytes(data.draw(mutated((whole / name).read_bytes())))
@@ -53,8 +63,8 @@ def test_a_damaged_json_file(out, whole, data, name):
 @given(data=st.data())
 def test_a_field_of_a_run_that_is_another(out, whole, data):
     """It is refused, or of the type that it must be."""
-    file = out / "runs/run0.json"
-    content = json.loads((whole / "runs/run0.json").read_text())
+    file = out / f"runs/{RUNS[0]}.json"
+    content = json.loads((whole / f"runs/{RUNS[0]}.json").read_text())
     field = data.draw(st.sampled_from(sorted(content["record"])))
     value = data.draw(wrong)
     content["record"][field] = value
@@ -66,7 +76,7 @@ def test_a_field_of_a_run_that_is_another(out, whole, data):
 
 
 @fuzz
-@given(data=st.data(), name=st.sampled_from(["runs", "per_user", "lists", "curves", "trials", "leaks"]))
+@given(data=st.data(), name=st.sampled_from(TABLES))
 def test_a_damaged_table(out, whole, data, name):
     """What is read in spite of damage has the whole table's columns and types."""
     file = out / f"{name}.parquet"
@@ -75,6 +85,6 @@ def test_a_damaged_table(out, whole, data, name):
     try:
         found = read_or_refuse(lambda: read_store(out), file)
         if found is not None and name in ("per_user", "lists"):
-            assert set(getattr(found, name)["run"]) >= {"run0", "run1"}
+            assert set(getattr(found, name)["run"]) >= set(RUNS)
     finally:
         file.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mm.__main__ import main
+from recbole_mm.experiment.identity import row_name, run_name
 from recbole_mm.experiment.store import Store
 from recbole_mm.testing.toy import write_planted
 
@@ -93,13 +95,17 @@ def test_a_damaged_store_is_one_line(data, file, content, message):
         use()
 
 
-@pytest.mark.parametrize("name", ["toy.visual", "toy.item", "toy.yaml", "toy.extra"])
-@pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_a_name_of_the_data_set_that_is_no_file_is_not_passed_over(data, name, kind, capsys):
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*itertools.product(["link", "pipe"], ["toy.visual", "toy.item", "toy.yaml", "toy.extra"]),
+     ("folder", "toy.visual"), ("folder", "toy.item")],
+)
+def test_a_name_of_the_data_set_that_is_no_file_is_not_passed_over(data, kind, name, capsys):
     file = data / "toy" / name
     file.unlink(missing_ok=True)
-    os.mkfifo(file) if kind == "pipe" else file.symlink_to("/nonexistent")
-    what = {"link": "leads nowhere", "pipe": "is a pipe"}[kind]
+    make = {"link": lambda: file.symlink_to("/nonexistent"), "pipe": lambda: os.mkfifo(file), "folder": file.mkdir}
+    make[kind]()
+    what = {"link": "leads nowhere", "pipe": "is a pipe", "folder": "is a folder"}[kind]
     command = ["run", "--model=FREEDOM", "--dataset=toy", f"--data_path={data}", "--epochs=1"]
     assert main(command) == 2
     assert f"{file} {what}, so it cannot be read; restore the file" in capsys.readouterr().err
@@ -110,8 +116,9 @@ def test_a_name_of_the_data_set_that_is_no_file_is_not_passed_over(data, name, k
 def test_a_forged_record_changes_nothing_else(data):
     """What a run's file says beyond what is known is left out."""
     store = Store(Path("out"))
-    record = {"run": "x", "row": "r", "dataset": "toy", "label": "l", "model": "m", "seed": 1, "settings": "{}",
-              "error": "", "unknown": "__import__('os')"}  # fmt: skip
-    (store.folder / "runs/x.json").write_text(json.dumps({"record": record, "curves": []}))
+    row = row_name("toy", "m", {})
+    record = {"run": run_name(row, 1), "row": row, "dataset": "toy", "label": "l", "model": "m", "seed": 1,
+              "settings": "{}", "error": "", "unknown": "__import__('os')"}  # fmt: skip
+    (store.folder / f"runs/{record['run']}.json").write_text(json.dumps({"record": record, "curves": []}))
     (found,) = store.records()
-    assert found.run == "x" and not hasattr(found, "unknown")
+    assert found.label == "l" and not hasattr(found, "unknown")
