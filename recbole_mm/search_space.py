@@ -15,7 +15,7 @@ from recbole_mm.data.field_checks import FILTERS
 from recbole_mm.host.saved_data import PICKLE_KEYS
 from recbole_mm.io.numbers import NumberError, literal
 from recbole_mm.io.reading import read_lines
-from recbole_mm.setting_rules import OF_THE_COMMAND, TRUST_KEYS, properties_dir
+from recbole_mm.setting_rules import OF_THE_COMMAND, PATH_KEYS, TRUST_KEYS, properties_dir
 
 # Kind of range -> names of the numbers it takes; `choice` takes a list. As in RecBole's HyperTuning, loguniform's
 # bounds are natural logarithms of the parameter.
@@ -139,6 +139,8 @@ def check_searchable(names: Iterable[str], where: str) -> None:
     for name in names:
         if name in _OPENING:
             raise ValueError(f"{where}: {name} is nothing to search, as it opens files or trusts them; leave it out")
+        if name in PATH_KEYS:
+            raise ValueError(f"{where}: {name} is nothing to search, as it says where files lie; set one value")
         if name in _MEASURING:
             raise ValueError(
                 f"{where}: {name} is nothing to search, as trials are compared by what it decides; set one value"

@@ -35,7 +35,7 @@ TRUST_KEYS = ("trust_pickle", "trust_plugins")
 OF_THE_COMMAND = (  # nothing that a file can set
     *KEYS_OF_THE_PROCESSES, "device", "single_spec", "MODEL_TYPE", "config_files",
 )  # fmt: skip
-_OF_TRAINING = ("worker", "log_wandb")
+_OF_TRAINING = ("worker", "log_wandb", "save_dataset", "save_dataloaders")
 
 
 # ---------------------------------------------------------------- which parts a run has
@@ -98,7 +98,7 @@ def complete_sources(config: Config) -> None:
         if isinstance(given.get(key), str):
             given[key] = os.path.expanduser(given[key])
     if config.is_stored:
-        for key in (*PICKLE_KEYS, *OF_THE_COMMAND, *_OF_TRAINING):  # one process opens it, and trains nothing
+        for key in (*PICKLE_KEYS, *OF_THE_COMMAND, *_OF_TRAINING):  # one process opens it, trains and writes nothing
             given.pop(key, None)
     if "local_rank" in given and "nproc" not in given:  # which RecBole gives each process of several together
         raise ValueError("local_rank: is given by the run to its processes; leave it out, and set their number, nproc")

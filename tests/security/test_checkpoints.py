@@ -192,7 +192,8 @@ def test_opening_writes_nothing_wherever_the_settings_say(data_path, tmp_path, m
     trainer.fit(run.train_data, run.valid_data)
     files = RunFiles.of(trainer.saved_model_file)
     places = ("graph_dir", "checkpoint_dir", "log_dir", "tensorboard_dir")
-    forge(files.description, settings={key: str(tmp_path / "planted" / key) for key in places})
+    saving = dict.fromkeys(("save_dataset", "save_dataloaders"), True)
+    forge(files.description, settings={key: str(tmp_path / "planted" / key) for key in places} | saving)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     open_checkpoint(files.description)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before

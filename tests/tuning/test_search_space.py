@@ -101,6 +101,7 @@ def test_what_is_refused(text, message):
         ("eval_args", "eval_args is nothing to search, as trials are compared"),
         ("user_inter_num_interval", "user_inter_num_interval is nothing to search, as trials are compared"),
         ("plugins", "plugins is nothing to search, as it opens files or trusts them"),
+        ("checkpoint_dir", "checkpoint_dir is nothing to search, as it says where files lie; set one value"),
         ("nproc", "nproc is the command's; leave it out"),
     ],
 )
