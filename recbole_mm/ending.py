@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pydantic_core import SchemaError
 from recbole.config import Config
 
 from recbole_mm.io.errors import is_out_of_memory, one_line, printable
 
-_EXPECTED = (KeyboardInterrupt, MemoryError, OSError, RuntimeError, ValueError)  # NotImplementedError too
+_EXPECTED = (KeyboardInterrupt, MemoryError, OSError, RuntimeError, SchemaError, ValueError)  # NotImplementedError too
 
 
 def expected() -> tuple[type[BaseException], ...]:
@@ -24,6 +25,10 @@ def end(error: BaseException) -> int:
 
     Raises a RuntimeError that is not about memory, and what comes out of a process of Ray's and is none of them.
     """
+    if isinstance(error, SchemaError):  # pydantic's, which Ctrl-C ends in while it builds what reads settings
+        if KeyboardInterrupt.__name__ not in str(error):
+            raise error
+        error = KeyboardInterrupt()
     if isinstance(error, KeyboardInterrupt):
         print("; ".join(filter(None, ["interrupted", str(error)])), file=sys.stderr)
         return 130

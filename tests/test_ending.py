@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic_core import SchemaError
 from ray.exceptions import OutOfMemoryError, RayTaskError
 
 from recbole_mm.ending import end, expected
@@ -13,6 +14,7 @@ from recbole_mm.ending import end, expected
     [
         (KeyboardInterrupt(), 130, "interrupted"),
         (KeyboardInterrupt("go on so"), 130, "interrupted; go on so"),
+        (SchemaError('Error building "default" validator:\n  KeyboardInterrupt: '), 130, "interrupted"),
         (ValueError("bad"), 2, "error: bad"),
         (FileNotFoundError("gone"), 2, "error: gone"),
         (
@@ -54,5 +56,6 @@ def test_a_fault_of_ours_in_a_process_of_rays_keeps_its_traceback():
 
 
 def test_a_fault_of_ours_keeps_its_traceback():
-    with pytest.raises(RuntimeError, match="ours"):
-        end(RuntimeError("ours"))
+    for error in (RuntimeError("ours"), SchemaError("ours")):
+        with pytest.raises(type(error), match="ours"):
+            end(error)

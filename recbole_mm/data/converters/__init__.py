@@ -9,6 +9,7 @@ from typing import cast
 
 from recbole_mm.data.conversion.layout import Converter
 from recbole_mm.data.conversion.tables import columns_of, is_table, open_table
+from recbole_mm.io.reading import regular_file
 from recbole_mm.parts import discover
 from recbole_mm.registry import CONVERTERS
 
@@ -56,10 +57,13 @@ def find_layout(source: Path) -> tuple[str, str]:
 
     Raises:
         FileNotFoundError: there is nothing.
+        OSError: it is neither a file nor a folder.
         ValueError: no layout recognises it, or several do; a name of a layout is there and is no file.
     """
     if not source.exists():
         raise FileNotFoundError(f"there is no file or folder {source}; give what is to be converted")
+    if not source.is_dir():
+        regular_file(source)
     found = recognise(source)
     if len(found) == 1:
         return next(iter(found.items()))

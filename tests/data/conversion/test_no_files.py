@@ -97,6 +97,12 @@ def test_a_folder_of_parquet_files_may_be_called_as_they_are(capsys):
     assert main(["convert", "auto", str(source), "--name", "toys"]) == 0
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_the_source_itself(capsys, kind):
+    put(kind, Path("orders.csv"))
+    assert f"orders.csv {KINDS[kind]}; give a regular file" in refused(capsys, "auto", "orders.csv")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_beside_a_file(capsys, kind):
     source = sample("amazon2023")
