@@ -20,7 +20,7 @@ from recbole_mm.experiment.tables import read_store
 from recbole_mm.testing.toy import PRE_SPLIT, QUIET, write_planted
 from tests.extraction.shop import write_shop
 from tests.kills import finish, is_there, kill_at_random, output, start, wait_until
-from tests.tiny_clip import write_clip
+from tests.tiny_clip import write_dual_clip
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("ray")]
 
@@ -43,7 +43,7 @@ def seconds_of(command: list[str], folder: Path, is_under_way: Callable[[], bool
 
 @pytest.mark.parametrize("content", ["--images images", "--fields title,plot"])
 def test_a_killed_extraction_goes_on_to_the_same_file(content, tmp_path):
-    clip = write_clip(tmp_path / "clip")
+    clip = write_dual_clip(tmp_path / "clip")
     randomly, n_killed = random.Random(3), 0
     command = ["-m", "recbole_mm", "extract", "--dataset=shop", "--modality=m", *content.split(), f"--encoder={clip}",
                "--batch-size=4"]  # fmt: skip
