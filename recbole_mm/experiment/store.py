@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_mm.experiment.record import STORED_RUN, LeakRecord, Record, RunResult, StoredRun, Tried
-from recbole_mm.experiment.store_data import check_data_tables, data_file
+from recbole_mm.experiment.store_data import check_data_tables, keep_data
 from recbole_mm.experiment.store_digests import changed_files, join_digests, read_digests
 from recbole_mm.experiment.store_files import (
     SEARCH_AGAIN,
@@ -37,9 +37,10 @@ from recbole_mm.experiment.store_files import (
     read_parquet,
     read_trials,
     write_json,
+    write_table,
 )
+from recbole_mm.experiment.store_join import check_rows, copy_parts, runs_of_tables, searches_of_tables
 from recbole_mm.experiment.table_forms import USERS_OF_A_RUN
-from recbole_mm.io.files import atomic_file
 from recbole_mm.io.reading import files_in, has_file
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 VERSION = 1
 _DESCRIPTION = "store.json"
 _DATA_FILES = "data_files.json"
-_JOINED = ("runs", "data", "trials", "leaks")
 
 
 class Store:
@@ -116,14 +116,11 @@ class Store:
         """Keep the result of a run; the record comes last, so that what has one is whole."""
         run = result.record.run
         for name, table in result.data.items():
-            file = data_file(self.folder, result.record.data, name)
-            if not file.is_file():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                _write(table, file)
+            keep_data(self.folder, result.record.data, name, table)
         for audit in result.audits:
             self.add(audit)
         if result.per_user is not None:
-            _write(result.per_user, self._users_file(run))
+            write_table(result.per_user, self._users_file(run))
         write_json(self._run_file(run), asdict(StoredRun(result.record, result.curves)))
 
     def add_trials(self, search: str, trials: list[Tried]) -> None:
@@ -182,19 +179,19 @@ class Store:
         there = {file.stem: file for file in files_in(self.folder / "runs", "*.json")}
         files = [there[run] for run in (there if runs is None else runs) if run in there]
         stored = [self._read_run(file) for file in files]
-        _write(pd.DataFrame([run.record.flat() for run in stored]), self.folder / "runs.parquet")
+        write_table(pd.DataFrame([run.record.flat() for run in stored]), self.folder / "runs.parquet")
         curves = [{"run": run.record.run, **vars(point)} for run in stored for point in run.curves]
-        _write(pd.DataFrame(curves), self.folder / "curves.parquet")
+        write_table(pd.DataFrame(curves), self.folder / "curves.parquet")
         users = [self._users_of(run.record.run) for run in stored if not run.record.error]
         both = pd.concat(users, ignore_index=True) if users else pd.DataFrame(columns=["run", "user", "items"])
-        _write(both.drop(columns="items"), self.folder / "per_user.parquet")
-        _write(both[["run", "user", "items"]], self.folder / "lists.parquet")
+        write_table(both.drop(columns="items"), self.folder / "per_user.parquet")
+        write_table(both[["run", "user", "items"]], self.folder / "lists.parquet")
         found = files_in(self.folder / "trials", "*.json")
         trials = [trial for file in found if searches is None or file.stem in searches for trial in read_trials(file)]
         rows = [{**vars(trial), "settings": json.dumps(trial.settings)} for trial in trials]
-        _write(pd.DataFrame(rows), self.folder / "trials.parquet")
+        write_table(pd.DataFrame(rows), self.folder / "trials.parquet")
         leaks = [asdict(leak) for leak in self.leaks() if checks is None or leak.check in checks]
-        _write(pd.DataFrame(leaks), self.folder / "leaks.parquet")
+        write_table(pd.DataFrame(leaks), self.folder / "leaks.parquet")
 
     def _users_of(self, run: str) -> pd.DataFrame:
         """Metrics and lists of a run that ended well; raises ValueError where there are none."""
@@ -224,25 +221,23 @@ class Store:
 def join(stores: list[Path], folder: Path) -> Store:
     """One store of several, such as two machines have filled; of a run that stands in two, the first is taken.
 
-    Raises ValueError where one of them is no store of this version, or two have runs of other data of one name.
+    Runs of settings that a plan had before are copied and stay out of the tables, as they are out of its store's.
+
+    Raises ValueError, before anything is copied, where one of them is no store of this version, two have runs of other
+    data of one name, or rows of one label and other settings.
     """
-    joined = Store(folder)
     for source in stores:
         if not (source / _DESCRIPTION).is_file():
             raise ValueError(f"{source} holds no experiment: it has no {_DESCRIPTION}")
-        Store(source).check()
-        join_digests(source / _DATA_FILES, folder / _DATA_FILES)
-        for file in sorted(source.rglob("*")):
-            kind = file.relative_to(source).parts[0]
-            target = folder / file.relative_to(source)
-            if kind in _JOINED and not file.is_dir() and has_file(file) and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_file(target) as temporary:
-                    temporary.write_bytes(file.read_bytes())
-    joined.write_tables()
+    joined = Store(folder)
+    parts = [joined, *map(Store, stores)]
+    for part in parts:
+        part.check()
+    runs = list(dict.fromkeys(run for part in parts for run in runs_of_tables(part.folder)))
+    searches = {search for part in parts for search in searches_of_tables(part.folder)}
+    check_rows(record for part in parts for record in part.records() if record.run in runs)
+    join_digests([part.folder / _DATA_FILES for part in parts], folder / _DATA_FILES)
+    for part in parts[1:]:
+        copy_parts(part.folder, joined.folder)
+    joined.write_tables(runs, searches)
     return joined
-
-
-def _write(table: pd.DataFrame, file: Path) -> None:
-    with atomic_file(file) as temporary:
-        table.to_parquet(temporary, index=False)

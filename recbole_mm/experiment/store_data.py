@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_mm.experiment.store_files import read_parquet
+from recbole_mm.experiment.store_files import read_parquet, write_table
 from recbole_mm.experiment.table_forms import DATA
 from recbole_mm.io.reading import has_file
 
@@ -43,6 +43,24 @@ def read_data(store: Path, data: str, name: str) -> pd.DataFrame:
     if key != name and table[key].duplicated().any():
         raise ValueError(f"{file}: {key} {table[key][table[key].duplicated()].iloc[0]!r} is there twice; {_RESTORE}")
     return table
+
+
+def keep_data(store: Path, data: str, name: str, table: pd.DataFrame) -> None:
+    """Write a table of a store's data where there is none; of its items what the one there lacks.
+
+    A run knows of the modalities that it reads alone, and one of RecBole's own models of none.
+    """
+    file = data_file(store, data, name)
+    if file.is_file():
+        if name != "items":
+            return
+        there = read_data(store, data, name)
+        lacking = [column for column in table if column not in there]
+        if not lacking:
+            return
+        table = there.merge(table[["item", *lacking]], on="item")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_table(table, file)
 
 
 def check_data_tables(store: Path, names: Iterable[str]) -> None:

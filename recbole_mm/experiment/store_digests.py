@@ -17,15 +17,16 @@ def read_digests(file: Path) -> dict[str, dict[str, str]]:
     return read_as(file, DATA_FILES) if has_file(file) else {}
 
 
-def join_digests(source: Path, target: Path) -> None:
-    """Add what a store keeps of its data sets' files to that of the joined one; raises ValueError where they differ."""
-    kept = read_digests(target)
-    for dataset, digests in read_digests(source).items():
-        before = kept.setdefault(dataset, {})
-        for name, digest in digests.items():
-            if before.setdefault(name, digest) != digest:
-                raise ValueError(f"{source}: {name} of {dataset} is another than in the stores before; join only one")
-    write_json(target, kept, indent=2)
+def join_digests(sources: Iterable[Path], target: Path) -> None:
+    """Write what stores keep of their data sets' files as one; raises ValueError where two of them differ."""
+    joined: dict[str, dict[str, str]] = {}
+    for source in sources:
+        for dataset, digests in read_digests(source).items():
+            before = joined.setdefault(dataset, {})
+            for name, digest in digests.items():
+                if before.setdefault(name, digest) != digest:
+                    raise ValueError(f"{source}: {name} of {dataset} is another than in the stores before; join only one")
+    write_json(target, joined, indent=2)
 
 
 def changed_files(

@@ -120,6 +120,12 @@ def read_parquet(file: Path, form: TableForm, remedy: str = _RESTORE) -> pd.Data
     return table
 
 
+def write_table(table: pd.DataFrame, file: Path) -> None:
+    """Write a table of a store, which appears when it is complete."""
+    with atomic_file(file) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
 def check_measured(place: str | Path, test: Mapping[str, float], users: pd.DataFrame, remedy: str) -> None:
     """Raise ValueError where a run's metrics are not the means of what it has user by user.
 

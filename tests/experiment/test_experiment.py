@@ -242,6 +242,36 @@ def test_stores_are_joined(data):
         join([Path("nowhere")], Path("other"))
 
 
+def test_a_joined_store_has_the_runs_of_its_parts_tables_and_no_row_of_two_settings(data):
+    """Runs with other epochs passed for more seeds of one row, and so did those of what a plan had before."""
+    file = plan(data, seeds=1, epochs=1)
+    run_experiment(file, Path("first"), 1)
+    file.write_text(file.read_text().replace("epochs: 1", "epochs: 2"))
+    run_experiment(file, Path("second"), 1)
+    with pytest.raises(ValueError, match="two rows 'LightGCN' of .* have other values of epochs; give them labels"):
+        join([Path("first"), Path("second")], Path("both"))
+    assert not list(Path("both").rglob("*.parquet"))
+    run_experiment(file, Path("first"), 1, resume=True)
+    join([Path("first"), Path("second")], Path("joined"))
+    joined = pd.read_parquet("joined/runs.parquet")
+    assert len(joined) == 2 and len(list(Path("joined/runs").glob("*.json"))) == 4
+    assert all(json.loads(settings)["epochs"] == 2 for settings in joined["settings"])
+
+
+def test_items_have_the_modalities_of_all_runs_whoever_runs_first(data):
+    """One of RecBole's own models knows of none, and *Where it is* lost its items without features."""
+    both = plan(data, seeds=1, epochs=1)
+    Path("ids.yaml").write_text(both.read_text().replace(", {FREEDOM: {knn_k: 4}}", ""))
+    for file, out in (("ids.yaml", "first"), ("plan.yaml", "second")):
+        run_experiment(Path(file), Path(out), 1)
+    join([Path("first"), Path("second")], Path("joined"))
+    for out in ("second", "joined"):
+        (file,) = Path(out, "data").glob("*/items.parquet")
+        imputed = pd.read_parquet(file).set_index("item")[["imputed_visual", "imputed_textual"]]
+        assert imputed.loc["i29"].all() and not imputed.drop("i29").any(axis=None)
+        assert "| items: without visual |" in write_report(Path(out), ["LightGCN"]).with_suffix(".md").read_text()
+
+
 def test_a_store_of_another_version_and_other_folders_are_refused(tmp_path):
     Path("out").mkdir()
     Path("out/store.json").write_text(json.dumps({"version": 99}))
