@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,7 +39,7 @@ def end(error: BaseException) -> int:
             raise error
         error = error.cause
     is_rays = ray is not None and isinstance(error, ray.RayError)
-    message = str(error)
+    message = str(error).strip() or _place(error)
     if is_out_of_memory(error):
         message = f"out of memory; lower what the model's size or a batch's depends on ({one_line(error)[:200]})"
     elif isinstance(error, RuntimeError) and not (isinstance(error, NotImplementedError) or is_rays):
@@ -47,6 +48,13 @@ def end(error: BaseException) -> int:
         message = f"a process of Ray's ended: {message.strip().splitlines()[0]}; type the same command again"
     print(f"error: {printable(message)}", file=sys.stderr)
     return 2
+
+
+def _place(error: BaseException) -> str:
+    """Where an error comes from that says nothing itself, as of a method that somebody's class does not define."""
+    frames = traceback.extract_tb(error.__traceback__)
+    raised = f", raised in {frames[-1].filename}, line {frames[-1].lineno}, by {frames[-1].name}" if frames else ""
+    return f"{type(error).__name__} without a message{raised}"
 
 
 @contextmanager

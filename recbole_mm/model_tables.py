@@ -15,7 +15,7 @@ from recbole_mm.model.recommender import Recommender
 from recbole_mm.parts import is_ours
 from recbole_mm.registry import MODELS, Entry
 
-FAMILIES: dict[str, type[Recommender]] = {  # a model is of the first that it derives from
+FAMILIES: dict[str, type] = {  # a model is of the first that it derives from
     "Around another model": BackboneModel,
     "A rating per modality, fused late": LateFusionRecommender,
     "One vector per user and item": MultimodalRecommender,

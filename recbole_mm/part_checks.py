@@ -65,6 +65,10 @@ def check_settings(kind: str, name: str, settings: Any) -> None:
     without = [key for key, field in settings.model_fields.items() if field.is_required()]
     if without:
         raise RegistryError(f"{kind} '{name}': {place_of(settings)}.{without[0]} has no default; give it one")
+    if not isinstance(settings.defaults, Mapping):
+        raise RegistryError(
+            f"{kind} '{name}': defaults of {place_of(settings)} is {settings.defaults!r}; give a dict of keys"
+        )
     try:
         settings.read(settings.default_values())
     except ValueError as error:

@@ -48,11 +48,13 @@ class Derived:
     Attributes:
         usual: a class to derive from, ``module:Class``, where that is not `base` itself.
         others: further classes, ``module:Class``, that are there to be derived from.
+        made_of: what the class is called with, by position; None where that differs.
     """
 
     base: str
     usual: str | None = None
     others: tuple[str, ...] = ()
+    made_of: tuple[str, ...] | None = None
 
     def fault(self, target: Any) -> str | None:
         """What is wrong with `target`, and what to do; None of one that meets the demand."""
@@ -65,6 +67,19 @@ class Derived:
             return None
         home, _, usual = (self.usual or self.base).partition(":")
         return f"it does not derive from {name} of {module}; derive a class from {usual} of {home}"
+
+    def lack(self, target: type) -> str | None:
+        """What a class of the kind does not define, or cannot be made of, and what to do; None of a whole one."""
+        for name in dir(target):
+            if getattr(getattr(target, name, None), "__isabstractmethod__", False):
+                return f"has no {name} of its own; define {name} in it"
+        try:
+            if self.made_of is not None:
+                inspect.signature(target).bind(*self.made_of)
+        except TypeError as error:
+            wanted = ", ".join(("self", *(self.made_of or ())))
+            return f"cannot be made as it will be ({error}); write def __init__({wanted})"
+        return None
 
 
 @dataclass(frozen=True)
@@ -126,6 +141,9 @@ class Registry:
         for alias in entry.names:
             self._check_name(alias, target)
         self._check_free(entry)
+        lack = self._demand.lack(target) if isinstance(self._demand, Derived) else None
+        if lack:
+            raise RegistryError(f"{self.kind} '{name}', {place_of(target)}, {lack}")
         for listener in self._listeners:
             listener(entry)
         self._entries[name] = entry

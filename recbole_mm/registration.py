@@ -50,7 +50,7 @@ from recbole_mm.model.recommender import Recommender
 from recbole_mm.parts import discover
 from recbole_mm.registry import MODELS, TRAINERS, Entry, RegistryError, variants
 from recbole_mm.search_space import read_searchable, recbole_form
-from recbole_mm.setting_checks import check, check_settings_of_model, check_variants
+from recbole_mm.setting_checks import check, check_keys_of_plugin, check_settings_of_model
 from recbole_mm.setting_rules import complete_sources, defaults
 from recbole_mm.trainer.closed_form import ClosedFormTrainer
 from recbole_mm.trainer.staged import StagedTrainer
@@ -100,7 +100,7 @@ def apply() -> None:
 def _publish_model(entry: Entry) -> None:
     """Set the model and its variants where RecBole looks for them."""
     check_settings_of_model(entry)
-    check_variants(entry)
+    check_keys_of_plugin(entry)
     for name in entry.names:
         _publish_name(name, entry)
 

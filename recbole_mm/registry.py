@@ -39,10 +39,13 @@ MODELS = Registry(
             "recbole_mm.model.backbone_model:BackboneModel",
             "recbole_mm.model.closed_form:ClosedFormRecommender",
         ),
+        made_of=("config", "dataset"),
     ),
 )
-TRAINERS = Registry("trainer", Derived("recbole_mm.trainer.trainer:MultimodalTrainer"))
-ADAPTERS = Registry("feature adapter", Derived("recbole_mm.nn.feature_adapter:FeatureAdapter"))
+TRAINERS = Registry("trainer", Derived("recbole_mm.trainer.trainer:MultimodalTrainer", made_of=("config", "model")))
+ADAPTERS = Registry(
+    "feature adapter", Derived("recbole_mm.nn.feature_adapter:FeatureAdapter", made_of=("width", "config"))
+)
 ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")), home="recbole_mm.analysis")
 ENCODERS = Registry(
     "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"), reserved=("none", "tfidf")
@@ -50,7 +53,7 @@ ENCODERS = Registry(
 TUNINGS = Registry("tuning", Taking(("encoder", "settings")))
 CONVERTERS = Registry(
     "converter",
-    Derived("recbole_mm.data.conversion.layout:Converter"),
+    Derived("recbole_mm.data.conversion.layout:Converter", made_of=("source", "options")),
     reserved=("auto", "npy", "arrow"),
     home="recbole_mm.data.converters",
 )

@@ -19,6 +19,7 @@ from recbole_mm.model.settings import ModelSettings
 from recbole_mm.nn.feature_adapter import adapter_class
 from recbole_mm.parts import is_ours, place_of
 from recbole_mm.registry import ADAPTERS, MODELS, Entry, RegistryError, variants
+from recbole_mm.setting_conditions import conditions
 from recbole_mm.setting_conflicts import check_conflicts
 from recbole_mm.setting_effects import warn_once, warn_without_effect
 from recbole_mm.setting_rules import common_settings, own_settings
@@ -114,19 +115,21 @@ def _check_known(config: Config) -> None:
 
 
 def check_settings_of_model(entry: Entry) -> None:
-    """Raise RegistryError for a model around a backbone whose settings do not have the backbone."""
-    kind = entry.facts["settings"]
-    if kind is not None and issubclass(entry.target, BackboneModel) and not issubclass(kind, BackboneModelSettings):
+    """Raise RegistryError for settings of a model that lack what its kind of model reads."""
+    kind, is_around = entry.facts["settings"], issubclass(entry.target, BackboneModel)
+    base = BackboneModelSettings if is_around else ModelSettings
+    if kind is not None and not issubclass(kind, base):
+        lack = "is around a backbone, and its settings {} have none" if is_around else "has settings {} of another part"
         raise RegistryError(
-            f"model '{entry.name}' is around a backbone, and its settings {place_of(kind)} have none; derive them from "
-            "BackboneModelSettings of recbole_mm"
+            f"model '{entry.name}' {lack.format(place_of(kind))}; derive them from {base.__name__} of recbole_mm"
         )
 
 
-def check_variants(entry: Entry) -> None:
-    """Raise RegistryError for a variant of a plugin's model with a key that is none, or a value that it cannot have.
+def check_keys_of_plugin(entry: Entry) -> None:
+    """Raise RegistryError where a plugin's model names a key that is none, or a value that it cannot have.
 
-    Of a model that declares no settings, nobody knows all keys.
+    Such stand in the defaults of its settings, its variants, and what a key needs to act. Of a model that declares no
+    settings, nobody knows all keys.
     """
     kind = entry.facts["settings"]
     if kind is None or is_ours(entry.target):  # our tests run each of ours
@@ -135,14 +138,21 @@ def check_variants(entry: Entry) -> None:
     if issubclass(entry.target, BackboneModel):
         kinds += [MODELS.get(name).settings_class for name in MODELS if MODELS.get(name) is not entry.target]
     known = {key for settings_kind in kinds for key in settings_kind.model_fields}
-    for name, changed in entry.facts["variants"].items():
-        for key in changed:
-            if key not in known:
-                raise RegistryError(f"variant '{name}' of {entry.name}: unknown key '{key}'{closest(str(key), known)}")
+    changes = {f"variant '{name}' of {entry.name}": changed for name, changed in entry.facts["variants"].items()}
+    for place, changed in {f"defaults of {place_of(kind)}": kind.defaults, **changes}.items():
+        _check_named(place, changed, known)
         try:
             kind.read(changed)
         except ValueError as error:
-            raise RegistryError(f"variant '{name}' of {entry.name}: {error}") from error
+            raise RegistryError(f"{place}: {error}") from error
+    for key in kind.model_fields:
+        _check_named(f"acts_where of {place_of(kind)}.{key}", [item.key for item in conditions(kind, key)], known)
+
+
+def _check_named(place: str, keys: Iterable[Any], known: Iterable[str]) -> None:
+    for key in keys:
+        if key not in known:
+            raise RegistryError(f"{place}: unknown key '{key}'{closest(str(key), known)}")
 
 
 def is_slip(config: Config, key: str) -> bool:

@@ -103,7 +103,8 @@ def _check_metrics(metrics: list[str]) -> None:
     """RecBole ends with a traceback where metrics of rankings and of values stand together."""
     for name in metrics:
         if name.lower() not in metric_types:
-            raise ValueError(f"metrics: there is no metric '{name}'{closest(name, metric_types)}")
+            known = closest(name, metric_types) or f"; there are {', '.join(sorted(metric_types))}"
+            raise ValueError(f"metrics: there is no metric '{name}'{known}")
     if len({metric_types[name.lower()] for name in metrics}) > 1:
         raise ValueError(f"metrics: {metrics} are of rankings and of values, which RecBole cannot measure together")
 

@@ -59,3 +59,15 @@ def test_a_fault_of_ours_keeps_its_traceback():
     for error in (RuntimeError("ours"), SchemaError("ours")):
         with pytest.raises(type(error), match="ours"):
             end(error)
+
+
+def test_an_error_without_a_message_says_where_it_comes_from(capsys):
+    def forward():
+        raise NotImplementedError
+
+    with pytest.raises(NotImplementedError) as raised:
+        forward()
+    assert end(raised.value) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: NotImplementedError without a message, raised in ")
+    assert line.endswith("by forward\n") and __file__ in line

@@ -83,7 +83,8 @@ class OwnSettings(Settings):
 
 @register_model(paper="none", year=2026, settings=OwnSettings)
 class WithoutFeatures(Recommender):
-    pass
+    def calculate_loss(self, interaction):
+        pass
 """
 
 
@@ -143,11 +144,14 @@ def test_bad_settings_of_a_users_model_are_one_line(plugin, source, model, setti
     assert "Traceback" not in done.stderr
 
 
-def test_a_models_settings_that_derive_from_no_models_are_listed(tmp_path):
+def test_a_models_settings_that_derive_from_no_models_are_refused(tmp_path):
     (tmp_path / "my_module.py").write_text(WITHOUT_FEATURES, encoding="utf-8")
     done = run(["-m", "recbole_mm", "models", "WithoutFeatures", "--plugins=my_module"], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "strength: 1.0" in done.stdout
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: plugins: 'my_module': model 'WithoutFeatures' has settings my_module.OwnSettings of another part; "
+        "derive them from ModelSettings of recbole_mm\n"
+    )
 
 
 def test_an_adapters_own_key_is_unknown_without_it(tmp_path):

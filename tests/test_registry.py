@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import pytest
 
 import recbole_mm.analysis
@@ -10,9 +12,10 @@ from recbole_mm.data.conversion.layout import Converter
 from recbole_mm.encoder.content_encoder import ContentEncoder
 from recbole_mm.model.backbone_model import BackboneModel, BackboneModelSettings
 from recbole_mm.model.base import MultimodalRecommender
+from recbole_mm.model.closed_form import ClosedFormRecommender
 from recbole_mm.model.graphs import GraphRecommender
 from recbole_mm.model.settings import ModelSettings
-from recbole_mm.nn.feature_adapter import FeatureAdapter
+from recbole_mm.nn.feature_adapter import AdapterSettings, FeatureAdapter
 from recbole_mm.nn.propagation import layer_gcn
 from recbole_mm.parts import discover
 from recbole_mm.registry import (
@@ -36,7 +39,8 @@ from recbole_mm.registry import (
     register_trainer,
     register_tuning,
 )
-from recbole_mm.setting_checks import check_variants
+from recbole_mm.setting_checks import check_keys_of_plugin
+from recbole_mm.setting_conditions import acts_where
 from recbole_mm.settings import Settings, Weight
 from recbole_mm.trainer.trainer import MultimodalTrainer
 
@@ -131,12 +135,18 @@ def analysis(checkpoints, arguments):
     """Of the right form."""
 
 
+def whole(base: type, name: str = "Mine", lack: str | None = None, **members: object) -> type:
+    """A class of its own with all that must be defined in it, but `lack`."""
+    needed = {"calculate_loss", "forward", "recognise", "interactions", "solve"} - {lack}
+    return type(name, (base,), {**dict.fromkeys(needed), **members, "__module__": __name__, "__qualname__": name})
+
+
 def adapter(name: str = "Mine"):
-    return type(name, (FeatureAdapter,), {"__module__": __name__, "__qualname__": name})
+    return whole(FeatureAdapter, name)
 
 
 def model(name: str = "Mine", base: type = MultimodalRecommender):
-    return type(name, (base,), {"__module__": __name__, "__qualname__": name})
+    return whole(base, name)
 
 
 def own_trainer():
@@ -144,7 +154,7 @@ def own_trainer():
 
 
 def own_encoder():
-    return type("Mine", (ContentEncoder,), {"__module__": __name__})
+    return whole(ContentEncoder)
 
 
 class Right(ModelSettings):
@@ -161,6 +171,22 @@ class Wrong(Settings):
 
 class Missing(Settings):
     scale: Weight
+
+
+class Misspelt(ModelSettings):
+    defaults: ClassVar = {"learning_rat": 0.01}
+
+
+class NoDict(ModelSettings):
+    defaults: ClassVar = ["learning_rate"]
+
+
+class Idle(ModelSettings):
+    scale: Annotated[Weight, acts_where("scalle")] = 1.0
+
+
+def made_of_nothing(self):
+    """No __init__ of a part."""
 
 
 PAPER = {"paper": "none", "year": 2026}
@@ -195,6 +221,42 @@ REFUSED = {
     "model-variant-value": (
         lambda: register_model(**PAPER, settings=Right, variants={"A": {"scale": -2}}), model(),
         "variant 'A' of Mine: scale: -2 is not allowed",
+    ),
+    "model-defaults-key": (
+        lambda: register_model(**PAPER, settings=Misspelt), model(),
+        r"defaults of .*Misspelt: unknown key 'learning_rat' \(did you mean learning_rate\?\)",
+    ),
+    "model-defaults": (lambda: register_model(**PAPER, settings=NoDict), model(), "NoDict is .*; give a dict of keys"),
+    "model-acts-where": (
+        lambda: register_model(**PAPER, settings=Idle), model(), "acts_where of .*Idle.scale: unknown key 'scalle'"
+    ),
+    "model-settings-of-adapter": (
+        lambda: register_model(**PAPER, settings=AdapterSettings), model(),
+        "'Mine' has settings .*AdapterSettings of another part; derive them from ModelSettings of recbole_mm",
+    ),
+    "model-lack": (
+        lambda: register_model(**PAPER), whole(MultimodalRecommender, lack="calculate_loss"),
+        "'Mine', .*Mine, has no calculate_loss of its own; define calculate_loss in it",
+    ),
+    "model-solved-lack": (
+        lambda: register_model(**PAPER), whole(ClosedFormRecommender, lack="solve"), "has no solve of its own"
+    ),
+    "model-made-of": (
+        lambda: register_model(**PAPER), whole(MultimodalRecommender, __init__=made_of_nothing),
+        r"cannot be made as it will be \(too many .*\); write def __init__\(self, config, dataset\)",
+    ),
+    "adapter-lack": (
+        lambda: register_adapter("x"), whole(FeatureAdapter, lack="forward"), "has no forward of its own"
+    ),
+    "adapter-made-of": (
+        lambda: register_adapter("x"), whole(FeatureAdapter, __init__=made_of_nothing),
+        r"write def __init__\(self, width, config\)",
+    ),
+    "encoder-lack": (
+        lambda: register_encoder("x", reads="texts"), whole(ContentEncoder, lack="forward"), "has no forward of its own"
+    ),
+    "converter-lack": (
+        lambda: register_converter("x", help="h"), whole(Converter, lack="recognise"), "has no recognise of its own"
     ),
     "trainer-bare": (lambda: register_trainer, own_trainer(), r'write @register_trainer\("model"\)'),
     "trainer-base": (lambda: register_trainer("FREEDOM"), MultimodalTrainer, "derive a class of your own from it"),
@@ -241,11 +303,11 @@ def test_variants_may_set_what_any_run_reads():
     """RecBole's keys, a trainer's, an adapter's, and the model's own."""
     changed = {"learning_rate": 0.1, "epochs": 3, "adapter_rank": 4, "feature_adapter": "lora", "scale": 2.0}
     facts = {"settings": Right, "variants": {"A": changed}}
-    check_variants(Entry("Mine", model(), facts))
+    check_keys_of_plugin(Entry("Mine", model(), facts))
     with pytest.raises(RegistryError, match="unknown key 'n_hyperedges'"):
-        check_variants(Entry("Mine", model(), {**facts, "variants": {"A": {"n_hyperedges": 4}}}))
-    around = type("Around", (BackboneModel,), {"__module__": __name__})  # its backbone may have any model's
-    check_variants(Entry("Around", around, {"settings": RightAround, "variants": {"A": {"n_hyperedges": 4}}}))
+        check_keys_of_plugin(Entry("Mine", model(), {**facts, "variants": {"A": {"n_hyperedges": 4}}}))
+    around = whole(BackboneModel, "Around")  # its backbone may have any model's
+    check_keys_of_plugin(Entry("Around", around, {"settings": RightAround, "variants": {"A": {"n_hyperedges": 4}}}))
 
 
 @pytest.mark.parametrize("case", REFUSED)

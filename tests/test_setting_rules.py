@@ -105,6 +105,7 @@ def test_no_wrong_value_ends_a_config_otherwise(model, value):
         ("LightGCN", {"reg_weight": float("nan")}, "reg_weight: nan is not allowed for LightGCN"),
         ("NGCF", {"hidden_size_list": "wide"}, "hidden_size_list: 'wide' is not allowed for NGCF; give a list"),
         ("BPR", {"metrics": ["Recall", "AUC"]}, "metrics: .* are of rankings and of values"),
+        ("BPR", {"metrics": ["Foo"]}, r"no metric .Foo.; there are auc, averagepopularity, gauc, .*, recall, "),
         ("BPR", {"metrics": ["Recal"]}, r"metrics: there is no metric 'Recal' \(did you mean recall\?\)"),
         ("BPR", {"train_neg_sample_args": {"sample_num": 10**6}}, "train_neg_sample_args.sample_num: .* at most 10000"),
         ("MMGCN", {"content_widths": {"visual": "wide"}}, "content_widths.visual: 'wide' is not allowed"),

@@ -80,6 +80,10 @@ class _FrameConverter(Converter):
         self._items = None if items is None else FrameTable(items, "items")
         self._features = features
 
+    @classmethod
+    def recognise(cls, source: Path) -> None:
+        """Frames lie in no folder."""
+
     def interactions(self) -> Iterator[Interactions]:
         yield from read_interactions(self._interactions, self.options)
 

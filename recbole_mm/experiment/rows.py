@@ -132,7 +132,9 @@ def check_row(row: Row) -> Config:
         key = re.match(r"(?:unknown key ')?(\w+)", str(error))
         place = row.places.get(key[1], row.place) if key else row.place
         twice = f"{key[1]}: " if key and place.endswith(f": {key[1]}") else ""
-        raise ValueError(f"{place}: {str(error).removeprefix(twice)}") from error
+        is_grid = key is not None and not row.grid and isinstance(row.own.get(key[1]), list)
+        hint = "; a list of values to choose from needs the plan's key search" if is_grid else ""
+        raise ValueError(f"{place}: {str(error).removeprefix(twice)}{hint}") from error
     check_grid(row, row.grid, row.place, config)
     return config
 

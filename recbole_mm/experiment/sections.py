@@ -78,7 +78,11 @@ def _headline(results: DatasetResults, base: str) -> Section:
         if comparison.verdict == "better":
             marks.setdefault((labels.index(label), metric), set()).add(SHOWN)
     lines = [_headline_row(results, label, base) for label in labels]
-    return Section(results.dataset, f"{results.dataset}-{base}", f"Against {base}", "", pd.DataFrame(lines), marks)
+    note = (
+        "Tests are paired over users: p is the t-test's, both after Holm's correction over the rows of this table; "
+        "effect is the mean over users of the difference by its standard deviation."
+    )
+    return Section(results.dataset, f"{results.dataset}-{base}", f"Against {base}", note, pd.DataFrame(lines), marks)
 
 
 def _headline_row(results: DatasetResults, label: str, base: str) -> dict[str, object]:
@@ -90,6 +94,8 @@ def _headline_row(results: DatasetResults, label: str, base: str) -> dict[str, o
         **{name: _mean(runs[f"test_{name}"]) for name in results.tables.metrics},
         f"{metric} against {base}": difference,
         "p": "" if found is None else f"{found.p:.2g}",
+        "p (Wilcoxon)": "" if found is None else f"{found.p_ranks:.2g}",
+        "effect": "" if found is None else f"{found.effect:+.3f}",
         "verdict": "" if found is None else found.verdict,
         "would show": "" if found is None else f"{found.detectable:.4f}",
         "tried": int(runs["budget"].iloc[0]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -87,6 +88,7 @@ class ClosedFormRecommender(GraphRecommender):
         self.history = self.graph.raw_block().to_scipy()[:, 1:].tocsr()
         self._solution: Solution | None = None
 
+    @abstractmethod
     def solve(self) -> Solution:
         """Compute what scores histories; raises ValueError, one line, where the settings have no solution."""
         raise NotImplementedError

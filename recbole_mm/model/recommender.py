@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -70,6 +71,10 @@ class Recommender(TableScores, GeneralRecommender):
 
         A plan of an experiment asks it of each row, before anything runs.
         """
+
+    @abstractmethod
+    def calculate_loss(self, interaction: Interaction) -> Any:
+        """The loss of a batch, a scalar, or its parts as a tuple, whose sum is trained on."""
 
     @property
     def adapts_features(self) -> bool:

@@ -15,12 +15,15 @@ class TableScores:
 
     USER_ID: str
     ITEM_ID: str
+    n_users: int
+    n_items: int
     _scores_are_cached = False
     _cached_tables: tuple[Tensor, Tensor] | None = None
 
     def encode(self) -> tuple[Tensor, Tensor]:
         """User and item vectors for the current parameters, in training or evaluation mode."""
-        raise NotImplementedError
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} has no encode of its own; define it: user and item vectors, one table each")
 
     def score_tables(self) -> tuple[Tensor, Tensor]:
         """Matrices ``[n_users, width]`` and ``[n_items, width]`` whose dot products are the scores.
@@ -41,10 +44,20 @@ class TableScores:
 
     def _tables(self) -> tuple[Tensor, Tensor]:
         if not self._scores_are_cached:
-            return self.score_tables()
+            return self._checked_tables()
         if self._cached_tables is None:
-            self._cached_tables = self.score_tables()
+            self._cached_tables = self._checked_tables()
         return self._cached_tables
+
+    def _checked_tables(self) -> tuple[Tensor, Tensor]:
+        """Those of :meth:`score_tables`; raises ValueError where they are not of all users and items."""
+        users, items = self.score_tables()
+        if (len(users), len(items)) != (self.n_users, self.n_items):
+            raise ValueError(
+                f"{type(self).__name__}: encode gave vectors of {len(users)} users and {len(items)} items; it is to "
+                f"give those of all {self.n_users} and {self.n_items}, [PAD] included"
+            )
+        return users, items
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of the user-item pairs of a batch, ``[batch]``."""

@@ -6,6 +6,7 @@ compares it with. A user's own adapter is a :class:`FeatureAdapter` registered u
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 import torch
@@ -38,6 +39,7 @@ class FeatureAdapter(nn.Module):
     def __init__(self, width: int, config: Any):
         super().__init__()
 
+    @abstractmethod
     def forward(self, features: Tensor, behaviour: Tensor | None) -> Tensor:
         """Adapted features ``[n, d]``.
 

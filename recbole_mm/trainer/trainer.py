@@ -185,6 +185,7 @@ class MultimodalTrainer(ResumingTrainer):
         """Add the gradients of a step; gives its loss or the loss's parts, detached."""
         with torch.autocast(device_type=self.device.type, enabled=self.enable_amp):
             losses = loss_func(step.to(self.device))
+        _check_loss(self.model, losses)
         parts = torch.stack(losses) if isinstance(losses, tuple) else losses
         scaler.scale(parts.sum() * self._loss_factor + sync_loss).backward()
         return parts.detach()
@@ -216,3 +217,16 @@ class MultimodalTrainer(ResumingTrainer):
 
     def _map_reduce(self, result: dict[str, float], num_sample: int) -> dict[str, float]:
         return result  # of all processes already
+
+
+def _check_loss(model: Recommender, loss: Any) -> None:
+    """Raise ValueError where what `calculate_loss` gave cannot be trained on."""
+    parts = loss if isinstance(loss, tuple) else (loss,)
+    wrong = [part for part in parts if not isinstance(part, Tensor) or part.numel() != 1]
+    name = f"calculate_loss of {type(model).__name__}"
+    if not parts or wrong:
+        part = wrong[0] if wrong else loss
+        what = list(part.shape) if isinstance(part, Tensor) else repr(part)
+        raise ValueError(f"{name} gave {what}; give a scalar tensor, or a tuple of them, whose sum is trained on")
+    if not any(part.requires_grad for part in parts):
+        raise ValueError(f"{name} gave a loss that depends on no parameter; make it of what the model trains")

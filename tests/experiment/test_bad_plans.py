@@ -84,6 +84,10 @@ BAD = [
     ),
     ("models: [BPR, {LightGCN: {label: BPR}}]", r"entry 2 \(LightGCN\): another row is called 'BPR'"),
     ("models: [{FREEDOM: {knn: 5}}]", r"entry 1 \(FREEDOM\): unknown key 'knn' \(did you mean knn_k\?\)"),
+    (
+        "models: [{FREEDOM: {knn_k: [5, 10]}}]",
+        r"knn_k: \[5, 10\] is not allowed for FREEDOM; .*; a list of values to choose from needs the plan's key search",
+    ),
     ("models: [{FREEDOM: {knn_k: 0}}]", r"entry 1 \(FREEDOM\): knn_k: 0 is not allowed for FREEDOM"),
     ("models: [{LightGCN: {n_layers: {a: 1}}}]", r"entry 1 \(LightGCN\): n_layers: {'a': 1} is not allowed"),
     ("models: [{BPR: {learning_rate: .nan}}]", r"entry 1 \(BPR\): learning_rate: nan is not allowed"),

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import wilcoxon
+from statsmodels.stats.multitest import multipletests
 
 from recbole_mm.__main__ import main
 from recbole_mm.experiment import plots, results
@@ -99,6 +101,16 @@ def test_marks_follow_the_numbers(folder):
     marks = [headline.marks.get((row, "ndcg@5"), set()) for row in range(3)]
     assert marks == [{BEST, SHOWN}, {SECOND, TIED, SHOWN}, set()]
     assert list(headline.table["verdict"]) == ["better", "better", ""]
+    *others, itself = headline.table[["p", "p (Wilcoxon)", "effect"]].to_numpy().tolist()
+    tables = read_store(folder)
+    by_user = tables.per_user.merge(tables.runs[["run", "label"]]).groupby(["label", "user"])["ndcg@5"].mean().unstack()
+    found = [by_user.T[row] - by_user.T[MARKUP] for row in rows[:2]]
+    tests = [wilcoxon(differences, zero_method="pratt", method="asymptotic").pvalue for differences in found]
+    corrected = multipletests(tests, method="holm")[1]
+    for (p, p_ranks, effect), differences, expected in zip(others, found, corrected, strict=True):
+        assert float(p) < 0.05 and float(p_ranks) == pytest.approx(expected, rel=0.05)
+        assert float(effect) == pytest.approx(differences.mean() / differences.std(), abs=5e-4)
+    assert itself == ["", "", ""]
 
 
 def test_rows_and_sweeps_show_what_tells_of_a_collapse(folder, monkeypatch):

@@ -139,6 +139,31 @@ def test_loss_is_summed_over_the_batches(begin):
     assert parts == (n_batches, 2.0 * n_batches)
 
 
+@pytest.mark.parametrize(
+    "loss, message",
+    [
+        (lambda model: None, "gave None; give a scalar tensor, or a tuple of them"),
+        (lambda model: 0.5, "gave 0.5; give a scalar"),
+        (lambda model: (), r"gave \(\); give a scalar"),
+        (lambda model: model.item_embedding.sum(dim=1), r"gave \[\d+\]; give a scalar"),
+        (lambda model: (model.item_embedding.sum(), 0.1), "gave 0.1; give a scalar"),
+        (lambda model: torch.tensor(1.0), "gave a loss that depends on no parameter"),
+    ],
+)
+def test_what_is_no_loss_is_refused(begin, loss, message):
+    run = begin()
+    with pytest.raises(ValueError, match=f"calculate_loss of POWERec {message}"):
+        run.trainer()._train_epoch(run.train_data, 0, loss_func=lambda _: loss(run.model))
+
+
+def test_vectors_of_fewer_items_are_refused(begin):
+    run = begin()
+    users, items = run.model.encode()
+    run.model.encode = lambda: (users, items[:-1])
+    with pytest.raises(ValueError, match=f"POWERec: encode gave vectors of {len(users)} users and {len(items) - 1} it"):
+        run.trainer().evaluate(run.valid_data, load_best_model=False)
+
+
 @pytest.mark.parametrize("parts", [False, True])
 def test_a_loss_that_is_not_a_number_ends_the_run(begin, parts):
     run = begin()

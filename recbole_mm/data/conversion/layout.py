@@ -5,6 +5,7 @@ A converter only reads. Filtering, splitting and writing are the same for all: `
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,7 @@ class Converter:
                 )
 
     @classmethod
+    @abstractmethod
     def recognise(cls, source: Path) -> str | None:
         """What of this layout there is, such as ``train.json, val.json, test.json``; None where it is another layout.
 
@@ -151,6 +153,7 @@ class Converter:
         """Lines that say what is read as what, before anything is."""
         return []
 
+    @abstractmethod
     def interactions(self) -> Iterator[Interactions]:
         """The interactions, some at a time; raises ValueError naming file and line where one is bad."""
         raise NotImplementedError
