@@ -74,7 +74,7 @@ class Derived:
             if getattr(getattr(target, name, None), "__isabstractmethod__", False):
                 return f"has no {name} of its own; define {name} in it"
         try:
-            if self.made_of is not None:
+            if self.made_of is not None and not getattr(target, "has_files", False):  # whose load makes it
                 inspect.signature(target).bind(*self.made_of)
         except TypeError as error:
             wanted = ", ".join(("self", *(self.made_of or ())))

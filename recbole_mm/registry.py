@@ -48,7 +48,7 @@ ADAPTERS = Registry(
 )
 ANALYSES = Registry("analysis", Taking(("checkpoints", "arguments")), home="recbole_mm.analysis")
 ENCODERS = Registry(
-    "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder"), reserved=("none", "tfidf")
+    "encoder", Derived("recbole_mm.encoder.content_encoder:ContentEncoder", made_of=()), reserved=("none", "tfidf")
 )
 TUNINGS = Registry("tuning", Taking(("encoder", "settings")))
 CONVERTERS = Registry(

@@ -87,8 +87,10 @@ def check_value(config: Config, key: str, value: Any, where: str) -> None:
         where: it stands, for the message.
     """
     own = own_settings(config)
+    is_present = any(key in kind.model_fields for kind in own)
     for kind in _parts(own):
-        kind.read(_values_for(kind, {key: plain_value(value, key)}, own), config.model, {key: where})
+        name = key if is_present else kind.aliases.get(key, key)  # the earlier name has the present one's values
+        kind.read(_values_for(kind, {name: plain_value(value, key)}, own), config.model, {name: where})
 
 
 def _parts(own: list[type[Settings]]) -> list[type[Settings]]:

@@ -14,6 +14,11 @@ from recbole_mm.io.files import atomic_file, check_folder_writable, check_is_no_
 from recbole_mm.io.names import check_known, closest
 from recbole_mm.load import add_opening_options, open_checkpoint, opening_options, run_files
 
+_PLACE = "experiments/PLAN"
+_OF_CHECKPOINTS = {
+    "trust_pickle": "--trust-pickle", "trust_plugins": "--trust-plugins", "data_path": "--data_path"
+}  # fmt: skip
+_OF_PLANS = {"jobs": "--jobs", "ray_address": "--ray_address", "resume": "--resume"}
 _KINDS = (*KNOCK_OUTS, WITHOUT, ID_ONLY, EVALUATION)
 
 
@@ -23,7 +28,8 @@ def add_parsers(commands: Any) -> None:
     _add_options(parser, "PLAN.yaml", "data sets, models, seeds, search, sweeps")
     parser.set_defaults(run=_run, knock_out=None)
     audit = commands.add_parser("audit", help="what each modality is worth to models, or to a checkpoint")
-    _add_options(audit, "PLAN.yaml|CHECKPOINT", "a plan, whose rows are trained again; or any file of a run")
+    sources = "a plan, whose rows are trained again; or any file of a run"
+    _add_options(audit, "PLAN.yaml|CHECKPOINT", sources, f"{_PLACE}; of a checkpoint audit")
     audit.add_argument(
         "--knock_out", type=lambda text: text.split(","), default=["shuffle", "noise", "zero"], metavar="KIND,KIND",
         help=f"of {', '.join(_KINDS)} (default: shuffle,noise,zero)",
@@ -56,9 +62,9 @@ def _add_report(commands: Any) -> None:
     report.set_defaults(run=_report)
 
 
-def _add_options(parser: argparse.ArgumentParser, metavar: str, help: str) -> None:
+def _add_options(parser: argparse.ArgumentParser, metavar: str, help: str, out: str = _PLACE) -> None:
     parser.add_argument("plan", type=Path, metavar=metavar, help=help)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: experiments/PLAN)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of the results (default: {out})")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: %(default)s)")
     parser.add_argument("--ray_address", metavar="HOST:PORT", help="existing Ray cluster (default: this machine)")
     parser.add_argument("--resume", action="store_true", help="go on, with what the plan has got since")
@@ -71,9 +77,19 @@ def _audit(arguments: argparse.Namespace) -> int:
     if len(set(arguments.knock_out)) < len(arguments.knock_out):
         raise ValueError(f"--knock_out: {','.join(arguments.knock_out)} names one twice; leave it out")
     if arguments.plan.suffix in (".yaml", ".yml"):
+        _leave_out(arguments, _OF_CHECKPOINTS, "checkpoints; a plan is trained anew, so leave it out")
         arguments.knock_out.append(LEAK)
         return _run(arguments)
+    _leave_out(arguments, _OF_PLANS, "plans; a checkpoint is audited here at once, so leave it out")
     return _audit_checkpoint(arguments)
+
+
+def _leave_out(arguments: argparse.Namespace, options: dict[str, str], why: str) -> None:
+    """Raise ValueError for one of `options`, as they are typed by name, that is given and that nothing would read."""
+    for name, typed in options.items():
+        value = getattr(arguments, name)
+        if value not in (None, False) and (name, value) != ("jobs", 1):  # their defaults
+            raise ValueError(f"{typed} is for {why}")
 
 
 def _audit_checkpoint(arguments: argparse.Namespace) -> int:
@@ -123,10 +139,10 @@ def _report_of_store(arguments: argparse.Namespace, folder: Path, users: int | l
     from recbole_mm.experiment.report import write_report
     from recbole_mm.experiment.tables import read_store
 
-    for option in ("out", "images", "fields"):
-        if getattr(arguments, option) is not None:
-            raise ValueError(f"--{option} is for checkpoints; the report of an experiment is made of its folder, in it")
-    labels = sorted(set(read_store(folder).runs["label"]))
+    only = {**{name: f"--{name}" for name in ("out", "images", "fields")}, **_OF_CHECKPOINTS}
+    _leave_out(arguments, only, "checkpoints; the report of an experiment is made of its folder, in it")
+    tables = read_store(folder)
+    labels = sorted({label for dataset in tables.datasets for label in tables.rows(dataset)["label"]})
     check_known(arguments.compare_with, labels, "--compare_with", "row")
     print(f"report: {write_report(folder, arguments.compare_with, users)}")
     return 0

@@ -116,7 +116,7 @@ class Plan(_Part):
     topk: Counts = [10, 20]
     """Lengths of the lists that are measured."""
     compare_with: Names = []
-    """Rows that all others are compared with; the first one if not set."""
+    """Rows that all others are compared with; the best one of each data set if not set."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

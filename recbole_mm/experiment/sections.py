@@ -79,8 +79,8 @@ def _headline(results: DatasetResults, base: str) -> Section:
             marks.setdefault((labels.index(label), metric), set()).add(SHOWN)
     lines = [_headline_row(results, label, base) for label in labels]
     note = (
-        "Tests are paired over users: p is the t-test's, both after Holm's correction over the rows of this table; "
-        "effect is the mean over users of the difference by its standard deviation."
+        "Tests are paired over users, p of the t-test and p of Wilcoxon's, after Holm's correction over the rows of "
+        "this table; effect is the mean over users of the difference by its standard deviation."
     )
     return Section(results.dataset, f"{results.dataset}-{base}", f"Against {base}", note, pd.DataFrame(lines), marks)
 

@@ -85,10 +85,22 @@ class Batches:
         flat = [part for file_parts in parts.values() for part in file_parts]
         with memory_errors(f"lower --batch-size (this batch has {len(flat)} contents); finished rows are kept"):
             pieces = [flat[start : start + self.size] for start in range(0, len(flat), self.size)]
-            rows = torch.cat([encoder(piece).float().cpu() for piece in pieces])
+            rows = torch.cat([_rows_of(encoder, piece) for piece in pieces])
         if len(flat) > len(parts):
             rows = means(rows, torch.tensor([len(file_parts) for file_parts in parts.values()]))
         return _finite(rows.numpy(), list(parts), self.dtype)
+
+
+def _rows_of(encoder: ContentEncoder, contents: list[Any]) -> Tensor:
+    """Features ``[n, width]`` of n contents; raises ValueError where an encoder gives something else."""
+    rows = encoder(contents)
+    if not isinstance(rows, Tensor) or rows.dim() != 2 or len(rows) != len(contents):
+        found = list(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+        raise ValueError(
+            f"encoder {encoder.facts['encoder']}: forward of {type(encoder).__name__} gave {found} of {len(contents)} "
+            f"contents; it is to give a tensor [{len(contents)}, width]"
+        )
+    return rows.float().cpu()
 
 
 def _finite(rows: np.ndarray, items: list[str], dtype: type) -> np.ndarray:

@@ -160,6 +160,8 @@ def read_safe_pair(file: str | os.PathLike[str]) -> SafeCheckpoint:
     path, files = Path(file), RunFiles.of(file)
     if not path.exists():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
+    if path.is_dir():
+        raise IsADirectoryError(f"checkpoint {path} is a folder; give a file of a run, such as {path / 'NAME.pth'}")
     if not has_safe_pair(path):
         part = files.description if files.weights.exists() else files.weights
         never_had_one = part == files.weights and not files.description.exists()

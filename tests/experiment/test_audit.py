@@ -88,6 +88,9 @@ def test_the_command(checkpoints, tmp_path, capsys, monkeypatch):
     "given, message",
     [
         (["{VBPR}", "--knock_out=zerro"], r"--knock_out: there is no 'zerro' \(did you mean zero\?\); there are shuf"),
+        (["{VBPR}", "--jobs=2"], "--jobs is for plans; a checkpoint is audited here at once, so leave it out"),
+        (["{VBPR}", "--resume"], "--resume is for plans"),
+        (["plan.yaml", "--data_path=there"], "--data_path is for checkpoints; a plan is trained anew, so leave it out"),
         (["{VBPR}", "--knock_out=without"], "--knock_out: without needs a training; give it with a plan"),
         (["{VBPR}", "--knock_out=id_only"], "--knock_out: id_only needs a training; give it with a plan"),
         (["{VBPR}", "--knock_out=zero,evaluation"], "--knock_out: evaluation is all that a checkpoint's audit does"),

@@ -88,6 +88,10 @@ BAD = [
         "models: [{FREEDOM: {knn_k: [5, 10]}}]",
         r"knn_k: \[5, 10\] is not allowed for FREEDOM; .*; a list of values to choose from needs the plan's key search",
     ),
+    (
+        "search: {budget: 2}\nmodels: [{FREEDOM: {reg_weight: [0.1, -1]}}]",  # by its earlier name
+        r"entry 1 \(FREEDOM\): modality_loss_weight: -1 is not allowed for FREEDOM",
+    ),
     ("models: [{FREEDOM: {knn_k: 0}}]", r"entry 1 \(FREEDOM\): knn_k: 0 is not allowed for FREEDOM"),
     ("models: [{LightGCN: {n_layers: {a: 1}}}]", r"entry 1 \(LightGCN\): n_layers: {'a': 1} is not allowed"),
     ("models: [{BPR: {learning_rate: .nan}}]", r"entry 1 \(BPR\): learning_rate: nan is not allowed"),

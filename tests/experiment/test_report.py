@@ -250,6 +250,7 @@ def test_a_store_without_titles_or_of_before_there_were_examples_has_none(page, 
         ("--users=u1,nobody", "--users: toy has no user 'nobody' with held-out items"),
         ("--out=there", "--out is for checkpoints; the report of an experiment is made of its folder, in it"),
         ("--fields=title", "--fields is for checkpoints"),
+        ("--data_path=there", "--data_path is for checkpoints"),
     ],
 )
 def test_what_a_store_does_not_take(folder, option, message, capsys):
@@ -276,6 +277,9 @@ def test_the_command_writes_it_again_and_names_rows_that_are_not_there(folder, a
     assert "Against same" in (folder / "report.html").read_text()
     assert main(["report", str(folder), "--compare_with", "sane"]) == 2
     assert "there is no row 'sane' (did you mean same?); there is '" in capsys.readouterr().err
+    # it is none of the table's rows, and the report was of the best row without a word
+    assert main(["report", str(folder), "--compare_with", "good, visual shuffle"]) == 2
+    assert "there is no row 'good, visual shuffle'; there is '" in capsys.readouterr().err
     assert main(["report", str(folder / "figures")]) == 2
     assert "holds no results of an experiment" in capsys.readouterr().err
 

@@ -318,6 +318,20 @@ class TestBadInput:
         width = int(message.split()[3])
         assert read_arrow(shop / "shop.textual.arrow").values.shape[1] == width < 9
 
+    @pytest.mark.parametrize(
+        ("rows", "found"),
+        [(torch.zeros(1, 3), r"\[1, 3\]"), (torch.zeros(4), r"\[4\]"), ([[0.0]] * 4, "list"), (None, "NoneType")],
+    )
+    def test_what_an_encoder_gives_is_looked_at(self, shop, rows, found):
+        class Own(ContentEncoder):
+            def forward(self, contents):
+                return rows
+
+        own = Own({"encoder": "own", "revision": "1", "preprocessing": {}})
+        said = rf"encoder own: forward of Own gave {found} of \d contents; it is to give a tensor \[\d, width\]"
+        with pytest.raises(ValueError, match=said):
+            extract(shop, "textual", Texts(shop, ["title"]), own)
+
     def test_a_row_that_half_precision_cannot_hold(self, shop):
         class Large(Counting):
             def forward(self, contents):

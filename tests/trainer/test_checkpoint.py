@@ -189,6 +189,11 @@ def test_a_bare_pickle_needs_trust(copied, trained):
         assert torch.equal(opened.model.state_dict()[name], tensor)
 
 
+def test_a_folder_is_no_file_of_a_run(tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; give a file of a run, such as .*NAME\.pth"):
+        open_checkpoint(tmp_path)
+
+
 @pytest.mark.parametrize("part", [".json", ".safetensors"])
 def test_half_a_pair_needs_trust_too(copied, part):
     older_format(copied)

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from recbole_mm.data.conversion.atomic_table import write_header, write_rows
-from recbole_mm.data.conversion.layout import SPLITS, Converter
+from recbole_mm.data.conversion.layout import SPLITS, Converter, Features, Interactions, each
 from recbole_mm.data.conversion.notes import nearly_same, note_of_near, rounded, unread_files
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import Counts, Report
@@ -90,7 +90,7 @@ def convert_dataset(
         work = folder / "work"
         work.mkdir()
         spill, sources = Spill(work), set[Path]()
-        for chunk in progress(converter.interactions(), "interactions"):
+        for chunk in progress(each(converter, "interactions", Interactions), "interactions"):
             spill.add(chunk)
             sources.add(chunk.source)
         spill.close()
@@ -122,7 +122,7 @@ def _write_dataset(converter: Converter, spill: Spill, folder: Path, name: str, 
     kept_items[items[kept]] = True
     ids = ItemIds(spill.items.codes, kept_items, converter.keeps_unused_items)
     write_items(converter, folder / f"{name}.item", ids, report)
-    for features in converter.features():
+    for features in each(converter, "features", Features):
         path = folder / f"{name}.{features.modality}.arrow"
         if path.exists():
             raise ValueError(f"{features.source}: the modality {features.modality} is there twice; rename one")

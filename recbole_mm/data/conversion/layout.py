@@ -9,11 +9,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 SPLITS = ("train", "valid", "test")
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Interactions:
     timestamps: Any = None
     split: str | None = None
     lines: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        columns = {name: getattr(self, name) for name in ("items", "ratings", "timestamps", "lines")}
+        _check_lengths(self.source, "users", self.users, columns)
+        if self.split not in (None, *SPLITS):
+            raise ValueError(f"{self.source}: the split {self.split!r} is not among {', '.join(SPLITS)}; give one")
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages."""
@@ -58,9 +65,19 @@ class Items:
     source: Path
     lines: Sequence[int] | None = None
 
+    def __post_init__(self) -> None:
+        _check_lengths(self.source, "ids", self.ids, {**self.fields, "lines": self.lines})
+
     def place(self, row: int) -> str:
         """Where a row stands, for messages."""
         return _place(self.source, self.lines, row)
+
+
+def _check_lengths(source: Path, name: str, column: Any, others: Mapping[str, Any]) -> None:
+    """Raise ValueError where a converter's columns, those that are given, have not one length."""
+    for other, values in others.items():
+        if values is not None and len(values) != len(column):
+            raise ValueError(f"{source}: {len(values)} {other} for {len(column)} {name}; there must be one each")
 
 
 def _place(source: Path, lines: Sequence[int] | None, row: int) -> str:
@@ -169,3 +186,16 @@ class Converter:
     def next_steps(self, dataset_dir: Path) -> list[str]:
         """Commands that bring in what the conversion leaves in the source, such as pictures."""
         return []
+
+
+def each(converter: Converter, method: str, kind: type[Part]) -> Iterator[Part]:
+    """What a method of a converter gives, one after another; raises ValueError where that is none of `kind`."""
+    found = getattr(converter, method)()
+    parts = found if isinstance(found, Iterable) else [found]
+    for part in parts:
+        if not isinstance(part, kind):
+            raise ValueError(
+                f"layout {type(converter).__name__}: {method} gave {type(part).__name__}; it is to yield "
+                f"{kind.__name__} of recbole_mm, one or more"
+            )
+        yield part

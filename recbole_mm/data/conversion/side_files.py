@@ -10,7 +10,7 @@ import numpy as np
 from recbole_mm.data.arrow_form import write_arrow
 from recbole_mm.data.conversion.atomic_table import one_line_cells, write_header, write_rows
 from recbole_mm.data.conversion.cells import id_texts
-from recbole_mm.data.conversion.layout import Converter, Features, Items
+from recbole_mm.data.conversion.layout import Converter, Features, Items, each
 from recbole_mm.data.conversion.notes import nearly_same, note_of_near, odd_ones
 from recbole_mm.data.conversion.progress import progress
 from recbole_mm.data.conversion.report import ModalityCounts, Report
@@ -74,7 +74,7 @@ def write_items(converter: Converter, path: Path, ids: ItemIds, report: Report) 
     fields: list[str] | None = None
     met = _MetIds(ids)
     with path.open("wb") as file:
-        for chunk in progress(converter.items(), "items"):
+        for chunk in progress(each(converter, "items", Items), "items"):
             items = id_texts(chunk.ids, "item id", chunk.place)
             report.sources.add(chunk.source)
             met.add(items.to_pylist())
