@@ -14,10 +14,13 @@ from recbole_mm.io.yaml_files import parse_yaml
 from recbole_mm.registration import recbole_properties_dir
 from recbole_mm.search_space import SearchRange, check_searchable, find_hyper_file, read_hyper_file
 from recbole_mm.setting_effects import acts
+from recbole_mm.setting_rules import own_settings
 
 
 def ranges_of(row: Row, search: SearchPlan) -> list[SearchRange]:
     """What a search for a row varies: its own grid, or that of its model's ``.hyper`` file without the keys it sets.
+
+    Of that file also without those that the plan or the data set sets for all rows.
 
     Of that file also without keys that nothing of the row reads, such as the number of prompts where there are none.
     And the search's grid of every model that is trained, without the keys that these have. Of a model without settings,
@@ -55,9 +58,10 @@ def _own_ranges(row: Row, required: bool) -> list[SearchRange]:
             f"{row.place}: nothing to search, as there is no {row.model}.hyper; give a key a list of values, such as "
             f"learning_rate: [0.001, 0.0005]"
         ) from error
-    left = [parameter for parameter in ranges if parameter.name not in row.own]
+    config, fixed = row.config(), {*row.own, *row.places}
+    fixed |= {kind.aliases[key] for kind in own_settings(config) for key in fixed.intersection(kind.aliases)}
+    left = [parameter for parameter in ranges if parameter.name not in fixed]
     grid = {parameter.name: parameter.examples for parameter in left}
-    config = row.config()
     # a budget is for what can change a run
     left = [parameter for parameter in left if acts(config, parameter.name, grid)]
     if required and not left:

@@ -90,6 +90,10 @@ search: {budget: 2}
 def test_the_models_own_grid_without_the_keys_that_are_set(data):
     (row,) = rows(data, "models: [{FREEDOM: {edge_dropout: 0.5}}]\nsearch: {budget: 2}\n")
     assert [searched.name for searched in ranges_of(row, SearchPlan())] == ["modality_loss_weight"]
+    (of_all,) = rows(data, "models: [FREEDOM]\nsettings: {edge_dropout: 0.5}\nsearch: {budget: 2}\n")
+    assert [searched.name for searched in ranges_of(of_all, SearchPlan())] == ["modality_loss_weight"]
+    (by_its_earlier_name,) = rows(data, "models: [{FREEDOM: {reg_weight: 0.1}}]\nsearch: {budget: 2}\n")
+    assert [searched.name for searched in ranges_of(by_its_earlier_name, SearchPlan())] == ["edge_dropout"]
 
 
 def test_a_data_set_that_is_not_there(data):
