@@ -25,7 +25,7 @@ def join_digests(sources: Iterable[Path], target: Path) -> None:
             before = joined.setdefault(dataset, {})
             for name, digest in digests.items():
                 if before.setdefault(name, digest) != digest:
-                    raise ValueError(f"{source}: {name} of {dataset} is another than in the stores before; join only one")
+                    raise ValueError(f"{source}: {name} of {dataset} is another than in a store before; join one")
     write_json(target, joined, indent=2)
 
 

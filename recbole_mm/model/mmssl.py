@@ -162,7 +162,7 @@ class MMSSL(RenewedGraphs):
         terms = {"ranking": bpr_loss((user * (positive - negative)).sum(dim=-1))}
         squares = half_squared_per_batch(self.train_batch_size, user, positive, negative)
         terms["regularisation"] = settings.reg_weight * squares
-        feature_squares = sum(table.square().sum() for pair in content for table in pair) / (2 * (self.n_items - 1))
+        feature_squares = total(table.square().sum() for pair in content for table in pair) / (2 * (self.n_items - 1))
         terms["feature_regularisation"] = settings.feature_reg_weight * feature_squares
         if settings.contrast_weight:
             contrasts = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ class PGL(LateFusionRecommender):
     def _spectral_graph(self) -> SparseOperator:
         """The graph of ``principal_graph: global``, from disk where the same one was made before."""
         settings = self.settings
-        parameters = {
+        parameters: dict[str, Any] = {
             "n_users": self.n_users, "n_items": self.n_items, "rank": settings.svd_rank, "cut": settings.svd_cut,
             "threshold": settings.svd_threshold, "weights": settings.svd_weights,
         }  # fmt: skip

@@ -252,7 +252,7 @@ def test_a_joined_store_goes_on(out):
     digests = json.loads((out / "data_files.json").read_text())
     digests["toy"]["toy.train.inter"] = "0"
     (out / "data_files.json").write_text(json.dumps(digests))
-    with pytest.raises(ValueError, match="toy.train.inter of toy is another than in the stores before"):
+    with pytest.raises(ValueError, match="toy.train.inter of toy is another than in a store before"):
         join([Path("joined"), out], Path("another"))
 
 
