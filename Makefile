@@ -6,9 +6,9 @@ RECBOLE = recbole==1.2.1
 # pip would compile every module of torch and the rest, most of which nothing imports; Python compiles what is used.
 PIP = bin/pip install -q --no-compile
 
-# Tests are small: processes side by side, with one thread each, are faster than threads. Two more than there are
+# Tests are small: processes side by side, with one thread each, are faster than threads. One more than there are
 # cores: tests wait for processes, disks and Ray a third of their time. In the order that tests/conftest.py gives them.
-WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
+WORKERS = $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 PYTEST = $(1)/bin/python -m pytest -n $(WORKERS) --maxprocesses=4 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test test-long test-classic lint bench docs properties
