@@ -20,9 +20,8 @@ from recbole_mm.setting_rules import own_settings
 def ranges_of(row: Row, search: SearchPlan) -> list[SearchRange]:
     """What a search for a row varies: its own grid, or that of its model's ``.hyper`` file without the keys it sets.
 
-    Of that file also without those that the plan or the data set sets for all rows.
-
-    Of that file also without keys that nothing of the row reads, such as the number of prompts where there are none.
+    Of that file also without those that the plan or the data set sets for all rows, and without keys that nothing of
+    the row reads, such as the number of prompts where there are none.
     And the search's grid of every model that is trained, without the keys that these have. Of a model without settings,
     such as Pop, it varies nothing.
 

@@ -233,11 +233,11 @@ def join(stores: list[Path], folder: Path) -> Store:
     parts = [joined, *map(Store, stores)]
     for part in parts:
         part.check()
-    runs = list(dict.fromkeys(run for part in parts for run in runs_of_tables(part.folder)))
+    runs = dict.fromkeys(run for part in parts for run in runs_of_tables(part.folder))
     searches = {search for part in parts for search in searches_of_tables(part.folder)}
     check_rows(record for part in parts for record in part.records() if record.run in runs)
     join_digests([part.folder / _DATA_FILES for part in parts], folder / _DATA_FILES)
     for part in parts[1:]:
         copy_parts(part.folder, joined.folder)
-    joined.write_tables(runs, searches)
+    joined.write_tables(list(runs), searches)
     return joined
